@@ -1,0 +1,127 @@
+"""What every layer is: a class that reads its config, says its shapes, means something in NumPy, and may become kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ..errors import FormatError, Problem
+from ..program import Builder, Value
+from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
+
+#: Config keys that change nothing at inference in any layer.
+INERT = frozenset({
+    "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_dtype", "input_dim", "input_length", "input_shape",
+    "activity_regularizer", "autocast", "registered_name",
+})  # fmt: skip
+
+#: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
+REGISTRY: dict[str, type[Layer]] = {}
+
+States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what stateful layers carry from call to call, (batch, units) each
+
+
+class Tensor(NamedTuple):
+    """A value and its mask while ``apply`` runs."""
+
+    value: np.ndarray  # (batch, ...)
+    mask: np.ndarray | None = None  # bool (batch, timesteps), True = valid
+
+
+@dataclass
+class Context:
+    """What layers are built with; collects everything that stands in the way instead of stopping at the first."""
+
+    source: str  # the file, for messages
+    rules: Rules
+    custom_layers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    custom_activations: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
+
+
+class Layer:
+    """One layer of a loaded model.
+
+    A subclass sets ``CLASSES``, ``HONOURED`` and, where it keeps arrays, ``weights``; and defines ``shapes`` and ``apply``.
+    That already works. With ``lower`` it runs in kernels, without Python.
+    """
+
+    #: Names of the Keras classes that this one gives meaning to.
+    CLASSES: ClassVar[tuple[str, ...]] = ()
+    #: Config keys whose meaning it carries out.
+    HONOURED: ClassVar[frozenset[str]] = frozenset()
+    #: Config keys, besides the common ones, that change nothing at inference.
+    INERT: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in cls.CLASSES:
+            REGISTRY[name] = cls
+            WEIGHTS[name] = cls.weights
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        self.spec = spec
+        self.config = spec.config
+        self.rules = context.rules
+        self.source = context.source
+        self.path = context.path + spec.name
+        self.context = context
+        for key in spec.config:
+            if key not in self.HONOURED and key not in self.INERT and key not in INERT:
+                self.refuse(f"argument {key}={spec.config[key]!r} is not known", "please report the file")
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        """The arrays that Keras keeps for a layer of this config, in file order."""
+        return ()
+
+    def refuse(self, what: str, advice: str = "") -> None:
+        """Note a problem of this layer; the model will be refused with all of them."""
+        self.context.problems.append(Problem(self.path, self.spec.class_name, what, advice))
+
+    def arrays(self, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """The layer's weights, checked against the shapes that its config and input imply.
+
+        Raises
+        ------
+        FormatError
+            If their number or a shape differs.
+        """
+        names = [weight.name for weight in self.weights(self.config)]
+        if len(self.spec.weights) != len(names):
+            raise FormatError(
+                f"{self.source}: layer {self.path!r} ({self.spec.class_name}): expected {len(names)} arrays "
+                f"({', '.join(names)}), found {len(self.spec.weights)}"
+            )
+        for name, expected, array in zip(names, shapes, self.spec.weights, strict=True):
+            if array.shape != expected:
+                raise FormatError(
+                    f"{self.source}: layer {self.path!r} ({self.spec.class_name}): {name} has shape {array.shape}, expected {expected}"
+                )
+        return self.spec.weights
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        """Output shapes for input shapes (batch first, None = not known yet); checks weights against them."""
+        raise NotImplementedError
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        """The layer's meaning, in the inputs' float dtype (float64: the truth that kernels are checked against).
+
+        Parameters
+        ----------
+        inputs
+            The positional tensors.
+        keywords
+            Call arguments; tensors among them as Tensor.
+        states
+            Where it has this layer's path, the layer starts from those arrays and leaves its final states there.
+        """
+        raise NotImplementedError
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        """Write the layer as kernel calls; None where only ``apply`` can do it."""
+        return None

@@ -1,0 +1,115 @@
+"""The flat list of kernel calls that the runtime executes, and what layers say to have one written.
+
+Sizes are concrete: a Program serves one set of input shapes (less the batch), and Model keeps one for each it has met.
+The batch is processed in blocks of rows; every buffer holds one block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+
+class Constant(NamedTuple):
+    """Packed weights or a lookup table; number into Program.constants."""
+
+    index: int
+
+
+class Buffer(NamedTuple):
+    """A block of rows: scratch, or a part of the caller's arrays; number into Program.buffers."""
+
+    index: int
+
+
+class At(NamedTuple):
+    """An address inside a buffer or a constant: ``offset`` elements of 4 bytes behind its start, in every row."""
+
+    target: Buffer | Constant
+    offset: int
+
+
+@dataclass(frozen=True)
+class BufferInfo:
+    """Where a buffer lives and how large it is."""
+
+    kind: Literal["scratch", "input", "output", "state"]
+    row_bytes: int  # bytes for each row of the batch
+    fixed_bytes: int = 0  # scratch only: bytes besides, whatever the number of rows
+    number: int = 0  # which input, output or state; scratch: offset class given by the plan
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One call of a kernel (``kernels/``), or of a layer's ``apply`` (kernel "python")."""
+
+    kernel: str
+    # By the name of the kernel's struct fields: integers and floats as they are, Buffer, Constant and At as addresses
+    # (None: null). The field "rows" is the runtime's to fill.
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    # kernel "python": called as function(rows, {buffer index: array}) with the GIL held; arrays are views of the block.
+    function: Callable[[int, Mapping[int, np.ndarray]], None] | None = None
+    layer: str = ""  # path of the layer it came from, for people
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the runtime needs to turn input arrays into output arrays."""
+
+    instructions: tuple[Instruction, ...]
+    buffers: tuple[BufferInfo, ...]
+    constants: tuple[np.ndarray, ...]  # 64-byte aligned, contiguous
+    output_shapes: tuple[tuple[int, ...], ...]  # less the batch
+    block_rows: int  # how many rows at a time keep the scratch in cache
+
+
+class Lookup(NamedTuple):
+    """The rows of a table that integer ids choose: an Embedding that has not been carried out (so that it may be folded)."""
+
+    ids: Buffer  # int32 (timesteps,) a row
+    key: str  # path of the Embedding layer
+    table: np.ndarray  # float32 (vocabulary, features)
+
+
+class Value(NamedTuple):
+    """A tensor while a Program is being written."""
+
+    buffer: Buffer  # float32 (int32 for ids), C-contiguous a row; of no meaning while ``lookup`` is set
+    shape: tuple[int, ...]  # less the batch
+    mask: Buffer | None = None  # uint8 (timesteps,) a row, 1 = valid
+    lookup: Lookup | None = None
+    integer: bool = False
+
+
+class Builder(Protocol):
+    """What ``Layer.lower`` writes its instructions with. ``plan.py`` implements it."""
+
+    lanes: int  # floats in a vector of the CPU level in use: 16, 8 or 4
+    fold_limit: int  # bytes that a folded lookup table may take
+
+    def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
+        """The constant of that key (made once a Model, whatever the number of Programs)."""
+
+    def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
+        """New scratch of ``elements`` for each row."""
+
+    def emit(self, kernel: str, /, **fields: Any) -> None:
+        """Append a kernel call."""
+
+    def read(self, value: Value) -> Buffer:
+        """The buffer of a value, carrying out a pending lookup first."""
+
+    def state(self, path: str, number: int, units: int) -> Buffer | None:
+        """The caller's state array of a layer (read and written in place), or None where it starts from zeros."""
+
+    def native_activation(self, activation: Any) -> int | None:
+        """The kernels' code of a canonical activation, or None where only NumPy has it."""
+
+    def call_python(
+        self, path: str, function: Callable[..., Any], inputs: Sequence[Value], shapes: Sequence[tuple[int, ...]],
+        masked: Sequence[bool],
+    ) -> tuple[Value, ...]:
+        """Append a call back into NumPy; returns its outputs."""

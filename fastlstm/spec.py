@@ -1,0 +1,117 @@
+"""What a model file says, made canonical: frozen, free of any generation's vocabulary, free of any kernel's layout.
+
+``formats`` write it, ``layers`` give it meaning, ``.fastlstm`` files store it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from .errors import Problem
+
+Shape = tuple[int | None, ...]  # batch first; None where the size is only known with the data
+
+
+class Ref(NamedTuple):
+    """One tensor of a graph: output number ``output`` of call number ``call``."""
+
+    call: int
+    output: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of a layer in the graph. A shared layer has several."""
+
+    layer: int  # index into ModelSpec.layers
+    inputs: tuple[Ref, ...] = ()  # the positional tensors, a list argument flattened: (x,), (a, b, ...), (query, value, key)
+    # call arguments that change the result; tensors as Ref or tuple of Ref: {"initial_state": (Ref, Ref)}, {"use_causal_mask": True}
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer as the file describes it."""
+
+    class_name: str  # Keras's name of the class: "LSTM"
+    name: str  # its name in the file, unique among its siblings
+    # Keras 3's names of the arguments (where Keras 3 lacks one: Keras 2's), JSON values only. Activations are canonical
+    # (see activations.py): a name, or {"name": ..., parameter: ...}. What a generation fills in by default stands here explicitly.
+    config: Mapping[str, Any]
+    # Keras 2's order and plain layout: LSTM (kernel (features, 4*units), recurrent_kernel (units, 4*units), bias (4*units,)),
+    # gates i f c o; GRU gates z r h, bias (3u,) or (2, 3u). Empty for a layer whose children own the weights.
+    weights: tuple[np.ndarray, ...] = ()
+    # What it wraps. Bidirectional: (forward, backward), TimeDistributed: (layer,), RNN: (cell,), StackedRNNCells: cells.
+    children: tuple[LayerSpec, ...] = ()
+    model: ModelSpec | None = None  # the graph of a nested Sequential or Functional model
+    dtype: Literal["float32", "float64", "float16", "bfloat16"] = "float32"  # what this layer computes in
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Meanings that differ between Keras generations and that no layer's own config tells.
+
+    See ``formats/generations.py`` for which generation has which, and the test that holds each.
+    """
+
+    # Output of a recurrent layer at masked steps before the first valid one, when it was given a state.
+    head_output: Literal["zeros", "state"] = "zeros"
+    # Output of Bidirectional(return_sequences=True) at masked steps.
+    bidirectional_masked_output: Literal["zeros", "repeat"] = "zeros"
+    # Does a recurrent layer given initial_state as a tensor honour its mask?
+    mask_with_initial_state: bool = True
+    # Mask of Add, Multiply, Average, ... of several masked tensors.
+    merge_mask: Literal["and", "or", "none"] = "and"
+    # At masked steps, stacked cells emit the last output, or the h of the first cell.
+    stacked_masked_output: Literal["last", "first"] = "last"
+    # Does the mask made inside TimeDistributed(layer) reach the next layer?
+    time_distributed_inner_mask: bool = False
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Who wrote the file, for people: no code below ``formats`` may decide anything by it."""
+
+    library: str  # "Keras" or "tf.keras"
+    version: str  # "2.2.4", "2.2.4-tf"; "" if the file does not tell
+    backend: str  # "tensorflow", "theano", "jax", ...; "" if the file does not tell
+    file_kind: str  # "HDF5 model", "HDF5 weights + architecture", ".fastlstm", ...
+
+    def __str__(self) -> str:
+        backend = f" on {self.backend}" if self.backend else ""
+        return f"{self.library} {self.version or '(version not recorded)'}{backend}, {self.file_kind}"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A graph of layers. Sequential models are graphs too."""
+
+    name: str
+    class_name: Literal["Sequential", "Functional"]
+    layers: tuple[LayerSpec, ...]
+    calls: tuple[Call, ...]  # in topological order: a call refers to earlier calls only; InputLayers are calls without inputs
+    inputs: tuple[Ref, ...]
+    outputs: tuple[Ref, ...]
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]  # Keras's output names: of the layers that made them
+    generation: Generation
+    rules: Rules = Rules()
+    output_kind: Literal["single", "list", "dict"] = "single"  # what predict returns
+    # What the reader could not make sense of (the rest of the spec is as good as it gets). Not empty: it cannot be computed.
+    problems: tuple[Problem, ...] = ()
+
+
+class Weight(NamedTuple):
+    """One array that Keras keeps for a layer."""
+
+    name: str
+    trainable: bool = True
+
+
+#: Which arrays Keras keeps for a layer of a class, in file order, by its canonical config. ``layers`` fill it as they
+#: are defined; ``formats`` need it to deal the flat list that a nested model is saved as among its layers.
+WEIGHTS: dict[str, Callable[[Mapping[str, Any]], tuple[Weight, ...]]] = {}
