@@ -108,8 +108,5 @@ class Builder(Protocol):
     def native_activation(self, activation: Any) -> int | None:
         """The kernels' code of a canonical activation, or None where only NumPy has it."""
 
-    def call_python(
-        self, path: str, function: Callable[..., Any], inputs: Sequence[Value], shapes: Sequence[tuple[int, ...]],
-        masked: Sequence[bool],
-    ) -> tuple[Value, ...]:
-        """Append a call back into NumPy; returns its outputs."""
+    def call_python(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        """Append a call of a layer's ``apply``; returns its outputs."""

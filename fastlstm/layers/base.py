@@ -56,6 +56,8 @@ class Layer:
     HONOURED: ClassVar[frozenset[str]] = frozenset()
     #: Config keys, besides the common ones, that change nothing at inference.
     INERT: ClassVar[frozenset[str]] = frozenset()
+    #: Does it read its input as integer ids?
+    takes_ids: bool = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -1,0 +1,156 @@
+"""Models as layers: the graph of a Sequential or Functional model, at the root or nested in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ..errors import FormatError
+from ..program import Builder, Value
+from ..spec import LayerSpec, ModelSpec, Ref, Shape
+from .base import Context, Layer, States, Tensor
+
+T = TypeVar("T")
+
+
+class Network(Layer):
+    """A graph of layers, walked in topological order.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        The layers in the file's order.
+    model : ModelSpec
+        The graph.
+    """
+
+    CLASSES = ("Sequential", "Functional", "Model")
+    INERT = frozenset({
+        "layers", "input_layers", "output_layers", "build_input_shape", "build_config", "compile_config", "sparse", "ragged",
+    })  # fmt: skip
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        if spec.model is None:
+            raise FormatError(f"{context.source}: layer {self.path!r} ({spec.class_name}): the nested model's graph is missing")
+        from . import build  # the registry's door; it needs this module to be defined first
+
+        self.model: ModelSpec = spec.model
+        context.problems.extend(self.model.problems)
+        inner = replace(context, rules=self.model.rules, path=self.path + "/" if self.path else "")
+        self.layers = [build(layer, inner) for layer in self.model.layers]
+        self._needed = self._reachable()
+
+    def _reachable(self) -> list[int]:
+        """The calls that the outputs depend on, in order."""
+        wanted = {ref.call for ref in self.model.outputs}
+        for number in range(len(self.model.calls) - 1, -1, -1):
+            if number in wanted:
+                call = self.model.calls[number]
+                wanted.update(ref.call for ref in call.inputs)
+                wanted.update(ref.call for ref in refs_in(call.keywords))
+        wanted.update(ref.call for ref in self.model.inputs)
+        return sorted(wanted)
+
+    def walk(self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]]) -> tuple[T, ...]:
+        """Carry ``inputs`` through the graph, ``visit`` saying what each layer makes of its own."""
+        if len(inputs) != len(self.model.inputs):
+            raise FormatError(
+                f"{self.source}: model {self.path or self.model.name!r} has {len(self.model.inputs)} inputs, called with {len(inputs)}"
+            )
+        known: dict[int, Sequence[T]] = {ref.call: (given,) for ref, given in zip(self.model.inputs, inputs, strict=True)}
+        for number in self._needed:
+            if number in known:
+                continue
+            call = self.model.calls[number]
+            keywords = {name: resolve(value, known) for name, value in call.keywords.items()}
+            known[number] = visit(self.layers[call.layer], [lookup(ref, known, self) for ref in call.inputs], keywords)
+        return tuple(lookup(ref, known, self) for ref in self.model.outputs)
+
+    def input_shapes(self) -> tuple[Shape, ...]:
+        """The shapes that the model's InputLayers declare."""
+        specs = [self.model.layers[self.model.calls[ref.call].layer] for ref in self.model.inputs]
+        return tuple(tuple(spec.config["shape"]) for spec in specs)
+
+    def every_layer(self) -> Iterator[Layer]:
+        """All layers, those of nested models too, in order."""
+        for layer in self.layers:
+            yield layer
+            if isinstance(layer, Network):
+                yield from layer.every_layer()
+
+    def consumers(self, ref: Ref) -> Iterator[Layer]:
+        """The layers that read a tensor, looked for through nested models."""
+        for number in self._needed:
+            call = self.model.calls[number]
+            layer = self.layers[call.layer]
+            for position, given in enumerate(call.inputs):
+                if given == ref:
+                    if isinstance(layer, Network):
+                        yield from layer.consumers(layer.model.inputs[position])
+                    else:
+                        yield layer
+            if any(given == ref for given in refs_in(call.keywords)):
+                yield layer
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return self.walk(inputs, lambda layer, given, words: layer.shapes(given, words))
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return self.walk(inputs, lambda layer, given, words: layer.apply(given, words, states))
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        return self.walk(inputs, lambda layer, given, words: lower_layer(layer, b, given, words))
+
+
+
+def root(model: ModelSpec, context: Context) -> Network:
+    """The network of a whole model."""
+    return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=model), context)
+
+
+def lower_layer(layer: Layer, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+    """A layer as kernel calls, or as a call back into NumPy where it has none."""
+    values = layer.lower(b, inputs, keywords)
+    return b.call_python(layer, inputs, keywords) if values is None else values
+
+
+def refs_in(value: Any) -> Iterator[Ref]:
+    """The Refs among call arguments."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from refs_in(inner)
+    elif isinstance(value, (tuple, list)):
+        for inner in value:
+            yield from refs_in(inner)
+
+
+def resolve(value: Any, known: Mapping[int, Sequence[T]]) -> Any:
+    """A call argument with its Refs replaced by what they stand for."""
+    if isinstance(value, Ref):
+        return known[value.call][value.output]
+    if isinstance(value, (tuple, list)):
+        return tuple(resolve(inner, known) for inner in value)
+    return value
+
+
+def lookup(ref: Ref, known: Mapping[int, Sequence[T]], network: Network) -> T:
+    """One output of a call."""
+    outputs = known[ref.call]
+    if ref.output >= len(outputs):
+        name = network.model.layers[network.model.calls[ref.call].layer].name
+        raise FormatError(f"{network.source}: output {ref.output} of layer {name!r} is used, but it has {len(outputs)}")
+    return outputs[ref.output]
+
+
+def float_inputs(network: Network) -> tuple[bool, ...]:
+    """For each input of a model: is it read as numbers (True), or only as ids by Embeddings (False)?"""
+
+    def only_ids(ref: Ref) -> bool:
+        layers = list(network.consumers(ref))
+        return bool(layers) and all(layer.takes_ids for layer in layers)
+
+    return tuple(not only_ids(ref) for ref in network.model.inputs)
