@@ -74,12 +74,19 @@ class Lookup(NamedTuple):
     table: np.ndarray  # float32 (vocabulary, features)
 
 
+class Mask(NamedTuple):
+    """Which steps of a tensor are there."""
+
+    buffer: Buffer  # uint8, 1 = valid
+    shape: tuple[int, ...]  # (timesteps,) a row
+
+
 class Value(NamedTuple):
     """A tensor while a Program is being written."""
 
     buffer: Buffer  # float32 (int32 for ids), C-contiguous a row; of no meaning while ``lookup`` is set
     shape: tuple[int, ...]  # less the batch
-    mask: Buffer | None = None  # uint8 (timesteps,) a row, 1 = valid
+    mask: Mask | None = None
     lookup: Lookup | None = None
     integer: bool = False
 
@@ -107,6 +114,9 @@ class Builder(Protocol):
 
     def native_activation(self, activation: Any) -> int | None:
         """The kernels' code of a canonical activation, or None where only NumPy has it."""
+
+    def lower(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        """A layer inside this one as kernel calls, or as a call of its ``apply`` where it has none."""
 
     def call_python(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """Append a call of a layer's ``apply``; returns its outputs."""

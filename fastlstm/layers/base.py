@@ -56,8 +56,12 @@ class Layer:
     HONOURED: ClassVar[frozenset[str]] = frozenset()
     #: Config keys, besides the common ones, that change nothing at inference.
     INERT: ClassVar[frozenset[str]] = frozenset()
-    #: Does it read its input as integer ids?
-    takes_ids: bool = False
+    #: Where it reads its input as integer ids: they must be below this.
+    vocabulary: int | None = None
+    #: Does it carry state from call to call (Keras's ``stateful=True``)?
+    stateful: bool = False
+    #: Is a row with masked steps behind its end computed as the same row without them?
+    ragged: bool = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -80,6 +84,19 @@ class Layer:
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
         """The arrays that Keras keeps for a layer of this config, in file order."""
         return ()
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        """The layers that it wraps."""
+        return ()
+
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes, less the batch, of what it carries from step to step."""
+        return ()
+
+    def count_params(self) -> int:
+        """Number of weights, those of the layers that it wraps too."""
+        return sum(array.size for array in self.spec.weights) + sum(child.count_params() for child in self.children)
 
     def refuse(self, what: str, advice: str = "") -> None:
         """Note a problem of this layer; the model will be refused with all of them."""

@@ -73,12 +73,43 @@ class Network(Layer):
         specs = [self.model.layers[self.model.calls[ref.call].layer] for ref in self.model.inputs]
         return tuple(tuple(spec.config["shape"]) for spec in specs)
 
-    def every_layer(self) -> Iterator[Layer]:
-        """All layers, those of nested models too, in order."""
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        return tuple(self.layers)
+
+    @property
+    def ragged(self) -> bool:  # type: ignore[override]
+        return len(self.model.inputs) == 1 and all(layer.ragged for layer in self.layers)
+
+    def listed(self) -> Iterator[Layer]:
+        """The layers that a user knows by name: those of nested models too, but nothing inside wrappers."""
         for layer in self.layers:
             yield layer
             if isinstance(layer, Network):
-                yield from layer.every_layer()
+                yield from layer.listed()
+
+    def vocabularies(self) -> tuple[int | None, ...]:
+        """For each input: the ids below which all its readers want it, or None where any reads it as numbers."""
+
+        def lowest(ref: Ref) -> int | None:
+            found = [layer.vocabulary for layer in self.consumers(ref)]
+            return min((v for v in found if v is not None), default=None) if None not in found else None
+
+        return tuple(lowest(ref) for ref in self.model.inputs)
+
+    def layer_shapes(self) -> dict[str, Any]:
+        """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
+        found: dict[str, Any] = {}
+
+        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> tuple[Shape, ...]:
+            shapes = layer.walk(given, visit) if isinstance(layer, Network) else layer.shapes(given, words)
+            found[layer.path] = shapes[0] if len(shapes) == 1 else shapes
+            return shapes
+
+        for ref, shape in zip(self.model.inputs, self.input_shapes(), strict=True):
+            found[self.layers[self.model.calls[ref.call].layer].path] = shape
+        self.walk(self.input_shapes(), visit)
+        return found
 
     def consumers(self, ref: Ref) -> Iterator[Layer]:
         """The layers that read a tensor, looked for through nested models."""
@@ -101,19 +132,13 @@ class Network(Layer):
         return self.walk(inputs, lambda layer, given, words: layer.apply(given, words, states))
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        return self.walk(inputs, lambda layer, given, words: lower_layer(layer, b, given, words))
+        return self.walk(inputs, lambda layer, given, words: b.lower(layer, given, words))
 
 
 
 def root(model: ModelSpec, context: Context) -> Network:
     """The network of a whole model."""
     return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=model), context)
-
-
-def lower_layer(layer: Layer, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-    """A layer as kernel calls, or as a call back into NumPy where it has none."""
-    values = layer.lower(b, inputs, keywords)
-    return b.call_python(layer, inputs, keywords) if values is None else values
 
 
 def refs_in(value: Any) -> Iterator[Ref]:
@@ -146,11 +171,8 @@ def lookup(ref: Ref, known: Mapping[int, Sequence[T]], network: Network) -> T:
     return outputs[ref.output]
 
 
-def float_inputs(network: Network) -> tuple[bool, ...]:
-    """For each input of a model: is it read as numbers (True), or only as ids by Embeddings (False)?"""
-
-    def only_ids(ref: Ref) -> bool:
-        layers = list(network.consumers(ref))
-        return bool(layers) and all(layer.takes_ids for layer in layers)
-
-    return tuple(not only_ids(ref) for ref in network.model.inputs)
+def every_layer(layer: Layer) -> Iterator[Layer]:
+    """All layers inside one, in order, each before what it wraps."""
+    for child in layer.children:
+        yield child
+        yield from every_layer(child)

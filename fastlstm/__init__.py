@@ -1,0 +1,17 @@
+"""Trained Keras recurrent networks on CPU, without TensorFlow.
+
+>>> import fastlstm
+>>> model = fastlstm.load(fastlstm.demo_model())
+>>> model.predict([[[0.1]] * 24]).shape
+(1, 1)
+"""
+
+from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
+from .model import Model, convert, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FastLSTMError", "FormatError", "InputError", "KernelError", "Model", "Problem", "UnsupportedError", "VerificationError",
+    "convert", "load", "__version__",
+]  # fmt: skip

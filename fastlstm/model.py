@@ -1,0 +1,379 @@
+"""Model: the Python face of a loaded network. Checks input, allocates output, leaves the arithmetic to the runtime."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import runtime
+from .errors import InputError, UnsupportedError
+from .inputs import InputInfo, Ragged, gather
+from .layers.base import Context, Layer
+from .layers.network import Network, every_layer, root
+from .plan import Constants, evaluate, plan
+from .program import Program
+from .spec import ModelSpec, Ref, Shape
+
+#: Programs are kept for this many different input shapes of a Model.
+KEPT_PROGRAMS = 256
+#: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
+FOLD_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a model."""
+
+    name: str
+    shape: Shape  # batch first, None = any
+    dtype: str
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a model, as ``summary`` and ``inspect`` list it."""
+
+    name: str
+    class_name: str
+    output_shape: Shape | tuple[Shape, ...] | None  # None where it could not be found out
+    parameters: int
+    runs: str  # "native", "NumPy", "folded", "no work", "unsupported"
+
+
+class Model:
+    """A Keras model that computes without Keras. Made by :func:`fastlstm.load`.
+
+    Calls from several threads at once are safe (stateful models take turns), and so are pickling, copying and forking.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of TensorInfo
+        Names, shapes (batch first, None = any) and dtypes.
+    generation : Generation
+        Which Keras saved the file.
+    layers : tuple of LayerInfo
+        The layers in the file's order, and how each runs.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str = "float32", fold_limit: int = FOLD_LIMIT,
+        custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+        custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+    ):  # fmt: skip
+        if precision not in ("float32", "float64"):
+            raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
+        if not isinstance(threads, int) or threads < 1:
+            raise InputError(f"threads: expected a positive number, found {threads!r}")
+        self._options: dict[str, Any] = {
+            "source": source, "threads": threads, "precision": precision, "fold_limit": fold_limit,
+            "custom_layers": custom_layers, "custom_activations": custom_activations,
+        }  # fmt: skip
+        self.spec = spec
+        self.source = source
+        self.threads = threads
+        self.generation = spec.generation
+        self._network = build(spec, source, custom_layers, custom_activations)
+        shapes = self._network.input_shapes()
+        wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(self._network))
+        self._dtype = np.dtype(np.float64 if wide else np.float32)
+        self._infos = tuple(
+            InputInfo(name, shape, "int32" if vocabulary else self._dtype.name, vocabulary)
+            for name, shape, vocabulary in zip(spec.input_names, shapes, self._network.vocabularies(), strict=True)
+        )
+        output_shapes = self._network.shapes(shapes, {})
+        self.inputs = tuple(TensorInfo(info.name, info.shape, info.dtype) for info in self._infos)
+        self.outputs = tuple(
+            TensorInfo(name, shape, self._dtype.name) for name, shape in zip(spec.output_names, output_shapes, strict=True)
+        )
+        self._stateful = {layer.path: layer.state_shapes() for layer in every_layer(self._network) if layer.stateful}
+        self._states: dict[str, tuple[np.ndarray, ...]] = {}
+        self._lock = threading.Lock()
+        self._constants = Constants(runtime.lanes())
+        self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
+        self._pool: tuple[int, Any] | None = None  # process id, executor: a forked child makes its own
+        self._interpreted = wide or (bool(self._stateful) and not self._states_are_native())
+        self.reset_states()
+
+    # -- what it is -------------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The model's name in the file."""
+        return self.spec.name
+
+    @property
+    def input_shape(self) -> Any:
+        """Shape of the input, or a list of shapes; batch first, None = any."""
+        return self.inputs[0].shape if len(self.inputs) == 1 else [info.shape for info in self.inputs]
+
+    @property
+    def output_shape(self) -> Any:
+        """Shape of the output, or a list of shapes; batch first, None = any."""
+        return self.outputs[0].shape if len(self.outputs) == 1 else [info.shape for info in self.outputs]
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """The layers in the file's order, and how each runs."""
+        return layer_infos(self._network, self._example_program())
+
+    def count_params(self) -> int:
+        """Number of weights."""
+        return self._network.count_params()
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print the layers as Keras does, and how each runs.
+
+        Parameters
+        ----------
+        print_fn
+            Called with each line.
+        """
+        rows = [("Layer (type)", "Output Shape", "Param #", "Runs")]
+        for layer in self.layers:
+            shape = "?" if layer.output_shape is None else str(layer.output_shape)
+            rows.append((f"{layer.name} ({layer.class_name})", shape, f"{layer.parameters:,}", layer.runs))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        print_fn(f"Model: {self.name!r}, saved by {self.generation}")
+        for number, row in enumerate(rows):
+            print_fn("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            if number == 0:
+                print_fn("-" * (sum(widths) + 6))
+        print_fn(f"Total params: {self.count_params():,}")
+
+    def __repr__(self) -> str:
+        return f"<fastlstm.Model {self.name!r}: {self.input_shape} -> {self.output_shape}, {self.generation}>"
+
+    # -- what it does -----------------------------------------------------------------------------------------------------
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
+        """What ``predict`` of the Keras that saved the file returns.
+
+        Parameters
+        ----------
+        x
+            One input: an array (batch, ...), ``[array]``, or a list of arrays of one rank less: sequences of different
+            lengths, each computed alone without padding. Several inputs: a list of arrays, or a dict by input name.
+            Anything that NumPy takes as numbers; cast as Keras casts.
+        batch_size
+            Taken for compatibility. Rows are independent of it; a stateful model has its own.
+        verbose
+            1 prints one line when done.
+
+        Returns
+        -------
+        numpy.ndarray, list or dict
+            As Keras returns it, float32 (float64 for float64 models). Per-timestep outputs of a list of sequences come
+            as a list of arrays (timesteps, ...).
+
+        Raises
+        ------
+        InputError
+            If ``x`` does not fit the model's inputs.
+        """
+        if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
+            raise InputError(f"batch_size: expected a positive number or None, found {batch_size!r}")
+        start = time.perf_counter()
+        given = gather(x, self._infos)
+        if isinstance(given, Ragged):
+            outputs: Sequence[Any] = self._run_ragged(given)
+        elif self._stateful:
+            outputs = self._run_stateful(given)
+        else:
+            outputs = self._run(given)
+        if verbose and verbose != "auto":
+            rows = len(given.lengths) if isinstance(given, Ragged) else len(given[0])
+            print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)
+        if self.spec.output_kind == "single":
+            return outputs[0]
+        if self.spec.output_kind == "dict":
+            return dict(zip(self.spec.output_names, outputs, strict=True))
+        return list(outputs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The same as :meth:`predict`: here a batch is whatever is given."""
+        return self.predict(x)
+
+    __call__ = predict_on_batch
+
+    def reset_states(self) -> None:
+        """Set the states of a stateful model to zeros."""
+        if self._stateful:
+            with self._lock:
+                batch = self.inputs[0].shape[0]
+                if batch is None:
+                    raise InputError(f"{self.source}: a stateful model must have a fixed batch size, its inputs have none")
+                self._states = {
+                    path: tuple(np.zeros((batch, *shape), self._dtype) for shape in shapes) for path, shapes in self._stateful.items()
+                }
+
+    # -- how it does it ---------------------------------------------------------------------------------------------------
+
+    def _run(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[np.ndarray]:
+        if self._interpreted:
+            return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
+        runner, program = self._runner(tuple(x.shape[1:] for x in arrays), ragged=False)
+        return self._execute(runner, program, arrays, [array for path in sorted(self._states) for array in self._states[path]])
+
+    def _execute(
+        self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], states: list[np.ndarray]
+    ) -> list[np.ndarray]:
+        rows = len(arrays[0])
+        outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
+        if self.threads == 1 or rows < 2 * self.threads or states:
+            runner.run(arrays, outputs, states, 0, rows)
+        else:
+            bounds = [rows * n // self.threads for n in range(self.threads + 1)]
+            ranges = zip(bounds[:-1], bounds[1:], strict=True)
+            pending = [self._executor().submit(runner.run, arrays, outputs, states, first, last) for first, last in ranges]
+            for future in pending:
+                future.result()
+        return outputs
+
+    def _run_stateful(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        batch = self.inputs[0].shape[0]
+        rows = len(arrays[0])
+        if batch is None or rows % batch:
+            raise InputError(f"x: expected a number of rows that the stateful model's batch size {batch} divides, found {rows}")
+        with self._lock:
+            parts = [self._run([x[first : first + batch] for x in arrays], self._states) for first in range(0, rows, batch)]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)] if parts else self._run(arrays, None)
+
+    def _run_ragged(self, given: Ragged) -> list[Any]:
+        """Sequences of different lengths: as compressed rows where every layer allows it, else in groups of one length."""
+        rows, longest = given.padded.shape[:2]
+        if self._stateful:
+            raise InputError("x: a stateful model takes an array, found a list of sequences")
+        if not self._interpreted and self._network.ragged:
+            present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
+            runner, program = self._runner((given.padded.shape[1:],), ragged=True)
+            outputs = self._execute(runner, program, [given.padded, present], [])
+            return [self._cut(y, info, given) for y, info in zip(outputs, self.outputs, strict=True)]
+        pieces: list[list[Any]] = [[None] * rows for _ in self.outputs]
+        for length in np.unique(given.lengths):
+            members = np.flatnonzero(given.lengths == length)
+            for piece, y in zip(pieces, self._run([np.ascontiguousarray(given.padded[members, :length])]), strict=True):
+                for member, row in zip(members, y, strict=True):
+                    piece[member] = row
+        return [
+            piece if self._per_step(info) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)
+        ]
+
+    def _per_step(self, info: TensorInfo) -> bool:
+        return len(info.shape) > 2 and info.shape[1] is None
+
+    def _cut(self, y: np.ndarray, info: TensorInfo, given: Ragged) -> Any:
+        if not self._per_step(info):
+            return y
+        return [row[:length] for row, length in zip(y, given.lengths, strict=True)]
+
+    def _runner(self, shapes: tuple[tuple[int, ...], ...], *, ragged: bool) -> tuple[runtime.Runner, Program]:
+        key = (shapes, ragged)
+        found = self._runners.get(key)
+        if found is None:
+            numbers: dict[str, tuple[int, ...]] = {}
+            for path in sorted(self._stateful):
+                first = sum(len(given) for given in numbers.values())
+                numbers[path] = tuple(range(first, first + len(self._stateful[path])))
+            integer = [info.vocabulary is not None for info in self._infos]
+            program = plan(
+                self._network, shapes, integer, self._constants,
+                fold_limit=self._options["fold_limit"], ragged=ragged, stateful=numbers,
+            )  # fmt: skip
+            found = self._runners[key] = (runtime.Runner(program), program)
+            while len(self._runners) > KEPT_PROGRAMS:
+                self._runners.popitem(last=False)
+        return found
+
+    def _states_are_native(self) -> bool:
+        program = self._example_program()
+        return program is not None and not any(i.kernel == "python" and i.layer in self._stateful for i in program.instructions)
+
+    def _example_program(self) -> Program | None:
+        """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
+        if self._dtype == np.float64:
+            return None
+        shapes = tuple(tuple(16 if size is None else size for size in info.shape[1:]) for info in self._infos)
+        return self._runner(shapes, ragged=False)[1]
+
+    def _executor(self) -> Any:
+        from concurrent.futures import ThreadPoolExecutor  # costs 10 ms at import, and most Models never need it
+
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="fastlstm"))
+        return self._pool[1]
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self.spec, self._options, self._states)
+
+
+def _rebuild(spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
+    model = Model(spec, **options)
+    model._states = {path: tuple(array.copy() for array in arrays) for path, arrays in states.items()}
+    return model
+
+
+def build(
+    spec: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+) -> Network:  # fmt: skip
+    """The layers of a model.
+
+    Raises
+    ------
+    UnsupportedError
+        With every problem of the model, if there is any.
+    """
+    context = Context(source, spec.rules, custom_layers or {}, custom_activations or {})
+    network = root(spec, context)
+    if context.problems:
+        raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
+    return network
+
+
+def cut(spec: ModelSpec, outputs: Sequence[str], source: str) -> ModelSpec:
+    """The model that ends at the named layers.
+
+    Raises
+    ------
+    InputError
+        If there is no such layer.
+    """
+    names = [layer.name for layer in spec.layers]
+    refs = []
+    for name in outputs:
+        calls = [number for number, call in enumerate(spec.calls) if spec.layers[call.layer].name == name]
+        if not calls:
+            raise InputError(f"outputs: expected names of layers of {source} ({', '.join(names)}), found {name!r}")
+        refs.append(Ref(calls[-1]))
+    return replace(
+        spec, outputs=tuple(refs), output_names=tuple(outputs), output_kind="single" if len(refs) == 1 else "list"
+    )
+
+
+def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, ...]:
+    """What ``summary`` and ``inspect`` tell of each layer."""
+    kernels: dict[str, set[str]] = {}
+    for instruction in program.instructions if program else ():
+        kernels.setdefault(instruction.layer, set()).add(instruction.kernel)
+
+    def runs(layer: Layer) -> str:
+        if program is None:
+            return "NumPy"
+        inside = {kernel for path, found in kernels.items() if path == layer.path or path.startswith(layer.path + "/") for kernel in found}
+        if "python" in inside:
+            return "NumPy"
+        return "native" if inside else "folded" if layer.spec.weights else "no work"
+
+    shapes = network.layer_shapes()
+    return tuple(
+        LayerInfo(layer.path, layer.spec.class_name, shapes.get(layer.path), layer.count_params(), runs(layer))
+        for layer in network.listed()
+    )

@@ -1,0 +1,222 @@
+"""ModelSpec -> Program: which layers run in kernels, in which buffers, in blocks of how many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import activations, packing
+from .layers.base import Layer, Tensor
+from .layers.network import Network
+from .program import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
+
+#: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
+#: keep memory independent of the batch.
+BLOCK_BYTES = 4 << 20
+#: Blocks are multiples of this many rows, which every CPU level's tiles divide.
+ROW_GROUP = 6
+MAX_BLOCK_ROWS = 64 * ROW_GROUP
+
+
+@dataclass
+class Constants:
+    """Packed weights and tables of one Model, made once and shared by its Programs."""
+
+    lanes: int
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """Implements program.Builder: collects what the layers' ``lower`` write."""
+
+    constants: Constants
+    fold_limit: int
+    stateful: Mapping[str, tuple[int, ...]]  # by layer path: the caller's state arrays that belong to it
+    instructions: list[Instruction] = field(default_factory=list)
+    buffers: list[BufferInfo] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)  # constants of this Program: key -> index
+    layer: str = ""
+
+    @property
+    def lanes(self) -> int:
+        return self.constants.lanes
+
+    def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
+        """See program.Builder."""
+        if key not in self.constants.arrays:
+            self.constants.arrays[key] = packing.aligned(make())
+        return Constant(self.used.setdefault(key, len(self.used)))
+
+    def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
+        """See program.Builder."""
+        return self._add(BufferInfo("scratch", elements * itemsize, fixed_bytes))
+
+    def _add(self, info: BufferInfo) -> Buffer:
+        self.buffers.append(info)
+        return Buffer(len(self.buffers) - 1)
+
+    def input(self, number: int, shape: tuple[int, ...], *, integer: bool = False, itemsize: int = 4) -> Value:
+        """An input of the model: the caller's array ``number``."""
+        size = int(np.prod(shape, dtype=np.int64))
+        return Value(self._add(BufferInfo("input", size * itemsize, number=number)), shape, integer=integer)
+
+    def emit(self, kernel: str, /, **fields: Any) -> None:
+        """See program.Builder."""
+        self.instructions.append(Instruction(kernel, fields, layer=self.layer))
+
+    def read(self, value: Value) -> Buffer:
+        """See program.Builder."""
+        if value.lookup is None:
+            return value.buffer
+        ids, key, table = value.lookup
+        steps = int(np.prod(value.shape[:-1], dtype=np.int64))
+        features = value.shape[-1]
+        out = self.buffer(steps * features)
+        weights = self.constant(f"{key}:embeddings", lambda: table)
+        self.emit("embedding", steps=steps, features=features, ids=ids, ids_row=steps, table=weights, y=out, y_row=steps * features)
+        return out
+
+    def state(self, path: str, number: int, units: int) -> Buffer | None:
+        """See program.Builder."""
+        if path not in self.stateful:
+            return None
+        return self._add(BufferInfo("state", units * 4, number=self.stateful[path][number]))
+
+    def native_activation(self, activation: Any) -> int | None:
+        """See program.Builder."""
+        return activations.NATIVE.get(activation) if isinstance(activation, str) else None
+
+    def lower(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        """A layer as kernel calls, or as a call back into NumPy where it has none."""
+        outer, self.layer = self.layer, layer.path
+        values = layer.lower(self, inputs, keywords)
+        if values is None:
+            values = self.call_python(layer, inputs, keywords)
+        self.layer = outer
+        return values
+
+    def call_python(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        """See program.Builder. A trial run on one row of zeros tells the shapes, and which outputs have masks."""
+        given = [replace_buffer(value, self.read(value)) for value in inputs]
+        words = {name: map_values(value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
+
+        def call(fetch: Callable[[Value], Tensor]) -> tuple[Tensor, ...]:
+            return layer.apply([fetch(value) for value in given], {name: map_values(v, fetch) for name, v in words.items()}, None)
+
+        trial = call(lambda v: Tensor(np.zeros((1, *v.shape), np.int32 if v.integer else np.float32), ones_mask(v)))
+        outputs = []
+        for tensor in trial:
+            mask = None if tensor.mask is None else Mask(self.buffer(tensor.mask.size, itemsize=1), tensor.mask.shape[1:])
+            outputs.append(Value(self.buffer(tensor.value.size), tensor.value.shape[1:], mask))
+
+        def run(rows: int, arrays: Mapping[int, np.ndarray]) -> None:
+            def view(buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+                return arrays[buffer.index].view(dtype).reshape(rows, *shape)
+
+            def fetch(v: Value) -> Tensor:
+                value = view(v.buffer, v.shape, np.int32 if v.integer else np.float32)
+                return Tensor(value, None if v.mask is None else view(v.mask.buffer, v.mask.shape, np.bool_))
+
+            for tensor, out in zip(call(fetch), outputs, strict=True):
+                view(out.buffer, out.shape, np.float32)[...] = tensor.value
+                if out.mask is not None:
+                    assert tensor.mask is not None  # the trial run had one
+                    view(out.mask.buffer, out.mask.shape, np.bool_)[...] = tensor.mask
+
+        touched: list[Buffer] = []
+        for value in [*given, *values_in(words), *outputs]:
+            touched += [value.buffer] if value.mask is None else [value.buffer, value.mask.buffer]
+        fields = {f"buffer{n}": buffer for n, buffer in enumerate(touched)}
+        self.instructions.append(Instruction("python", fields, run, layer.path))
+        return tuple(outputs)
+
+    def output(self, number: int, value: Value, taken: set[int]) -> tuple[int, ...]:
+        """Have a value end in the caller's output array ``number``; returns its shape."""
+        buffer = self.read(value)
+        size = int(np.prod(value.shape, dtype=np.int64))
+        if self.buffers[buffer.index].kind == "scratch" and buffer.index not in taken:
+            self.buffers[buffer.index] = BufferInfo("output", size * 4, number=number)
+            taken.add(buffer.index)
+        else:
+            out = self._add(BufferInfo("output", size * 4, number=number))
+            self.emit("place", steps=1, width=size, x=buffer, x_row=size, x_step=0, y=out, y_row=size, y_step=0)
+        return value.shape
+
+    def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
+        """What was collected, in blocks that keep within BLOCK_BYTES."""
+        per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
+        rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(per_row, 1)))
+        arrays = tuple(self.constants.arrays[key] for key in self.used)
+        return Program(tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP)
+
+
+def plan(
+    network: Network, shapes: Sequence[tuple[int, ...]], integer: Sequence[bool], constants: Constants, *,
+    fold_limit: int, ragged: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
+) -> Program:  # fmt: skip
+    """The Program of a network for input shapes (less the batch).
+
+    Parameters
+    ----------
+    network
+        The model.
+    shapes
+        Of each input, less the batch.
+    integer
+        Which inputs hold int32 ids.
+    constants
+        Packed weights that earlier Programs of the model made.
+    fold_limit
+        Bytes that the table of an Embedding folded into the next layer's kernel may take.
+    ragged
+        The caller gives one array more, uint8 (timesteps,) a row: which steps of the input are there.
+    stateful
+        By layer path, the numbers of the caller's state arrays.
+    """
+    work = Plan(constants, fold_limit, stateful or {})
+    values = [work.input(n, shape, integer=ids) for n, (shape, ids) in enumerate(zip(shapes, integer, strict=True))]
+    if ragged:
+        there = work.input(len(shapes), shapes[0][:1], itemsize=1)
+        values[0] = values[0]._replace(mask=Mask(there.buffer, there.shape))
+    taken: set[int] = set()
+    outputs = network.lower(work, values, {})
+    return work.program(tuple(work.output(number, value, taken) for number, value in enumerate(outputs)))
+
+
+def evaluate(
+    network: Network, inputs: Sequence[np.ndarray], dtype: Any, states: dict[str, tuple[np.ndarray, ...]] | None = None,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """The network's meaning in NumPy: ``apply`` of every layer, in ``dtype``."""
+    given = [Tensor(x if x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
+    return tuple(tensor.value for tensor in network.apply(given, {}, states))
+
+
+def replace_buffer(value: Value, buffer: Buffer) -> Value:
+    """The same value, carried out into a buffer."""
+    return value._replace(buffer=buffer, lookup=None, integer=value.integer and value.lookup is None)
+
+
+def ones_mask(value: Value) -> np.ndarray | None:
+    """A mask of one row with every step valid, for a value that has one."""
+    return None if value.mask is None else np.ones((1, *value.mask.shape), np.bool_)
+
+
+def map_values(argument: Any, function: Callable[[Value], Any]) -> Any:
+    """A call argument with ``function`` applied to the Values in it."""
+    if isinstance(argument, Value):
+        return function(argument)
+    if isinstance(argument, tuple):
+        return tuple(map_values(inner, function) for inner in argument)
+    return argument
+
+
+def values_in(argument: Any) -> list[Value]:
+    """The Values in call arguments."""
+    found: list[Value] = []
+    for inner in argument.values():
+        map_values(inner, found.append)
+    return found
