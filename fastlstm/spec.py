@@ -105,6 +105,16 @@ class ModelSpec:
     problems: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True)
+class Case:
+    """A recorded self-test: what the model gave when it was converted. Stateful models: several calls in a row."""
+
+    name: str
+    inputs: tuple[tuple[np.ndarray, ...], ...]  # call by call, one array an input of the model
+    outputs: tuple[tuple[np.ndarray, ...], ...]  # call by call, float64 truth rounded to the model's dtype
+    tolerance: float  # largest absolute difference that counts as equal
+
+
 class Weight(NamedTuple):
     """One array that Keras keeps for a layer."""
 
