@@ -7,11 +7,12 @@
 """
 
 from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
-from .model import Model, convert, load
+from .files import convert, describe, load, verify
+from .model import Model
 
 __version__ = "0.1.0"
 
 __all__ = [
     "FastLSTMError", "FormatError", "InputError", "KernelError", "Model", "Problem", "UnsupportedError", "VerificationError",
-    "convert", "load", "__version__",
+    "__version__", "convert", "describe", "load", "verify",
 ]  # fmt: skip

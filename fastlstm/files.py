@@ -1,0 +1,244 @@
+"""From a path to a Model, from file to file, and what a file holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import formats
+from .errors import InputError, Problem, UnsupportedError, VerificationError
+from .layers.base import Context
+from .layers.network import root
+from .model import FOLD_LIMIT, LayerInfo, Model, cut
+from .selftest import Comparison, check, check_with_keras, own_keras, record
+from .spec import Shape
+
+PathLike = str | os.PathLike[str]
+
+
+def load(
+    path: PathLike, *, architecture: Any = None, by_name: bool = False, outputs: Sequence[str] | None = None, threads: int = 1,
+    precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
+) -> Model:  # fmt: skip
+    """Load a model that Keras saved, or one that :func:`convert` wrote.
+
+    Parameters
+    ----------
+    path
+        A whole-model ``.h5``, a weights-only ``.h5`` (with ``architecture``) or a ``.fastlstm`` file. Known by its
+        bytes, whatever its name.
+    architecture
+        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict.
+    by_name
+        Weights-only files: match layers by name instead of by order.
+    outputs
+        Names of layers to end the model at.
+    threads
+        Rows of a batch are split over this many threads. Results do not depend on it.
+    precision
+        "float32", or "float64" to compute everything in NumPy in float64.
+    custom_layers
+        By class name: ``function(inputs, config, weights)`` for layers that fastlstm does not know; ``inputs`` is the
+        array that goes in (a list of them for several), the result the array that comes out.
+    custom_activations
+        By name: a function of an array.
+    verify
+        Rerun the cases recorded in a ``.fastlstm`` file.
+    fold_limit
+        Bytes that an Embedding folded into the next layer as a table may take.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, hostile or of another kind.
+    UnsupportedError
+        If it holds something that would not be computed as Keras does; lists everything at once.
+    VerificationError
+        With ``verify``: if a recorded case comes out differently, or the file was altered.
+    """
+    source = os.fspath(path)
+    spec = formats.read(source, architecture=architecture, by_name=by_name)
+    if outputs is not None:
+        spec = cut(spec, [outputs] if isinstance(outputs, str) else outputs, source)
+    model = Model(
+        spec, source=source, threads=threads, precision=precision, fold_limit=fold_limit,
+        custom_layers=custom_layers, custom_activations=custom_activations,
+    )  # fmt: skip
+    if verify:
+        if outputs is not None:
+            raise InputError("verify: a model cut by outputs= has no recorded cases; load it whole to verify it")
+        report = verification(source, model)
+        if not report.passed:
+            raise VerificationError(str(report))
+    return model
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What :func:`verify` found."""
+
+    source: str
+    altered: tuple[str, ...]  # arrays whose checksum is not the recorded one
+    recorded: tuple[Comparison, ...]
+    keras: tuple[Comparison, ...] = ()
+    keras_version: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Did everything come out as recorded?"""
+        return not self.altered and all(case.equal for case in (*self.recorded, *self.keras))
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {'verified' if self.passed else 'NOT as recorded'}"]
+        lines += [f"  altered since it was converted: {name}" for name in self.altered]
+        for title, cases in (("recorded", self.recorded), (f"Keras {self.keras_version}", self.keras)):
+            for case in cases:
+                word = "equal" if case.equal else "DIFFERENT"
+                lines.append(f"  {title:10} {case.case:18} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
+        return "\n".join(lines)
+
+
+def verify(path: PathLike, *, architecture: Any = None, keras: bool = False) -> Verification:
+    """Rerun the cases of a converted file; with ``keras``, compare a Keras file with a live Keras of its generation.
+
+    A Keras file has no recorded cases: new ones are made and its native results compared with float64.
+
+    Raises
+    ------
+    InputError
+        With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads.
+    """
+    source = os.fspath(path)
+    return verification(source, load(source, architecture=architecture), keras=keras)
+
+
+def verification(source: str, model: Model, *, keras: bool = False) -> Verification:
+    """What :func:`verify` returns, for a file that is loaded already."""
+    converted = formats.native.is_native(source)
+    cases, altered = formats.native.read_cases(source) if converted else (record(model), ())
+    report = Verification(source, altered, check(model, cases))
+    if not keras:
+        return report
+    if converted:
+        raise InputError(f"keras: {source} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
+    live = own_keras(model)
+    if live is None:
+        raise InputError(f"keras: no Keras of the generation of {source} ({model.generation}) can be imported")
+    return replace(report, keras=check_with_keras(model, source, cases, live), keras_version=live.__version__)
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What :func:`convert` did."""
+
+    source: str
+    target: str
+    generation: str  # which Keras saved the source
+    parameters: int
+    bytes: int  # size of the target
+    checked_against: str  # "float64", or "float64 and Keras 3.15.1"
+    cases: tuple[Comparison, ...]
+
+    def __str__(self) -> str:
+        worst = max((case.difference for case in self.cases), default=0.0)
+        return (
+            f"{self.source} -> {self.target}: {self.generation}; {self.parameters:,} parameters, {self.bytes:,} bytes; "
+            f"{len(self.cases)} recorded cases checked against {self.checked_against}, largest difference {worst:.2e}"
+        )
+
+
+def convert(
+    src: PathLike, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False
+) -> ConversionReport:
+    """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
+
+    Parameters
+    ----------
+    src, dst
+        The Keras file, and the file to write (replaced only when everything went well).
+    architecture, by_name
+        As for :func:`load`.
+    verify
+        Check the native results of the recorded cases against float64 before writing.
+    keras
+        Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
+        gigabytes, so it is not done unasked.
+
+    Raises
+    ------
+    VerificationError
+        If a result differs; nothing is written then.
+    """
+    source, target = os.fspath(src), os.fspath(dst)
+    model = load(source, architecture=architecture, by_name=by_name)
+    cases = record(model)
+    results = check(model, cases) if verify else ()
+    against = "float64" if verify else "nothing"
+    if keras:
+        live = own_keras(model)
+        if live is None:
+            raise InputError(f"keras: no Keras of the generation of {source} ({model.generation}) can be imported")
+        results += check_with_keras(model, source, cases, live)
+        against += f" and Keras {live.__version__}"
+    wrong = [case for case in results if not case.equal]
+    if wrong:
+        raise VerificationError(
+            f"{source}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
+            f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
+        )
+    formats.native.write(target, model.spec, cases, source_sha256=_sha256(source))
+    return ConversionReport(source, target, str(model.generation), model.count_params(), os.path.getsize(target), against, results)
+
+
+def _sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file holds, as ``fastlstm inspect`` shows it; made for unsupported files too."""
+
+    source: str
+    generation: str
+    inputs: tuple[tuple[str, Shape], ...]
+    outputs: tuple[tuple[str, Shape | None], ...]
+    parameters: int
+    layers: tuple[LayerInfo, ...]
+    problems: tuple[Problem, ...]
+
+
+def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False) -> Description:
+    """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively."""
+    source = os.fspath(path)
+    spec = formats.read(source, architecture=architecture, by_name=by_name)
+    context = Context(source, spec.rules)
+    network = root(spec, context)
+    shapes = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
+    if not context.problems:
+        try:
+            model = Model(spec, source=source)
+        except UnsupportedError as error:
+            context.problems.extend(error.problems)
+        else:
+            outputs = tuple((info.name, info.shape) for info in model.outputs)
+            return Description(source, str(spec.generation), shapes, outputs, model.count_params(), model.layers, ())
+    problems = tuple(dict.fromkeys(context.problems))
+    troubled = {problem.layer for problem in problems}
+    layers = tuple(
+        LayerInfo(layer.path, layer.spec.class_name, None, layer.count_params(), "unsupported" if layer.path in troubled else "")
+        for layer in network.listed()
+    )
+    unknown = tuple((name, None) for name in spec.output_names)
+    return Description(source, str(spec.generation), shapes, unknown, network.count_params(), layers, problems)
