@@ -1,0 +1,213 @@
+"""What must hold for every model and every input: hypothesis draws both."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from pathlib import Path
+
+import build
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fastlstm
+
+settings.register_profile(
+    "fastlstm", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+settings.load_profile("fastlstm")
+
+CELLS = ("LSTM", "GRU", "SimpleRNN")
+PAD = -1.0
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> dict:
+    """The description of a small recurrent model; what it is built from, so that a failing one can be read."""
+    return {
+        "seed": draw(seeds),
+        "features": draw(st.sampled_from([1, 2, 3, 8, 17])),
+        "cells": draw(st.lists(st.sampled_from(CELLS), min_size=1, max_size=2)),
+        "units": draw(st.sampled_from([1, 2, 3, 4, 5, 8, 16, 17, 31, 33, 50, 64])),
+        "activation": draw(st.sampled_from(["tanh", "relu", "softsign"])),
+        "recurrent_activation": draw(st.sampled_from(["sigmoid", "hard_sigmoid"])),
+        "reset_after": draw(st.booleans()),
+        "use_bias": draw(st.booleans()),
+        "return_sequences": draw(st.booleans()),
+        "go_backwards": draw(st.booleans()),
+        "bidirectional": draw(st.booleans()),
+    }
+
+
+def layers(drawn: dict) -> list[build.Layer]:
+    """The recurrent layers of a drawn model, and a Dense behind them."""
+    rng = np.random.default_rng(drawn["seed"])
+    made, features = [], drawn["features"]
+    for number, cell in enumerate(drawn["cells"]):
+        last = number == len(drawn["cells"]) - 1
+        options = {"activation": drawn["activation"], "use_bias": drawn["use_bias"]}
+        options["return_sequences"] = drawn["return_sequences"] or not last
+        options["go_backwards"] = drawn["go_backwards"] and last
+        if cell != "SimpleRNN":
+            options["recurrent_activation"] = drawn["recurrent_activation"]
+        if cell == "GRU":
+            options["reset_after"] = drawn["reset_after"]
+        layer = build.recurrent(cell, drawn["units"], features, rng, **options)
+        features = drawn["units"]
+        if drawn["bidirectional"] and last:
+            layer = build.bidirectional(layer, build.recurrent(cell, drawn["units"], layer.weights[0].shape[0], rng, **options).weights)
+            features *= 2
+        made.append(layer)
+    head = build.dense(3, features, rng)
+    return [*made, build.time_distributed(head) if drawn["return_sequences"] else head]
+
+
+def model_of(drawn: dict, folder: Path, masked: bool = False, **options: object) -> fastlstm.Model:
+    start = [build.masking(PAD)] if masked else []
+    return fastlstm.load(build.save(folder / "model.h5", [*start, *layers(drawn)], (None, drawn["features"])), **options)
+
+
+def batch(drawn: dict, rows: int, timesteps: int) -> np.ndarray:
+    rng = np.random.default_rng(drawn["seed"] + 1)
+    return rng.normal(size=(rows, timesteps, drawn["features"])).astype(np.float32)
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@given(stacks(), st.integers(1, 21), st.integers(1, 12))
+def test_a_row_does_not_see_its_mates(tmp_path: Path, drawn: dict, rows: int, timesteps: int) -> None:
+    model = model_of(drawn, tmp_path)
+    x = batch(drawn, rows, timesteps)
+    together = model.predict(x)
+    for row in range(rows):
+        assert same_bits(model.predict(x[row : row + 1])[0], together[row])
+
+
+@given(stacks(), st.integers(2, 21), seeds)
+def test_order_of_rows(tmp_path: Path, drawn: dict, rows: int, seed: int) -> None:
+    model = model_of(drawn, tmp_path)
+    x = batch(drawn, rows, 6)
+    order = np.random.default_rng(seed).permutation(rows)
+    assert same_bits(model.predict(x[order]), model.predict(x)[order])
+
+
+@given(stacks(), st.integers(1, 40), st.integers(2, 4))
+def test_threads(tmp_path: Path, drawn: dict, rows: int, threads: int) -> None:
+    x = batch(drawn, rows, 5)
+    assert same_bits(model_of(drawn, tmp_path, threads=threads).predict(x), model_of(drawn, tmp_path).predict(x))
+
+
+@given(stacks(), st.integers(1, 14), st.integers(1, 10), st.data())
+def test_masked_steps_do_not_exist(tmp_path: Path, drawn: dict, rows: int, timesteps: int, data: st.DataObject) -> None:
+    """The last output with any steps masked is that of the remaining steps alone."""
+    drawn = {**drawn, "return_sequences": False}
+    masked, plain = model_of(drawn, tmp_path, masked=True), model_of(drawn, tmp_path)
+    x = batch(drawn, rows, timesteps)
+    valid = np.array(data.draw(st.lists(st.lists(st.booleans(), min_size=timesteps, max_size=timesteps), min_size=rows, max_size=rows)))
+    valid[:, data.draw(st.integers(0, timesteps - 1))] = True
+    x[~valid] = PAD
+    together = masked.predict(x)
+    for row in range(rows):
+        alone = plain.predict(x[row, valid[row]][np.newaxis])[0]
+        np.testing.assert_allclose(together[row], alone, rtol=1e-5, atol=2e-6)
+        assert same_bits(masked.predict(x[row : row + 1])[0], together[row])
+
+
+@given(stacks(), st.integers(1, 9), st.integers(1, 8), st.integers(1, 5), st.booleans())
+def test_padding_more(tmp_path: Path, drawn: dict, rows: int, timesteps: int, extra: int, in_front: bool) -> None:
+    """More padding changes not a bit of the last output, in front or behind."""
+    drawn = {**drawn, "return_sequences": False}
+    model = model_of(drawn, tmp_path, masked=True)
+    x = batch(drawn, rows, timesteps)
+    padding = np.full((rows, extra, drawn["features"]), PAD, np.float32)
+    assert same_bits(model.predict(np.concatenate([padding, x] if in_front else [x, padding], axis=1)), model.predict(x))
+
+
+@given(stacks(), st.lists(st.integers(1, 9), min_size=1, max_size=15), st.booleans())
+def test_ragged_is_each_alone(tmp_path: Path, drawn: dict, lengths: list[int], masked: bool) -> None:
+    model = model_of(drawn, tmp_path, masked=masked)
+    x = batch(drawn, len(lengths), max(lengths))
+    if masked:
+        x[:, 1::3] = PAD
+    series = [row[:length] for row, length in zip(x, lengths)]
+    together = model.predict(series)
+    assert isinstance(together, list) == drawn["return_sequences"]
+    for given_row, y in zip(series, together):
+        assert same_bits(model.predict(given_row[np.newaxis])[0], np.asarray(y))
+
+
+@given(st.sampled_from(CELLS), st.booleans(), st.lists(st.integers(1, 9), min_size=1, max_size=15), seeds)
+def test_ragged_ids(tmp_path: Path, cell: str, mask_zero: bool, lengths: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    stack = [build.embedding(30, 4, rng, mask_zero), build.recurrent(cell, 6, 4, rng), build.dense(1, 6, rng)]
+    model = fastlstm.load(build.save(tmp_path / "model.h5", stack, (None,)))
+    series = [rng.integers(0, 30, length) for length in lengths]
+    together = model.predict(series)
+    assert together.shape == (len(lengths), 1)
+    for ids, y in zip(series, together):
+        assert same_bits(model.predict(ids[np.newaxis])[0], y)
+
+
+@given(stacks(), st.integers(1, 13))
+def test_not_a_number_stays_in_its_row(tmp_path: Path, drawn: dict, rows: int) -> None:
+    model = model_of(drawn, tmp_path)
+    x = batch(drawn, rows, 5)
+    clean = model.predict(x)
+    broken = rows // 2
+    x[broken, 2] = np.nan
+    y = model.predict(x)
+    mates = np.arange(rows) != broken
+    assert same_bits(y[mates], clean[mates])
+    assert np.isnan(y[broken]).any()
+
+
+@given(stacks())
+def test_input_is_left_alone_and_output_is_new(tmp_path: Path, drawn: dict) -> None:
+    model = model_of(drawn, tmp_path, masked=True)
+    x = batch(drawn, 4, 5)
+    x[1, 2:] = PAD
+    before = x.copy()
+    first = model.predict(x)
+    kept = first.copy()
+    second = model.predict(-x)
+    assert same_bits(x, before)
+    assert same_bits(first, kept) and not np.shares_memory(first, second)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "deepcopy", "pickle"])
+def test_copies_compute_the_same(tmp_path: Path, again) -> None:
+    drawn = {
+        "seed": 1, "features": 3, "cells": ["LSTM", "GRU"], "units": 17, "activation": "tanh", "recurrent_activation": "sigmoid",
+        "reset_after": True, "use_bias": True, "return_sequences": True, "go_backwards": False, "bidirectional": True,
+    }  # fmt: skip
+    model = model_of(drawn, tmp_path)
+    x = batch(drawn, 7, 6)
+    assert same_bits(again(model).predict(x), model.predict(x))
+
+
+def test_many_threads_share_one_model(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    stack = [build.embedding(50, 8, rng, True), build.recurrent("LSTM", 33, 8, rng), build.dense(2, 33, rng)]
+    model = fastlstm.load(build.save(tmp_path / "model.h5", stack, (None,)))
+    batches = [rng.integers(0, 50, (1 + number % 9, 5 + number % 7)) for number in range(40)]
+    expected = [model.predict(ids) for ids in batches]
+    failures: list[int] = []
+
+    def work() -> None:
+        for _ in range(20):
+            for number, (ids, y) in enumerate(zip(batches, expected)):
+                if not same_bits(model.predict(ids), y):
+                    failures.append(number)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
