@@ -68,6 +68,8 @@ class Rules:
     merge_mask: Literal["and", "or", "none"] = "and"
     # At masked steps, stacked cells emit the last output, or the h of the first cell.
     stacked_masked_output: Literal["last", "first"] = "last"
+    # Order in which stacked cells return and take their states: as the cells stand, or the last cell's first.
+    stacked_state_order: Literal["forward", "reversed"] = "forward"
     # Does the mask made inside TimeDistributed(layer) reach the next layer?
     time_distributed_inner_mask: bool = False
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from .. import activations
 from ..errors import FormatError, Problem
 from ..program import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
@@ -22,6 +23,16 @@ INERT = frozenset({
 REGISTRY: dict[str, type[Layer]] = {}
 
 States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what stateful layers carry from call to call, (batch, units) each
+
+
+def inert(*names: str) -> frozenset[str]:
+    """The config keys of how arrays of these names are made and trained."""
+    return frozenset(f"{name}_{what}" for name in names for what in ("initializer", "regularizer", "constraint"))
+
+
+def floating(array: np.ndarray) -> np.ndarray:
+    """The array in the dtype that a layer computes in: its own, or float32 for integers."""
+    return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
 class Tensor(NamedTuple):
@@ -76,6 +87,7 @@ class Layer:
         self.source = context.source
         self.path = context.path + spec.name
         self.context = context
+        self._cast: dict[np.dtype[Any], tuple[np.ndarray, ...]] = {}
         for key in spec.config:
             if key not in self.HONOURED and key not in self.INERT and key not in INERT:
                 self.refuse(f"argument {key}={spec.config[key]!r} is not known", "please report the file")
@@ -102,6 +114,40 @@ class Layer:
         """Note a problem of this layer; the model will be refused with all of them."""
         self.context.problems.append(Problem(self.path, self.spec.class_name, what, advice))
 
+    def only(self, key: str, *allowed: Any) -> None:
+        """Refuse the layer unless a config key, where present, has one of the values that are computed."""
+        value = self.config.get(key, allowed[0])
+        if value not in allowed:
+            self.refuse(f"argument {key}={value!r} is not computed")
+
+    def activation(self, key: str, default: str = "linear") -> tuple[Any, activations.Function]:
+        """The canonical activation of a config key and its NumPy meaning.
+
+        A function that the caller supplied goes before the one that Keras has by that name, as in Keras.
+        """
+        value = self.config.get(key, default)
+        name = value if isinstance(value, str) else value.get("name") if isinstance(value, Mapping) else None
+        if name in self.context.custom_activations:
+            supplied = self.context.custom_activations[name]
+            return {"name": name, "custom": True}, lambda x: np.asarray(supplied(x), x.dtype)
+        try:
+            return value, activations.function(value)
+        except (ValueError, KeyError, TypeError):
+            shown = name or value
+            self.refuse(f"{key} {shown!r} is not known", f"supply it: custom_activations={{{shown!r}: function of a NumPy array}}")
+            return "linear", activations.linear
+
+    def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:
+        """The layer's weights in a dtype, converted once."""
+        key = np.dtype(dtype)
+        if key not in self._cast:
+            self._cast[key] = tuple(array.astype(key, copy=False) for array in self.spec.weights)
+        return self._cast[key]
+
+    def fault(self, what: str) -> FormatError:
+        """An error that names the file and this layer."""
+        return FormatError(f"{self.source}: layer {self.path!r} ({self.spec.class_name}): {what}")
+
     def arrays(self, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
         """The layer's weights, checked against the shapes that its config and input imply.
 
@@ -112,15 +158,10 @@ class Layer:
         """
         names = [weight.name for weight in self.weights(self.config)]
         if len(self.spec.weights) != len(names):
-            raise FormatError(
-                f"{self.source}: layer {self.path!r} ({self.spec.class_name}): expected {len(names)} arrays "
-                f"({', '.join(names)}), found {len(self.spec.weights)}"
-            )
+            raise self.fault(f"expected {len(names)} arrays ({', '.join(names)}), found {len(self.spec.weights)}")
         for name, expected, array in zip(names, shapes, self.spec.weights, strict=True):
             if array.shape != expected:
-                raise FormatError(
-                    f"{self.source}: layer {self.path!r} ({self.spec.class_name}): {name} has shape {array.shape}, expected {expected}"
-                )
+                raise self.fault(f"{name} has shape {array.shape}, expected {expected}")
         return self.spec.weights
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:

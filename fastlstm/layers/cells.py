@@ -1,0 +1,214 @@
+"""Recurrent cells: what one step of LSTM, GRU, SimpleRNN and of stacks of them computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..spec import LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, inert
+
+CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
+CELL_INERT = inert("kernel", "recurrent", "bias") | frozenset({"dropout", "recurrent_dropout", "implementation", "seed"})
+
+
+class Cell(Layer):
+    """One step of a recurrent layer.
+
+    Attributes
+    ----------
+    state_sizes : tuple of int
+        Units of each state, in the order in which Keras returns them.
+    output_size : int
+        Units of the output.
+    """
+
+    state_sizes: tuple[int, ...] = ()
+    output_size: int = 0
+
+    def check(self, features: int) -> None:
+        """Check the weights against the input's features."""
+        raise NotImplementedError
+
+    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Output and new states, from the input (batch, features) and states (batch, units) of one dtype."""
+        raise NotImplementedError
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        raise self.fault("a cell stands outside of an RNN layer")
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        raise self.fault("a cell stands outside of an RNN layer")
+
+
+class GatedCell(Cell):
+    """What cells with one kernel for all their gates share."""
+
+    HONOURED = CELL_HONOURED
+    INERT = CELL_INERT
+    gates = 1
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.units = int(self.config["units"])
+        self.use_bias = bool(self.config.get("use_bias", True))
+        self.activation_name, self.act = self.activation("activation", "tanh")
+        self.state_sizes = (self.units,)
+        self.output_size = self.units
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        arrays = (Weight("kernel"), Weight("recurrent_kernel"))
+        return (*arrays, Weight("bias")) if config.get("use_bias", True) else arrays
+
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias, where there is one."""
+        return (self.gates * self.units,)
+
+    def check(self, features: int) -> None:
+        columns = self.gates * self.units
+        shapes: list[tuple[int, ...]] = [(features, columns), (self.units, columns)]
+        self.arrays(*shapes, *([self.bias_shape()] if self.use_bias else []))
+
+
+class SimpleRNNCell(GatedCell):
+    """h' = activation(x W + b + h U)."""
+
+    CLASSES = ("SimpleRNNCell",)
+
+    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        kernel, recurrent, *bias = self.cast(x.dtype)
+        z = x @ kernel
+        if bias:
+            z = z + bias[0]
+        h = self.act(z + states[0] @ recurrent)
+        return h, (h,)
+
+
+class LSTMCell(GatedCell):
+    """Hochreiter and Schmidhuber 1997, with forget gate and without peepholes.
+
+    i, f, o = recurrent_activation(x W + b + h U); c' = f c + i activation(x W_c + b_c + h U_c); h' = o activation(c').
+    """
+
+    CLASSES = ("LSTMCell",)
+    HONOURED = CELL_HONOURED | {"recurrent_activation"}
+    INERT = CELL_INERT | {"unit_forget_bias"}
+    gates = 4
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.recurrent_activation_name, self.recurrent_act = self.activation("recurrent_activation", "sigmoid")
+        self.state_sizes = (self.units, self.units)
+
+    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        kernel, recurrent, *bias = self.cast(x.dtype)
+        h, c = states
+        z = x @ kernel + h @ recurrent
+        if bias:
+            z = z + bias[0]
+        zi, zf, zc, zo = np.split(z, 4, axis=-1)
+        c = self.recurrent_act(zf) * c + self.recurrent_act(zi) * self.act(zc)
+        h = self.recurrent_act(zo) * self.act(c)
+        return h, (h, c)
+
+
+class GRUCell(GatedCell):
+    """Cho et al. 2014; with ``reset_after`` the form that CuDNN computes.
+
+    z, r = recurrent_activation(x W + h U + b); h' = z h + (1 - z) activation(x W_h + b_h + (r h) U_h),
+    or, with reset_after, activation(x W_h + b_h + r (h U_h + recurrent_b_h)).
+    """
+
+    CLASSES = ("GRUCell",)
+    HONOURED = CELL_HONOURED | {"recurrent_activation", "reset_after"}
+    gates = 3
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.recurrent_activation_name, self.recurrent_act = self.activation("recurrent_activation", "sigmoid")
+        self.reset_after = bool(self.config.get("reset_after", False))
+
+    def bias_shape(self) -> tuple[int, ...]:
+        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+
+    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        kernel, recurrent, *bias = self.cast(x.dtype)
+        (h,) = states
+        u = self.units
+        zx = x @ kernel
+        if self.reset_after:
+            zh = h @ recurrent
+            if bias:
+                zx, zh = zx + bias[0][0], zh + bias[0][1]
+            z = self.recurrent_act(zx[:, :u] + zh[:, :u])
+            r = self.recurrent_act(zx[:, u : 2 * u] + zh[:, u : 2 * u])
+            candidate = self.act(zx[:, 2 * u :] + r * zh[:, 2 * u :])
+        else:
+            if bias:
+                zx = zx + bias[0]
+            zh = h @ recurrent[:, : 2 * u]
+            z = self.recurrent_act(zx[:, :u] + zh[:, :u])
+            r = self.recurrent_act(zx[:, u : 2 * u] + zh[:, u:])
+            candidate = self.act(zx[:, 2 * u :] + (r * h) @ recurrent[:, 2 * u :])
+        h = z * h + (1 - z) * candidate
+        return h, (h,)
+
+
+class StackedRNNCells(Cell):
+    """Cells of which each reads the output of the one before, in every time step.
+
+    Attributes
+    ----------
+    cells : list of Cell
+        From the input upwards.
+    reverse_state_order : bool
+        Whether the states are listed from the last cell to the first.
+    """
+
+    CLASSES = ("StackedRNNCells",)
+    HONOURED = frozenset({"cells", "reverse_state_order"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        inner = replace(context, path=self.path + "/")
+        self.cells = [cell_of(child, inner, self) for child in spec.children]
+        self.reverse_state_order = bool(self.config.get("reverse_state_order", self.rules.stacked_state_order == "reversed"))
+        self.state_sizes = tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
+        self.output_size = self.cells[-1].output_size if self.cells else 0
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        return tuple(self.cells)
+
+    def _in_state_order(self) -> list[Cell]:
+        return self.cells[::-1] if self.reverse_state_order else self.cells
+
+    def check(self, features: int) -> None:
+        for cell in self.cells:
+            cell.check(features)
+            features = cell.output_size
+
+    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        given: dict[int, tuple[np.ndarray, ...]] = {}
+        for cell in self._in_state_order():
+            given[id(cell)], states = states[: len(cell.state_sizes)], states[len(cell.state_sizes) :]
+        new: dict[int, tuple[np.ndarray, ...]] = {}
+        for cell in self.cells:
+            x, new[id(cell)] = cell.step(x, given[id(cell)])
+        return x, tuple(state for cell in self._in_state_order() for state in new[id(cell)])
+
+
+def cell_of(spec: LayerSpec, context: Context, owner: Layer) -> Cell:
+    """The cell of a spec; a class that is none, or not known, becomes a problem of the context."""
+    from . import build
+
+    layer = build(spec, context)
+    if isinstance(layer, Cell):
+        return layer
+    if not context.problems or context.problems[-1].layer != layer.path:
+        owner.refuse(f"its cell is a {spec.class_name}, which fastlstm does not know as a recurrent cell")
+    return Cell(replace(spec, config={}), context)

@@ -1,0 +1,259 @@
+"""Layers that every model is made of: inputs, Dense, Embedding, Masking, shapes, and the ones that rest at inference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import activations
+from ..errors import InputError
+from ..spec import LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, floating, inert
+
+
+def known_features(layer: Layer, shape: Shape) -> int:
+    """Size of the last axis of a layer's input."""
+    if len(shape) < 2 or shape[-1] is None:
+        raise layer.fault(f"the number of features of its input is not known (shape {shape})")
+    return shape[-1]
+
+
+class InputLayer(Layer):
+    """Where data enters a graph."""
+
+    CLASSES = ("InputLayer",)
+    HONOURED = frozenset({"shape", "dtype"})
+    INERT = frozenset({"batch_size", "sparse", "ragged", "optional", "input_tensor", "type_spec"})
+    ragged = True
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.only("sparse", False, None)
+        self.only("ragged", False, None)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return tuple(inputs) or (tuple(self.config["shape"]),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return tuple(inputs)
+
+
+class Inert(Layer):
+    """What only matters in training. Values and masks pass."""
+
+    CLASSES = (
+        "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+        "ActivityRegularization", "Identity",
+    )  # fmt: skip
+    INERT = frozenset({"rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma"})
+    ragged = True
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return (inputs[0],)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return (inputs[0],)
+
+
+class Activation(Layer):
+    """An activation as a layer."""
+
+    CLASSES = ("Activation",)
+    HONOURED = frozenset({"activation"})
+    ragged = True
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.activation_name, self.act = self.activation("activation")
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape = inputs[0]
+        if shape[-1] is None:
+            return (shape,)
+        return ((*shape[:-1], activations.output_features(self.activation_name, shape[-1])),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask),)
+
+
+class Dense(Layer):
+    """activation(x W + b) on the last axis, for input of any rank."""
+
+    CLASSES = ("Dense",)
+    HONOURED = frozenset({"units", "activation", "use_bias", "lora_rank", "quantization_config"})
+    INERT = inert("kernel", "bias")
+    ragged = True
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.units = int(self.config["units"])
+        self.use_bias = bool(self.config.get("use_bias", True))
+        self.activation_name, self.act = self.activation("activation")
+        self.only("lora_rank", None)
+        self.only("quantization_config", None)
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        features = known_features(self, inputs[0])
+        self.arrays((features, self.units), *([(self.units,)] if self.use_bias else []))
+        return ((*inputs[0][:-1], activations.output_features(self.activation_name, self.units)),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        kernel, *bias = self.cast(x.dtype)
+        z = x @ kernel
+        if bias:
+            z = z + bias[0]
+        return (Tensor(self.act(z), inputs[0].mask),)
+
+
+class Embedding(Layer):
+    """Rows of a table, chosen by integer ids. Ids given as float64 give float64."""
+
+    CLASSES = ("Embedding",)
+    HONOURED = frozenset({"input_dim", "output_dim", "mask_zero", "lora_rank", "quantization_config"})
+    INERT = inert("embeddings") | {"input_length", "dropout", "sparse"}
+    ragged = True
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.rows = int(self.config["input_dim"])
+        self.vocabulary = self.rows
+        self.features = int(self.config["output_dim"])
+        self.mask_zero = bool(self.config.get("mask_zero", False))
+        self.only("lora_rank", None)
+        self.only("quantization_config", None)
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("embeddings"),)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.arrays((self.rows, self.features))
+        return ((*inputs[0], self.features),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        ids = inputs[0].value
+        mask = ids != 0 if self.mask_zero else None
+        if ids.size and not (ids.min() > -1 and ids.max() < self.rows):
+            raise InputError(
+                f"layer {self.path!r} (Embedding): expected ids from 0 to {self.rows - 1}, found {ids.min()} to {ids.max()}"
+            )
+        (table,) = self.cast(floating(ids[:0]).dtype)
+        # Keras cuts fractions off.
+        return (Tensor(table[ids.astype(np.int64)], mask),)
+
+
+class Masking(Layer):
+    """Steps whose features all equal ``mask_value`` are marked as missing, and zeroed."""
+
+    CLASSES = ("Masking",)
+    HONOURED = frozenset({"mask_value"})
+    ragged = True
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        value = self.config.get("mask_value", 0.0)
+        if isinstance(value, Mapping):  # a number that Keras 3 wrote as a tensor or a NumPy scalar
+            value = value.get("config", value.get("value"))
+            value = value.get("value") if isinstance(value, Mapping) else value
+        self.mask_value = 0.0
+        if isinstance(value, (int, float)):
+            self.mask_value = float(value)
+        else:
+            self.refuse(f"argument mask_value={self.config['mask_value']!r} is not a number")
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return (inputs[0],)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        # Keras compares in the layer's own dtype: 0.1 is the float32 nearest to it, whatever x is computed in here.
+        compared = {"float16": np.float16, "float64": np.float64}.get(self.spec.dtype, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mask = np.any(x.astype(compared) != compared(self.mask_value), axis=-1)
+            return (Tensor(x * mask[..., None], mask if mask.ndim > 1 else None),)
+
+
+class Flatten(Layer):
+    """(batch, ...) -> (batch, features)."""
+
+    CLASSES = ("Flatten",)
+    HONOURED = frozenset({"data_format"})
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        batch, *rest = inputs[0]
+        return ((batch, None if None in rest else math.prod(n for n in rest if n is not None)),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = inputs[0].value
+        if self.config.get("data_format") == "channels_first" and x.ndim > 2:
+            x = np.moveaxis(x, 1, -1)
+        return (Tensor(x.reshape(len(x), math.prod(x.shape[1:]))),)
+
+
+class Reshape(Layer):
+    """(batch, ...) -> (batch, *target_shape); one size of the target may be -1."""
+
+    CLASSES = ("Reshape",)
+    HONOURED = frozenset({"target_shape"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.target = tuple(-1 if n is None else int(n) for n in self.config["target_shape"])
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        batch, *rest = inputs[0]
+        known = math.prod(n for n in self.target if n != -1)
+        if None in rest:
+            return ((batch, *(None if n == -1 else n for n in self.target)),)
+        total = math.prod(n for n in rest if n is not None)
+        free = self.target.count(-1)
+        if free > 1 or (free == 1 and (known == 0 or total % known != 0)) or (free == 0 and total != known):
+            raise self.fault(f"target_shape {self.target} does not fit input of shape {inputs[0]}")
+        return ((batch, *(total // known if n == -1 else n for n in self.target)),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = inputs[0].value
+        (shape,) = self.shapes((x.shape,), {})
+        return (Tensor(x.reshape([n for n in shape if n is not None])),)
+
+
+class RepeatVector(Layer):
+    """(batch, features) -> (batch, n, features)."""
+
+    CLASSES = ("RepeatVector",)
+    HONOURED = frozenset({"n"})
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        if len(inputs[0]) != 2:
+            raise self.fault(f"reads (batch, features), found shape {inputs[0]}")
+        return ((inputs[0][0], int(self.config["n"]), inputs[0][1]),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return (Tensor(np.repeat(inputs[0].value[:, None], int(self.config["n"]), axis=1)),)
+
+
+class Permute(Layer):
+    """Axes in another order; ``dims`` counts them from 1, the batch stays."""
+
+    CLASSES = ("Permute",)
+    HONOURED = frozenset({"dims"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.order = (0, *(int(d) for d in self.config["dims"]))
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        if sorted(self.order) != list(range(len(inputs[0]))):
+            raise self.fault(f"dims {self.order[1:]} do not fit input of shape {inputs[0]}")
+        return (tuple(inputs[0][axis] for axis in self.order),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return (Tensor(np.ascontiguousarray(inputs[0].value.transpose(self.order))),)

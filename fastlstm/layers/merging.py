@@ -1,0 +1,208 @@
+"""Layers that make one tensor of several, and what becomes of their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from ..spec import LayerSpec, Shape
+from .base import Context, Layer, States, Tensor, floating
+
+
+def aligned_shape(shape: Shape, rank: int) -> Shape:
+    """A shape of lower rank, with axes of size 1 behind the batch: Keras's rule, not NumPy's."""
+    return (shape[0], *((1,) * (rank - len(shape))), *shape[1:])
+
+
+def aligned(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Arrays made of one rank by the same rule."""
+    rank = max(array.ndim for array in arrays)
+    return [array.reshape(array.shape[0], *((1,) * (rank - array.ndim)), *array.shape[1:]) for array in arrays]
+
+
+class ElementWise(Layer):
+    """What the element-wise merges share."""
+
+    #: With how many inputs it is defined; None: any number from two.
+    count: int | None = None
+
+    def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Two operands of broadcastable shapes."""
+        raise NotImplementedError
+
+    def check_count(self, inputs: Sequence[Any]) -> None:
+        if len(inputs) < 2 or (self.count is not None and len(inputs) != self.count):
+            raise self.fault(f"expected {self.count or 'two or more'} inputs, found {len(inputs)}")
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.check_count(inputs)
+        rank = max(len(shape) for shape in inputs)
+        out: list[int | None] = []
+        for sizes in zip(*(aligned_shape(shape, rank) for shape in inputs), strict=True):
+            known = {size for size in sizes if size is not None and size != 1}
+            if len(known) > 1:
+                raise self.fault(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
+            out.append(known.pop() if known else None if None in sizes else 1)
+        return (tuple(out),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        value = reduce(self.combine, aligned([floating(tensor.value) for tensor in inputs]))
+        return (Tensor(value, merged_mask(inputs, self.rules.merge_mask)),)
+
+
+def merged_mask(inputs: Sequence[Tensor], rule: str) -> np.ndarray | None:
+    """Mask of an element-wise merge."""
+    masks = [tensor.mask for tensor in inputs if tensor.mask is not None]
+    if rule == "none" or not masks:
+        return None
+    if rule == "or":
+        return reduce(np.logical_or, masks) if len(masks) == len(inputs) else None
+    return reduce(np.logical_and, masks)
+
+
+class Add(ElementWise):
+    CLASSES = ("Add",)
+
+    def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a + b
+
+
+class Subtract(ElementWise):
+    CLASSES = ("Subtract",)
+    count = 2
+
+    def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a - b
+
+
+class Maximum(ElementWise):
+    CLASSES = ("Maximum",)
+
+    def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.maximum(a, b)
+
+
+class Minimum(ElementWise):
+    CLASSES = ("Minimum",)
+
+    def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.minimum(a, b)
+
+
+class Average(Add):
+    CLASSES = ("Average",)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        (total,) = super().apply(inputs, keywords, states)
+        return (Tensor(total.value / len(inputs), total.mask),)
+
+
+class Multiply(ElementWise):
+    CLASSES = ("Multiply",)
+
+    def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a * b
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        if self.rules.merge_mask != "or" or all(tensor.mask is None for tensor in inputs):
+            return super().apply(inputs, keywords, states)
+        # Where masks are united, a factor counts as 1 at its masked steps, and steps that all inputs mask give 0.
+        factors = [
+            tensor if tensor.mask is None else tensor._replace(value=np.where(expanded(tensor), floating(tensor.value), 1))
+            for tensor in inputs
+        ]
+        ((value, mask),) = super().apply(factors, keywords, states)
+        if mask is not None:
+            value = np.where(expanded(Tensor(value, mask)), value, value.dtype.type(0))
+        return (Tensor(value, mask),)
+
+
+def expanded(tensor: Tensor) -> np.ndarray:
+    """The mask of a tensor, all True if it has none, with as many axes as its value has."""
+    if tensor.mask is None:
+        return np.ones((1,) * tensor.value.ndim, bool)
+    return tensor.mask.reshape(*tensor.mask.shape, *((1,) * (tensor.value.ndim - tensor.mask.ndim)))
+
+
+class Concatenate(Layer):
+    """Inputs one after the other along an axis."""
+
+    CLASSES = ("Concatenate",)
+    HONOURED = frozenset({"axis"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.axis = int(self.config.get("axis", -1))
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        rank = len(inputs[0])
+        axis = self.axis % rank
+        if any(len(shape) != rank for shape in inputs):
+            raise self.fault(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
+        out: list[int | None] = []
+        for place, sizes in enumerate(zip(*inputs, strict=True)):
+            known = [size for size in sizes if size is not None]
+            if place == axis:
+                out.append(sum(known) if len(known) == len(sizes) else None)
+            elif len(set(known)) > 1:
+                raise self.fault(f"inputs of shapes {', '.join(map(str, inputs))} do not go together along axis {self.axis}")
+            else:
+                out.append(known[0] if known else None)
+        return (tuple(out),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        value = np.concatenate([floating(tensor.value) for tensor in inputs], axis=self.axis)
+        return (Tensor(value, self._mask(inputs)),)
+
+    def _mask(self, inputs: Sequence[Tensor]) -> np.ndarray | None:
+        if self.rules.merge_mask == "none" or all(tensor.mask is None for tensor in inputs):
+            return None
+        full = [np.broadcast_to(expanded(tensor), tensor.value.shape) for tensor in inputs]
+        joined = np.concatenate(full, axis=self.axis)
+        united: np.ndarray = np.any(joined, axis=-1) if self.rules.merge_mask == "or" else np.all(joined, axis=-1)
+        return united
+
+
+class Dot(Layer):
+    """Sums of products along one axis of each of two inputs; with ``normalize`` cosines."""
+
+    CLASSES = ("Dot",)
+    HONOURED = frozenset({"axes", "normalize"})
+
+    def _axes(self, ranks: Sequence[int]) -> tuple[int, int]:
+        axes = self.config["axes"]
+        pair = (axes, axes) if isinstance(axes, int) else tuple(axes)
+        if len(ranks) != 2 or len(pair) != 2:
+            raise self.fault(f"expected two inputs and two axes, found {len(ranks)} and axes {axes}")
+        first, second = (axis + rank if axis < 0 else axis for axis, rank in zip(pair, ranks, strict=True))
+        if not (0 < first < ranks[0] and 0 < second < ranks[1]):
+            raise self.fault(f"axes {axes} do not fit inputs of {ranks[0]} and {ranks[1]} axes")
+        return first, second
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        one, two = self._axes([len(shape) for shape in inputs])
+        a, b = inputs
+        if a[one] is not None and b[two] is not None and a[one] != b[two]:
+            raise self.fault(f"inputs of shapes {a} and {b} do not go together along axes {one} and {two}")
+        out = (*a[:one], *a[one + 1 :], *b[1:two], *b[two + 1 :])
+        return (out if len(out) > 1 else (*out, 1),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        a, b = (floating(tensor.value) for tensor in inputs)
+        one, two = self._axes([a.ndim, b.ndim])
+        if self.config.get("normalize", False):
+            a, b = unit_length(a, one), unit_length(b, two)
+        left = list(range(a.ndim))
+        right = [0, *range(a.ndim, a.ndim + b.ndim - 1)]
+        right[two] = one
+        out = [n for n in left if n != one] + [n for n in right[1:] if n != one]
+        value = np.einsum(a, left, b, right, out)
+        return (Tensor(value if value.ndim > 1 else value[:, None]),)
+
+
+def unit_length(x: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """x divided by its length along an axis, as TensorFlow's l2_normalize."""
+    return x / np.sqrt(np.maximum(np.sum(x * x, axis=axis, keepdims=True), x.dtype.type(1e-12)))

@@ -1,0 +1,196 @@
+"""Recurrent layers: a cell carried along time, with masks, states and both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..spec import LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, floating
+from .cells import CELL_HONOURED, CELL_INERT, Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
+
+LOOP_HONOURED = frozenset({
+    "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask", "time_major", "num_constants",
+})  # fmt: skip
+LOOP_INERT = frozenset({"use_cudnn", "input_spec", "build_config"})
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors of a call argument, however nested."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for inner in value:
+            yield from tensors_in(inner)
+
+
+class Recurrent(Layer):
+    """What all recurrent layers share.
+
+    Attributes
+    ----------
+    cell : Cell
+        One step.
+    return_sequences, return_state, go_backwards, stateful : bool
+        As in Keras.
+    zero_output : bool
+        Whether masked steps emit zeros; else they repeat the output before. Bidirectional sets it.
+    head_state : bool
+        Whether masked steps before the first valid one emit the initial state; else zeros.
+    """
+
+    HONOURED = LOOP_HONOURED
+    INERT = LOOP_INERT
+    cell: Cell
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        config = self.config
+        self.return_sequences = bool(config.get("return_sequences", False))
+        self.return_state = bool(config.get("return_state", False))
+        self.go_backwards = bool(config.get("go_backwards", False))
+        self.stateful = bool(config.get("stateful", False))
+        self.zero_output = bool(config.get("zero_output_for_mask", False))
+        # An unrolled loop remembers the output before and not the state, in every generation.
+        unroll = bool(config.get("unroll", False))
+        self.head_state = self.rules.head_output == "state" and not unroll
+        self._first_cell_emits = self.rules.stacked_masked_output == "first" and not unroll
+        self.only("time_major", False, None)
+        self.only("num_constants", None, 0)
+
+        # Reversed, the steps behind a row's end come first and shift what it emits.
+        self.ragged = not (self.go_backwards and self.return_sequences)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Units of each state, in the order in which Keras returns them."""
+        return self.cell.state_sizes
+
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple((size,) for size in self.state_sizes)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape = inputs[0]
+        if len(shape) != 3:
+            raise self.fault(f"reads (batch, timesteps, features), found shape {shape}")
+        batch, steps, features = shape
+        if features is None:
+            raise self.fault("the number of features of its input is not known")
+        self.cell.check(features)
+        units = self.cell.output_size
+        out: Shape = (batch, steps, units) if self.return_sequences else (batch, units)
+        return (out, *((batch, size) for size in self.state_sizes)) if self.return_state else (out,)
+
+    def start(self, x: np.ndarray, keywords: Mapping[str, Any], states: States | None) -> tuple[np.ndarray, ...]:
+        """The states before the first step."""
+        given = list(tensors_in(keywords.get("initial_state")))
+        if given:
+            if len(given) != len(self.state_sizes):
+                raise self.fault(f"initial_state has {len(given)} tensors, expected {len(self.state_sizes)}")
+            return tuple(tensor.value.astype(x.dtype, copy=False) for tensor in given)
+        if states is not None and self.path in states:
+            return tuple(state.astype(x.dtype, copy=False) for state in states[self.path])
+        return tuple(np.zeros((len(x), size), x.dtype) for size in self.state_sizes)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        mask = inputs[0].mask
+        if keywords.get("initial_state") is not None and not self.rules.mask_with_initial_state:
+            mask = None
+        outputs, last, final = self.loop(x, mask, self.start(x, keywords, states))
+        if states is not None and self.path in states:
+            states[self.path] = final
+        # The mask handed on is the input's, never reversed, also where this layer did not honour it.
+        out = Tensor(outputs, inputs[0].mask) if self.return_sequences else Tensor(last)
+        return (out, *(Tensor(state) for state in final)) if self.return_state else (out,)
+
+    def loop(
+        self, x: np.ndarray, mask: np.ndarray | None, states: tuple[np.ndarray, ...]
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        """Outputs of all steps in the order of processing, output of the last step, and final states."""
+        steps = range(x.shape[1])
+        first = self._first_state()
+        outputs = np.zeros((len(x), x.shape[1], self.cell.output_size), x.dtype)
+        emitted = outputs[:, 0] if not self.head_state else states[first]
+        for number, t in enumerate(reversed(steps) if self.go_backwards else steps):
+            output, new = self.cell.step(x[:, t], states)
+            if mask is None:
+                states = new
+            else:
+                valid = mask[:, t, None]
+                masked = np.zeros_like(output) if self.zero_output else states[first] if self._first_cell_emits else emitted
+                output = np.where(valid, output, masked)
+                states = tuple(np.where(valid, state, before) for state, before in zip(new, states, strict=True))
+            emitted = outputs[:, number] = output
+        return outputs, emitted, states
+
+    def _first_state(self) -> int:
+        """Which state stands for the output: the h of the last cell, or of the first where the generation has it so."""
+        if not isinstance(self.cell, StackedRNNCells) or self._first_cell_emits or self.cell.reverse_state_order:
+            return 0
+        return len(self.state_sizes) - len(self.cell.cells[-1].state_sizes)
+
+
+class RNN(Recurrent):
+    """A recurrent layer of any cell."""
+
+    CLASSES = ("RNN",)
+    HONOURED = LOOP_HONOURED | {"cell"}
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        if len(spec.children) != 1:
+            raise self.fault(f"expected one cell, found {len(spec.children)}")
+        self.cell = cell_of(spec.children[0], replace(context, path=self.path + "/"), self)
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        return (self.cell,)
+
+
+class Fused(Recurrent):
+    """A recurrent layer that owns the weights and arguments of its cell."""
+
+    CELL: ClassVar[type[Cell]]
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        known = self.CELL.HONOURED | self.CELL.INERT
+        config = {key: value for key, value in spec.config.items() if key in known}
+        self.cell = self.CELL(replace(spec, config=config), context)
+
+
+class SimpleRNN(Fused):
+    CLASSES = ("SimpleRNN",)
+    CELL = SimpleRNNCell
+    HONOURED = LOOP_HONOURED | CELL_HONOURED
+    INERT = LOOP_INERT | CELL_INERT
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return SimpleRNNCell.weights(config)
+
+
+class LSTM(Fused):
+    CLASSES = ("LSTM",)
+    CELL = LSTMCell
+    HONOURED = LOOP_HONOURED | LSTMCell.HONOURED
+    INERT = LOOP_INERT | LSTMCell.INERT
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return LSTMCell.weights(config)
+
+
+class GRU(Fused):
+    CLASSES = ("GRU",)
+    CELL = GRUCell
+    HONOURED = LOOP_HONOURED | GRUCell.HONOURED
+    INERT = LOOP_INERT | GRUCell.INERT
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return GRUCell.weights(config)

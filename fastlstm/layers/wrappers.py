@@ -1,0 +1,151 @@
+"""Layers around layers: both directions of time, and one layer for every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..spec import LayerSpec, Shape
+from .base import Context, Layer, States, Tensor
+from .network import Network
+from .recurrent import Recurrent, tensors_in
+
+MERGE_MODES = ("concat", "sum", "mul", "ave", None)
+
+
+class Bidirectional(Layer):
+    """A recurrent layer forwards in time and another one backwards, their outputs merged.
+
+    Attributes
+    ----------
+    forward, backward : Recurrent
+        The two directions. The outputs of the second are turned round in time, whatever its own direction.
+    merge_mode : {"concat", "sum", "mul", "ave", None}
+        None gives both outputs.
+    """
+
+    CLASSES = ("Bidirectional",)
+    HONOURED = frozenset({"layer", "backward_layer", "merge_mode", "num_constants"})
+    ragged = True
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        from . import build
+
+        if len(spec.children) != 2:
+            raise self.fault(f"expected a forward and a backward layer, found {len(spec.children)} layers")
+        inner = replace(context, path=self.path + "/")
+        self.forward, self.backward = (build(child, inner) for child in spec.children)
+        self.merge_mode: str | None = self.config.get("merge_mode", "concat")
+        if self.merge_mode not in MERGE_MODES:
+            self.refuse(f"argument merge_mode={self.merge_mode!r} is not known")
+        self.only("num_constants", None, 0)
+        for layer in (self.forward, self.backward):
+            if not isinstance(layer, Recurrent):
+                self.refuse(f"it wraps a layer of class {layer.spec.class_name}, which is not computed in both directions")
+            elif self.rules.bidirectional_masked_output == "zeros":
+                # Keras of these generations overrides the wrapped layers' own argument.
+                layer.zero_output = layer.return_sequences
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        return (self.forward, self.backward)
+
+    def _merge_shapes(self, one: Shape, other: Shape) -> tuple[Shape, ...]:
+        if self.merge_mode is None:
+            return (one, other)
+        if self.merge_mode == "concat":
+            if one[-1] is None or other[-1] is None:
+                raise self.fault("the number of units of a direction is not known")
+            return ((*one[:-1], one[-1] + other[-1]),)
+        if one != other:
+            raise self.fault(f"merge_mode {self.merge_mode!r} of outputs of shapes {one} and {other}")
+        return (one,)
+
+    def _split(self, keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Each direction's part of the call arguments: half of the initial states each."""
+        given = list(tensors_in(keywords.get("initial_state")))
+        if not given:
+            return {}, {}
+        if len(given) % 2:
+            raise self.fault(f"initial_state has {len(given)} tensors, expected as many for both directions")
+        half = len(given) // 2
+        return {"initial_state": tuple(given[:half])}, {"initial_state": tuple(given[half:])}
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        one, *states = self.forward.shapes(inputs[:1], {})
+        other, *more = self.backward.shapes(inputs[:1], {})
+        return (*self._merge_shapes(one, other), *states, *more)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        forwards, backwards = self._split(keywords)
+        one, *final = self.forward.apply(inputs[:1], forwards, states)
+        other, *more = self.backward.apply(inputs[:1], backwards, states)
+        if getattr(self.backward, "return_sequences", False):
+            other = other._replace(value=other.value[:, ::-1])
+        return (*self._merge(one, other), *final, *more)
+
+    def _merge(self, one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
+        a, b = one.value, other.value
+        if self.merge_mode is None:
+            return (one, Tensor(np.ascontiguousarray(b), other.mask))
+        if self.merge_mode == "concat":
+            merged = np.concatenate([a, b], axis=-1)
+        elif self.merge_mode == "sum":
+            merged = a + b
+        elif self.merge_mode == "mul":
+            merged = a * b
+        else:
+            merged = (a + b) / 2
+        return (Tensor(merged, one.mask),)
+
+
+class TimeDistributed(Layer):
+    """One layer (or model) for every step of axis 1: the steps are rows of its batch."""
+
+    CLASSES = ("TimeDistributed",)
+    HONOURED = frozenset({"layer"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        from . import build
+
+        if len(spec.children) != 1:
+            raise self.fault(f"expected one layer, found {len(spec.children)}")
+        self.layer = build(spec.children[0], replace(context, path=self.path + "/"))
+        self.vocabulary = self.layer.vocabularies()[0] if isinstance(self.layer, Network) else self.layer.vocabulary
+        self.ragged = True
+        if any(layer.stateful for layer in _with_children(self.layer)):
+            self.refuse("it wraps a stateful layer, whose state would go from step to step")
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        return (self.layer,)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        if len(inputs[0]) < 2:
+            raise self.fault(f"reads (batch, timesteps, ...), found shape {inputs[0]}")
+        batch, steps, *rest = inputs[0]
+        return tuple((batch, steps, *shape[1:]) for shape in self.layer.shapes([(None, *rest)], {}))
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x, mask = inputs[0]
+        rows = x.shape[:2]
+        inner_mask = None if mask is None or mask.ndim < 3 else mask.reshape(-1, *mask.shape[2:])
+        outputs = self.layer.apply([Tensor(x.reshape(-1, *x.shape[2:]), inner_mask)], {}, None)
+        return tuple(Tensor(out.value.reshape(*rows, *out.value.shape[1:]), self._mask(out.mask, mask, rows)) for out in outputs)
+
+    def _mask(self, made: np.ndarray | None, given: np.ndarray | None, rows: tuple[int, ...]) -> np.ndarray | None:
+        if not self.rules.time_distributed_inner_mask:
+            return given
+        if made is not None:
+            return made.reshape(*rows, *made.shape[1:])
+        return given if given is None or given.ndim == 2 else given.reshape(*rows, -1).any(axis=2)  # type: ignore[no-any-return]
+
+
+def _with_children(layer: Layer) -> list[Layer]:
+    layers = layer.layers if isinstance(layer, Network) else layer.children
+    return [layer, *(inner for child in layers for inner in _with_children(child))]
