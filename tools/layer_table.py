@@ -1,0 +1,41 @@
+"""The README's table of layers, made from the registry.
+
+    python tools/layer_table.py            prints it
+    python tools/layer_table.py --write    puts it into README.md
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fastlstm.layers import REGISTRY, Layer
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- layers -->\n", "<!-- /layers -->"
+
+
+def table() -> str:
+    """One row a family (a file in ``layers/``): what runs in kernels, what in NumPy."""
+    families: dict[str, tuple[list[str], list[str]]] = {}
+    for name, layer in REGISTRY.items():
+        module = sys.modules[layer.__module__]
+        family = (module.__doc__ or "").split("\n")[0].split(":")[0].rstrip(".")
+        native, interpreted = families.setdefault(family, ([], []))
+        (interpreted if layer.lower is Layer.lower else native).append(name)
+    rows = ["| | in kernels | in NumPy |", "|---|---|---|"]
+    rows += [f"| {family} | {', '.join(native)} | {', '.join(interpreted)} |" for family, (native, interpreted) in families.items()]
+    return "\n".join(rows) + "\n"
+
+
+def updated(text: str) -> str:
+    """The README with the table in its place."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + table() + END + rest.split(END)[1]
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print(table(), end="")
