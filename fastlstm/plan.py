@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import activations, packing
+from . import packing
 from .layers.base import Layer, Tensor
 from .layers.network import Network
 from .program import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
@@ -39,6 +39,7 @@ class Plan:
     instructions: list[Instruction] = field(default_factory=list)
     buffers: list[BufferInfo] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)  # constants of this Program: key -> index
+    present: Mask | None = None
     layer: str = ""
 
     @property
@@ -85,10 +86,6 @@ class Plan:
         if path not in self.stateful:
             return None
         return self._add(BufferInfo("state", units * 4, number=self.stateful[path][number]))
-
-    def native_activation(self, activation: Any) -> int | None:
-        """See program.Builder."""
-        return activations.NATIVE.get(activation) if isinstance(activation, str) else None
 
     def lower(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer as kernel calls, or as a call back into NumPy where it has none."""
@@ -181,7 +178,8 @@ def plan(
     values = [work.input(n, shape, integer=ids) for n, (shape, ids) in enumerate(zip(shapes, integer, strict=True))]
     if ragged:
         there = work.input(len(shapes), shapes[0][:1], itemsize=1)
-        values[0] = values[0]._replace(mask=Mask(there.buffer, there.shape))
+        work.present = Mask(there.buffer, there.shape)
+        values[0] = values[0]._replace(mask=work.present)
     taken: set[int] = set()
     outputs = network.lower(work, values, {})
     return work.program(tuple(work.output(number, value, taken) for number, value in enumerate(outputs)))

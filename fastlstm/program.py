@@ -96,6 +96,7 @@ class Builder(Protocol):
 
     lanes: int  # floats in a vector of the CPU level in use: 16, 8 or 4
     fold_limit: int  # bytes that a folded lookup table may take
+    present: Mask | None  # ragged input: which of its steps are there, the others are padding
 
     def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
         """The constant of that key (made once a Model, whatever the number of Programs)."""
@@ -111,9 +112,6 @@ class Builder(Protocol):
 
     def state(self, path: str, number: int, units: int) -> Buffer | None:
         """The caller's state array of a layer (read and written in place), or None where it starts from zeros."""
-
-    def native_activation(self, activation: Any) -> int | None:
-        """The kernels' code of a canonical activation, or None where only NumPy has it."""
 
     def lower(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer inside this one as kernel calls, or as a call of its ``apply`` where it has none."""

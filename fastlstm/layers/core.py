@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import activations
+from .. import activations, packing
 from ..errors import InputError
+from ..program import Builder, Lookup, Mask, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
+from .lowering import activated, activation_call, has_kernel, present_only
 
 
 def known_features(layer: Layer, shape: Shape) -> int:
@@ -40,6 +42,10 @@ class InputLayer(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return tuple(inputs)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        return tuple(inputs)
+
+
 
 class Inert(Layer):
     """What only matters in training. Values and masks pass."""
@@ -56,6 +62,10 @@ class Inert(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return (inputs[0],)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        return (inputs[0],)
+
 
 
 class Activation(Layer):
@@ -77,6 +87,10 @@ class Activation(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        return (activated(b, self.activation_name, inputs[0]),) if has_kernel(self.activation_name) else None
+
 
 
 class Dense(Layer):
@@ -111,6 +125,24 @@ class Dense(Layer):
         if bias:
             z = z + bias[0]
         return (Tensor(self.act(z), inputs[0].mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if not has_kernel(self.activation_name):
+            return None
+        *outer, features = inputs[0].shape
+        steps, units = math.prod(outer), self.units
+        out = b.buffer(steps * units)
+        kernel = b.constant(f"{self.path}:kernel", lambda: packing.dense(self.cast(np.float32)[0], b.lanes))
+        bias = b.constant(f"{self.path}:bias", lambda: packing.row(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        call = activation_call(self.activation_name)
+        b.emit(
+            "dense", steps=steps, features=features, units=units, x=b.read(inputs[0]), x_row=steps * features, x_step=features,
+            kernel=kernel, bias=bias, y=out, y_row=steps * units, y_step=units,
+            activation=call[0] if call else 0, alpha=call[1] if call else 0.0,
+        )  # fmt: skip
+        value = Value(out, (*outer, units), inputs[0].mask)
+        return (value if call else activated(b, self.activation_name, value),)
+
 
 
 class Embedding(Layer):
@@ -149,6 +181,22 @@ class Embedding(Layer):
         # Keras cuts fractions off.
         return (Tensor(table[ids.astype(np.int64)], mask),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        value = inputs[0]
+        if not value.integer:
+            return None
+        mask = None
+        if self.mask_zero:
+            steps = math.prod(value.shape)
+            mask = Mask(b.buffer(steps, itemsize=1), value.shape)
+            b.emit("mask_ids", steps=steps, ids=value.buffer, ids_row=steps, mask=mask.buffer)
+            mask = present_only(b, mask)
+        elif value.mask is not None and value.mask is b.present:
+            mask = value.mask
+        lookup = Lookup(value.buffer, self.path, self.cast(np.float32)[0])
+        return (Value(value.buffer, (*value.shape, self.features), mask, lookup),)
+
+
 
 class Masking(Layer):
     """Steps whose features all equal ``mask_value`` are marked as missing, and zeroed."""
@@ -180,6 +228,18 @@ class Masking(Layer):
             mask = np.any(x.astype(compared) != compared(self.mask_value), axis=-1)
             return (Tensor(x * mask[..., None], mask if mask.ndim > 1 else None),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        *outer, features = inputs[0].shape
+        if len(outer) != 1:
+            return None
+        out, mask = b.buffer(outer[0] * features), Mask(b.buffer(outer[0], itemsize=1), (outer[0],))
+        b.emit(
+            "masking", steps=outer[0], features=features, x=b.read(inputs[0]), x_row=outer[0] * features, y=out, mask=mask.buffer,
+            value=self.mask_value,
+        )  # fmt: skip
+        return (Value(out, inputs[0].shape, present_only(b, mask)),)
+
+
 
 class Flatten(Layer):
     """(batch, ...) -> (batch, features)."""
@@ -196,6 +256,12 @@ class Flatten(Layer):
         if self.config.get("data_format") == "channels_first" and x.ndim > 2:
             x = np.moveaxis(x, 1, -1)
         return (Tensor(x.reshape(len(x), math.prod(x.shape[1:]))),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if self.config.get("data_format") == "channels_first":
+            return None
+        return (Value(b.read(inputs[0]), (math.prod(inputs[0].shape),)),)
+
 
 
 class Reshape(Layer):
@@ -224,6 +290,11 @@ class Reshape(Layer):
         (shape,) = self.shapes((x.shape,), {})
         return (Tensor(x.reshape([n for n in shape if n is not None])),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        (shape,) = self.shapes(((None, *inputs[0].shape),), {})
+        return (Value(b.read(inputs[0]), tuple(n for n in shape[1:] if n is not None)),)
+
+
 
 class RepeatVector(Layer):
     """(batch, features) -> (batch, n, features)."""
@@ -238,6 +309,13 @@ class RepeatVector(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return (Tensor(np.repeat(inputs[0].value[:, None], int(self.config["n"]), axis=1)),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        times, (size,) = int(self.config["n"]), inputs[0].shape
+        out = b.buffer(times * size)
+        b.emit("repeat", times=times, size=size, x=b.read(inputs[0]), y=out)
+        return (Value(out, (times, size)),)
+
 
 
 class Permute(Layer):

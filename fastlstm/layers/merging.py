@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from ..program import At, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating
+from .lowering import merged, merged_masks
+
+#: The kernel "merge"'s numbers of its operations.
+OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
 
 
 def aligned_shape(shape: Shape, rank: int) -> Shape:
@@ -28,6 +34,8 @@ class ElementWise(Layer):
 
     #: With how many inputs it is defined; None: any number from two.
     count: int | None = None
+    #: The kernel "merge"'s number of the operation; None: it has none.
+    op: int | None = None
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Two operands of broadcastable shapes."""
@@ -52,6 +60,25 @@ class ElementWise(Layer):
         value = reduce(self.combine, aligned([floating(tensor.value) for tensor in inputs]))
         return (Tensor(value, merged_mask(inputs, self.rules.merge_mask)),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if self.op is None or len({value.shape for value in inputs}) > 1:
+            return None
+        masks = [value.mask for value in inputs if value.mask is not None]
+        mask = None
+        if masks and self.rules.merge_mask == "or":
+            if self.op == OPS["multiply"] or len(masks) < len(inputs) or len({mask.shape for mask in masks}) > 1:
+                return None
+            mask = merged_masks(b, 1, masks)
+        elif masks and self.rules.merge_mask == "and":
+            if len({mask.shape for mask in masks}) > 1:
+                return None
+            mask = merged_masks(b, 0, masks)
+        return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
+
+    def scale(self, count: int) -> float:
+        """What the combination of so many inputs is multiplied by."""
+        return 1.0
+
 
 def merged_mask(inputs: Sequence[Tensor], rule: str) -> np.ndarray | None:
     """Mask of an element-wise merge."""
@@ -65,6 +92,7 @@ def merged_mask(inputs: Sequence[Tensor], rule: str) -> np.ndarray | None:
 
 class Add(ElementWise):
     CLASSES = ("Add",)
+    op = OPS["add"]
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a + b
@@ -72,6 +100,7 @@ class Add(ElementWise):
 
 class Subtract(ElementWise):
     CLASSES = ("Subtract",)
+    op = OPS["subtract"]
     count = 2
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -80,6 +109,7 @@ class Subtract(ElementWise):
 
 class Maximum(ElementWise):
     CLASSES = ("Maximum",)
+    op = OPS["maximum"]
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.maximum(a, b)
@@ -87,6 +117,7 @@ class Maximum(ElementWise):
 
 class Minimum(ElementWise):
     CLASSES = ("Minimum",)
+    op = OPS["minimum"]
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.minimum(a, b)
@@ -99,9 +130,13 @@ class Average(Add):
         (total,) = super().apply(inputs, keywords, states)
         return (Tensor(total.value / len(inputs), total.mask),)
 
+    def scale(self, count: int) -> float:
+        return 1.0 / count
+
 
 class Multiply(ElementWise):
     CLASSES = ("Multiply",)
+    op = OPS["multiply"]
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a * b
@@ -164,6 +199,24 @@ class Concatenate(Layer):
         joined = np.concatenate(full, axis=self.axis)
         united: np.ndarray = np.any(joined, axis=-1) if self.rules.merge_mask == "or" else np.all(joined, axis=-1)
         return united
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        ranks = {len(value.shape) for value in inputs}
+        if len(ranks) > 1 or any(value.mask is not None for value in inputs):
+            return None
+        axis = self.axis % (ranks.pop() + 1) - 1
+        outer = math.prod(inputs[0].shape[:axis])
+        widths = [math.prod(value.shape[axis:]) for value in inputs]
+        total, start = sum(widths), 0
+        out = b.buffer(outer * total)
+        for value, width in zip(inputs, widths, strict=True):
+            b.emit(
+                "place", steps=outer, width=width, x=b.read(value), x_row=outer * width, x_step=width,
+                y=At(out, start), y_row=outer * total, y_step=total,
+            )  # fmt: skip
+            start += width
+        joined = sum(value.shape[axis] for value in inputs)
+        return (Value(out, (*inputs[0].shape[:axis], joined, *inputs[0].shape[axis + 1 :])),)
 
 
 class Dot(Layer):

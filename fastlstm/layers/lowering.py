@@ -1,0 +1,78 @@
+"""What several families need to become kernel calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+from .. import activations
+from ..program import Builder, Mask, Value
+
+#: Activations with one parameter that the kernels take: name -> the parameter's.
+PARAMETER = {"leaky_relu": "negative_slope", "elu": "alpha"}
+
+
+def activation_call(activation: Any) -> tuple[int, float] | None:
+    """Code and parameter with which the kernels compute an activation; None where only NumPy has it."""
+    if isinstance(activation, str):
+        if activation in activations.NATIVE:
+            return activations.NATIVE[activation], activations.DEFAULT_PARAMETERS.get(activation, 0.0)
+    elif isinstance(activation, Mapping) and activation.get("name") in PARAMETER and set(activation) == {
+        "name", PARAMETER[activation["name"]]
+    }:  # fmt: skip
+        return activations.NATIVE[activation["name"]], float(activation[PARAMETER[activation["name"]]])
+    return None
+
+
+def has_kernel(activation: Any) -> bool:
+    """Can :func:`activated` write this activation?"""
+    return activation == "softmax" or activation_call(activation) is not None
+
+
+def activated(b: Builder, activation: Any, value: Value) -> Value:
+    """A value with an activation applied."""
+    if activation == "linear":
+        return value
+    size = math.prod(value.shape)
+    out = b.buffer(size)
+    if activation == "softmax":
+        features = value.shape[-1]
+        b.emit("softmax", steps=size // features, features=features, x=b.read(value), y=out)
+    else:
+        call = activation_call(activation)
+        assert call is not None  # has_kernel said so
+        b.emit("activate", size=size, x=b.read(value), y=out, activation=call[0], alpha=call[1])
+    return Value(out, value.shape, value.mask)
+
+
+def merged(b: Builder, op: int, values: Sequence[Value], scale: float = 1.0) -> Value:
+    """Values of one shape, combined two by two by the kernel "merge"; ``scale`` multiplies the result."""
+    shape = values[0].shape
+    size = math.prod(shape)
+
+    def pair(one: Value, other: Value) -> Value:
+        out = b.buffer(size)
+        factor = scale if other is values[-1] else 1.0
+        b.emit("merge", size=size, a=b.read(one), b=b.read(other), y=out, op=op, scale=factor)
+        return Value(out, shape)
+
+    return reduce(pair, values)
+
+
+def merged_masks(b: Builder, op: int, masks: Sequence[Mask]) -> Mask:
+    """Masks of one shape, combined by the kernel "mask_combine"."""
+
+    def pair(one: Mask, other: Mask) -> Mask:
+        size = math.prod(one.shape)
+        out = b.buffer(size, itemsize=1)
+        b.emit("mask_combine", size=size, a=one.buffer, b=other.buffer, y=out, op=op)
+        return Mask(out, one.shape)
+
+    return reduce(pair, masks)
+
+
+def present_only(b: Builder, mask: Mask) -> Mask:
+    """A mask that a layer made of its input's values, without the padding that the caller's ragged rows got."""
+    return mask if b.present is None else merged_masks(b, 0, [mask, b.present])
