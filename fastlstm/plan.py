@@ -39,6 +39,7 @@ class Plan:
     instructions: list[Instruction] = field(default_factory=list)
     buffers: list[BufferInfo] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)  # constants of this Program: key -> index
+    streaming: bool = False
     present: Mask | None = None
     layer: str = ""
 

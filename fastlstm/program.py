@@ -96,6 +96,7 @@ class Builder(Protocol):
 
     lanes: int  # floats in a vector of the CPU level in use: 16, 8 or 4
     fold_limit: int  # bytes that a folded lookup table may take
+    streaming: bool  # one step after another: what came before is in the states
     present: Mask | None  # ragged input: which of its steps are there, the others are padding
 
     def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:

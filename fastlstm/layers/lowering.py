@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
 from .. import activations
 from ..program import Builder, Mask, Value
 
-#: Activations with one parameter that the kernels take: name -> the parameter's.
-PARAMETER = {"leaky_relu": "negative_slope", "elu": "alpha"}
+#: The kernel "merge"'s numbers of its operations.
+OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
+
+#: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
+PARAMETER = {"leaky_relu": ("negative_slope", 0.2), "elu": ("alpha", 1.0)}
 
 
 def activation_call(activation: Any) -> tuple[int, float] | None:
     """Code and parameter with which the kernels compute an activation; None where only NumPy has it."""
-    if isinstance(activation, str):
-        if activation in activations.NATIVE:
-            return activations.NATIVE[activation], activations.DEFAULT_PARAMETERS.get(activation, 0.0)
-    elif isinstance(activation, Mapping) and activation.get("name") in PARAMETER and set(activation) == {
-        "name", PARAMETER[activation["name"]]
-    }:  # fmt: skip
-        return activations.NATIVE[activation["name"]], float(activation[PARAMETER[activation["name"]]])
-    return None
+    name = activations.name_of(activation)
+    if name not in activations.NATIVE:
+        return None
+    parameter, default = PARAMETER.get(name, ("", 0.0))
+    given = {} if isinstance(activation, str) else {key: value for key, value in activation.items() if key != "name"}
+    if set(given) - {parameter}:
+        return None
+    return activations.NATIVE[name], float(given.get(parameter, default))
 
 
 def has_kernel(activation: Any) -> bool:

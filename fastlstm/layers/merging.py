@@ -12,10 +12,7 @@ import numpy as np
 from ..program import At, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating
-from .lowering import merged, merged_masks
-
-#: The kernel "merge"'s numbers of its operations.
-OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
+from .lowering import OPS, merged, merged_masks
 
 
 def aligned_shape(shape: Shape, rank: int) -> Shape:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from ..program import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating
-from .cells import CELL_HONOURED, CELL_INERT, Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
+from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
+
+T = TypeVar("T")
 
 LOOP_HONOURED = frozenset({
     "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask", "time_major", "num_constants",
@@ -18,13 +21,13 @@ LOOP_HONOURED = frozenset({
 LOOP_INERT = frozenset({"use_cudnn", "input_spec", "build_config"})
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors of a call argument, however nested."""
-    if isinstance(value, Tensor):
+def found_in(value: Any, kind: type[T]) -> Iterator[T]:
+    """The Tensors, or the Values, of a call argument, however nested."""
+    if isinstance(value, kind):
         yield value
     elif isinstance(value, (tuple, list)):
         for inner in value:
-            yield from tensors_in(inner)
+            yield from found_in(inner, kind)
 
 
 class Recurrent(Layer):
@@ -86,7 +89,7 @@ class Recurrent(Layer):
 
     def start(self, x: np.ndarray, keywords: Mapping[str, Any], states: States | None) -> tuple[np.ndarray, ...]:
         """The states before the first step."""
-        given = list(tensors_in(keywords.get("initial_state")))
+        given = list(found_in(keywords.get("initial_state"), Tensor))
         if given:
             if len(given) != len(self.state_sizes):
                 raise self.fault(f"initial_state has {len(given)} tensors, expected {len(self.state_sizes)}")
@@ -126,6 +129,77 @@ class Recurrent(Layer):
                 states = tuple(np.where(valid, state, before) for state, before in zip(new, states, strict=True))
             emitted = outputs[:, number] = output
         return outputs, emitted, states
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, units = inputs[0], self.cell.output_size
+        steps = x.shape[0]
+        if not self.has_kernel(inputs, keywords):
+            return None
+        sequence = self.return_sequences
+        out = b.buffer(steps * units if sequence else units)
+        states = self.write(b, x, keywords, out, row=steps * units if sequence else units, step=units)
+        result = Value(out, (steps, units), x.mask) if sequence else Value(out, (units,))
+        return (result, *states)
+
+    def has_kernel(self, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> bool:
+        """Can :meth:`write` write this layer?"""
+        values = [inputs[0], *found_in(keywords.get("initial_state"), Value)]
+        return isinstance(self.cell, GatedCell) and self.cell.has_kernel() and not any(value.integer for value in values)
+
+    def write(
+        self, b: Builder, x: Value, keywords: Mapping[str, Any], out: Buffer | At, *, row: int, step: int
+    ) -> tuple[Value, ...]:
+        """Write the kernel call: outputs go to ``out``, ``row`` floats from row to row and ``step`` from step to step.
+
+        Returns
+        -------
+        tuple of Value
+            The final states, with ``return_state``.
+        """
+        assert isinstance(self.cell, GatedCell)
+        cell, (steps, features) = self.cell, x.shape
+        kernel, fields = cell.packed(b, self.path)
+        given = list(found_in(keywords.get("initial_state"), Value))
+        mask = x.mask if not given or self.rules.mask_with_initial_state else None
+        carried = [b.state(self.path, n, cell.units) for n in range(len(self.state_sizes))]
+        starts: list[Buffer | None] = [b.read(value) for value in given] if given else list(carried)
+        finals: list[Buffer | None] = list(carried)
+        if self.return_state:
+            finals = [state or b.buffer(cell.units) for state in carried]
+        names = ("h", "c")[: len(self.state_sizes)]
+        fields |= {f"{name}0": start for name, start in zip(names, starts, strict=True)}
+        fields |= {f"{name}_out": final for name, final in zip(names, finals, strict=True)}
+        fields |= self._input_fields(b, x, cell)
+        b.emit(
+            kernel, steps=steps, features=features, units=cell.units, mask=mask.buffer if mask else None, mask_row=steps,
+            reverse=int(self.go_backwards), h0_row=cell.units, out_row=cell.units,
+            y=out if self.return_sequences else None, y_row=row, y_step=step, y_time_order=0,
+            last=None if self.return_sequences else out, last_row=row,
+            fill=int(self.zero_output), head=int(self.head_state or b.streaming),
+            scratch=cell.scratch(b, steps), **fields,
+        )  # fmt: skip
+        if not self.return_state:
+            return ()
+        returned = []
+        for state, final in zip(carried, finals, strict=True):
+            assert final is not None
+            if state is not None:  # the caller's array goes on changing
+                final = b.buffer(cell.units)
+                b.emit("place", steps=1, width=cell.units, x=state, x_row=cell.units, x_step=0, y=final, y_row=cell.units, y_step=0)
+            returned.append(Value(final, (cell.units,)))
+        return tuple(returned)
+
+    def _input_fields(self, b: Builder, x: Value, cell: GatedCell) -> dict[str, Any]:
+        """Where the kernel reads its input: a folded Embedding's table of pre-activations, or x."""
+        steps, features = x.shape
+        if x.lookup is not None:
+            columns = cell.columns(b.lanes)
+            ids, key, embeddings = x.lookup
+            if len(embeddings) * columns * 4 <= b.fold_limit:
+                table = b.constant(f"{key}:{self.path}:table", lambda: cell.table(embeddings, b.lanes))
+                return {"x": None, "x_row": 0, "x_step": 0, "ids": ids, "ids_row": steps, "table": table}
+        x_fields = {"x": b.read(x), "x_row": steps * features, "x_step": features}
+        return {**x_fields, "ids": None, "ids_row": 0, "table": None}
 
     def _first_state(self) -> int:
         """Which state stands for the output: the h of the last cell, or of the first where the generation has it so."""

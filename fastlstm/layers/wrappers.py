@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..program import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor
+from .lowering import OPS, merged
 from .network import Network
-from .recurrent import Recurrent, tensors_in
+from .recurrent import Recurrent, found_in
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
@@ -65,9 +67,9 @@ class Bidirectional(Layer):
             raise self.fault(f"merge_mode {self.merge_mode!r} of outputs of shapes {one} and {other}")
         return (one,)
 
-    def _split(self, keywords: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _split(self, keywords: Mapping[str, Any], kind: type[Any] = Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """Each direction's part of the call arguments: half of the initial states each."""
-        given = list(tensors_in(keywords.get("initial_state")))
+        given = list(found_in(keywords.get("initial_state"), kind))
         if not given:
             return {}, {}
         if len(given) % 2:
@@ -101,6 +103,39 @@ class Bidirectional(Layer):
         else:
             merged = (a + b) / 2
         return (Tensor(merged, one.mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        one, other = self.forward, self.backward
+        forwards, backwards = self._split(keywords, Value)
+        if not (isinstance(one, Recurrent) and isinstance(other, Recurrent) and one.return_sequences == other.return_sequences):
+            return None
+        if not (one.has_kernel(inputs, forwards) and other.has_kernel(inputs, backwards)):
+            return None
+        x, sequence = inputs[0], one.return_sequences
+        steps = x.shape[0] if sequence else 1
+        widths = (one.cell.output_size, other.cell.output_size)
+        # Side by side in one buffer, or each in its own.
+        row = sum(widths) if self.merge_mode == "concat" else 0
+        first = b.buffer(steps * (row or widths[0]))
+        second = At(first, widths[0]) if row else At(b.buffer(steps * widths[1]), 0)
+        step = row or widths[1]
+        # Turned round in time: the output of the step processed last goes first.
+        turned = At(second.target, second.offset + (steps - 1) * step)
+        final = one.write(b, x, forwards, first, row=steps * (row or widths[0]), step=row or widths[0])
+        more = other.write(b, x, backwards, turned, row=steps * step, step=-step)
+        mask = x.mask if sequence else None
+
+        def value(buffer: Buffer, width: int) -> Value:
+            return Value(buffer, (steps, width) if sequence else (width,), mask)
+
+        if self.merge_mode == "concat":
+            return (value(first, row), *final, *more)
+        assert isinstance(second.target, Buffer)
+        pair = (value(first, widths[0]), value(second.target, widths[1]))
+        if self.merge_mode is None:
+            return (*pair, *final, *more)
+        op, scale = {"sum": (OPS["add"], 1.0), "mul": (OPS["multiply"], 1.0), "ave": (OPS["add"], 0.5)}[self.merge_mode]
+        return (merged(b, op, pair, scale)._replace(mask=mask), *final, *more)
 
 
 class TimeDistributed(Layer):
@@ -143,7 +178,7 @@ class TimeDistributed(Layer):
             return given
         if made is not None:
             return made.reshape(*rows, *made.shape[1:])
-        return given if given is None or given.ndim == 2 else given.reshape(*rows, -1).any(axis=2)  # type: ignore[no-any-return]
+        return given if given is None or given.ndim == 2 else given.reshape(*rows, -1).any(axis=2)
 
 
 def _with_children(layer: Layer) -> list[Layer]:
