@@ -1,9 +1,9 @@
 """Trained Keras recurrent networks on CPU, without TensorFlow.
 
->>> import fastlstm
->>> model = fastlstm.load(fastlstm.demo_model())
->>> model.predict([[[0.1]] * 24]).shape
-(1, 1)
+>>> import fastlstm.demo
+>>> model = fastlstm.load(fastlstm.demo.MODEL)
+>>> model.predict([[[0.1]] * 24]).shape  # one series of 24 months: the 12 that follow
+(1, 12)
 """
 
 from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
