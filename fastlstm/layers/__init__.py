@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from ..spec import LayerSpec
-from . import cells, core, merging, network, recurrent, wrappers
+from . import (
+    advanced_activations,
+    attention,
+    cells,
+    conv_recurrent,
+    convolution,
+    core,
+    merging,
+    network,
+    normalization,
+    pooling,
+    preprocessing,
+    recurrent,
+    reshaping,
+    wrappers,
+)
 from .base import REGISTRY, Context, Layer, States, Tensor
 from .custom import Custom, Unknown
 from .network import Network, root
@@ -11,7 +26,10 @@ from .network import Network, root
 __all__ = ["REGISTRY", "Context", "Layer", "Network", "States", "Tensor", "build", "root"]
 
 #: Every file of this package that defines layers.
-FAMILIES = (cells, core, merging, network, recurrent, wrappers)
+FAMILIES = (
+    advanced_activations, attention, cells, conv_recurrent, convolution, core, merging, network, normalization, pooling,
+    preprocessing, recurrent, reshaping, wrappers,
+)  # fmt: skip
 
 
 def build(spec: LayerSpec, context: Context) -> Layer:

@@ -126,15 +126,14 @@ class Layer:
         A function that the caller supplied goes before the one that Keras has by that name, as in Keras.
         """
         value = self.config.get(key, default)
-        name = value if isinstance(value, str) else value.get("name") if isinstance(value, Mapping) else None
+        name = str(value.get("name") if isinstance(value, Mapping) else value)
         if name in self.context.custom_activations:
             supplied = self.context.custom_activations[name]
             return {"name": name, "custom": True}, lambda x: np.asarray(supplied(x), x.dtype)
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
-            shown = name or value
-            self.refuse(f"{key} {shown!r} is not known", f"supply it: custom_activations={{{shown!r}: function of a NumPy array}}")
+            self.refuse(f"{key} {name!r} is not known", f"supply it: custom_activations={{{name!r}: function of a NumPy array}}")
             return "linear", activations.linear
 
     def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:

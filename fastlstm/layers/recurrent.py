@@ -87,6 +87,10 @@ class Recurrent(Layer):
         out: Shape = (batch, steps, units) if self.return_sequences else (batch, units)
         return (out, *((batch, size) for size in self.state_sizes)) if self.return_state else (out,)
 
+    def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
+        """Shape of the output of one step of one row."""
+        return (self.cell.output_size,)
+
     def start(self, x: np.ndarray, keywords: Mapping[str, Any], states: States | None) -> tuple[np.ndarray, ...]:
         """The states before the first step."""
         given = list(found_in(keywords.get("initial_state"), Tensor))
@@ -116,14 +120,14 @@ class Recurrent(Layer):
         """Outputs of all steps in the order of processing, output of the last step, and final states."""
         steps = range(x.shape[1])
         first = self._first_state()
-        outputs = np.zeros((len(x), x.shape[1], self.cell.output_size), x.dtype)
-        emitted = outputs[:, 0] if not self.head_state else states[first]
+        outputs = np.zeros((len(x), x.shape[1], *self.output_shape(x)), x.dtype)
+        emitted = states[first] if self.head_state else np.zeros(outputs.shape[:1] + outputs.shape[2:], x.dtype)
         for number, t in enumerate(reversed(steps) if self.go_backwards else steps):
             output, new = self.cell.step(x[:, t], states)
             if mask is None:
                 states = new
             else:
-                valid = mask[:, t, None]
+                valid = mask[:, t].reshape(-1, *((1,) * (x.ndim - 2)))
                 masked = np.zeros_like(output) if self.zero_output else states[first] if self._first_cell_emits else emitted
                 output = np.where(valid, output, masked)
                 states = tuple(np.where(valid, state, before) for state, before in zip(new, states, strict=True))

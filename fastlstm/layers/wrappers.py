@@ -178,7 +178,10 @@ class TimeDistributed(Layer):
             return given
         if made is not None:
             return made.reshape(*rows, *made.shape[1:])
-        return given if given is None or given.ndim == 2 else given.reshape(*rows, -1).any(axis=2)
+        if given is None or given.ndim == 2:
+            return given
+        some: np.ndarray = np.any(given.reshape(*rows, -1), axis=2)
+        return some
 
 
 def _with_children(layer: Layer) -> list[Layer]:

@@ -1,0 +1,96 @@
+"""Activations that are layers of their own, with parameters or weights. All pass their mask on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import activations
+from ..spec import LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, floating, inert
+
+
+class ActivationLayer(Layer):
+    """An activation with parameters.
+
+    Attributes
+    ----------
+    activation_name
+        Its canonical form.
+    """
+
+    ragged = True
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.activation_name = self.canonical()
+        self.act = activations.function(self.activation_name)
+
+    def canonical(self) -> str | dict[str, Any]:
+        """The canonical activation that the config describes."""
+        return activations.canonical({"class_name": self.spec.class_name, "config": self.config}, keras3=False)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return (inputs[0],)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask),)
+
+
+class LeakyReLU(ActivationLayer):
+    CLASSES = ("LeakyReLU",)
+    HONOURED = frozenset({"negative_slope", "alpha"})
+
+
+class ReLU(ActivationLayer):
+    CLASSES = ("ReLU",)
+    HONOURED = frozenset({"max_value", "negative_slope", "threshold"})
+
+
+class ELU(ActivationLayer):
+    CLASSES = ("ELU",)
+    HONOURED = frozenset({"alpha"})
+
+
+class ThresholdedReLU(ActivationLayer):
+    CLASSES = ("ThresholdedReLU",)
+    HONOURED = frozenset({"theta"})
+
+
+class Softmax(ActivationLayer):
+    """Along one axis or several.
+
+    Newer generations take its input's mask for one of places along the axis; with the mask of steps that a layer before
+    makes they can build no model, so that no file asks for it.
+    """
+
+    CLASSES = ("Softmax",)
+    HONOURED = frozenset({"axis", "robust_masking"})
+    ragged = False
+
+
+class PReLU(Layer):
+    """max(x, 0) + alpha min(x, 0), with an alpha for each place, shared along ``shared_axes``."""
+
+    CLASSES = ("PReLU",)
+    HONOURED = frozenset({"shared_axes"})
+    INERT = inert("alpha")
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("alpha"),)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shared = self.config.get("shared_axes") or ()
+        sizes = [1 if axis in shared else n for axis, n in enumerate(inputs[0][1:], start=1)]
+        if None in sizes:
+            raise self.fault(f"a size of its input is not known (shape {inputs[0]})")
+        self.arrays(tuple(size for size in sizes if size is not None))
+        return (inputs[0],)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        (alpha,) = self.cast(x.dtype)
+        return (Tensor(np.maximum(x, 0) + alpha * np.minimum(x, 0), inputs[0].mask),)

@@ -1,0 +1,213 @@
+"""Attention: every step of a query weighs the steps of a value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import activations
+from ..errors import Problem, UnsupportedError
+from ..spec import LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, floating, inert
+
+#: What masked scores are lowered by.
+FAR = 1e9
+
+
+def causal_mask(query_steps: int, value_steps: int) -> np.ndarray:
+    """bool (query steps, value steps): no step sees one behind it."""
+    return np.tril(np.ones((query_steps, value_steps), bool))
+
+
+def per_head(bias: np.ndarray) -> np.ndarray:
+    """Bias (heads, features) for (batch, heads, steps, features); a lack of one stays a number."""
+    return bias[:, None] if bias.ndim else bias
+
+
+class DenseAttention(Layer):
+    """What Attention and AdditiveAttention share: inputs (query, value) or (query, value, key).
+
+    Masked steps of the value weigh nothing, and masked steps of the query give zeros; the query's mask passes.
+    """
+
+    INERT = frozenset({"dropout", "seed"})
+
+    def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        """(batch, query steps, key steps)."""
+        raise NotImplementedError
+
+    def check(self, features: int) -> None:
+        """Check the weights against the features of the query."""
+        raise NotImplementedError
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        if len(inputs) not in (2, 3) or any(len(shape) != 3 for shape in inputs):
+            raise self.fault(f"reads query, value and perhaps key of 3 axes each, found shapes {', '.join(map(str, inputs))}")
+        query, value = inputs[:2]
+        if query[-1] is None:
+            raise self.fault(f"the number of features of its input is not known (shape {query})")
+        self.check(query[-1])
+        out: Shape = (*query[:-1], value[-1])
+        return (out, (*query[:-1], value[1])) if keywords.get("return_attention_scores") else (out,)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        query, value = (floating(tensor.value) for tensor in inputs[:2])
+        key = floating(inputs[2].value) if len(inputs) > 2 else value
+        scores = self.scores(query, key)
+        hidden = np.zeros((1, 1, 1), bool) if inputs[1].mask is None else ~inputs[1].mask[:, None, :]
+        if self.config.get("causal", False) or keywords.get("use_causal_mask"):
+            hidden = hidden | ~causal_mask(query.shape[1], key.shape[1])
+        if hidden.any():
+            scores = scores - scores.dtype.type(FAR) * hidden
+        weights = activations.softmax(scores)
+        out = weights @ value
+        if inputs[0].mask is not None:
+            out = out * inputs[0].mask[:, :, None]
+        result = Tensor(out, inputs[0].mask)
+        return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)
+
+
+class Attention(DenseAttention):
+    """Luong et al. 2015: scores are products of query and key."""
+
+    CLASSES = ("Attention",)
+    HONOURED = frozenset({"use_scale", "score_mode", "causal"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.use_scale = bool(self.config.get("use_scale", False))
+        self.only("score_mode", "dot", "concat")
+        self.concat = self.config.get("score_mode", "dot") == "concat"
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        scale = (Weight("scale"),) if config.get("use_scale") else ()
+        return (*scale, Weight("concat_score_weight")) if config.get("score_mode", "dot") == "concat" else scale
+
+    def check(self, features: int) -> None:
+        self.arrays(*[()] * len(self.weights(self.config)))
+
+    def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        weights = list(self.cast(query.dtype))
+        scale = weights.pop(0) if self.use_scale else query.dtype.type(1)
+        if self.concat:
+            return weights[0] * np.sum(np.tanh(scale * (query[:, :, None] + key[:, None])), axis=-1)
+        return query @ key.swapaxes(1, 2) * scale
+
+
+class AdditiveAttention(DenseAttention):
+    """Bahdanau et al. 2014: scores are sums over tanh(query + key)."""
+
+    CLASSES = ("AdditiveAttention",)
+    HONOURED = frozenset({"use_scale", "causal"})
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("scale"),) if config.get("use_scale", True) else ()
+
+    def check(self, features: int) -> None:
+        self.arrays(*[(features,)] * len(self.weights(self.config)))
+
+    def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
+        each = np.tanh(query[:, :, None] + key[:, None])
+        for scale in self.cast(query.dtype):
+            each = each * scale
+        return np.sum(each, axis=-1)
+
+
+class MultiHeadAttention(Layer):
+    """Vaswani et al. 2017, of tensors (batch, steps, features); inputs (query, value) or (query, value, key)."""
+
+    CLASSES = ("MultiHeadAttention",)
+    HONOURED = frozenset({
+        "num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes", "use_gate", "sliding_window",
+    })  # fmt: skip
+    INERT = inert("kernel", "bias") | {"dropout", "seed", "query_shape", "key_shape", "value_shape", "flash_attention"}
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.heads = int(self.config["num_heads"])
+        self.key_dim = int(self.config["key_dim"])
+        self.value_dim = int(self.config.get("value_dim") or self.key_dim)
+        self.use_bias = bool(self.config.get("use_bias", True))
+        self.only("attention_axes", None, [1], (1,))
+        self.only("use_gate", False, None)
+        self.only("sliding_window", None)
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        arrays = ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
+        parts = ("query", "key", "value", "attention_output")
+        return tuple(Weight(f"{part}/{array}") for part in parts for array in arrays)
+
+    def _given(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+        """Query, value and key, whichever were passed by position and which by name."""
+        given = list(inputs)
+        for name in ("value", "key")[len(given) - 1 :]:
+            if keywords.get(name) is not None:
+                given.append(keywords[name])
+        if len(given) not in (2, 3):
+            raise self.fault(f"reads query, value and perhaps key, found {len(given)} inputs")
+        return given[0], given[1], given[-1]
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        query, value, key = self._given(inputs, keywords)
+        if any(len(shape) != 3 for shape in (query, value, key)):
+            what = f"attention over inputs of shapes {query}, {value} and {key} is not computed, only over (batch, steps, features)"
+            raise UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, what),))
+        if None in (query[-1], value[-1], key[-1]):
+            raise self.fault("the number of features of its inputs is not known")
+        width = self.config.get("output_shape")
+        features = query[-1] if width is None else width if isinstance(width, int) else int(width[0])
+        heads, k, v = self.heads, self.key_dim, self.value_dim
+        kernels = [(query[-1], heads, k), (key[-1], heads, k), (value[-1], heads, v), (heads, v, features)]
+        biases = [(heads, k), (heads, k), (heads, v), (features,)]
+        shapes = [shape for pair in zip(kernels, biases, strict=True) for shape in (pair if self.use_bias else pair[:1])]
+        self.arrays(*shapes)
+        out: Shape = (*query[:-1], features)
+        return (out, (query[0], heads, query[1], key[1])) if keywords.get("return_attention_scores") else (out,)
+
+    def _projections(self, dtype: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+        weights = list(self.cast(dtype))
+        if not self.use_bias:
+            return [(kernel, np.zeros((), dtype)) for kernel in weights]
+        return list(zip(weights[::2], weights[1::2], strict=True))
+
+    def _mask(self, query: Tensor, value: Tensor, key: Tensor, keywords: Mapping[str, Any]) -> np.ndarray | None:
+        """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it."""
+        parts = []
+        if query.mask is not None:
+            parts.append(query.mask[:, :, None])
+        if value.mask is not None:
+            parts.append(value.mask[:, None, :])
+        if key is not value and key.mask is not None:
+            parts.append(key.mask[:, None, :])
+        if keywords.get("use_causal_mask"):
+            parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
+        given = keywords.get("attention_mask")
+        if given is not None:
+            parts.append(given.value.astype(bool) if isinstance(given, Tensor) else np.asarray(given, bool))
+        mask: np.ndarray | None = None
+        for part in parts:
+            part = part[:, None] if part.ndim == 3 else part
+            mask = part if mask is None else mask & part
+        return mask
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        given = self._given(inputs, keywords)
+        mask = self._mask(*given, keywords)
+        query, value, key = (floating(tensor.value) for tensor in given)
+        (wq, bq), (wk, bk), (wv, bv), (wo, bo) = self._projections(query.dtype)
+        q = np.einsum("btf,fhk->bhtk", query, wq) + per_head(bq)
+        k = np.einsum("bsf,fhk->bhsk", key, wk) + per_head(bk)
+        v = np.einsum("bsf,fhv->bhsv", value, wv) + per_head(bv)
+        scores = (q * q.dtype.type(1 / math.sqrt(self.key_dim))) @ k.swapaxes(2, 3)
+        if mask is not None:
+            scores = np.where(mask, scores, scores - scores.dtype.type(FAR))
+        weights = activations.softmax(scores)
+        out = np.einsum("bhtv,hvo->bto", weights @ v, wo) + bo
+        result = Tensor(out, given[0].mask)
+        return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)

@@ -1,0 +1,285 @@
+"""Convolutions along time and over images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import activations
+from ..spec import LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, floating, inert
+
+COMMON = frozenset({"kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias"})
+
+
+def per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    """An argument that is one number for all spatial axes, or one for each."""
+    if isinstance(value, int):
+        return (value,) * axes
+    numbers = tuple(int(n) for n in value)
+    return numbers * axes if len(numbers) == 1 else numbers
+
+
+def window_reach(size: int, dilation: int) -> int:
+    """How many steps a dilated window covers."""
+    return (size - 1) * dilation + 1
+
+
+def output_length(length: int | None, size: int, stride: int, dilation: int, padding: str) -> int | None:
+    """Size of a spatial axis after a window has gone along it."""
+    if length is None:
+        return None
+    if padding != "valid":
+        return -(-length // stride)
+    return max(-(-(length - window_reach(size, dilation) + 1) // stride), 0)
+
+
+def padding_amounts(length: int, size: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
+    """Steps that padding adds before and behind, as TensorFlow has it."""
+    reach = window_reach(size, dilation)
+    if padding == "valid":
+        return 0, 0
+    if padding == "causal":
+        return reach - 1, 0
+    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
+    return total // 2, total - total // 2
+
+
+def windows(
+    x: np.ndarray, size: Sequence[int], strides: Sequence[int], dilation: Sequence[int], padding: str, fill: float = 0.0
+) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """For each place of a window: its offset, and x as that place sees it while the window moves.
+
+    x is (batch, *spatial, channels); what is given is (batch, *output spatial, channels).
+    """
+    geometry = list(zip(x.shape[1:-1], size, strides, dilation, strict=True))
+    amounts = [padding_amounts(n, k, s, d, padding) for n, k, s, d in geometry]
+    lengths = [output_length(n, k, s, d, padding) or 0 for n, k, s, d in geometry]
+    padded = np.pad(x, [(0, 0), *amounts, (0, 0)], constant_values=fill)
+    for offset in product(*(range(k) for k in size)):
+        places = [
+            slice(o * d, o * d + s * (n - 1) + 1 if n else o * d, s) for o, n, s, d in zip(offset, lengths, strides, dilation, strict=True)
+        ]
+        seen = (slice(None), *places, slice(None))
+        yield offset, padded[seen]
+
+
+def convolve(
+    x: np.ndarray, kernel: np.ndarray, strides: Sequence[int], dilation: Sequence[int], padding: str, groups: int = 1
+) -> np.ndarray:
+    """Cross-correlation of x (batch, *spatial, channels) with kernel (*size, channels / groups, filters)."""
+    spatial = len(strides)
+    out: np.ndarray | None = None
+    for offset, seen in windows(x, kernel.shape[:spatial], strides, dilation, padding):
+        weights = kernel[offset]
+        if groups == 1:
+            part = seen @ weights
+        else:
+            inputs = np.split(seen, groups, axis=-1)
+            part = np.concatenate([a @ w for a, w in zip(inputs, np.split(weights, groups, axis=-1), strict=True)], axis=-1)
+        out = part if out is None else out + part
+    assert out is not None  # kernels have at least one place: sizes are checked
+    return out
+
+
+def convolve_depthwise(x: np.ndarray, kernel: np.ndarray, strides: Sequence[int], dilation: Sequence[int], padding: str) -> np.ndarray:
+    """Each channel by itself with kernel (*size, channels, multiplier); gives channels * multiplier channels."""
+    spatial = len(strides)
+    parts = (
+        seen[..., None] * kernel[offset] for offset, seen in windows(x, kernel.shape[:spatial], strides, dilation, padding)
+    )
+    out = sum(parts, np.zeros((), x.dtype))
+    return out.reshape(*out.shape[:-2], math.prod(out.shape[-2:]))
+
+
+class Convolution(Layer):
+    """What all convolutions share: geometry, bias, activation, and channels in front (``data_format``)."""
+
+    AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.axes = self.AXES[spec.class_name]
+        self.size = per_axis(self.config["kernel_size"], self.axes)
+        self.strides = per_axis(self.config.get("strides", 1), self.axes)
+        self.dilation = per_axis(self.config.get("dilation_rate", 1), self.axes)
+        self.padding = str(self.config.get("padding", "valid"))
+        self.channels_first = self.config.get("data_format") == "channels_first"
+        self.use_bias = bool(self.config.get("use_bias", True))
+        self.activation_name, self.act = self.activation("activation")
+        if self.padding not in ("valid", "same") and (self.padding != "causal" or self.axes != 1):
+            self.refuse(f"argument padding={self.padding!r} is not known")
+        if any(len(sizes) != self.axes or min(sizes) < 1 for sizes in (self.size, self.strides, self.dilation)):
+            raise self.fault(f"kernel_size {self.size}, strides {self.strides} or dilation_rate {self.dilation} do not fit {self.axes}D")
+
+    def _channels_last(self, shape: Shape) -> Shape:
+        if len(shape) != self.axes + 2:
+            raise self.fault(f"reads input of {self.axes + 2} axes, found shape {shape}")
+        shape = (shape[0], *shape[2:], shape[1]) if self.channels_first else shape
+        if shape[-1] is None:
+            raise self.fault("the number of channels of its input is not known")
+        return shape
+
+    def check(self, channels: int) -> int:
+        """Check the weights; returns the number of filters."""
+        raise NotImplementedError
+
+    def lengths(self, spatial: Shape) -> Shape:
+        """Sizes of the spatial axes of the output."""
+        geometry = zip(spatial, self.size, self.strides, self.dilation, strict=True)
+        return tuple(output_length(n, k, s, d, self.padding) for n, k, s, d in geometry)
+
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+        """The convolution itself, channels last."""
+        raise NotImplementedError
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        batch, *spatial, channels = self._channels_last(inputs[0])
+        assert channels is not None  # _channels_last
+        filters = activations.output_features(self.activation_name, self.check(channels))
+        lengths = self.lengths(tuple(spatial))
+        return ((batch, filters, *lengths) if self.channels_first else (batch, *lengths, filters),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        weights = self.cast(x.dtype)
+        out = self.compute(np.moveaxis(x, 1, -1) if self.channels_first else x, weights)
+        if self.use_bias:
+            out = out + weights[-1]
+        # Keras's activations work on the last axis, whichever the channels' is.
+        return (Tensor(self.act(np.moveaxis(out, -1, 1) if self.channels_first else out)),)
+
+
+class Conv(Convolution):
+    """Conv1D, Conv2D, Conv3D."""
+
+    AXES: ClassVar[dict[str, int]] = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
+    CLASSES = tuple(AXES)
+    HONOURED = COMMON | {"filters", "groups", "lora_rank", "quantization_config"}
+    INERT = inert("kernel", "bias")
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.filters = int(self.config["filters"])
+        self.groups = int(self.config.get("groups", 1))
+        self.only("lora_rank", None)
+        self.only("quantization_config", None)
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
+
+    def check(self, channels: int) -> int:
+        if self.groups < 1 or channels % self.groups or self.filters % self.groups:
+            raise self.fault(f"groups={self.groups} divide neither {channels} channels nor {self.filters} filters")
+        self.arrays((*self.size, channels // self.groups, self.filters), *([(self.filters,)] if self.use_bias else []))
+        return self.filters
+
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+        return convolve(x, weights[0], self.strides, self.dilation, self.padding, self.groups)
+
+
+class SeparableConv(Convolution):
+    """SeparableConv1D, SeparableConv2D: each channel by itself, then all channels of each step."""
+
+    AXES: ClassVar[dict[str, int]] = {"SeparableConv1D": 1, "SeparableConv2D": 2}
+    CLASSES = tuple(AXES)
+    HONOURED = COMMON | {"filters", "depth_multiplier", "groups"}
+    INERT = inert("kernel", "depthwise", "pointwise", "bias")
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.filters = int(self.config["filters"])
+        self.multiplier = int(self.config.get("depth_multiplier", 1))
+        self.only("groups", 1)
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        arrays = (Weight("depthwise_kernel"), Weight("pointwise_kernel"))
+        return (*arrays, Weight("bias")) if config.get("use_bias", True) else arrays
+
+    def check(self, channels: int) -> int:
+        pointwise = ((1,) * self.axes) + (channels * self.multiplier, self.filters)
+        self.arrays((*self.size, channels, self.multiplier), pointwise, *([(self.filters,)] if self.use_bias else []))
+        return self.filters
+
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+        return convolve_depthwise(x, weights[0], self.strides, self.dilation, self.padding) @ weights[1][(0,) * self.axes]
+
+
+class DepthwiseConv(Convolution):
+    """DepthwiseConv1D, DepthwiseConv2D: each channel by itself."""
+
+    AXES: ClassVar[dict[str, int]] = {"DepthwiseConv1D": 1, "DepthwiseConv2D": 2}
+    CLASSES = tuple(AXES)
+    HONOURED = COMMON | {"depth_multiplier", "groups"}
+    INERT = inert("depthwise", "kernel", "bias") | {"filters"}
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.multiplier = int(self.config.get("depth_multiplier", 1))
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        arrays = (Weight("depthwise_kernel"),)
+        return (*arrays, Weight("bias")) if config.get("use_bias", True) else arrays
+
+    def check(self, channels: int) -> int:
+        filters = channels * self.multiplier
+        self.arrays((*self.size, channels, self.multiplier), *([(filters,)] if self.use_bias else []))
+        return filters
+
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+        return convolve_depthwise(x, weights[0], self.strides, self.dilation, self.padding)
+
+
+class ConvTranspose(Convolution):
+    """Conv1DTranspose, Conv2DTranspose, Conv3DTranspose: the gradient of a convolution with respect to its input."""
+
+    AXES: ClassVar[dict[str, int]] = {"Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}
+    CLASSES = tuple(AXES)
+    HONOURED = COMMON | {"filters", "groups", "output_padding"}
+    INERT = inert("kernel", "bias")
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.filters = int(self.config["filters"])
+        self.only("groups", 1)
+        self.only("output_padding", None)
+        if self.padding == "causal":
+            self.refuse("argument padding='causal' is not known")
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
+
+    def check(self, channels: int) -> int:
+        self.arrays((*self.size, self.filters, channels), *([(self.filters,)] if self.use_bias else []))
+        return self.filters
+
+    def lengths(self, spatial: Shape) -> Shape:
+        extra = (0 if self.padding == "same" else max(window_reach(k, d) - s, 0) for k, s, d in self._geometry())
+        return tuple(None if n is None else n * s + more for n, s, more in zip(spatial, self.strides, extra, strict=True))
+
+    def _geometry(self) -> list[tuple[int, int, int]]:
+        return list(zip(self.size, self.strides, self.dilation, strict=True))
+
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+        kernel = weights[0]
+        lengths = [n or 0 for n in self.lengths(x.shape[1:-1])]
+        before = [padding_amounts(n, k, s, d, self.padding)[0] for n, (k, s, d) in zip(lengths, self._geometry(), strict=True)]
+        full = [
+            max((n - 1) * s + window_reach(k, d), length + left)
+            for n, (k, s, d), length, left in zip(x.shape[1:-1], self._geometry(), lengths, before, strict=True)
+        ]
+        out = np.zeros((len(x), *full, self.filters), x.dtype)
+        for offset in product(*(range(k) for k in self.size)):
+            geometry = zip(offset, x.shape[1:-1], self.strides, self.dilation, strict=True)
+            reached = (slice(None), *(slice(o * d, o * d + (n - 1) * s + 1, s) for o, n, s, d in geometry))
+            out[reached] += x @ kernel[offset].T
+        kept = (slice(None), *(slice(left, left + n) for left, n in zip(before, lengths, strict=True)))
+        return out[kept]

@@ -1,0 +1,181 @@
+"""Normalisation layers. All pass their mask on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..spec import LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, floating, inert
+from .merging import unit_length
+
+
+def axes_of(value: Any, rank: int) -> tuple[int, ...]:
+    """One axis or several, counted from the front, in order."""
+    axes = (value,) if isinstance(value, int) else tuple(value)
+    return tuple(sorted(int(axis) % rank for axis in axes))
+
+
+def affine_weights(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Scale and offset, where the config has them."""
+    scale = (Weight("gamma"),) if config.get("scale", True) else ()
+    return (*scale, Weight("beta")) if config.get("center", True) else scale
+
+
+class Normalizing(Layer):
+    """What the layers with axis, scale (gamma) and offset (beta) share."""
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.axis = self.config.get("axis", -1)
+        self.epsilon = float(self.config.get("epsilon", 1e-3))
+        self.scale = bool(self.config.get("scale", True))
+        self.center = bool(self.config.get("center", True))
+
+    def parameter_shape(self, shape: Shape) -> tuple[int, ...]:
+        """Shape of the parameters for an input shape."""
+        sizes = [shape[axis] for axis in axes_of(self.axis, len(shape))]
+        if None in sizes:
+            raise self.fault(f"the size of axis {self.axis} of its input is not known (shape {shape})")
+        return tuple(size for size in sizes if size is not None)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.arrays(*[self.parameter_shape(inputs[0])] * len(self.weights(self.config)))
+        return (inputs[0],)
+
+    def parameters(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Scale, offset and the other arrays, with axes of size 1 where the input has others."""
+        axes = axes_of(self.axis, x.ndim)
+        shape = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
+        rest = [array.reshape(shape) for array in self.cast(x.dtype)]
+        scale = rest.pop(0) if self.scale else np.ones((), x.dtype)
+        offset = rest.pop(0) if self.center else np.zeros((), x.dtype)
+        return scale, offset, rest
+
+
+class BatchNormalization(Normalizing):
+    """With the moving mean and variance of training."""
+
+    CLASSES = ("BatchNormalization", "SyncBatchNormalization")
+    HONOURED = frozenset({"axis", "epsilon", "center", "scale", "renorm", "virtual_batch_size", "adjustment", "mode"})
+    INERT = inert("gamma", "beta") | {
+        "momentum", "fused", "synchronized", "moving_mean_initializer", "moving_variance_initializer", "renorm_clipping",
+        "renorm_momentum",
+    }  # fmt: skip
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.only("renorm", False, None)
+        self.only("virtual_batch_size", None)
+        self.only("adjustment", None)
+        self.only("mode", 0)
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (*affine_weights(config), Weight("moving_mean", False), Weight("moving_variance", False))
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        gamma, beta, (mean, variance) = self.parameters(x)
+        factor = gamma / np.sqrt(variance + x.dtype.type(self.epsilon))
+        return (Tensor((x - mean) * factor + beta, inputs[0].mask),)
+
+
+class LayerNormalization(Normalizing):
+    """With the mean and variance of each row along ``axis``."""
+
+    CLASSES = ("LayerNormalization",)
+    HONOURED = frozenset({"axis", "epsilon", "center", "scale", "rms_scaling"})
+    INERT = inert("gamma", "beta")
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.only("rms_scaling", False, None)
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return affine_weights(config)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        axes = axes_of(self.axis, x.ndim)
+        gamma, beta, _ = self.parameters(x)
+        centred = x - np.mean(x, axis=axes, keepdims=True)
+        variance = np.mean(centred * centred, axis=axes, keepdims=True)
+        return (Tensor(centred * (gamma / np.sqrt(variance + x.dtype.type(self.epsilon))) + beta, inputs[0].mask),)
+
+
+class GroupNormalization(Normalizing):
+    """With the mean and variance of each row and group of channels."""
+
+    CLASSES = ("GroupNormalization",)
+    HONOURED = frozenset({"axis", "epsilon", "center", "scale", "groups"})
+    INERT = inert("gamma", "beta")
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return affine_weights(config)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        (channels,) = self.parameter_shape(inputs[0])
+        if channels % self._groups(channels):
+            raise self.fault(f"groups={self.config.get('groups')} do not divide {channels} channels")
+        return super().shapes(inputs, keywords)
+
+    def _groups(self, channels: int) -> int:
+        groups = int(self.config.get("groups", 32))
+        return channels if groups == -1 else groups
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        (axis,) = axes_of(self.axis, x.ndim)
+        groups = self._groups(x.shape[axis])
+        parts = x.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
+        others = tuple(n for n in range(1, parts.ndim) if n != axis)
+        centred = parts - np.mean(parts, axis=others, keepdims=True)
+        variance = np.mean(centred * centred, axis=others, keepdims=True)
+        gamma, beta, _ = self.parameters(x)
+        normal = (centred / np.sqrt(variance + x.dtype.type(self.epsilon))).reshape(x.shape)
+        return (Tensor(normal * gamma + beta, inputs[0].mask),)
+
+
+class RMSNormalization(Layer):
+    """Divided by the root mean square along ``axis``, times a learned scale."""
+
+    CLASSES = ("RMSNormalization",)
+    HONOURED = frozenset({"axis", "epsilon"})
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("scale"),)
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        sizes = tuple(inputs[0][axis] for axis in axes_of(self.config.get("axis", -1), len(inputs[0])))
+        if None in sizes:
+            raise self.fault(f"the size of its axes is not known (shape {inputs[0]})")
+        self.arrays(tuple(size for size in sizes if size is not None))
+        return (inputs[0],)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        axes = axes_of(self.config.get("axis", -1), x.ndim)
+        scale = self.cast(x.dtype)[0].reshape([n if axis in axes else 1 for axis, n in enumerate(x.shape)])
+        power = np.mean(x * x, axis=axes, keepdims=True)
+        # Unlike its neighbours it does not declare that it supports masks.
+        return (Tensor(x / np.sqrt(power + x.dtype.type(self.config.get("epsilon", 1e-6))) * scale),)
+
+
+class UnitNormalization(Layer):
+    """Divided by the length along ``axis``."""
+
+    CLASSES = ("UnitNormalization",)
+    HONOURED = frozenset({"axis"})
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return (inputs[0],)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        return (Tensor(unit_length(x, axes_of(self.config.get("axis", -1), x.ndim)), inputs[0].mask),)

@@ -1,0 +1,117 @@
+"""Pooling along time and over images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..spec import LayerSpec, Shape
+from .base import Context, Layer, States, Tensor, floating
+from .convolution import output_length, per_axis, windows
+
+
+class Pooling(Layer):
+    """What pooling with windows shares."""
+
+    AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
+    HONOURED = frozenset({"pool_size", "strides", "padding", "data_format"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.axes = self.AXES[spec.class_name]
+        self.size = per_axis(self.config.get("pool_size", 2), self.axes)
+        strides = self.config.get("strides")
+        self.strides = self.size if strides is None else per_axis(strides, self.axes)
+        self.padding = str(self.config.get("padding", "valid"))
+        self.channels_first = self.config.get("data_format") == "channels_first"
+        if self.padding not in ("valid", "same"):
+            self.refuse(f"argument padding={self.padding!r} is not known")
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape = inputs[0]
+        if len(shape) != self.axes + 2:
+            raise self.fault(f"reads input of {self.axes + 2} axes, found shape {shape}")
+        spatial = shape[2:] if self.channels_first else shape[1:-1]
+        lengths = tuple(output_length(n, k, s, 1, self.padding) for n, k, s in zip(spatial, self.size, self.strides, strict=True))
+        return ((shape[0], shape[1], *lengths) if self.channels_first else (shape[0], *lengths, shape[-1]),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        out = self.pool(np.moveaxis(x, 1, -1) if self.channels_first else x)
+        return (Tensor(np.moveaxis(out, -1, 1) if self.channels_first else out),)
+
+    def pool(self, x: np.ndarray) -> np.ndarray:
+        """The pooling itself, channels last."""
+        raise NotImplementedError
+
+    def seen(self, x: np.ndarray, fill: float = 0.0) -> list[np.ndarray]:
+        """x as each place of the window sees it."""
+        return [view for _, view in windows(x, self.size, self.strides, (1,) * self.axes, self.padding, fill)]
+
+
+class MaxPooling(Pooling):
+    AXES: ClassVar[dict[str, int]] = {"MaxPooling1D": 1, "MaxPooling2D": 2, "MaxPooling3D": 3}
+    CLASSES = tuple(AXES)
+
+    def pool(self, x: np.ndarray) -> np.ndarray:
+        return np.max(np.stack(self.seen(x, -np.inf)), axis=0)
+
+
+class AveragePooling(Pooling):
+    AXES: ClassVar[dict[str, int]] = {"AveragePooling1D": 1, "AveragePooling2D": 2, "AveragePooling3D": 3}
+    CLASSES = tuple(AXES)
+
+    def pool(self, x: np.ndarray) -> np.ndarray:
+        # What padding added is not counted.
+        counts = sum(self.seen(np.ones((1, *x.shape[1:-1], 1), x.dtype)), np.zeros((), x.dtype))
+        return sum(self.seen(x), np.zeros((), x.dtype)) / counts
+
+
+class GlobalPooling(Layer):
+    """What pooling over all places shares."""
+
+    AXES: ClassVar[dict[str, int]] = {}
+    HONOURED = frozenset({"data_format", "keepdims"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        axes = self.AXES[spec.class_name]
+        self.channels_first = self.config.get("data_format") == "channels_first"
+        self.keepdims = bool(self.config.get("keepdims", False))
+        self.places = tuple(range(2, axes + 2)) if self.channels_first else tuple(range(1, axes + 1))
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape = inputs[0]
+        if len(shape) != len(self.places) + 2:
+            raise self.fault(f"reads input of {len(self.places) + 2} axes, found shape {shape}")
+        if self.keepdims:
+            return (tuple(1 if axis in self.places else n for axis, n in enumerate(shape)),)
+        return (tuple(n for axis, n in enumerate(shape) if axis not in self.places),)
+
+
+class GlobalMaxPooling(GlobalPooling):
+    """The mask does not matter to it, in any Keras."""
+
+    AXES: ClassVar[dict[str, int]] = {"GlobalMaxPooling1D": 1, "GlobalMaxPooling2D": 2, "GlobalMaxPooling3D": 3}
+    CLASSES = tuple(AXES)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return (Tensor(np.max(floating(inputs[0].value), axis=self.places, keepdims=self.keepdims)),)
+
+
+class GlobalAveragePooling(GlobalPooling):
+    """Over the valid steps where there is a mask: NaN for a row without any, as Keras gives it."""
+
+    AXES: ClassVar[dict[str, int]] = {"GlobalAveragePooling1D": 1, "GlobalAveragePooling2D": 2, "GlobalAveragePooling3D": 3}
+    CLASSES = tuple(AXES)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x, mask = floating(inputs[0].value), inputs[0].mask
+        if mask is None or len(self.places) != 1:
+            return (Tensor(np.mean(x, axis=self.places, keepdims=self.keepdims)),)
+        weights = (mask[:, None, :] if self.channels_first else mask[:, :, None]).astype(x.dtype)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total = np.sum(x * weights, axis=self.places, keepdims=self.keepdims)
+            return (Tensor(total / np.sum(weights, axis=self.places, keepdims=self.keepdims)),)
