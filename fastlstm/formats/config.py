@@ -1,0 +1,241 @@
+"""The JSON of a model, of any generation: its layers, and the chain or graph that they form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import FormatError, Problem
+from ..spec import Call, Ref
+from .draft import LayerDraft, ModelDraft, expect
+from .generations import Dialect
+from .graph import Graph
+from .vocabulary import MODELS, OPERATION, RECURRENT, class_name, compute_dtype, layer_config
+
+NESTING = 40
+#: Arguments that are sizes, and the largest that makes sense.
+SIZES = ("units", "filters", "output_dim", "input_dim", "n", "num_heads", "key_dim")
+LARGEST = 1 << 28
+
+
+@dataclass
+class Reader:
+    """Reads the layers of one file.
+
+    Attributes
+    ----------
+    source
+        The file, for messages.
+    dialect
+        How to understand it.
+    """
+
+    source: str
+    dialect: Dialect
+
+    def fail(self, place: str, what: str) -> FormatError:
+        """An error about a place in the config."""
+        return FormatError(f"{self.source}: model config: {place or 'the model'}: {what}")
+
+    def root(self, entry: Any) -> ModelDraft:
+        """The whole model."""
+        entry = expect(self.source, "model config", entry, Mapping, "an object with class_name and config")
+        kind = entry.get("class_name")
+        config = entry.get("config")
+        if not isinstance(kind, str) or not isinstance(config, (Mapping, list)):
+            raise self.fail("", f"expected class_name and config, found the keys {sorted(map(str, entry))[:8]}")
+        own = kind not in MODELS
+        if own and not (isinstance(config, Mapping) and "layers" in config):
+            raise self.fail("", f"a model of the class {kind!r}, whose graph is in Python code, not in the file; only Sequential and "
+                                "functional models can be read")  # fmt: skip
+        draft = self.model(entry, "", 0)
+        if own:
+            draft.problems.append(Problem("", "", f"the model is of the class {kind!r}, whose code is not in the file",
+                                          "save it again as a plain Sequential or functional Model"))  # fmt: skip
+        return draft
+
+    def model(self, entry: Mapping[str, Any], path: str, depth: int) -> ModelDraft:
+        """A Sequential or functional model, at the root or nested."""
+        if depth > NESTING:
+            raise self.fail(path, f"models nested more than {NESTING} deep")
+        config = entry["config"]
+        if isinstance(config, list):  # Sequential up to Keras 2.2.2
+            config = {"layers": config}
+        config = expect(self.source, path or "model config", config, Mapping, "the model's config")
+        entries = expect(self.source, f"{path or 'model config'}: layers", config.get("layers"), list, "a list of layers")
+        name = config.get("name") if isinstance(config.get("name"), str) else entry.get("name")
+        name = name if isinstance(name, str) else str(entry.get("class_name", "model")).lower()
+        if not entries:
+            raise self.fail(path, "a model without layers")
+        prefix = path + "/" if path else ""
+        problems: list[Problem] = []
+        if "input_layers" in config:
+            layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
+            nodes = [one.get("inbound_nodes", []) for one in entries]
+            graph = Graph(self.source, self.dialect, path, layers, problems)
+            return graph.model(name, nodes, config["input_layers"], config.get("output_layers"))
+        return self.sequential(name, entry, config, entries, prefix, problems, depth)
+
+    def sequential(
+        self, name: str, entry: Mapping[str, Any], config: Mapping[str, Any], entries: list[Any], prefix: str, problems: list[Problem],
+        depth: int,
+    ) -> ModelDraft:  # fmt: skip
+        """A chain of layers."""
+        layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
+        if layers[0].class_name != "InputLayer":
+            layers.insert(0, self.implied_input(entry, config, entries[0], layers[0], prefix))
+        names = [layer.name for layer in layers]
+        if len(set(names)) < len(names):
+            raise self.fail(prefix, f"two layers of one name in {sorted(names)}")
+        calls = [Call(0)] + [Call(number, (Ref(number - 1),)) for number in range(1, len(layers))]
+        last = layers[-1]
+        if last.model is not None and len(last.model.outputs) != 1:
+            outputs = [Ref(len(calls) - 1, number) for number in range(len(last.model.outputs))]
+        else:
+            outputs = [Ref(len(calls) - 1)]
+        return ModelDraft(
+            name, "Sequential", layers, calls, [Ref(0)], outputs, [layers[0].name], [last.name] * len(outputs),
+            "single" if len(outputs) == 1 else "list", problems,
+        )  # fmt: skip
+
+    def implied_input(
+        self, entry: Mapping[str, Any], config: Mapping[str, Any], first: Any, layer: LayerDraft, prefix: str
+    ) -> LayerDraft:
+        """The InputLayer that a Sequential's config leaves out. Its shape may be None: then the weights must tell."""
+        build = entry.get("build_config")
+        shape = self.declared_shape(first, layer)
+        if shape is None:
+            shape = config.get("build_input_shape") or (build.get("input_shape") if isinstance(build, Mapping) else None)
+        inner = first["config"] if isinstance(first["config"], Mapping) else {}
+        dtype = inner.get("dtype") if isinstance(inner.get("dtype"), str) else "float32"
+        name = f"{layer.name}_input"
+        settings = {"shape": None if shape is None else self.shape(shape, prefix + name), "dtype": dtype}
+        return LayerDraft("InputLayer", name, settings, prefix + name)
+
+    def declared_shape(self, entry: Any, layer: LayerDraft) -> Any:
+        """The input shape that a layer's own config states."""
+        if layer.model is not None:
+            return layer.model.layers[layer.model.calls[layer.model.inputs[0].call].layer].config["shape"]
+        config = entry["config"]
+        for key in ("batch_input_shape", "batch_shape"):
+            if config.get(key) is not None:
+                return config[key]
+        return None
+
+    def layer(self, entry: Any, prefix: str, problems: list[Problem], depth: int, rename: str = "") -> LayerDraft:
+        """One layer with all that it wraps."""
+        entry = expect(self.source, f"model config: {prefix}", entry, Mapping, "a layer's class_name and config")
+        if not isinstance(entry.get("class_name"), str):
+            raise self.fail(prefix, f"a layer without class_name, only {sorted(map(str, entry))[:8]}")
+        if depth > NESTING:
+            raise self.fail(prefix, f"layers nested more than {NESTING} deep")
+        kind = class_name(entry, self.dialect)
+        config = entry.get("config")
+        if isinstance(config, list) and kind in MODELS:
+            config = {"layers": config}
+        config = expect(self.source, f"model config: {prefix}{kind}", config, Mapping, "the layer's config")
+        name = entry.get("name") or config.get("name") or kind.lower()
+        name = rename + expect(self.source, f"model config: {prefix}{kind}", name, str, "a layer's name")
+        path = prefix + name
+        draft = LayerDraft(kind, name, {}, path, trainable=config.get("trainable") is not False)
+        if kind in MODELS and isinstance(config.get("layers"), list):
+            draft.model = self.model({**entry, "config": config}, path, depth)
+            draft.class_name = draft.model.class_name
+            return draft
+        dtype = compute_dtype(config)
+        if kind == "InputLayer":
+            draft.config = self.input_config(config, path, problems)
+            return draft
+        if dtype is None and not kind.startswith(OPERATION):
+            problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
+        draft.dtype = dtype or "float32"
+        self.check_sizes(config, path)
+        draft.config = layer_config(kind, config, self.dialect)
+        self.wrapped(draft, kind, prefix, problems, depth)
+        return draft
+
+    def input_config(self, config: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
+        """The canonical config of an InputLayer."""
+        shape = config.get("batch_input_shape", config.get("batch_shape"))
+        if shape is None and config.get("input_shape") is not None:
+            shape = [None, *config["input_shape"]]
+        if shape is None:
+            raise self.fail(path, "an InputLayer without a shape")
+        for key in ("sparse", "ragged"):
+            if config.get(key):
+                problems.append(Problem(path, "InputLayer", f"it takes {key} tensors"))
+        dtype = config.get("dtype", config.get("input_dtype"))
+        return {"shape": self.shape(shape, path), "dtype": dtype if isinstance(dtype, str) else "float32"}
+
+    def shape(self, value: Any, path: str) -> list[int | None]:
+        """A shape with its batch dimension."""
+        if isinstance(value, Mapping):  # a serialised TensorShape or tuple
+            value = value.get("items", value.get("config"))
+        sizes = expect(self.source, f"model config: {path}: shape", value, (list, tuple), "a list of sizes")
+        for size in sizes:
+            if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < LARGEST):
+                raise self.fail(path, f"the shape {list(sizes)!r} has a size that is no whole number")
+        if not 1 <= len(sizes) <= 8:
+            raise self.fail(path, f"a shape of {len(sizes)} dimensions: {list(sizes)!r}")
+        return list(sizes)
+
+    def check_sizes(self, config: Mapping[str, Any], path: str) -> None:
+        """Refuse sizes that no layer can have."""
+        for key in SIZES:
+            value = config.get(key)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value < LARGEST):
+                raise self.fail(path, f"{key}: expected a positive whole number, found {value!r}")
+
+    def wrapped(self, draft: LayerDraft, kind: str, prefix: str, problems: list[Problem], depth: int) -> None:
+        """Read the layers that a layer wraps, out of its config into ``children``."""
+        inside = draft.path + "/"
+        if kind == "Bidirectional":
+            entry = self.child(draft, "layer")
+            backward = draft.config.pop("backward_layer", None)
+            draft.children = [self.layer(entry, inside, problems, depth + 1, "forward_")]
+            draft.children.append(self.layer(backward or entry, inside, problems, depth + 1, "backward_"))
+            if backward is None:
+                settings = draft.children[1].config
+                settings["go_backwards"] = self.dialect.backward_always or not settings.get("go_backwards", False)
+            if self.dialect.fused_repeats:
+                for child in draft.children:
+                    if not fused(child):
+                        child.config["zero_output_for_mask"] = True
+        elif kind == "TimeDistributed":
+            draft.children = [self.layer(self.child(draft, "layer"), inside, problems, depth + 1)]
+        elif kind == "RNN":
+            draft.children = [self.layer(self.child(draft, "cell"), inside, problems, depth + 1)]
+        elif kind == "StackedRNNCells":
+            cells = expect(self.source, f"model config: {draft.path}: cells", draft.config.pop("cells", None), list, "a list of cells")
+            draft.children = [self.layer(cell, inside, problems, depth + 1) for cell in cells]
+            names = [cell.name for cell in draft.children]
+            if len(set(names)) < len(names):
+                for number, cell in enumerate(draft.children):
+                    cell.name, cell.path = f"{cell.name}_{number}", f"{cell.path}_{number}"
+        if kind in ("CuDNNLSTM", "CuDNNGRU"):
+            draft.class_name = kind[5:]
+            draft.config.update(activation="tanh", recurrent_activation="sigmoid", use_bias=True)
+            if kind == "CuDNNGRU":
+                draft.config["reset_after"] = True
+
+    def child(self, draft: LayerDraft, key: str) -> Any:
+        """The entry of a wrapped layer."""
+        if key not in draft.config:
+            raise self.fail(draft.path, f"a {draft.class_name} without the argument {key}")
+        return draft.config.pop(key)
+
+
+def fused(layer: LayerDraft) -> bool:
+    """Whether tf.keras 2 runs a layer through the fused implementation that it shares with cuDNN."""
+    config = layer.config
+    return (
+        layer.class_name in RECURRENT
+        and layer.class_name in ("LSTM", "GRU")
+        and config.get("activation") == "tanh"
+        and config.get("recurrent_activation") == "sigmoid"
+        and not config.get("recurrent_dropout")
+        and not config.get("unroll")
+        and config.get("use_bias", True)
+        and config.get("reset_after", True)
+    )

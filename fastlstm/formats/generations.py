@@ -1,0 +1,144 @@
+"""Which Keras saved a file, and what that Keras meant where the config does not say.
+
+========================================  =====================================================================  ======================
+difference                                meaning by generation                                                  golden cases
+========================================  =====================================================================  ======================
+hard_sigmoid                              clip(0.2 x + 0.5, 0, 1); Keras 3: relu6(x + 3) / 6                     lstm_recact_hard_sigmoid
+recurrent_activation, absent              hard_sigmoid; Keras 2.3, tf.keras 2, Keras 3: sigmoid                  lstm_default
+GRU reset_after, absent                   False (bias of shape (2, 3 units): True)                               gru_resetafter*
+LeakyReLU / leaky_relu slope, absent      0.3 as a layer; 0.2 as an activation                                   comp_leakyrelu_default
+masked head with a state                  the state up to 2.2 and tf.keras 1.12; zeros later                     *_initstate_masked_*
+Bidirectional sequences, masked steps     repeated in multi-backend Keras and tf.keras 1.5-1.12; zeros later,    mask_bidir_*_seq
+                                          but tf.keras 2.0-2.3 repeats in LSTM/GRU of the fused kind
+initial_state given as a tensor           Keras 3 then ignores the mask                                          *_initstate_masked_*
+mask of Add, Multiply, ...                AND; Keras 3.0-3.3: AND of what is there; Keras 3.4 on: OR             maskthru_add_both
+stacked cells, masked steps               2.2 emits the first cell's state, others the last output               cell_eq4_*_masked_*
+stacked cells, order of states            last cell first up to 2.1 and tf.keras 1.8; first cell first later     cell_*_retstate
+mask made inside TimeDistributed          reaches the next layer in 2.2, 2.3 and tf.keras; not before, nor       maskthru_emb_td_*
+                                          in Keras 3
+Bidirectional, backward layer             the opposite direction; Keras 3: always backwards                      bidir_gb_inner
+convolution kernels                       files of backend theano hold them flipped                              (Keras 1) comp_conv*
+nodes of nested models                    numbered from 1 if the model has a node of its own, else from 0        topo_siamese_*
+========================================  =====================================================================  ======================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ..spec import Generation, Rules
+
+
+class Dialect(NamedTuple):
+    """How a file is to be understood."""
+
+    generation: Generation
+    rules: Rules
+    keras3: bool  # Keras 3's activations, and its graphs of args and kwargs
+    multi_backend: bool  # the Keras of before tf.keras: it lacked many of today's layers
+    recurrent_activation: str  # where the config lacks it
+    backward_always: bool  # the implied backward layer runs backwards even when the forward one does too
+    fused_repeats: bool  # in a Bidirectional only LSTM and GRU of the fused kind repeat outputs at masked steps
+    flipped_kernels: bool  # convolution kernels are stored flipped
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """(2, 2, 4) of "2.2.4-tf"."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("-")[0])[:3])
+
+
+def dialect(version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str) -> Dialect:
+    """The dialect of a file.
+
+    Parameters
+    ----------
+    version, backend
+        The file's ``keras_version`` and ``backend`` attributes, None where it has none.
+    config
+        The model's config, for what the version does not tell.
+    file_kind
+        For people: "HDF5 model", ...
+    """
+    version, backend = version or "", backend or ""
+    numbers = version_numbers(version) or guessed(config)
+    if numbers >= (3,):
+        return keras3(version, backend, numbers, file_kind)
+    tensorflow = "-tf" in version or numbers >= (2, 4)
+    generation = Generation("tf.keras" if tensorflow else "Keras", version, backend, file_kind)
+    if tensorflow:
+        return tf_keras(generation, numbers, config)
+    return multi_backend(generation, numbers)
+
+
+def guessed(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """A version for files that record none, from the form of their config."""
+    text = repr(config)
+    if "'keras_history'" in text or "'batch_shape'" in text or "'DTypePolicy'" in text:
+        return (3, 4)
+    if "'Functional'" in text or "'time_major'" in text or "'ragged'" in text:
+        return (2, 4)
+    return (2, 2, 4)
+
+
+def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str) -> Dialect:
+    """Keras 3."""
+    rules = Rules(
+        head_output="zeros", bidirectional_masked_output="zeros", mask_with_initial_state=False,
+        merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
+    )  # fmt: skip
+    return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
+
+
+def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
+    """Keras 2.0 to 2.3."""
+    rules = Rules(
+        head_output="zeros" if numbers >= (2, 3) else "state", bidirectional_masked_output="repeat",
+        stacked_masked_output="first" if (2, 2) <= numbers < (2, 3) else "last",
+        stacked_state_order="forward" if numbers >= (2, 2) else "reversed",
+        time_distributed_inner_mask=numbers >= (2, 2),
+    )  # fmt: skip
+    default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
+    return Dialect(generation, rules, False, True, default, False, False, generation.backend == "theano")
+
+
+def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[str, Any]) -> Dialect:
+    """The Keras inside TensorFlow, and tf_keras."""
+    # TensorFlow 1.13 to 2.1 all call themselves 2.2.4-tf. Up to 1.15 initializers record their dtype, from 2.0 on they do not.
+    first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and records_initializer_dtype(config))
+    early = numbers < (2, 2, 4)  # up to TensorFlow 1.12
+    fused_repeats = not first and numbers < (2, 4)
+    rules = Rules(
+        head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
+        stacked_state_order="reversed" if early else "forward", time_distributed_inner_mask=not early,
+    )  # fmt: skip
+    return Dialect(generation, rules, False, False, "hard_sigmoid" if first else "sigmoid", False, fused_repeats, False)
+
+
+def records_initializer_dtype(config: Any) -> bool:
+    """Whether any initializer of a config records a dtype. With no initializer at all, the older reading is taken."""
+    found = list(initializers(config))
+    return not found or any("dtype" in settings for settings in found)
+
+
+def initializers(config: Any) -> list[Mapping[str, Any]]:
+    """The settings of every initializer in a config."""
+    found: list[Mapping[str, Any]] = []
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            if isinstance(key, str) and key.endswith("_initializer") and isinstance(value, Mapping):
+                settings = value.get("config")
+                found.append(settings if isinstance(settings, Mapping) else {})
+            else:
+                found += initializers(value)
+    elif isinstance(config, list):
+        for item in config:
+            found += initializers(item)
+    return found
+
+
+def with_kind(generation: Generation, file_kind: str) -> Generation:
+    """The same generation, read from a file of another kind."""
+    return replace(generation, file_kind=file_kind)

@@ -1,0 +1,283 @@
+"""The graph of a functional model: inbound nodes of three generations' forms become calls in topological order."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from ..errors import FormatError, Problem
+from ..spec import WEIGHTS, Call, Ref
+from .draft import LayerDraft, ModelDraft, expect
+from .generations import Dialect
+from .masks import drop_own_masks
+from .nodes import Node, Tensor, tensors_in
+from .vocabulary import RECURRENT
+
+#: Layers whose tensors beyond the first are their initial state.
+STATEFUL_CALL = RECURRENT | {"Bidirectional"}
+#: Names of the first argument, for layers called by keyword.
+FIRST_ARGUMENT = ("inputs", "sequence", "sequences", "query", "x")
+
+
+class Graph:
+    """Reads the nodes of one functional model."""
+
+    def __init__(self, source: str, dialect: Dialect, path: str, layers: list[LayerDraft], problems: list[Problem]):
+        self.source = source
+        self.dialect = dialect
+        self.path = path
+        self.layers = layers
+        self.problems = problems
+        self.index = {layer.name: number for number, layer in enumerate(layers)}
+        if len(self.index) < len(layers):
+            raise self.fail(f"two layers of one name in {sorted(layer.name for layer in layers)}")
+
+    def fail(self, what: str) -> FormatError:
+        """An error about this model."""
+        return FormatError(f"{self.source}: model config: {self.path or 'the graph'}: {what}")
+
+    def model(self, name: str, inbound: list[Any], input_layers: Any, output_layers: Any) -> ModelDraft:
+        """The model whose layers have these inbound nodes."""
+        nodes: list[Node] = []
+        for number, entries in enumerate(inbound):
+            nodes += self.nodes(number, entries)
+        _, _, inputs = self.endpoints(input_layers, "input_layers")
+        kind, keys, outputs = self.endpoints(output_layers, "output_layers")
+        self.renumber(nodes, outputs)
+        if self.dialect.keras3:
+            nodes = drop_own_masks(self.layers, nodes, inputs, outputs)
+        order = self.sorted(nodes)
+        place = {(node.layer, node.number): position for position, node in enumerate(order)}
+        refs = [self.ref(tensor, place) for tensor in outputs]
+        names = keys if kind == "dict" else [tensor.layer for tensor in outputs]
+        used = {node.layer for node in order}
+        kept = [number for number in range(len(self.layers)) if number in used or not inbound[number]]
+        new = {old: number for number, old in enumerate(kept)}
+        calls = [self.call(node, place, new) for node in order]
+        return ModelDraft(
+            name, "Functional", [self.layers[number] for number in kept], calls, [self.ref(tensor, place) for tensor in inputs], refs,
+            [tensor.layer for tensor in inputs], names, kind, self.problems,
+        )  # fmt: skip
+
+    # -- reading ----------------------------------------------------------------------------------------------------------
+
+    def nodes(self, layer: int, entries: Any) -> list[Node]:
+        """The nodes of one layer."""
+        name = self.layers[layer].name
+        entries = expect(self.source, f"model config: {name}: inbound_nodes", entries, list, "a list of nodes")
+        if not entries and self.layers[layer].class_name == "InputLayer":
+            return [Node(layer, 0)]
+        found = []
+        for number, entry in enumerate(entries):
+            node = Node(layer, number)
+            if isinstance(entry, Mapping):
+                self.read_args(node, entry)
+            else:
+                self.read_lists(node, expect(self.source, f"model config: {name}: inbound_nodes", entry, list, "a node"))
+            found.append(node)
+        return found
+
+    def read_args(self, node: Node, entry: Mapping[str, Any]) -> None:
+        """A node of Keras 3: args and kwargs with serialised tensors."""
+        for argument in entry.get("args") or []:
+            value = self.keras3_value(argument)
+            found = list(tensors_in(value))
+            node.inputs += found
+            if not found:
+                node.constants.append(value)
+        kwargs = entry.get("kwargs") or {}
+        if not isinstance(kwargs, Mapping):
+            raise self.fail(f"a node of {self.layers[node.layer].name!r} has kwargs that are no object")
+        node.keywords = {key: self.keras3_value(value) for key, value in kwargs.items()}
+
+    def keras3_value(self, value: Any) -> Any:
+        """A call argument of Keras 3."""
+        if isinstance(value, Mapping):
+            if value.get("class_name") == "__keras_tensor__":
+                config = value.get("config")
+                return self.tensor(config.get("keras_history") if isinstance(config, Mapping) else None)
+            return {key: self.keras3_value(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.keras3_value(inner) for inner in value]
+        return value
+
+    def read_lists(self, node: Node, entry: list[Any]) -> None:
+        """A node of Keras 1, 2 and tf.keras: lists of [layer, node, output] or [layer, node, output, kwargs]."""
+        if is_tensor(entry):
+            entry = [entry]
+        for item in flat_tensors(entry):
+            if not is_tensor(item):
+                raise self.fail(f"a node of {self.layers[node.layer].name!r}: expected [layer, node, output], found {item!r}")
+            if item[1] == -1:  # tf.keras's ["_CONSTANT_VALUE", -1, value, kwargs]
+                node.constants.append(item[2])
+            else:
+                node.inputs.append(self.tensor(item[:3]))
+            if len(item) > 3 and isinstance(item[3], Mapping):
+                node.keywords.update({key: self.list_value(value) for key, value in item[3].items()})
+
+    def list_value(self, value: Any) -> Any:
+        """A call argument of Keras 2 and tf.keras: [layer, node, output] is a tensor."""
+        if isinstance(value, list):
+            if len(value) == 3 and is_tensor(value) and value[0] in self.index:
+                return self.tensor(value)
+            return [self.list_value(inner) for inner in value]
+        return value
+
+    def tensor(self, value: Any) -> Tensor:
+        """A tensor from [layer, node, output]."""
+        if not isinstance(value, list) or len(value) != 3 or not is_tensor(value) or value[0] not in self.index:
+            raise self.fail(f"expected [layer, node, output] of a layer of the model, found {value!r}")
+        return Tensor(value[0], value[1], value[2])
+
+    def endpoints(self, value: Any, what: str) -> tuple[Literal["single", "list", "dict"], list[str], list[Tensor]]:
+        """Inputs or outputs of the model: how they were given, their keys if as a dict, and the tensors."""
+        if isinstance(value, Mapping):
+            return "dict", list(value), [self.tensor(tensor[:3] if isinstance(tensor, list) else tensor) for tensor in value.values()]
+        value = expect(self.source, f"model config: {self.path or 'the graph'}: {what}", value, list, "a list of tensors")
+        if is_tensor(value):
+            return "single", [], [self.tensor(value[:3])]
+        tensors = [self.tensor(item[:3] if isinstance(item, list) else item) for item in flat_tensors(value)]
+        if not tensors:
+            raise self.fail(f"{what}: expected at least one tensor")
+        return ("single" if len(tensors) == 1 else "list"), [], tensors
+
+    # -- ordering ---------------------------------------------------------------------------------------------------------
+
+    def renumber(self, nodes: list[Node], outputs: list[Tensor]) -> None:
+        """Number the nodes of each layer as the tensors of this file do.
+
+        A nested model that was made from an Input has a node of its own, number 0, which its config leaves out: calls to it are
+        numbered from 1. Every call that a config keeps is used, so the smallest number in use is the first call's.
+        """
+        first: dict[str, int] = {}
+        for tensor in [*outputs, *(tensor for node in nodes for tensor in node.tensors())]:
+            first[tensor.layer] = min(tensor.node, first.get(tensor.layer, tensor.node))
+        for node in nodes:
+            layer = self.layers[node.layer]
+            if layer.model is not None:
+                node.number += first.get(layer.name, 0)
+
+    def sorted(self, nodes: list[Node]) -> list[Node]:
+        """The nodes in topological order, otherwise in the file's."""
+        position = {(node.layer, node.number): place for place, node in enumerate(nodes)}
+        waiting: list[int] = []
+        followers: list[list[int]] = [[] for _ in nodes]
+        for place, node in enumerate(nodes):
+            needed = {self.position(tensor, position) for tensor in node.tensors()}
+            waiting.append(len(needed))
+            for other in needed:
+                followers[other].append(place)
+        ready = [place for place, count in enumerate(waiting) if not count]
+        order = []
+        while ready:
+            place = heapq.heappop(ready)
+            order.append(nodes[place])
+            for follower in followers[place]:
+                waiting[follower] -= 1
+                if not waiting[follower]:
+                    heapq.heappush(ready, follower)
+        if len(order) < len(nodes):
+            stuck = sorted({self.layers[node.layer].name for place, node in enumerate(nodes) if waiting[place]})
+            raise self.fail(f"the graph has a cycle through {', '.join(stuck[:8])}")
+        return order
+
+    def position(self, tensor: Tensor, position: Mapping[tuple[int, int], int]) -> int:
+        """Where the node that makes a tensor stands."""
+        found = position.get((self.index[tensor.layer], tensor.node))
+        if found is None:
+            raise self.fail(f"call {tensor.node} of layer {tensor.layer!r} is used, but the layer has no such call")
+        return found
+
+    def ref(self, tensor: Tensor, position: Mapping[tuple[int, int], int]) -> Ref:
+        """A tensor by the position of its call."""
+        return Ref(self.position(tensor, position), tensor.output)
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    def call(self, node: Node, position: Mapping[tuple[int, int], int], new: Mapping[int, int]) -> Call:
+        """A node as a Call, its arguments by their role."""
+        layer = self.layers[node.layer]
+        inputs, keywords = list(node.inputs), {key: value for key, value in node.keywords.items() if not is_idle(key, value)}
+        if not inputs and layer.class_name != "InputLayer":
+            for key in FIRST_ARGUMENT:
+                if key in keywords:
+                    inputs = list(tensors_in(keywords.pop(key)))
+                    break
+        if layer.class_name == "MultiHeadAttention":
+            for key in ("value", "key"):
+                inputs += tensors_in(keywords.pop(key, None))
+        if layer.class_name in STATEFUL_CALL:
+            self.split_states(layer, inputs, keywords)
+        if keywords.pop("training", None) and (layer.model is not None or is_random(layer)):
+            self.problems.append(Problem(layer.path, layer.class_name, "it is called with training=True, which makes it random"))
+        if layer.class_name in WEIGHTS and any(constant is not None for constant in node.constants):
+            self.problems.append(
+                Problem(layer.path, layer.class_name, f"it is called with the constant {short(node.constants)} among its tensors")
+            )
+        return Call(
+            new[node.layer], tuple(self.ref(tensor, position) for tensor in inputs),
+            {key: self.resolve(value, position) for key, value in keywords.items()},
+        )  # fmt: skip
+
+    def split_states(self, layer: LayerDraft, inputs: list[Tensor], keywords: dict[str, Any]) -> None:
+        """Move the tensors behind the first to ``initial_state`` (and ``constants``)."""
+        extra = inputs[1:]
+        del inputs[1:]
+        count = layer.config.get("num_constants", layer.config.get("_num_constants"))
+        if isinstance(count, int) and 0 < count <= len(extra):
+            keywords["constants"] = extra[-count:]
+            extra = extra[:-count]
+        if extra:
+            keywords["initial_state"] = extra
+        elif "initial_state" in keywords:
+            keywords["initial_state"] = list(tensors_in(keywords["initial_state"]))
+
+    def resolve(self, value: Any, position: Mapping[tuple[int, int], int]) -> Any:
+        """A call argument with its tensors by position."""
+        if isinstance(value, Tensor):
+            return self.ref(value, position)
+        if isinstance(value, list) and any(True for _ in tensors_in(value)):
+            return tuple(self.resolve(inner, position) for inner in value)
+        return value
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a list may be [layer, node, output, ...]."""
+    if not isinstance(value, list) or not 3 <= len(value) <= 4 or not isinstance(value[0], str):
+        return False
+    if value[1] == -1:
+        return True
+    return all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in value[1:3])
+
+
+def flat_tensors(value: Any) -> Iterator[Any]:
+    """The [layer, node, output] of nested lists and objects, in TensorFlow's order (keys sorted)."""
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from flat_tensors(value[key])
+    elif isinstance(value, list) and not is_tensor(value) and (not value or isinstance(value[0], (list, Mapping))):
+        for inner in value:
+            yield from flat_tensors(inner)
+    else:
+        yield value
+
+
+def is_idle(key: str, value: Any) -> bool:
+    """Whether a call argument says nothing."""
+    if isinstance(value, list):
+        return all(is_idle(key, inner) for inner in value)
+    return value is None or (key == "training" and not value)
+
+
+def is_random(layer: LayerDraft) -> bool:
+    """Whether a layer computes differently while training."""
+    config = layer.config
+    rates = ("rate", "stddev", "dropout", "recurrent_dropout")
+    return layer.class_name == "BatchNormalization" or any(config.get(rate) for rate in rates) or any(map(is_random, layer.children))
+
+
+def short(value: Any) -> str:
+    """A repr of bounded length."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

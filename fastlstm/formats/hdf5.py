@@ -1,0 +1,242 @@
+"""Guarded HDF5: what a file declares is checked before anything is allocated, and nothing outside the file is ever read.
+
+Soft and external links, external storage, virtual datasets, object, compound and complex types and unknown filters are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError
+
+try:
+    import h5py
+except ImportError as error:  # pragma: no cover - a declared dependency
+    raise ImportError("reading Keras files needs h5py: pip install h5py") from error
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: No file may ask for more than this in arrays.
+TOTAL_LIMIT = 8 << 30
+#: Nor in one attribute (the model's JSON).
+ATTRIBUTE_LIMIT = 64 << 20
+#: deflate cannot shrink below 1/1032; an honest set of weights is near 1.
+EXPANSION_LIMIT = 1032
+#: Below this, expansion harms nobody.
+EXPANSION_FREE = 1 << 20
+FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+#: What h5py raises on damaged files.
+H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, AttributeError)
+
+
+def is_hdf5(head: bytes) -> bool:
+    """Whether a file that begins so may be HDF5."""
+    return head.startswith(SIGNATURE)
+
+
+@contextmanager
+def opened(source: str, file: Any, size: int) -> Iterator[Group]:
+    """The root group of an HDF5 file (a path, or a binary file object) of ``size`` bytes."""
+    try:
+        handle = h5py.File(file, "r")
+    except H5_ERRORS as error:
+        raise FormatError(f"{source}: damaged or truncated HDF5 file ({first_line(error)})") from error
+    try:
+        yield Group(Budget(source, size), handle["/"], "")
+    finally:
+        handle.close()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+class Budget:
+    """Which file is being read, its size, and how much has been asked of it."""
+
+    def __init__(self, source: str, size: int):
+        self.source = source
+        self.size = size
+        self.spent = 0
+
+    def spend(self, place: str, nbytes: int) -> None:
+        """Account for an array before it is allocated."""
+        self.spent += nbytes
+        if self.spent > TOTAL_LIMIT:
+            raise FormatError(f"{self.source}: {place}: the arrays add up to more than {TOTAL_LIMIT} bytes")
+
+
+class Group:
+    """A group, reached by hard links only."""
+
+    def __init__(self, budget: Budget, group: Any, place: str):
+        self._budget = budget
+        self._group = group
+        self.place = place or "/"
+
+    def fail(self, what: str) -> FormatError:
+        """An error about this group."""
+        return FormatError(f"{self._budget.source}: {self.place}: {what}")
+
+    def __contains__(self, name: str) -> bool:
+        try:
+            return name in self._group
+        except H5_ERRORS:
+            return False
+
+    def keys(self) -> list[str]:
+        """Names of the members."""
+        try:
+            return list(self._group)
+        except H5_ERRORS as error:
+            raise self.fail(f"the list of members is damaged ({first_line(error)})") from error
+
+    def _member(self, name: str) -> tuple[Any, str]:
+        """The object at ``a/b/c``, every step of which must be a hard link."""
+        here = self._group.file["/"] if name.startswith("/") else self._group
+        place = "" if name.startswith("/") else self.place.rstrip("/")
+        for part in name.split("/"):
+            if not part:
+                continue
+            place = f"{place}/{part}"
+            try:
+                kind = here.id.links.get_info(part.encode()).type if isinstance(here, h5py.Group) else None
+                if kind == h5py.h5l.TYPE_HARD:
+                    here = here[part]
+            except H5_ERRORS as error:
+                raise FormatError(f"{self._budget.source}: {place}: not in the file, or damaged ({first_line(error)})") from error
+            if kind != h5py.h5l.TYPE_HARD:
+                what = "not inside a group" if kind is None else "a soft or external link, which is never followed"
+                raise FormatError(f"{self._budget.source}: {place}: {what}")
+        return here, place
+
+    def group(self, name: str) -> Group:
+        """A member group."""
+        member, place = self._member(name)
+        if not isinstance(member, h5py.Group):
+            raise FormatError(f"{self._budget.source}: {place}: expected a group, found {type(member).__name__.lower()}")
+        return Group(self._budget, member, place)
+
+    def is_group(self, name: str) -> bool:
+        """Whether the member ``name`` is a group, reached by hard links."""
+        try:
+            return isinstance(self._member(name)[0], h5py.Group)
+        except FormatError:
+            return False
+
+    def array(self, name: str) -> np.ndarray:
+        """A member dataset of numbers, read whole."""
+        dataset, place = self._member(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise FormatError(f"{self._budget.source}: {place}: expected an array, found {type(dataset).__name__.lower()}")
+        try:
+            return self._read(dataset, place)
+        except H5_ERRORS as error:
+            raise FormatError(f"{self._budget.source}: {place}: cannot be read ({first_line(error)})") from error
+
+    def _read(self, dataset: Any, place: str) -> np.ndarray:
+        where = f"{self._budget.source}: {place}"
+        shape, dtype = dataset.shape, dataset.dtype
+        if shape is None:
+            raise FormatError(f"{where}: an array without a shape (null dataspace)")
+        if dtype.kind not in "fiub" or dtype.itemsize > 8 or dtype.fields or dtype.subdtype:
+            raise FormatError(f"{where}: expected numbers, found dtype {dtype}")
+        creation = dataset.id.get_create_plist()
+        if creation.get_external_count():
+            raise FormatError(f"{where}: stored in another file, which is never read")
+        layout = creation.get_layout()
+        if layout not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
+            raise FormatError(f"{where}: a virtual dataset, which is never read")
+        nbytes = math.prod(shape) * dtype.itemsize
+        stored = dataset.id.get_storage_size()
+        limit = self._budget.size
+        if layout == h5py.h5d.CHUNKED:
+            filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
+            unknown = [str(code) for code in filters if code not in FILTERS]
+            if unknown:
+                raise FormatError(f"{where}: HDF5 filter {', '.join(unknown)}; only {', '.join(FILTERS.values())} are read")
+            limit = max(EXPANSION_FREE, EXPANSION_LIMIT * min(stored, self._budget.size))
+            chunk = math.prod(creation.get_chunk()) * dtype.itemsize
+            if chunk > max(limit, EXPANSION_FREE):
+                raise FormatError(f"{where}: chunks of {chunk} bytes in a file of {self._budget.size}")
+        elif nbytes > stored:
+            raise FormatError(f"{where}: declares {nbytes} bytes {shape}, but holds {stored}")
+        if nbytes > limit:
+            raise FormatError(f"{where}: declares {nbytes} bytes {shape}, more than the file can hold ({stored} stored)")
+        self._budget.spend(place, nbytes)
+        out = np.empty(shape, dtype)
+        if out.size:
+            dataset.read_direct(out)
+        return out.astype(dtype.newbyteorder("="), copy=False)
+
+    def attribute(self, name: str) -> Any:
+        """An attribute: str, number, list of str, or array of numbers; None where there is none."""
+        try:
+            if name not in self._group.attrs:
+                return None
+            handle = self._group.attrs.get_id(name)
+            shape, dtype = handle.shape, handle.dtype
+            if shape is None:
+                return None
+            text = dtype.kind == "S" or h5py.check_string_dtype(dtype) is not None
+            if not text and (dtype.kind not in "fiub" or dtype.fields or dtype.subdtype):
+                raise self.fail(f"attribute {name}: expected text or numbers, found dtype {dtype}")
+            count = math.prod(shape)
+            if count * dtype.itemsize > min(ATTRIBUTE_LIMIT, self._budget.size):
+                raise self.fail(f"attribute {name}: declares {count} elements, more than the file can hold")
+            value = self._group.attrs[name]
+        except H5_ERRORS as error:
+            raise self.fail(f"attribute {name}: cannot be read ({first_line(error)})") from error
+        if not text:
+            return value
+        return self._text(name, value) if shape == () else [self._text(name, item) for item in np.ravel(value)]
+
+    def _text(self, name: str, value: Any) -> str:
+        if isinstance(value, bytes):
+            try:
+                return value.rstrip(b"\0").decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise self.fail(f"attribute {name}: not UTF-8 text") from error
+        return str(value)
+
+    def text(self, name: str) -> str | None:
+        """An attribute of one text (a list of one is taken too)."""
+        value = self.attribute(name)
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if value is not None and not isinstance(value, str):
+            raise self.fail(f"attribute {name}: expected text, found {type(value).__name__}")
+        return value
+
+    def names(self, name: str) -> list[str] | None:
+        """An attribute that lists names; lists too long for one attribute were split into ``name0``, ``name1``, ..."""
+        value = self.attribute(name)
+        if value is not None:
+            return self._names(name, value)
+        parts: list[str] = []
+        number = 0
+        while (part := self.attribute(f"{name}{number}")) is not None:
+            parts += self._names(name, part)
+            number += 1
+        return parts if number else None
+
+    def _names(self, name: str, value: Any) -> list[str]:
+        if isinstance(value, str):
+            return [value]
+        if isinstance(value, list):
+            return value
+        if np.size(value) == 0:  # an empty list was stored as float64 of shape (0,)
+            return []
+        raise self.fail(f"attribute {name}: expected names, found numbers")
+
+
+def file_size(path: str | os.PathLike[str]) -> int:
+    """Size of a file in bytes."""
+    return os.stat(path).st_size

@@ -1,0 +1,40 @@
+"""JSON from files that nobody vouches for: of bounded size and depth."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from ..errors import FormatError
+
+LIMIT = 64 << 20
+DEPTH = 400
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def parse_json(text: str, source: str, place: str) -> Any:
+    """JSON of bounded size and depth; JSON written as a JSON string is unwrapped.
+
+    Raises
+    ------
+    FormatError
+        If it is none, or too large or too deep.
+    """
+    for _ in range(3):
+        if len(text) > LIMIT:
+            raise FormatError(f"{source}: {place}: {len(text)} characters of JSON, more than {LIMIT}")
+        depth = 0
+        for match in _BRACKETS.finditer(text):
+            mark = text[match.start()]
+            depth += (mark in "[{") - (mark in "]}")
+            if depth > DEPTH:
+                raise FormatError(f"{source}: {place}: JSON nested more than {DEPTH} deep")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{source}: {place}: not JSON ({error})") from error
+        if not isinstance(value, str):
+            return value
+        text = value
+    raise FormatError(f"{source}: {place}: JSON inside JSON inside JSON")

@@ -1,0 +1,141 @@
+"""Keras 3 writes the masks that it made itself into a functional graph: as operation nodes and as ``mask`` arguments.
+
+Those say nothing that the layers do not: they are recognised and left out. A mask that is anything else stays in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .draft import LayerDraft
+from .nodes import Node, Tensor, tensors_in
+from .vocabulary import OPERATION, RECURRENT
+
+#: Operations that Keras 3 computes masks by.
+MASK_OPERATIONS = frozenset(OPERATION + name for name in (
+    "NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "Squeeze", "OnesLike", "ZerosLike", "ConvertToTensor", "Cast",
+    "Concatenate", "BroadcastTo",
+))  # fmt: skip
+#: Layers that hand on the masks of their inputs.
+PASSING = frozenset({
+    "Dense", "EinsumDense", "Activation", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+    "ActivityRegularization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization", "RMSNormalization",
+    "LeakyReLU", "PReLU", "ELU", "ReLU", "Softmax", "TimeDistributed", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum",
+    "Concatenate", "Identity",
+})  # fmt: skip
+#: Layers that hand on the mask of their first input.
+PASSING_FIRST = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
+
+#: What a mask comes from: a tensor, and the value that counts as masked in it.
+Leaves = frozenset[tuple[Tensor, float]]
+
+
+def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Tensor], outputs: list[Tensor]) -> list[Node]:
+    """The nodes without the masks that follow from the layers anyhow, and without the operations that only made them."""
+    if not any(layers[node.layer].class_name == OPERATION + "NotEqual" for node in nodes):
+        return nodes
+    index = {(layers[node.layer].name, node.number): node for node in nodes}
+    explicit = Tracer(layers, index, written=True)
+    implied = Tracer(layers, index, written=False)
+    for node in nodes:
+        recurrent = layers[node.layer].class_name in RECURRENT | {"Bidirectional"}
+        if recurrent and (len(node.inputs) > 1 or node.keywords.get("initial_state") is not None):
+            continue  # Keras 3 never fills in a mask there: this one is the user's
+        for key in [key for key in node.keywords if key.endswith("mask")]:
+            found = explicit.all(tensors_in(node.keywords[key]))
+            if found and found == implied.all(node.inputs):
+                del node.keywords[key]
+    return reachable(layers, nodes, index, [*inputs, *outputs])
+
+
+def reachable(layers: list[LayerDraft], nodes: list[Node], index: dict[tuple[str, int], Node], wanted: list[Tensor]) -> list[Node]:
+    """The nodes less the mask operations that nothing needs."""
+    needed: set[tuple[str, int]] = set()
+    stack = list(wanted)
+    while stack:
+        tensor = stack.pop()
+        place = (tensor.layer, tensor.node)
+        if place not in needed and place in index:
+            needed.add(place)
+            stack += index[place].tensors()
+    return [
+        node for node in nodes
+        if (layers[node.layer].name, node.number) in needed or layers[node.layer].class_name not in MASK_OPERATIONS
+    ]  # fmt: skip
+
+
+class Tracer:
+    """Finds what masks come from: written ones through the operations that compute them, implied ones through the layers."""
+
+    def __init__(self, layers: list[LayerDraft], index: dict[tuple[str, int], Node], *, written: bool):
+        self.layers = layers
+        self.index = index
+        self.rule = self.written if written else self.implied
+        self.known: dict[tuple[str, int], Leaves | None] = {}
+
+    def all(self, tensors: Iterable[Tensor]) -> Leaves | None:
+        """The leaves of several tensors together; None where one of them is no mask."""
+        found: Leaves = frozenset()
+        for tensor in tensors:
+            leaves = self.leaves(tensor)
+            if leaves is None:
+                return None
+            found |= leaves
+        return found
+
+    def leaves(self, tensor: Tensor) -> Leaves | None:
+        """The leaves of one tensor, found without recursion: graphs may be deep."""
+        stack = [(tensor.layer, tensor.node)]
+        while stack:
+            place = stack[-1]
+            node = self.index.get(place)
+            if node is None or place in self.known:
+                self.known.setdefault(place, None)
+                stack.pop()
+                continue
+            waiting = [(t.layer, t.node) for t in node.inputs if (t.layer, t.node) not in self.known]
+            if waiting and not any(other in stack for other in waiting):
+                stack += waiting
+                continue
+            self.known[place] = self.rule(self.layers[node.layer], node)
+            stack.pop()
+        return self.known[(tensor.layer, tensor.node)]
+
+    def together(self, node: Node, count: int | None = None) -> Leaves | None:
+        """The leaves of a node's inputs, whose own are known by now."""
+        found: Leaves = frozenset()
+        for tensor in node.inputs[:count]:
+            leaves = self.known.get((tensor.layer, tensor.node))
+            if leaves is None:
+                return None
+            found |= leaves
+        return found
+
+    def written(self, layer: LayerDraft, node: Node) -> Leaves | None:
+        """Leaves of a mask computed by operations."""
+        if layer.class_name == OPERATION + "NotEqual":
+            value = node.constants[0] if len(node.inputs) == 1 and len(node.constants) == 1 else None
+            return frozenset({(node.inputs[0], number(value))}) if isinstance(value, (int, float)) else None
+        if layer.class_name in (OPERATION + "OnesLike", OPERATION + "ZerosLike"):
+            return frozenset()
+        return self.together(node) if layer.class_name in MASK_OPERATIONS else None
+
+    def implied(self, layer: LayerDraft, node: Node) -> Leaves | None:
+        """Leaves of the mask that a layer's output carries."""
+        config: dict[str, Any] = layer.config
+        if layer.class_name == "Masking" and node.inputs:
+            return frozenset({(node.inputs[0], number(config.get("mask_value", 0.0)))})
+        if layer.class_name == "Embedding" and config.get("mask_zero") and node.inputs:
+            return frozenset({(node.inputs[0], 0.0)})
+        inner = layer.children[0].config if layer.class_name == "Bidirectional" else config
+        if layer.class_name in RECURRENT | {"Bidirectional"}:
+            return self.together(node, 1) if inner.get("return_sequences") else frozenset()
+        if layer.class_name in PASSING_FIRST:
+            return self.together(node, 1)
+        return self.together(node) if layer.class_name in PASSING else frozenset()
+
+
+def number(value: Any) -> float:
+    """A constant as a float; NaN where it is none, which equals nothing."""
+    return float(value) if isinstance(value, (int, float)) else float("nan")

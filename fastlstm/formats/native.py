@@ -1,0 +1,310 @@
+"""fastlstm's own files: a safetensors file of the weights, the spec as JSON in its header, and recorded self-test cases.
+
+What is stored is the spec, never any kernel's layout. The header says which version of this format it has: older ones are
+always read, newer ones are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..errors import FormatError, InputError, Problem
+from ..spec import Call, Case, Generation, LayerSpec, ModelSpec, Ref, Rules
+from .jsontext import parse_json
+
+VERSION = 1
+KEY = "fastlstm"
+HEADER_LIMIT = 100_000_000
+NESTING = 60
+
+T = TypeVar("T")
+
+
+def sniff(head: bytes, name: str) -> bool:
+    """Whether a file that begins so is a safetensors file."""
+    return len(head) > 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= HEADER_LIMIT
+
+
+def is_native(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one of fastlstm's own, by its first bytes."""
+    try:
+        with open(path, "rb") as stream:
+            return sniff(stream.read(16), os.fspath(path))
+    except OSError:
+        return False
+
+
+def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] = (), *, source_sha256: str = "") -> None:
+    """Write a model; the file is replaced only once it is complete.
+
+    Parameters
+    ----------
+    path
+        The file to write.
+    spec
+        The model.
+    cases
+        Recorded self-tests.
+    source_sha256
+        Of the file that the model was read from.
+    """
+    from safetensors.numpy import save
+
+    tensors: dict[str, np.ndarray] = {}
+    recorded = [encode_case(case, f"case/{number}", tensors) for number, case in enumerate(cases)]
+    header = {
+        "format_version": VERSION, "source_sha256": source_sha256, "model": encode_model(spec, "", tensors), "cases": recorded,
+        "sha256": {name: checksum(array) for name, array in tensors.items()},
+    }  # fmt: skip
+    data = save(tensors, {KEY: json.dumps(header, separators=(",", ":"))})
+    target = os.fspath(path)
+    partial = f"{target}.{os.getpid()}.partial"
+    try:
+        with open(partial, "wb") as stream:
+            stream.write(data)
+        os.replace(partial, target)
+    except OSError as error:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise InputError(f"{target}: cannot be written ({error.strerror})") from error
+
+
+def read(path: str, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
+    """The model of a ``.fastlstm`` file."""
+    if architecture is not None:
+        raise InputError(f"architecture: {path} is a .fastlstm file, which holds its own")
+    with Store(path) as store:
+        return store.decode(lambda header: decode_model(header["model"], store, 0))
+
+
+def read_cases(path: str | os.PathLike[str]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """The recorded self-tests, and the names of the arrays that are not what was written."""
+    with Store(os.fspath(path)) as store:
+        cases = store.decode(lambda header: tuple(decode_case(entry, store) for entry in header["cases"]))
+        recorded = store.decode(lambda header: {str(name): str(value) for name, value in header["sha256"].items()})
+        altered = [name for name, value in recorded.items() if name not in store.names or checksum(store.array(name)) != value]
+        return cases, tuple(altered)
+
+
+class Store:
+    """An open file: its header and its arrays."""
+
+    def __init__(self, path: str):
+        from safetensors import SafetensorError, safe_open
+
+        self.path = path
+        self.error = SafetensorError
+        try:
+            self.file = safe_open(path, framework="np")
+        except (SafetensorError, OSError, ValueError) as error:
+            raise FormatError(f"{path}: damaged or truncated .fastlstm file ({error})") from error
+        text = (self.file.metadata() or {}).get(KEY)
+        if text is None:
+            raise FormatError(f"{path}: a safetensors file, but not a model that fastlstm wrote")
+        self.header = parse_json(text, path, "header")
+        self.names = frozenset(self.file.keys())
+        version = self.header.get("format_version") if isinstance(self.header, Mapping) else None
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise FormatError(f"{path}: header: expected a format_version, found {version!r}")
+        if version > VERSION:
+            raise FormatError(f"{path}: written in the newer format version {version}; this fastlstm reads up to {VERSION}, upgrade it")
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        del self.file
+
+    def array(self, name: Any) -> np.ndarray:
+        """One array."""
+        if not isinstance(name, str) or name not in self.names:
+            raise FormatError(f"{self.path}: the array {name!r} is missing")
+        try:
+            return np.asarray(self.file.get_tensor(name))
+        except (self.error, OSError, ValueError, TypeError) as error:
+            raise FormatError(f"{self.path}: the array {name!r} cannot be read ({error})") from error
+
+    def decode(self, rule: Callable[[Any], T]) -> T:
+        """What a rule makes of the header; anything malformed there is a FormatError."""
+        try:
+            return rule(self.header)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise FormatError(f"{self.path}: damaged header ({type(error).__name__}: {error})") from error
+
+
+def checksum(array: np.ndarray) -> str:
+    """SHA-256 of an array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+# -- models ---------------------------------------------------------------------------------------------------------------
+
+
+def put(tensors: dict[str, np.ndarray], name: str, array: np.ndarray) -> str:
+    """Store an array under a name that is free."""
+    free, number = name, 1
+    while free in tensors:
+        free, number = f"{name}#{number}", number + 1
+    # safetensors refuses what is not little-endian and contiguous
+    tensors[free] = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)).reshape(array.shape)
+    return free
+
+
+def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """A model as JSON, its arrays into ``tensors``."""
+    return {
+        "name": spec.name,
+        "class_name": spec.class_name,
+        "layers": [encode_layer(layer, path, tensors) for layer in spec.layers],
+        "calls": [
+            {"layer": call.layer, "inputs": [list(ref) for ref in call.inputs], "keywords": encode_value(dict(call.keywords))}
+            for call in spec.calls
+        ],
+        "inputs": [list(ref) for ref in spec.inputs],
+        "outputs": [list(ref) for ref in spec.outputs],
+        "input_names": list(spec.input_names),
+        "output_names": list(spec.output_names),
+        "output_kind": spec.output_kind,
+        "generation": {field.name: getattr(spec.generation, field.name) for field in fields(Generation)},
+        "rules": {field.name: getattr(spec.rules, field.name) for field in fields(Rules)},
+        "problems": [list(problem) for problem in spec.problems],
+    }
+
+
+def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
+    """A model from JSON."""
+    if depth > NESTING:
+        raise FormatError(f"{store.path}: models nested more than {NESTING} deep")
+    calls = tuple(
+        Call(int(call["layer"]), tuple(map(decode_ref, call["inputs"])), decode_value(call["keywords"])) for call in entry["calls"]
+    )
+    known = {field.name for field in fields(Rules)}
+    unknown = set(entry["rules"]) - known
+    if unknown:
+        raise FormatError(f"{store.path}: header: the rules {sorted(unknown)} are not known")
+    generation = Generation(**{**entry["generation"], "file_kind": ".fastlstm"})
+    spec = ModelSpec(
+        str(entry["name"]), entry["class_name"], tuple(decode_layer(layer, store, depth + 1) for layer in entry["layers"]), calls,
+        tuple(map(decode_ref, entry["inputs"])), tuple(map(decode_ref, entry["outputs"])), tuple(map(str, entry["input_names"])),
+        tuple(map(str, entry["output_names"])), generation, Rules(**entry["rules"]), entry["output_kind"],
+        tuple(Problem(*map(str, problem)) for problem in entry["problems"]),
+    )  # fmt: skip
+    check_references(spec, store.path)
+    return spec
+
+
+def check_references(spec: ModelSpec, path: str) -> None:
+    """Refuse graphs whose calls refer to what is not there, or not there yet."""
+    for position, call in enumerate(spec.calls):
+        before = [*call.inputs, *refs_in(call.keywords)]
+        if not 0 <= call.layer < len(spec.layers) or any(not 0 <= ref.call < position or ref.output < 0 for ref in before):
+            raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
+    for ref in (*spec.inputs, *spec.outputs):
+        if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
+            raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
+    if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
+        raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
+
+
+def refs_in(value: Any) -> list[Ref]:
+    """The Refs among call arguments."""
+    if isinstance(value, Ref):
+        return [value]
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    return [ref for inner in value for ref in refs_in(inner)] if isinstance(value, (tuple, list)) else []
+
+
+def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """A layer as JSON, its arrays into ``tensors``."""
+    own = f"{path}/{spec.name}" if path else spec.name
+    return {
+        "class_name": spec.class_name,
+        "name": spec.name,
+        "config": encode_value(dict(spec.config)),
+        "weights": [put(tensors, f"{own}:{number}", array) for number, array in enumerate(spec.weights)],
+        "children": [encode_layer(child, own, tensors) for child in spec.children],
+        "model": None if spec.model is None else encode_model(spec.model, own, tensors),
+        "dtype": spec.dtype,
+    }
+
+
+def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
+    """A layer from JSON."""
+    if depth > NESTING:
+        raise FormatError(f"{store.path}: layers nested more than {NESTING} deep")
+    if entry["dtype"] not in ("float32", "float64", "float16", "bfloat16"):
+        raise FormatError(f"{store.path}: layer {entry['name']!r}: unknown dtype {entry['dtype']!r}")
+    weights = tuple(store.array(name) for name in entry["weights"])
+    if any(array.dtype not in (np.float32, np.float64) for array in weights):
+        raise FormatError(f"{store.path}: layer {entry['name']!r}: weights of another dtype than float32 and float64")
+    return LayerSpec(
+        str(entry["class_name"]), str(entry["name"]), dict(decode_value(entry["config"])), weights,
+        tuple(decode_layer(child, store, depth + 1) for child in entry["children"]),
+        None if entry["model"] is None else decode_model(entry["model"], store, depth + 1), entry["dtype"],
+    )  # fmt: skip
+
+
+def encode_value(value: Any) -> Any:
+    """A config value or call argument as JSON: Refs and tuples are kept apart from lists."""
+    if isinstance(value, Ref):
+        return {"$ref": list(value)}
+    if isinstance(value, tuple):
+        return {"$tuple": [encode_value(inner) for inner in value]}
+    if isinstance(value, list):
+        return [encode_value(inner) for inner in value]
+    if isinstance(value, Mapping):
+        return {str(key): encode_value(inner) for key, inner in value.items()}
+    return value
+
+
+def decode_value(value: Any) -> Any:
+    """A config value or call argument from JSON."""
+    if isinstance(value, list):
+        return [decode_value(inner) for inner in value]
+    if isinstance(value, Mapping):
+        if set(value) == {"$ref"}:
+            return decode_ref(value["$ref"])
+        if set(value) == {"$tuple"}:
+            return tuple(decode_value(inner) for inner in value["$tuple"])
+        return {key: decode_value(inner) for key, inner in value.items()}
+    return value
+
+
+def decode_ref(value: Any) -> Ref:
+    """A Ref from JSON."""
+    call, output = value
+    return Ref(int(call), int(output))
+
+
+# -- cases ----------------------------------------------------------------------------------------------------------------
+
+
+def encode_case(case: Case, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """A case as JSON, its arrays into ``tensors``."""
+
+    def names(calls: Sequence[Sequence[np.ndarray]], what: str) -> list[list[str]]:
+        return [
+            [put(tensors, f"{path}/{what}/{call}/{number}", array) for number, array in enumerate(arrays)]
+            for call, arrays in enumerate(calls)
+        ]
+
+    return {
+        "name": case.name, "inputs": names(case.inputs, "in"), "outputs": names(case.outputs, "out"), "tolerance": float(case.tolerance),
+    }  # fmt: skip
+
+
+def decode_case(entry: Any, store: Store) -> Case:
+    """A case from JSON."""
+
+    def arrays(calls: Any) -> tuple[tuple[np.ndarray, ...], ...]:
+        return tuple(tuple(store.array(name) for name in names) for names in calls)
+
+    return Case(str(entry["name"]), arrays(entry["inputs"]), arrays(entry["outputs"]), float(entry["tolerance"]))
