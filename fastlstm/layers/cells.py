@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import packing
+from ..program import Buffer, Builder, Constant
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, inert
+from .lowering import default_code
 
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
 CELL_INERT = inert("kernel", "recurrent", "bias") | frozenset({"dropout", "recurrent_dropout", "implementation", "seed"})
@@ -50,6 +53,7 @@ class GatedCell(Cell):
     HONOURED = CELL_HONOURED
     INERT = CELL_INERT
     gates = 1
+    kernel_name = ""
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -74,10 +78,70 @@ class GatedCell(Cell):
         self.arrays(*shapes, *([self.bias_shape()] if self.use_bias else []))
 
 
+    # -- as kernels: every gate's weights side by side in panels ----------------------------------------------------------
+
+    def has_kernel(self) -> bool:
+        """Do the kernels compute this cell's activations?"""
+        names = [self.activation_name, getattr(self, "recurrent_activation_name", "linear")]
+        return all(default_code(name) is not None for name in names)
+
+    def parts(self) -> tuple[tuple[str, slice, int], ...]:
+        """The GEMMs of a step: suffix of the kernel's fields, columns of the weights, number of gates."""
+        return (("", slice(None), self.gates),)
+
+    def packed(self, b: Builder, path: str) -> tuple[str, dict[str, Any]]:
+        """The kernel's name and those of its fields that do not depend on the call."""
+        kernel, recurrent, *rest = self.cast(np.float32)
+        bias = rest[0] if rest else np.zeros(self.bias_shape(), np.float32)
+        fields: dict[str, Any] = {"activation": default_code(self.activation_name)}
+        fields["recurrent_activation"] = default_code(getattr(self, "recurrent_activation_name", "linear"))
+
+        def constant(name: str, array: np.ndarray, gates: int) -> Constant:
+            return b.constant(f"{path}:{name}", lambda: packing.panels(array, gates, b.lanes))
+
+        for suffix, columns, gates in self.parts():
+            fields["kernel" + suffix] = constant("kernel" + suffix, kernel[:, columns], gates)
+            fields["recurrent" + suffix] = constant("recurrent" + suffix, recurrent[:, columns], gates)
+            fields["bias" + suffix] = constant("bias" + suffix, np.atleast_2d(bias)[:1, columns], gates)
+            if bias.ndim == 2:
+                fields["recurrent_bias"] = constant("recurrent_bias", bias[1:], gates)
+        return self.kernel_name, fields
+
+    def columns(self, lanes: int) -> int:
+        """Floats in a row of pre-activations as the kernels lay them out."""
+        return sum(packing.columns(self.units, gates, lanes) for _, _, gates in self.parts())
+
+    def scratch(self, b: Builder, steps: int) -> Buffer:
+        """The kernel's scratch."""
+        row_bytes, fixed_bytes = packing.recurrent_scratch(steps, self.units, self.columns(b.lanes), b.lanes)
+        return b.buffer(row_bytes, itemsize=1, fixed_bytes=fixed_bytes)
+
+    def table(self, embeddings: np.ndarray, lanes: int) -> np.ndarray:
+        """Pre-activations of every row of an Embedding, as the kernels lay them out.
+
+        Summed in float64, so that a folded Embedding is never less accurate than one carried out.
+        """
+        kernel, _, *bias = self.cast(np.float64)
+        z = embeddings.astype(np.float64) @ kernel
+        if bias:
+            z = z + np.atleast_2d(bias[0])[0]
+        out = np.zeros((len(z), self.columns(lanes)), np.float32)
+        start = 0
+        for _, columns, gates in self.parts():
+            wanted = z[:, columns]
+            # Where each column goes: packed numbers from 1, 0 where nothing goes.
+            places = packing.panels(np.arange(1, wanted.shape[1] + 1, dtype=np.float32)[np.newaxis], gates, lanes).astype(np.int64)
+            used = np.flatnonzero(places)
+            out[:, start + used] = wanted[:, places[used] - 1]
+            start += len(places)
+        return out
+
+
 class SimpleRNNCell(GatedCell):
     """h' = activation(x W + b + h U)."""
 
     CLASSES = ("SimpleRNNCell",)
+    kernel_name = "simple_rnn"
 
     def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         kernel, recurrent, *bias = self.cast(x.dtype)
@@ -95,6 +159,7 @@ class LSTMCell(GatedCell):
     """
 
     CLASSES = ("LSTMCell",)
+    kernel_name = "lstm"
     HONOURED = CELL_HONOURED | {"recurrent_activation"}
     INERT = CELL_INERT | {"unit_forget_bias"}
     gates = 4
@@ -134,6 +199,15 @@ class GRUCell(GatedCell):
 
     def bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+
+    @property
+    def kernel_name(self) -> str:  # type: ignore[override]
+        return "gru" if self.reset_after else "gru_before"
+
+    def parts(self) -> tuple[tuple[str, slice, int], ...]:
+        if self.reset_after:
+            return super().parts()
+        return (("", slice(0, 2 * self.units), 2), ("_h", slice(2 * self.units, None), 1))
 
     def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         kernel, recurrent, *bias = self.cast(x.dtype)

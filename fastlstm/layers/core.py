@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..program import Builder, Lookup, Mask, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
-from .lowering import activated, activation_call, has_kernel, present_only
+from .lowering import activated, default_code, has_kernel, present_only
 
 
 def known_features(layer: Layer, shape: Shape) -> int:
@@ -133,15 +133,14 @@ class Dense(Layer):
         steps, units = math.prod(outer), self.units
         out = b.buffer(steps * units)
         kernel = b.constant(f"{self.path}:kernel", lambda: packing.dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(f"{self.path}:bias", lambda: packing.row(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
-        call = activation_call(self.activation_name)
+        bias = b.constant(f"{self.path}:bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        code = default_code(self.activation_name)
         b.emit(
             "dense", steps=steps, features=features, units=units, x=b.read(inputs[0]), x_row=steps * features, x_step=features,
-            kernel=kernel, bias=bias, y=out, y_row=steps * units, y_step=units,
-            activation=call[0] if call else 0, alpha=call[1] if call else 0.0,
+            kernel=kernel, bias=bias, y=out, y_row=steps * units, y_step=units, activation=code or 0,
         )  # fmt: skip
         value = Value(out, (*outer, units), inputs[0].mask)
-        return (value if call else activated(b, self.activation_name, value),)
+        return (value if code is not None else activated(b, self.activation_name, value),)
 
 
 
@@ -234,8 +233,7 @@ class Masking(Layer):
             return None
         out, mask = b.buffer(outer[0] * features), Mask(b.buffer(outer[0], itemsize=1), (outer[0],))
         b.emit(
-            "masking", steps=outer[0], features=features, x=b.read(inputs[0]), x_row=outer[0] * features, y=out, mask=mask.buffer,
-            value=self.mask_value,
+            "masking", steps=outer[0], features=features, x=b.read(inputs[0]), y=out, mask=mask.buffer, value=self.mask_value,
         )  # fmt: skip
         return (Value(out, inputs[0].shape, present_only(b, mask)),)
 

@@ -29,6 +29,12 @@ def activation_call(activation: Any) -> tuple[int, float] | None:
     return activations.NATIVE[name], float(given.get(parameter, default))
 
 
+def default_code(activation: Any) -> int | None:
+    """Code of an activation for kernels that take no parameter besides."""
+    call = activation_call(activation)
+    return call[0] if call and call == activation_call(activations.name_of(activation)) else None
+
+
 def has_kernel(activation: Any) -> bool:
     """Can :func:`activated` write this activation?"""
     return activation == "softmax" or activation_call(activation) is not None
