@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ class Plan:
     streaming: bool = False
     present: Mask | None = None
     layer: str = ""
+    times: int = 1
 
     @property
     def lanes(self) -> int:
@@ -55,7 +57,7 @@ class Plan:
 
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
         """See program.Builder."""
-        return self._add(BufferInfo("scratch", elements * itemsize, fixed_bytes))
+        return self._add(BufferInfo("scratch", self.times * elements * itemsize, fixed_bytes))
 
     def _add(self, info: BufferInfo) -> Buffer:
         self.buffers.append(info)
@@ -68,7 +70,7 @@ class Plan:
 
     def emit(self, kernel: str, /, **fields: Any) -> None:
         """See program.Builder."""
-        self.instructions.append(Instruction(kernel, fields, layer=self.layer))
+        self.instructions.append(Instruction(kernel, fields, layer=self.layer, times=self.times))
 
     def read(self, value: Value) -> Buffer:
         """See program.Builder."""
@@ -87,6 +89,13 @@ class Plan:
         if path not in self.stateful:
             return None
         return self._add(BufferInfo("state", units * 4, number=self.stateful[path][number]))
+
+    @contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """See program.Builder."""
+        self.times *= times
+        yield
+        self.times //= times
 
     def lower(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer as kernel calls, or as a call back into NumPy where it has none."""
@@ -129,7 +138,7 @@ class Plan:
         for value in [*given, *values_in(words), *outputs]:
             touched += [value.buffer] if value.mask is None else [value.buffer, value.mask.buffer]
         fields = {f"buffer{n}": buffer for n, buffer in enumerate(touched)}
-        self.instructions.append(Instruction("python", fields, run, layer.path))
+        self.instructions.append(Instruction("python", fields, run, layer.path, self.times))
         return tuple(outputs)
 
     def output(self, number: int, value: Value, taken: set[int]) -> tuple[int, ...]:

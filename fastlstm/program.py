@@ -7,6 +7,7 @@ The batch is processed in blocks of rows; every buffer holds one block.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -53,6 +54,7 @@ class Instruction:
     # kernel "python": called as function(rows, {buffer index: array}) with the GIL held; arrays are views of the block.
     function: Callable[[int, Mapping[int, np.ndarray]], None] | None = None
     layer: str = ""  # path of the layer it came from, for people
+    times: int = 1  # it has this many rows for each row of the batch
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,9 @@ class Builder(Protocol):
 
     def state(self, path: str, number: int, units: int) -> Buffer | None:
         """The caller's state array of a layer (read and written in place), or None where it starts from zeros."""
+
+    def repeated(self, times: int) -> AbstractContextManager[None]:
+        """While it lasts, what is written has ``times`` rows for each row of the batch."""
 
     def lower(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer inside this one as kernel calls, or as a call of its ``apply`` where it has none."""

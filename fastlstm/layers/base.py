@@ -71,8 +71,8 @@ class Layer:
     vocabulary: int | None = None
     #: Does it carry state from call to call (Keras's ``stateful=True``)?
     stateful: bool = False
-    #: Is a row with masked steps behind its end computed as the same row without them?
-    ragged: bool = False
+    #: Does each timestep of the output depend on the same timestep of the input alone?
+    per_step: bool = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -96,6 +96,11 @@ class Layer:
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
         """The arrays that Keras keeps for a layer of this config, in file order."""
         return ()
+
+    @property
+    def ragged(self) -> bool:
+        """Is a row with masked steps behind its end computed as the same row without them?"""
+        return self.per_step
 
     @property
     def children(self) -> tuple[Layer, ...]:

@@ -29,7 +29,7 @@ class InputLayer(Layer):
     CLASSES = ("InputLayer",)
     HONOURED = frozenset({"shape", "dtype"})
     INERT = frozenset({"batch_size", "sparse", "ragged", "optional", "input_tensor", "type_spec"})
-    ragged = True
+    per_step = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -55,7 +55,7 @@ class Inert(Layer):
         "ActivityRegularization", "Identity",
     )  # fmt: skip
     INERT = frozenset({"rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma"})
-    ragged = True
+    per_step = True
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         return (inputs[0],)
@@ -73,7 +73,7 @@ class Activation(Layer):
 
     CLASSES = ("Activation",)
     HONOURED = frozenset({"activation"})
-    ragged = True
+    per_step = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -99,7 +99,7 @@ class Dense(Layer):
     CLASSES = ("Dense",)
     HONOURED = frozenset({"units", "activation", "use_bias", "lora_rank", "quantization_config"})
     INERT = inert("kernel", "bias")
-    ragged = True
+    per_step = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -150,7 +150,7 @@ class Embedding(Layer):
     CLASSES = ("Embedding",)
     HONOURED = frozenset({"input_dim", "output_dim", "mask_zero", "lora_rank", "quantization_config"})
     INERT = inert("embeddings") | {"input_length", "dropout", "sparse"}
-    ragged = True
+    per_step = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -202,7 +202,7 @@ class Masking(Layer):
 
     CLASSES = ("Masking",)
     HONOURED = frozenset({"mask_value"})
-    ragged = True
+    per_step = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)

@@ -78,7 +78,7 @@ class Network(Layer):
         return tuple(self.layers)
 
     @property
-    def ragged(self) -> bool:  # type: ignore[override]
+    def ragged(self) -> bool:
         return len(self.model.inputs) == 1 and all(layer.ragged for layer in self.layers)
 
     def listed(self) -> Iterator[Layer]:

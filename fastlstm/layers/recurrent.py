@@ -64,8 +64,10 @@ class Recurrent(Layer):
         self.only("time_major", False, None)
         self.only("num_constants", None, 0)
 
+    @property
+    def ragged(self) -> bool:
         # Reversed, the steps behind a row's end come first and shift what it emits.
-        self.ragged = not (self.go_backwards and self.return_sequences)
+        return not (self.go_backwards and self.return_sequences)
 
     @property
     def state_sizes(self) -> tuple[int, ...]:

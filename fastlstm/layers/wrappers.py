@@ -31,7 +31,6 @@ class Bidirectional(Layer):
 
     CLASSES = ("Bidirectional",)
     HONOURED = frozenset({"layer", "backward_layer", "merge_mode", "num_constants"})
-    ragged = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -51,6 +50,10 @@ class Bidirectional(Layer):
             elif self.rules.bidirectional_masked_output == "zeros":
                 # Keras of these generations overrides the wrapped layers' own argument.
                 layer.zero_output = layer.return_sequences
+
+    @property
+    def ragged(self) -> bool:
+        return True
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -152,7 +155,7 @@ class TimeDistributed(Layer):
             raise self.fault(f"expected one layer, found {len(spec.children)}")
         self.layer = build(spec.children[0], replace(context, path=self.path + "/"))
         self.vocabulary = self.layer.vocabularies()[0] if isinstance(self.layer, Network) else self.layer.vocabulary
-        self.ragged = True
+        self.per_step = True
         if any(layer.stateful for layer in _with_children(self.layer)):
             self.refuse("it wraps a stateful layer, whose state would go from step to step")
 
@@ -182,6 +185,22 @@ class TimeDistributed(Layer):
             return given
         some: np.ndarray = np.any(given.reshape(*rows, -1), axis=2)
         return some
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = inputs[0]
+        if x.mask is not None and len(x.mask.shape) > 1:
+            return None
+        if self.rules.time_distributed_inner_mask and any(_makes_mask(layer) for layer in _with_children(self.layer)):
+            return None
+        steps, *rest = x.shape
+        step = Value(b.read(x), tuple(rest), integer=x.integer)
+        with b.repeated(steps):  # what follows has a row for each step
+            outputs = b.lower(self.layer, [step], {})
+        return tuple(value._replace(shape=(steps, *value.shape), mask=x.mask) for value in outputs)
+
+
+def _makes_mask(layer: Layer) -> bool:
+    return layer.spec.class_name == "Masking" or bool(layer.config.get("mask_zero", False))
 
 
 def _with_children(layer: Layer) -> list[Layer]:
