@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,8 +19,6 @@ UNPACKED = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "keras: needs an installed Keras and compares with it")
-    config.addinivalue_line("markers", "slow: takes more than a few seconds")
     config.stash[RESULTS] = []
     config.stash[FIGURES] = []
 
@@ -71,10 +69,9 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 @pytest.fixture(scope="session", params=["keras", "tf_keras"])
-def keras(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+def keras(request: pytest.FixtureRequest) -> ModuleType:
     """Each Keras that is installed: Keras 3, and tf_keras (Keras 2)."""
-    module = pytest.importorskip(request.param, reason=f"{request.param} is not installed")
-    yield module
+    return pytest.importorskip(request.param, reason=f"{request.param} is not installed")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

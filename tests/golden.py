@@ -210,13 +210,13 @@ def run(case: Case) -> Result:
         model = fastlstm.load(case.path, architecture=case.architecture)
     except refusals as error:
         return result(REFUSED_ON_PURPOSE if by_index else REFUSED, str(error))
-    except Exception as error:  # whatever a load raises besides its refusals is a failure of that case alone
+    except Exception as error:  # noqa: BLE001  whatever else a load raises is that case's failure alone
         return result(WRONG, f"load: {type(error).__name__}: {error}")
     if by_index:
         return result(WRONG, f"loaded, but must be refused: {by_index}")
     try:
         complaint, worst = compare(case, model)
-    except Exception as error:  # likewise for what predict raises
+    except Exception as error:  # noqa: BLE001  likewise
         return result(WRONG, f"predict: {type(error).__name__}: {error}")
     return result(WRONG if complaint else RIGHT, complaint, worst)
 

@@ -50,7 +50,10 @@ def stir(model: Any, rng: np.random.Generator) -> None:
     model.set_weights([(rng.normal(size=w.shape) * (0.5 if w.ndim > 1 else 0.3)).astype(w.dtype) for w in model.get_weights()])
 
 
-def named_outputs(model: Any, names: list[str], path: Path) -> tuple[Callable[[Any], dict[str, np.ndarray]], Callable[[Any], dict[str, np.ndarray]]]:
+Predict = Callable[[Any], dict[str, np.ndarray]]
+
+
+def named_outputs(model: Any, names: list[str], path: Path) -> tuple[Predict, Predict]:
     """Save the model and load it: (Keras's predict, fastlstm's predict), outputs by name."""
     model.save(path)
     loaded = fastlstm.load(path)
@@ -97,7 +100,7 @@ def plain(keras: ModuleType, cell: str, tmp_path_factory: pytest.TempPathFactory
     for name, options in OPTIONS.items():
         if options.get("unroll"):
             continue  # needs a fixed length
-        made = golden_list(layer(keras, cell, **options)(start))
+        made = as_list(layer(keras, cell, **options)(start))
         outputs += made
         names += [f"{name}/{number}" for number in range(len(made))]
     model = keras.Model(start, outputs)
@@ -105,7 +108,7 @@ def plain(keras: ModuleType, cell: str, tmp_path_factory: pytest.TempPathFactory
     return named_outputs(model, names, tmp_path_factory.mktemp("plain") / "model.h5")
 
 
-def golden_list(outputs: Any) -> list[Any]:
+def as_list(outputs: Any) -> list[Any]:
     return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
 
@@ -155,7 +158,7 @@ def test_masks(keras: ModuleType, cell: str, tmp_path: Path) -> None:
     masked = keras.layers.Masking(0.0)(start)
     outputs, names = [], []
     for name, options in OPTIONS.items():
-        made = golden_list(layer(keras, cell, **options)(masked))
+        made = as_list(layer(keras, cell, **options)(masked))
         outputs += made
         names += [f"{name}/{number}" for number in range(len(made))]
     for merge_mode in ("concat", "sum"):

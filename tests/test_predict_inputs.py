@@ -226,7 +226,7 @@ def test_empty_ragged_row(model: fastlstm.Model, x: np.ndarray) -> None:
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, "32", True])
 def test_batch_size(model: fastlstm.Model, x: np.ndarray, batch_size: Any) -> None:
-    with pytest.raises(fastlstm.InputError, match="batch_size: expected .* found"):
+    with pytest.raises(fastlstm.InputError, match=r"batch_size: expected .* found"):
         model.predict(x, batch_size=batch_size)
 
 
@@ -234,7 +234,7 @@ def test_batch_size(model: fastlstm.Model, x: np.ndarray, batch_size: Any) -> No
 def test_threads(tmp_path: Path, threads: Any) -> None:
     rng = np.random.default_rng(0)
     path = build.save(tmp_path / "model.h5", [build.recurrent("GRU", 2, 1, rng)], (None, 1))
-    with pytest.raises(fastlstm.InputError, match="threads: expected .* found"):
+    with pytest.raises(fastlstm.InputError, match=r"threads: expected .* found"):
         fastlstm.load(path, threads=threads)
 
 

@@ -26,11 +26,12 @@ class Program(NamedTuple):
     epochs: int = 2
 
 
-PROGRAMS: dict[str, Callable[[ModuleType, np.random.Generator], Program]] = {}
+Build = Callable[[ModuleType, np.random.Generator], Program]
+PROGRAMS: dict[str, Build] = {}
 
 
-def program(name: str) -> Callable[[Callable[[ModuleType, np.random.Generator], Program]], Callable[[ModuleType, np.random.Generator], Program]]:
-    def register(build: Callable[[ModuleType, np.random.Generator], Program]) -> Callable[[ModuleType, np.random.Generator], Program]:
+def program(name: str) -> Callable[[Build], Build]:
+    def register(build: Build) -> Build:
         PROGRAMS[name] = build
         return build
 

@@ -1,0 +1,145 @@
+"""What it costs to have an engine, before it computes anything: size on disk, time and memory of the import, the cold start.
+
+    python benchmarks/footprint.py [--wheel dist/fastlstm-*.whl] [--prepared FOLDER] [--rounds 5]
+
+Every figure is the median of fresh processes. The cold start, process start to first prediction, needs files made by ``prepare.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from run import ENGINES, HERE, environment
+
+PACKAGES = ("numpy", "fastlstm", "onnxruntime", "tensorflow")
+MEGABYTE = 1e6
+WORKLOAD = "imdb_lstm64"
+
+#: Linux's own figure, since ru_maxrss of a process starts with that of the one that started it.
+PEAK = """
+from pathlib import Path
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+"""
+MEASURE_IMPORT = (
+    PEAK
+    + """
+import json, sys, time
+before, start = peak(), time.perf_counter()
+__import__(sys.argv[1])
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, peak() - before]))
+"""
+)
+
+MEASURE_COLD = (
+    PEAK
+    + """
+import json, sys
+from engines import ENGINES, UnavailableError
+from workloads import WORKLOADS
+(workload,) = (workload for workload in WORKLOADS if workload.name == sys.argv[2])
+try:
+    ENGINES[sys.argv[1]](Path(sys.argv[3]) / (workload.name + ".h5"), 1).predict(workload.inputs(1)[0])
+except (UnavailableError, ImportError) as reason:
+    sys.exit(str(reason))
+print(json.dumps(peak()))
+"""
+)
+
+
+def run(code: str, *arguments: str) -> str | None:
+    """Output of a fresh process; None where it failed."""
+    command = [sys.executable, "-c", code, *arguments]
+    ran = subprocess.run(command, cwd=HERE, env=environment(1), capture_output=True, text=True, check=False)
+    return ran.stdout.strip().splitlines()[-1] if ran.returncode == 0 and ran.stdout.strip() else None
+
+
+def installed(name: str, seen: dict[str, Distribution]) -> Iterator[Distribution]:
+    """A distribution and everything that it needs at run time."""
+    key = re.sub(r"[-_.]+", "-", name).lower()
+    if key in seen:
+        return
+    try:
+        seen[key] = found = distribution(name)
+    except PackageNotFoundError:
+        return
+    yield found
+    for requirement in found.requires or ():
+        if "extra ==" not in requirement:
+            yield from installed(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0], seen)
+
+
+def size(package: Distribution) -> float:
+    """Megabytes of its files on disk; those of the package's folder where it is installed in place."""
+    listed = [Path(str(package.locate_file(file))) for file in package.files or ()]
+    found = sum(file.stat().st_size for file in listed if file.is_file() and file.suffix != ".pyc")
+    name = package.metadata["Name"].replace("-", "_")
+    in_place = not any(file.parts[-2:-1] == (name,) for file in listed)
+    if in_place and (HERE.parent / name).is_dir():
+        found = sum(file.stat().st_size for file in (HERE.parent / name).rglob("*") if file.is_file() and file.suffix != ".pyc")
+    return found / MEGABYTE
+
+
+def imports(package: str, rounds: int) -> tuple[float, float] | None:
+    """Median seconds and megabytes of its import."""
+    figures = [json.loads(line) for _ in range(rounds) if (line := run(MEASURE_IMPORT, package))]
+    if not figures:
+        return None
+    seconds, megabytes = zip(*figures, strict=True)
+    return statistics.median(seconds), statistics.median(megabytes)
+
+
+def cold_start(engine: str, prepared: Path, rounds: int) -> tuple[float, float] | None:
+    """Median seconds from process start to the end of a process that predicts once, and its peak memory in megabytes."""
+    figures = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        line = run(MEASURE_COLD, engine, WORKLOAD, str(prepared))
+        if line is None:
+            return None
+        figures.append((time.perf_counter() - start, json.loads(line)))
+    seconds, peaks = zip(*figures, strict=True)
+    return statistics.median(seconds), statistics.median(peaks)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wheel", type=Path, help="a built wheel of fastlstm")
+    parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder with the files that prepare.py makes")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    print("| package | version | own files MB | with all it needs MB | import ms | import MB |\n|---|---|--:|--:|--:|--:|")
+    for name in PACKAGES:
+        found = list(installed(name, {}))
+        if not found:
+            print(f"| {name} | not installed | | | | |")
+            continue
+        measured = imports(name, arguments.rounds)
+        costs = f"{measured[0] * 1e3:,.0f} | {measured[1]:,.0f}" if measured else "fails | "
+        print(f"| {name} | {found[0].version} | {size(found[0]):,.1f} | {sum(map(size, found)):,.0f} | {costs} |", flush=True)
+    if arguments.wheel:
+        print(f"\nWheel: {arguments.wheel.stat().st_size / MEGABYTE:.2f} MB")
+    prepared = arguments.prepared.resolve()
+    if not (prepared / f"{WORKLOAD}.npz").exists():
+        print(f"\nNo cold start: {prepared} lacks {WORKLOAD}; python benchmarks/prepare.py makes it", file=sys.stderr)
+        return 0
+    print(f"\n| {WORKLOAD}, one row | process start to end ms | peak memory MB |\n|---|--:|--:|")
+    for engine in ENGINES:
+        measured = cold_start(engine, prepared, max(1, arguments.rounds - 2))
+        print(f"| {engine} | " + (f"{measured[0] * 1e3:,.0f} | {measured[1]:,.0f} |" if measured else "not available | |"), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What is measured: models that Keras users have, and the inputs that they see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+VOCABULARY = 10000
+PAD = -1.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model, how many rows at a time it is asked, and what they look like."""
+
+    name: str
+    what: str
+    batches: tuple[int, ...]
+    build: Callable[[ModuleType], list[Any]]  # Keras -> layers of a Sequential
+    rows: Callable[[np.random.Generator, int], np.ndarray]  # (generator, batch) -> x
+    #: What fastlstm is given instead of the padded array, where it needs none.
+    ragged: Callable[[np.ndarray], list[np.ndarray]] | None = None
+
+    def inputs(self, batch: int) -> list[np.ndarray]:
+        """Different inputs to rotate through: as many ids as would not stay in cache by chance."""
+        rng = np.random.default_rng([batch, *self.name.encode()])
+        return [self.rows(rng, batch) for _ in range(max(4, math.ceil(64 / batch)))]
+
+
+def ids(rng: np.random.Generator, batch: int) -> np.ndarray:
+    return rng.integers(1, VOCABULARY, (batch, 200), dtype=np.int32)
+
+
+def numbers(timesteps: int, features: int) -> Callable[[np.random.Generator, int], np.ndarray]:
+    return lambda rng, batch: rng.normal(size=(batch, timesteps, features)).astype(np.float32)
+
+
+def padded(in_front: bool) -> Callable[[np.random.Generator, int], np.ndarray]:
+    """0/1 series of log-normal lengths (median 12, sigma 0.6, at most 50), padded to 50."""
+
+    def rows(rng: np.random.Generator, batch: int) -> np.ndarray:
+        x = rng.integers(0, 2, (batch, 50, 1)).astype(np.float32)
+        for row, length in zip(x, np.clip(rng.lognormal(np.log(12), 0.6, batch).round(), 1, 50).astype(int), strict=True):
+            row[slice(0, 50 - length) if in_front else slice(length, 50)] = PAD
+        return x
+
+    return rows
+
+
+def unpadded(x: np.ndarray) -> list[np.ndarray]:
+    return [np.ascontiguousarray(row[row[:, 0] != PAD]) for row in x]
+
+
+def hard_sigmoid(keras: ModuleType) -> Any:
+    """Keras 2's: clip(0.2 x + 0.5, 0, 1). What Keras 3 calls so is something else."""
+    if hasattr(keras, "ops"):
+        return lambda x: keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+    return "hard_sigmoid"
+
+
+def text(*layers: Callable[[ModuleType], Any]) -> Callable[[ModuleType], list[Any]]:
+    """A text classifier around recurrent layers."""
+    return lambda keras: [
+        keras.Input((200,), dtype="int32"),
+        keras.layers.Embedding(VOCABULARY, 128),
+        *(layer(keras) for layer in layers),
+        keras.layers.Dense(1, activation="sigmoid"),
+    ]
+
+
+def regressor(
+    shape: tuple[int, int], *layers: Callable[[ModuleType], Any], activation: str = "linear"
+) -> Callable[[ModuleType], list[Any]]:
+    """One number from a sequence of numbers."""
+    return lambda keras: [
+        keras.Input(shape),
+        *(layer(keras) for layer in layers),
+        keras.layers.Dense(1, activation=activation),
+    ]
+
+
+def _masked(keras: ModuleType) -> list[Any]:
+    return regressor((50, 1), lambda k: k.layers.Masking(PAD), lambda k: k.layers.LSTM(128))(keras)
+
+
+_lstm64 = text(lambda k: k.layers.LSTM(64))
+
+WORKLOADS = (
+    Workload(
+        "relu50_T10", "LSTM(50, relu), 10 steps of 1", (1, 32, 1000),
+        regressor((10, 1), lambda k: k.layers.LSTM(50, activation="relu")), numbers(10, 1),
+    ),
+    Workload("sum128_T10", "LSTM(128), 10 steps of 1", (1, 300), regressor((10, 1), lambda k: k.layers.LSTM(128)), numbers(10, 1)),
+    Workload("imdb_lstm64", "Embedding(10000, 128), LSTM(64), 200 ids", (1, 32, 256), _lstm64, ids),
+    Workload("imdb_gru64", "Embedding(10000, 128), GRU(64), 200 ids", (1, 32, 256), text(lambda k: k.layers.GRU(64)), ids),
+    Workload(
+        "imdb_stack", "Embedding(10000, 128), LSTM(64), LSTM(32), 200 ids", (1, 32),
+        text(lambda k: k.layers.LSTM(64, return_sequences=True), lambda k: k.layers.LSTM(32)), ids,
+    ),
+    Workload(
+        "imdb_bi64", "Embedding(10000, 128), Bidirectional(LSTM(64)), 200 ids", (1, 32),
+        text(lambda k: k.layers.Bidirectional(k.layers.LSTM(64))), ids,
+    ),
+    Workload(
+        "simple64_T50", "SimpleRNN(64), 50 steps of 1", (1, 32),
+        regressor((50, 1), lambda k: k.layers.SimpleRNN(64), activation="sigmoid"), numbers(50, 1),
+    ),
+    Workload(
+        "big512x2_T100", "LSTM(512), LSTM(512), 100 steps of 256", (1, 64),
+        regressor((100, 256), lambda k: k.layers.LSTM(512, return_sequences=True), lambda k: k.layers.LSTM(512)), numbers(100, 256),
+    ),
+    Workload("masked_lstm128_post", "Masking, LSTM(128), lengths up to 50, padded behind", (1, 300), _masked, padded(False)),
+    Workload("masked_lstm128_pre", "Masking, LSTM(128), lengths up to 50, padded in front", (1, 300), _masked, padded(True)),
+    Workload(
+        "masked_lstm128_ragged", "the same as lists of sequences, where an engine takes them", (1, 300), _masked, padded(False), unpadded
+    ),
+    Workload(
+        "imdb_lstm64_hard", "LSTM(64) with hard_sigmoid gates, 200 ids", (1, 32),
+        text(lambda k: k.layers.LSTM(64, recurrent_activation=hard_sigmoid(k))), ids,
+    ),
+    Workload(
+        "imdb_gru64_before", "GRU(64, reset_after=False), 200 ids", (1, 32), text(lambda k: k.layers.GRU(64, reset_after=False)), ids
+    ),
+    Workload("imdb_lstm64_few", "imdb_lstm64 with every small batch", (2, 3, 4, 5, 6, 7, 8), _lstm64, ids),
+)  # fmt: skip
