@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def read(path: Path, inputs: Sequence[TensorInfo], *, series: bool = False) -> l
     if series and ending != ".csv":
         raise InputError(f"{path}: expected a .csv file with --series, found {path.suffix or 'no ending'}")
     if ending == ".npz":
-        return _read_npz(path, inputs)
+        return _chosen(path, _load(path), inputs)
     if ending not in ENDINGS:
         raise InputError(f"{path}: expected a .npy, .npz or .csv file, found {path.suffix or 'no ending'}")
     if len(inputs) > 1:
@@ -58,38 +59,36 @@ def read(path: Path, inputs: Sequence[TensorInfo], *, series: bool = False) -> l
         raise InputError(f"{path}: the model has {len(inputs)} inputs ({names}): expected a .npz file with an array for each")
     if ending == ".npy":
         array = _load(path)
-        if not isinstance(array, np.ndarray):
+        if isinstance(array, dict):
             raise InputError(f"{path}: expected one array, found several: name the file .npz")
         return [array]
     return [_read_csv(path, inputs[0], series)]
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of a .npy file, or those of a .npz file by name; the bytes tell which it is."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix}: {error}") from error
 
 
-def _read_npz(path: Path, inputs: Sequence[TensorInfo]) -> list[Rows]:
-    archive = _load(path)
-    if isinstance(archive, np.ndarray):
+def _chosen(path: Path, found: np.ndarray | dict[str, np.ndarray], inputs: Sequence[TensorInfo]) -> list[Rows]:
+    """The arrays of a .npz file that belong to the inputs."""
+    if not isinstance(found, dict):
         raise InputError(f"{path}: expected a .npz archive, found a single array: name the file .npy")
-    with archive:
-        names = [info.name for info in inputs]
-        positional = [f"arr_{number}" for number in range(len(inputs))]  # what numpy.savez(file, a, b) writes
-        found = list(archive.files)
-        if not set(names) <= set(found):
-            if set(found) == set(positional):
-                names = positional
-            elif len(names) == len(found) == 1:
-                names = found
-            else:
-                raise InputError(f"{path}: expected arrays named {', '.join(names)}, found {', '.join(found) or 'none'}")
-        try:
-            return [archive[name] for name in names]
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read as .npz: {error}") from error
+    names = [info.name for info in inputs]
+    positional = [f"arr_{number}" for number in range(len(inputs))]  # what numpy.savez(file, a, b) writes
+    if not set(names) <= set(found):
+        if set(found) == set(positional):
+            names = positional
+        elif len(names) == len(found) == 1:
+            names = list(found)
+        else:
+            raise InputError(f"{path}: expected arrays named {', '.join(names)}, found {', '.join(found) or 'none'}")
+    return [found[name] for name in names]
 
 
 def _read_csv(path: Path, info: TensorInfo, series: bool) -> Rows:
@@ -171,7 +170,7 @@ def write(path: Path | None, outputs: Mapping[str, Rows]) -> None:
         arrays: dict[str, np.ndarray] = {}
         for name, value in outputs.items():
             arrays.update({f"{name}_{row}": y for row, y in enumerate(value)} if isinstance(value, list) else {name: value})
-        np.savez(str(path), allow_pickle=False, **arrays)  # type: ignore[arg-type]  # names are the caller's
+        np.savez(str(path), **arrays)  # type: ignore[arg-type]  # mypy takes the names for options
         return
     if len(values) > 1:
         place = f"{path}: a {ending} file" if path else "standard output"
