@@ -67,6 +67,8 @@ def cast(value: Any, info: InputInfo) -> np.ndarray:
     ):
         hint = "; for a single example pass x[np.newaxis]" if array.shape == info.shape[1:] or array.ndim == len(info.shape) - 1 else ""
         raise InputError(f"input {info.name!r}: expected shape {shape_text(info.shape)}, found {shape_text(array.shape)}{hint}")
+    if 0 in array.shape[1:]:
+        raise InputError(f"input {info.name!r}: expected at least one timestep, found shape {shape_text(array.shape)}")
     return _typed(array, info)
 
 

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .layers.network import Network, every_layer, root
 from .plan import Constants, evaluate, plan
 from .program import Program
 from .spec import ModelSpec, Ref, Shape
+
+if TYPE_CHECKING:
+    from .stream import Stream
 
 #: Programs are kept for this many different input shapes of a Model.
 KEPT_PROGRAMS = 256
@@ -93,13 +96,15 @@ class Model:
         self.outputs = tuple(
             TensorInfo(name, shape, self._dtype.name) for name, shape in zip(spec.output_names, output_shapes, strict=True)
         )
-        self._stateful = {layer.path: layer.state_shapes() for layer in every_layer(self._network) if layer.stateful}
+        self._recurrent = {layer.path: layer.state_shapes() for layer in every_layer(self._network) if layer.state_shapes()}
+        self._stateful = {layer.path: self._recurrent[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
         self._constants = Constants(runtime.lanes())
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._pool: tuple[int, Any] | None = None  # process id, executor: a forked child makes its own
-        self._interpreted = wide or (bool(self._stateful) and not self._states_are_native())
+        self._native_states = not wide and self._states_are_native()
+        self._interpreted = wide or (bool(self._stateful) and not self._native_states)
         self.reset_states()
 
     # -- what it is -------------------------------------------------------------------------------------------------------
@@ -191,17 +196,30 @@ class Model:
         if verbose and verbose != "auto":
             rows = len(given.lengths) if isinstance(given, Ragged) else len(given[0])
             print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)
-        if self.spec.output_kind == "single":
-            return outputs[0]
-        if self.spec.output_kind == "dict":
-            return dict(zip(self.spec.output_names, outputs, strict=True))
-        return list(outputs)
+        return output_structure(self.spec, outputs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The same as :meth:`predict`: here a batch is whatever is given."""
         return self.predict(x)
 
     __call__ = predict_on_batch
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """States outside the model, to advance one timestep at a time; for any causal model, however it was trained.
+
+        Parameters
+        ----------
+        batch_size
+            Number of rows, each with a state of its own.
+
+        Raises
+        ------
+        UnsupportedError
+            If a layer needs what is still to come: Bidirectional, go_backwards, pooling over time, Flatten over time, ...
+        """
+        from .stream import Stream  # built on Model
+
+        return Stream(self, batch_size)
 
     def reset_states(self) -> None:
         """Set the states of a stateful model to zeros."""
@@ -219,7 +237,7 @@ class Model:
     def _run(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[np.ndarray]:
         if self._interpreted:
             return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
-        runner, program = self._runner(tuple(x.shape[1:] for x in arrays), ragged=False)
+        runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
         return self._execute(runner, program, arrays, [array for path in sorted(self._states) for array in self._states[path]])
 
     def _execute(
@@ -274,18 +292,21 @@ class Model:
             return y
         return [row[:length] for row, length in zip(y, given.lengths, strict=True)]
 
-    def _runner(self, shapes: tuple[tuple[int, ...], ...], *, ragged: bool) -> tuple[runtime.Runner, Program]:
-        key = (shapes, ragged)
+    def _runner(
+        self, shapes: tuple[tuple[int, ...], ...], *, ragged: bool = False, streaming: bool = False
+    ) -> tuple[runtime.Runner, Program]:
+        key = (shapes, ragged, streaming)
         found = self._runners.get(key)
         if found is None:
+            stateful = self._recurrent if streaming else self._stateful
             numbers: dict[str, tuple[int, ...]] = {}
-            for path in sorted(self._stateful):
+            for path in sorted(stateful):
                 first = sum(len(given) for given in numbers.values())
-                numbers[path] = tuple(range(first, first + len(self._stateful[path])))
+                numbers[path] = tuple(range(first, first + len(stateful[path])))
             integer = [info.vocabulary is not None for info in self._infos]
             program = plan(
                 self._network, shapes, integer, self._constants,
-                fold_limit=self._options["fold_limit"], ragged=ragged, stateful=numbers,
+                fold_limit=self._options["fold_limit"], ragged=ragged, streaming=streaming, stateful=numbers,
             )  # fmt: skip
             found = self._runners[key] = (runtime.Runner(program), program)
             while len(self._runners) > KEPT_PROGRAMS:
@@ -294,14 +315,14 @@ class Model:
 
     def _states_are_native(self) -> bool:
         program = self._example_program()
-        return program is not None and not any(i.kernel == "python" and i.layer in self._stateful for i in program.instructions)
+        return program is not None and not any(i.kernel == "python" and i.layer in self._recurrent for i in program.instructions)
 
     def _example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
         if self._dtype == np.float64:
             return None
         shapes = tuple(tuple(16 if size is None else size for size in info.shape[1:]) for info in self._infos)
-        return self._runner(shapes, ragged=False)[1]
+        return self._runner(shapes)[1]
 
     def _executor(self) -> Any:
         from concurrent.futures import ThreadPoolExecutor  # costs 10 ms at import, and most Models never need it
@@ -312,6 +333,15 @@ class Model:
 
     def __reduce__(self) -> Any:
         return _rebuild, (self.spec, self._options, self._states)
+
+
+def output_structure(spec: ModelSpec, outputs: Sequence[Any]) -> Any:
+    """Outputs as ``predict`` of the model returns them."""
+    if spec.output_kind == "single":
+        return outputs[0]
+    if spec.output_kind == "dict":
+        return dict(zip(spec.output_names, outputs, strict=True))
+    return list(outputs)
 
 
 def _rebuild(spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:

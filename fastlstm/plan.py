@@ -163,7 +163,7 @@ class Plan:
 
 def plan(
     network: Network, shapes: Sequence[tuple[int, ...]], integer: Sequence[bool], constants: Constants, *,
-    fold_limit: int, ragged: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
+    fold_limit: int, ragged: bool = False, streaming: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Program:  # fmt: skip
     """The Program of a network for input shapes (less the batch).
 
@@ -181,10 +181,12 @@ def plan(
         Bytes that the table of an Embedding folded into the next layer's kernel may take.
     ragged
         The caller gives one array more, uint8 (timesteps,) a row: which steps of the input are there.
+    streaming
+        The input goes on from where the states are: a step at a time.
     stateful
         By layer path, the numbers of the caller's state arrays.
     """
-    work = Plan(constants, fold_limit, stateful or {})
+    work = Plan(constants, fold_limit, stateful or {}, streaming=streaming)
     values = [work.input(n, shape, integer=ids) for n, (shape, ids) in enumerate(zip(shapes, integer, strict=True))]
     if ragged:
         there = work.input(len(shapes), shapes[0][:1], itemsize=1)

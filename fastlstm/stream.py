@@ -1,0 +1,275 @@
+"""Stream: a model's state outside the model, advanced one timestep, or a few, at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, Problem, UnsupportedError
+from .inputs import InputInfo, gather, shape_text
+from .layers.base import Layer
+from .layers.network import Network, every_layer
+from .layers.recurrent import Recurrent
+from .model import Model, output_structure
+from .plan import evaluate
+
+#: What a tensor is while data streams in: one timestep after another, or one thing for each row.
+STEPS, ROW = "steps", "row"
+
+
+class Stream:
+    """One state for each of ``batch_size`` rows, advanced by :meth:`step` and :meth:`feed`. Made by :meth:`Model.stream`.
+
+    What a step returns is the model's output if it were called with the sequence so far: its last timestep, where the
+    model has an output for each.
+
+    A Stream belongs to one thread at a time; Streams of one Model run side by side.
+
+    Attributes
+    ----------
+    batch_size : int
+        Number of rows.
+    state : dict of numpy.ndarray
+        A copy of all states by "layer/name", (batch_size, units) each: "lstm/h", "lstm/c", "gru/h".
+    """
+
+    def __init__(self, model: Model, batch_size: int = 1):
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise InputError(f"batch_size: expected a positive number, found {batch_size!r}")
+        problems, tags = obstacles(model._network)
+        if problems:
+            raise UnsupportedError(f"{model.source} as a stream", tuple(problems))
+        self.model = model
+        self.batch_size = int(batch_size)
+        self._sequence = [is_sequence(info) for info in model._infos]
+        self._per_step = [tag == STEPS for tag in tags]
+        self._layers = {layer.path: layer for layer in every_layer(model._network) if isinstance(layer, Recurrent)}
+        self._names = {path: state_names(layer) for path, layer in self._layers.items()}
+        self._states = self._zeros(self.batch_size)
+        self._step_infos = tuple(self._info(info, sequence, None) for info, sequence in zip(model._infos, self._sequence, strict=True))
+        self._busy = threading.Lock()
+
+    # -- advancing --------------------------------------------------------------------------------------------------------
+
+    def step(self, x_t: Any, *, rows: Any = None, out: np.ndarray | None = None) -> Any:
+        """Advance by one timestep.
+
+        Parameters
+        ----------
+        x_t
+            (batch_size, features), or ids (batch_size,): the model's input less its time axis. Several inputs: a list or
+            a dict by name.
+        rows
+            Numbers of the rows that have data; ``x_t`` holds just those, and only they advance. All rows by default.
+        out
+            Array for the result, where the model has one output.
+
+        Returns
+        -------
+        numpy.ndarray, list or dict
+            The model's outputs, (batch_size, units) each, or a row for each of ``rows``.
+
+        Raises
+        ------
+        InputError
+            If the input does not fit, or another thread is inside.
+        """
+        given = gather(x_t, self._step_infos)
+        if not isinstance(given, list):
+            raise InputError("x_t: expected an array, found a list of sequences")
+        arrays = [x[:, np.newaxis] if sequence else x for x, sequence in zip(given, self._sequence, strict=True)]
+        outputs = self._advance(arrays, rows)
+        outputs = [y[:, -1] if per_step else y for y, per_step in zip(outputs, self._per_step, strict=True)]
+        if out is None:
+            return output_structure(self.model.spec, outputs)
+        if len(outputs) != 1 or not isinstance(out, np.ndarray) or out.shape != outputs[0].shape or out.dtype != outputs[0].dtype:
+            wanted = f"an array of shape {shape_text(outputs[0].shape)} and dtype {outputs[0].dtype}"
+            raise InputError(f"out: expected {wanted}, found {getattr(out, 'shape', type(out).__name__)} {getattr(out, 'dtype', '')}")
+        out[...] = outputs[0]
+        return out
+
+    def feed(self, chunk: Any, *, rows: Any = None) -> Any:
+        """Advance by several timesteps.
+
+        Parameters
+        ----------
+        chunk
+            (batch_size, timesteps, features), or ids (batch_size, timesteps), as for ``predict``.
+        rows
+            As for :meth:`step`.
+
+        Returns
+        -------
+        numpy.ndarray, list or dict
+            Outputs of every timestep of the chunk where the model has them, else of the last one.
+        """
+        infos = tuple(self._info(info, sequence, "any") for info, sequence in zip(self.model._infos, self._sequence, strict=True))
+        given = gather(chunk, infos)
+        if not isinstance(given, list):
+            raise InputError("chunk: expected an array, found a list of sequences")
+        return output_structure(self.model.spec, self._advance(given, rows))
+
+    def reset(self, rows: Any = None) -> None:
+        """Set the states of the rows of those numbers, or of all, to zeros."""
+        with self._alone():
+            where = slice(None) if rows is None else self._numbers(rows)
+            for arrays in self._states.values():
+                for array in arrays:
+                    array[where] = 0
+
+    # -- state ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        with self._alone():
+            return {
+                f"{path}/{name}": array.copy()
+                for path, arrays in self._states.items() for name, array in zip(self._names[path], arrays, strict=True)
+            }  # fmt: skip
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that :attr:`state` of a stream of the same model gave, in this process or another.
+
+        Raises
+        ------
+        InputError
+            If names or shapes do not fit; the stream is left as it was.
+        """
+        expected = [f"{path}/{name}" for path in self._states for name in self._names[path]]
+        if set(state) != set(expected):
+            raise InputError(f"state: expected the keys {', '.join(expected)}, found {', '.join(map(str, state)) or 'none'}")
+        loaded = {}
+        for path, arrays in self._states.items():
+            new = []
+            for name, array in zip(self._names[path], arrays, strict=True):
+                value = np.asarray(state[f"{path}/{name}"])
+                if value.shape != array.shape or value.dtype.kind not in "fiu":
+                    wanted = f"numbers of shape {shape_text(array.shape)}"
+                    raise InputError(f"state[{path + '/' + name!r}]: expected {wanted}, found {value.dtype} {shape_text(value.shape)}")
+                new.append(np.array(value, array.dtype, order="C"))
+            loaded[path] = tuple(new)
+        with self._alone():
+            self._states = loaded
+
+    def copy(self) -> Stream:
+        """A stream that goes on from here on its own."""
+        other = Stream(self.model, self.batch_size)
+        other.load_state(self.state)
+        return other
+
+    def __repr__(self) -> str:
+        return f"<fastlstm.Stream of {self.model.name!r}, batch_size={self.batch_size}>"
+
+    # -- how --------------------------------------------------------------------------------------------------------------
+
+    def _zeros(self, rows: int) -> dict[str, tuple[np.ndarray, ...]]:
+        dtype = self.model._dtype
+        return {path: tuple(np.zeros((rows, *s), dtype) for s in layer.state_shapes()) for path, layer in self._layers.items()}
+
+    def _info(self, info: InputInfo, sequence: bool, steps: str | None) -> InputInfo:
+        if not sequence or steps is not None:
+            return info._replace(shape=(None, None, *info.shape[2:]) if sequence else (None, *info.shape[1:]))
+        return info._replace(shape=(None, *info.shape[2:]))
+
+    def _alone(self) -> _Alone:
+        return _Alone(self._busy)
+
+    def _numbers(self, rows: Any) -> np.ndarray:
+        numbers = np.asarray(rows)
+        if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
+            raise InputError(f"rows: expected a list of row numbers, found {numbers.dtype} of shape {shape_text(numbers.shape)}")
+        numbers = numbers.astype(np.intp)
+        if numbers.size and not (0 <= numbers.min() and numbers.max() < self.batch_size):
+            raise InputError(f"rows: expected numbers from 0 to {self.batch_size - 1}, found {numbers.min()} to {numbers.max()}")
+        if len(np.unique(numbers)) != numbers.size:
+            raise InputError("rows: expected every row once, found one twice")
+        return numbers
+
+    def _advance(self, arrays: list[np.ndarray], rows: Any) -> list[np.ndarray]:
+        with self._alone():
+            numbers = None if rows is None else self._numbers(rows)
+            count = self.batch_size if numbers is None else len(numbers)
+            for info, x in zip(self._step_infos, arrays, strict=True):
+                if len(x) != count:
+                    raise InputError(f"input {info.name!r}: expected {count} rows, found {len(x)}")
+            states = self._states
+            if numbers is not None:
+                states = {path: tuple(array[numbers] for array in held) for path, held in self._states.items()}
+            outputs = self._compute(arrays, states)
+            if numbers is not None:
+                for path, held in self._states.items():
+                    for array, new in zip(held, states[path], strict=True):
+                        array[numbers] = new
+            return outputs
+
+    def _compute(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+        """Outputs; ``states`` are changed in place."""
+        if not self.model._native_states:
+            new = dict(states)
+            outputs = list(evaluate(self.model._network, arrays, self.model._dtype, new))
+            for path, held in states.items():
+                for array, value in zip(held, new[path], strict=True):
+                    array[...] = value
+            return outputs
+        runner, program = self.model._runner(tuple(x.shape[1:] for x in arrays), streaming=True)
+        outputs = [np.empty((len(arrays[0]), *shape), np.float32) for shape in program.output_shapes]
+        runner.run(arrays, outputs, [array for path in sorted(states) for array in states[path]], 0, len(arrays[0]))
+        return outputs
+
+
+class _Alone:
+    """Lets one thread in, and tells a second one so instead of having it wait."""
+
+    def __init__(self, lock: threading.Lock):
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def is_sequence(info: InputInfo) -> bool:
+    """Does an input have a time axis?"""
+    return len(info.shape) > 2 or (len(info.shape) == 2 and info.vocabulary is not None)
+
+
+def state_names(layer: Recurrent) -> tuple[str, ...]:
+    """Names of a layer's states."""
+    return ("h", "c")[: len(layer.state_sizes)] if not layer.cell.children else tuple(str(n) for n in range(len(layer.state_sizes)))
+
+
+def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
+    """What keeps a model from running step by step, and what each of its outputs is: STEPS or ROW."""
+    problems: list[Problem] = []
+
+    def refuse(layer: Layer, what: str) -> None:
+        problems.append(Problem(layer.path, layer.spec.class_name, what))
+
+    def visit(layer: Layer, given: Sequence[str], words: Mapping[str, Any]) -> Sequence[str]:
+        if isinstance(layer, Network):
+            return layer.walk(given, visit)
+        if isinstance(layer, Recurrent):
+            if words.get("initial_state"):
+                refuse(layer, "it starts from a state that another layer gives, which a stream keeps itself")
+            elif layer.go_backwards:
+                refuse(layer, "it reads the sequence backwards, from an end that a stream does not know")
+            elif given[0] != STEPS:
+                refuse(layer, "its input is not a stream of timesteps")
+            return [STEPS if layer.return_sequences else ROW, *[ROW] * (len(layer.state_sizes) if layer.return_state else 0)]
+        tags = set(given)
+        if tags == {ROW} or not tags:
+            return [ROW] * 8
+        if layer.per_step and len(tags) == 1:
+            return [STEPS] * 8
+        refuse(layer, "it needs timesteps that are still to come, or all of them at once")
+        return [ROW] * 8
+
+    infos = zip(network.input_shapes(), network.vocabularies(), strict=True)
+    given = [STEPS if is_sequence(InputInfo("", shape, "", vocabulary)) else ROW for shape, vocabulary in infos]
+    return problems, network.walk(given, visit)
