@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import InputError, Problem, UnsupportedError
 from .inputs import InputInfo, gather, shape_text
-from .layers.base import Layer
+from .layers.base import Layer, Streaming
 from .layers.network import Network, every_layer
 from .layers.recurrent import Recurrent
 from .model import Model, output_structure
@@ -208,7 +208,7 @@ class Stream:
     def _compute(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]]) -> list[np.ndarray]:
         """Outputs; ``states`` are changed in place."""
         if not self.model._native_states:
-            new = dict(states)
+            new = Streaming(states)
             outputs = list(evaluate(self.model._network, arrays, self.model._dtype, new))
             for path, held in states.items():
                 for array, value in zip(held, new[path], strict=True):

@@ -25,6 +25,10 @@ REGISTRY: dict[str, type[Layer]] = {}
 States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what stateful layers carry from call to call, (batch, units) each
 
 
+class Streaming(States):
+    """States of a stream: masked steps before the first valid one repeat the output that led to them."""
+
+
 def inert(*names: str) -> frozenset[str]:
     """The config keys of how arrays of these names are made and trained."""
     return frozenset(f"{name}_{what}" for name in names for what in ("initializer", "regularizer", "constraint"))

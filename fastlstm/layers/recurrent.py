@@ -10,7 +10,7 @@ import numpy as np
 
 from ..program import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, Weight
-from .base import Context, Layer, States, Tensor, floating
+from .base import Context, Layer, States, Streaming, Tensor, floating
 from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
 
 T = TypeVar("T")
@@ -109,7 +109,8 @@ class Recurrent(Layer):
         mask = inputs[0].mask
         if keywords.get("initial_state") is not None and not self.rules.mask_with_initial_state:
             mask = None
-        outputs, last, final = self.loop(x, mask, self.start(x, keywords, states))
+        head_state = self.head_state or isinstance(states, Streaming)
+        outputs, last, final = self.loop(x, mask, self.start(x, keywords, states), head_state)
         if states is not None and self.path in states:
             states[self.path] = final
         # The mask handed on is the input's, never reversed, also where this layer did not honour it.
@@ -117,7 +118,7 @@ class Recurrent(Layer):
         return (out, *(Tensor(state) for state in final)) if self.return_state else (out,)
 
     def loop(
-        self, x: np.ndarray, mask: np.ndarray | None, states: tuple[np.ndarray, ...]
+        self, x: np.ndarray, mask: np.ndarray | None, states: tuple[np.ndarray, ...], head_state: bool
     ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
         """Outputs of all steps in the order of processing, output of the last step, and final states."""
         steps = range(x.shape[1])
