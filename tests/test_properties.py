@@ -182,7 +182,7 @@ def test_input_is_left_alone_and_output_is_new(tmp_path: Path, drawn: dict) -> N
 
 
 def through_pickle(model: fastlstm.Model) -> fastlstm.Model:
-    return pickle.loads(pickle.dumps(model))  # noqa: S301  its own bytes
+    return pickle.loads(pickle.dumps(model))
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, through_pickle])
