@@ -259,6 +259,8 @@ def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
                 refuse(layer, "it starts from a state that another layer gives, which a stream keeps itself")
             elif layer.go_backwards:
                 refuse(layer, "it reads the sequence backwards, from an end that a stream does not know")
+            elif not layer.state_shapes():
+                refuse(layer, "its state of images is not carried from call to call")
             elif given[0] != STEPS:
                 refuse(layer, "its input is not a stream of timesteps")
             return [STEPS if layer.return_sequences else ROW, *[ROW] * (len(layer.state_sizes) if layer.return_state else 0)]

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import activations
+from ..program import Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
+from .lowering import activated, has_kernel
 
 
 class ActivationLayer(Layer):
@@ -21,7 +23,7 @@ class ActivationLayer(Layer):
         Its canonical form.
     """
 
-    ragged = True
+    per_step = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -37,6 +39,9 @@ class ActivationLayer(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        return (activated(b, self.activation_name, inputs[0]),) if has_kernel(self.activation_name) else None
 
 
 class LeakyReLU(ActivationLayer):
@@ -68,7 +73,10 @@ class Softmax(ActivationLayer):
 
     CLASSES = ("Softmax",)
     HONOURED = frozenset({"axis", "robust_masking"})
-    ragged = False
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.per_step = self.activation_name == "softmax"
 
 
 class PReLU(Layer):

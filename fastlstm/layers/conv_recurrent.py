@@ -17,7 +17,7 @@ from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent
 CELL_KEYS = frozenset({
     "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "recurrent_activation", "use_bias",
 })  # fmt: skip
-CELL_INERT = inert("kernel", "recurrent", "bias") | {"unit_forget_bias", "dropout", "recurrent_dropout", "seed"}
+CELL_INERT = inert("kernel", "recurrent", "bias") | {"unit_forget_bias", "dropout", "recurrent_dropout", "seed", "implementation"}
 
 
 class ConvLSTMCell(Cell):
@@ -86,9 +86,15 @@ class ConvLSTM(Recurrent):
         super().__init__(spec, context)
         config = {key: value for key, value in spec.config.items() if key in CELL_KEYS}
         self.cell = ConvLSTMCell(replace(spec, config=config), context, self.AXES[spec.class_name])
-        self.ragged = False
         if self.stateful:
             self.refuse("argument stateful=True is not computed for convolutional recurrent layers")
+
+    @property
+    def ragged(self) -> bool:
+        return False
+
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return ()  # it carries none from call to call
 
     @classmethod
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import activations
+from .. import activations, packing
+from ..program import Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
+from .lowering import activated, default_code, has_kernel
 
 COMMON = frozenset({"kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias"})
 
@@ -181,6 +183,32 @@ class Conv(Convolution):
 
     def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
         return convolve(x, weights[0], self.strides, self.dilation, self.padding, self.groups)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if self.axes != 1 or self.dilation != (1,) or self.groups != 1 or self.channels_first or not has_kernel(self.activation_name):
+            return None
+        (steps, channels), (size,), (stride,) = inputs[0].shape, self.size, self.strides
+        before, after = padding_amounts(steps, size, stride, 1, self.padding)
+        x = b.read(inputs[0])
+        if before or after:
+            padded = b.buffer((before + steps + after) * channels)
+            b.emit("pad", steps=steps, features=channels, before=before, after=after, x=x, y=padded)
+            x, steps = padded, before + steps + after
+        length, filters = (steps - size) // stride + 1, self.filters
+        if length < 1:
+            return None
+        # A window is so many steps one behind the other in memory: a row of a Dense layer, one stride after the row before.
+        kernel = b.constant(f"{self.path}:kernel", lambda: packing.dense(self.cast(np.float32)[0].reshape(-1, filters), b.lanes))
+        bias = b.constant(f"{self.path}:bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        out = b.buffer(length * filters)
+        code = default_code(self.activation_name)
+        b.emit(
+            "dense", steps=length, features=size * channels, units=filters, x=x, x_row=steps * channels, x_step=stride * channels,
+            kernel=kernel, bias=bias, y=out, y_row=length * filters, y_step=filters, activation=code or 0,
+        )  # fmt: skip
+        value = Value(out, (length, filters))
+        return (value if code is not None else activated(b, self.activation_name, value),)
+
 
 
 class SeparableConv(Convolution):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..program import Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
 from .merging import unit_length
@@ -43,6 +46,7 @@ class Normalizing(Layer):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         self.arrays(*[self.parameter_shape(inputs[0])] * len(self.weights(self.config)))
+        self.per_step = axes_of(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
         return (inputs[0],)
 
     def parameters(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -81,6 +85,27 @@ class BatchNormalization(Normalizing):
         gamma, beta, (mean, variance) = self.parameters(x)
         factor = gamma / np.sqrt(variance + x.dtype.type(self.epsilon))
         return (Tensor((x - mean) * factor + beta, inputs[0].mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        shape = inputs[0].shape
+        if axes_of(self.axis, len(shape) + 1) != (len(shape),):
+            return None
+        features, size = shape[-1], math.prod(shape)
+        out = b.buffer(size)
+
+        def statistics(which: int) -> np.ndarray:
+            one = np.zeros((*(1,) * len(shape), features))
+            gamma, beta, (mean, variance) = self.parameters(one)
+            factor = gamma / np.sqrt(variance + self.epsilon)
+            return np.broadcast_to((mean, factor, beta)[which], one.shape).astype(np.float32).reshape(features)
+
+        constants = [b.constant(f"{self.path}:{n}", partial(statistics, n)) for n in range(3)]
+        b.emit(
+            "normalise", steps=size // features, features=features, x=b.read(inputs[0]),
+            mean=constants[0], factor=constants[1], offset=constants[2], y=out,
+        )  # fmt: skip
+        return (Value(out, shape, inputs[0].mask),)
+
 
 
 class LayerNormalization(Normalizing):

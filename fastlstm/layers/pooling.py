@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..program import Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating
-from .convolution import output_length, per_axis, windows
+from .convolution import output_length, padding_amounts, per_axis, windows
 
 
 class Pooling(Layer):
@@ -42,6 +43,8 @@ class Pooling(Layer):
         out = self.pool(np.moveaxis(x, 1, -1) if self.channels_first else x)
         return (Tensor(np.moveaxis(out, -1, 1) if self.channels_first else out),)
 
+    mean = False  # else the maximum
+
     def pool(self, x: np.ndarray) -> np.ndarray:
         """The pooling itself, channels last."""
         raise NotImplementedError
@@ -49,6 +52,17 @@ class Pooling(Layer):
     def seen(self, x: np.ndarray, fill: float = 0.0) -> list[np.ndarray]:
         """x as each place of the window sees it."""
         return [view for _, view in windows(x, self.size, self.strides, (1,) * self.axes, self.padding, fill)]
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if self.axes != 1 or self.channels_first:
+            return None
+        (steps, features), (window,), (stride,) = inputs[0].shape, self.size, self.strides
+        length = output_length(steps, window, stride, 1, self.padding) or 0
+        if length < 1:
+            return None
+        before, _ = padding_amounts(steps, window, stride, 1, self.padding)
+        return (pooled(b, inputs[0], length, window=window, stride=stride, before=before, mean=self.mean),)
+
 
 
 class MaxPooling(Pooling):
@@ -60,6 +74,7 @@ class MaxPooling(Pooling):
 
 
 class AveragePooling(Pooling):
+    mean = True
     AXES: ClassVar[dict[str, int]] = {"AveragePooling1D": 1, "AveragePooling2D": 2, "AveragePooling3D": 3}
     CLASSES = tuple(AXES)
 
@@ -74,6 +89,7 @@ class GlobalPooling(Layer):
 
     AXES: ClassVar[dict[str, int]] = {}
     HONOURED = frozenset({"data_format", "keepdims"})
+    mean = False  # else the maximum
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -90,6 +106,25 @@ class GlobalPooling(Layer):
             return (tuple(1 if axis in self.places else n for axis, n in enumerate(shape)),)
         return (tuple(n for axis, n in enumerate(shape) if axis not in self.places),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if self.places != (1,):
+            return None
+        steps, features = inputs[0].shape
+        value = pooled(b, inputs[0], 1, window=steps, stride=1, before=0, mean=self.mean)
+        return (value if self.keepdims else value._replace(shape=(features,)),)
+
+
+def pooled(b: Builder, x: Value, length: int, *, window: int, stride: int, before: int, mean: bool) -> Value:
+    """``length`` windows over the steps of x; means are over the valid steps where x has a mask."""
+    steps, features = x.shape
+    out = b.buffer(length * features)
+    b.emit(
+        "pool", steps=steps, features=features, x=b.read(x), mask=x.mask.buffer if x.mask and mean and window == steps else None,
+        window=window, stride=stride, before=before, y=out, y_steps=length, mean=int(mean),
+    )  # fmt: skip
+    return Value(out, (length, features))
+
+
 
 class GlobalMaxPooling(GlobalPooling):
     """The mask does not matter to it, in any Keras."""
@@ -104,6 +139,7 @@ class GlobalMaxPooling(GlobalPooling):
 class GlobalAveragePooling(GlobalPooling):
     """Over the valid steps where there is a mask: NaN for a row without any, as Keras gives it."""
 
+    mean = True
     AXES: ClassVar[dict[str, int]] = {"GlobalAveragePooling1D": 1, "GlobalAveragePooling2D": 2, "GlobalAveragePooling3D": 3}
     CLASSES = tuple(AXES)
 

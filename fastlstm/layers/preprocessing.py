@@ -24,7 +24,7 @@ class Rescaling(Layer):
 
     CLASSES = ("Rescaling",)
     HONOURED = frozenset({"scale", "offset", "data_format"})
-    ragged = True
+    per_step = True
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         return (inputs[0],)
