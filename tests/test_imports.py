@@ -23,7 +23,7 @@ FLOORS = (
     ("formats", "layers", "kernels"),
     ("plan", "inputs"),
     ("runtime",),
-    ("model",),
+    ("model", "stream"),
     ("selftest",),
     ("files",),
     ("arrayfiles", "demo"),
@@ -33,7 +33,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 #: Rooms on one floor that may look at each other.
-NEIGHBOURS = {("program", "spec"), ("activations", "spec"), ("plan", "inputs")}
+NEIGHBOURS = {("program", "spec"), ("activations", "spec"), ("plan", "inputs"), ("model", "stream")}
 #: What run-time code may import at its top. Everything else is imported where it is used, or not at all.
 LIGHT = {"numpy", *sys.stdlib_module_names}
 

@@ -6,25 +6,23 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
-from fastlstm.layers import REGISTRY, Layer
+from fastlstm.layers import REGISTRY
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- layers -->\n", "<!-- /layers -->"
 
 
 def table() -> str:
-    """One row a family (a file in ``layers/``): what runs in kernels, what in NumPy."""
-    families: dict[str, tuple[list[str], list[str]]] = {}
+    """One row a family: a file in ``layers/``."""
+    families: dict[str, list[str]] = {}
     for name, layer in REGISTRY.items():
-        module = sys.modules[layer.__module__]
-        family = (module.__doc__ or "").split("\n")[0].split(":")[0].rstrip(".")
-        native, interpreted = families.setdefault(family, ([], []))
-        (interpreted if layer.lower is Layer.lower else native).append(name)
-    rows = ["| | in kernels | in NumPy |", "|---|---|---|"]
-    rows += [f"| {family} | {', '.join(native)} | {', '.join(interpreted)} |" for family, (native, interpreted) in families.items()]
+        families.setdefault(sys.modules[layer.__module__].__doc__ or "", []).append(name)
+    rows = ["| family | Keras's layers |", "|---|---|"]
+    rows += [f"| {re.split('[:.,]', family)[0]} | {', '.join(sorted(names))} |" for family, names in sorted(families.items())]
     return "\n".join(rows) + "\n"
 
 
