@@ -22,7 +22,7 @@ def table() -> str:
     for name, layer in REGISTRY.items():
         families.setdefault(sys.modules[layer.__module__].__doc__ or "", []).append(name)
     rows = ["| family | Keras's layers |", "|---|---|"]
-    rows += [f"| {re.split('[:.,]', family)[0]} | {', '.join(sorted(names))} |" for family, names in sorted(families.items())]
+    rows += [f"| {re.split('[:.]', family)[0]} | {', '.join(sorted(names))} |" for family, names in sorted(families.items())]
     return "\n".join(rows) + "\n"
 
 
