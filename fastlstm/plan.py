@@ -112,7 +112,8 @@ class Plan:
         words = {name: map_values(value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
 
         def call(fetch: Callable[[Value], Tensor]) -> tuple[Tensor, ...]:
-            return layer.apply([fetch(value) for value in given], {name: map_values(v, fetch) for name, v in words.items()}, None)
+            with np.errstate(all="ignore"):  # NaN and infinities are data
+                return layer.apply([fetch(value) for value in given], {name: map_values(v, fetch) for name, v in words.items()}, None)
 
         trial = call(lambda v: Tensor(np.zeros((1, *v.shape), np.int32 if v.integer else np.float32), ones_mask(v)))
         outputs = []
@@ -202,7 +203,8 @@ def evaluate(
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """The network's meaning in NumPy: ``apply`` of every layer, in ``dtype``."""
     given = [Tensor(x if x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
-    return tuple(tensor.value for tensor in network.apply(given, {}, states))
+    with np.errstate(all="ignore"):  # NaN and infinities are data
+        return tuple(tensor.value for tensor in network.apply(given, {}, states))
 
 
 def replace_buffer(value: Value, buffer: Buffer) -> Value:
