@@ -182,14 +182,18 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def sparsemax(x: np.ndarray) -> np.ndarray:
-    """Euclidean projection on the probability simplex (Martins and Astudillo 2016, algorithm 1)."""
+    """After Martins and Astudillo 2016, but as Keras computes it.
+
+    Its threshold takes the sum of all cumulative sums in the support where the paper takes the last one, so that the
+    result is no projection on the simplex as soon as the support has two members.
+    """
     ordered = -np.sort(-x, axis=-1)
     sums = np.cumsum(ordered, axis=-1)
     rank = np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
-    support = np.sum(1 + rank * ordered > sums, axis=-1, keepdims=True)
-    # A row with a NaN has no support: its result is NaN through ``sums``, whichever entry is read.
-    total = np.take_along_axis(sums, np.maximum(support, 1) - 1, axis=-1)
-    return np.maximum(x - (total - 1) / support.astype(x.dtype), 0)
+    support = ordered - (sums - 1) / rank > 0
+    total = np.sum(np.where(support, sums, x.dtype.type(0)), axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.maximum(x - (total - 1) / np.sum(support, axis=-1, keepdims=True).astype(x.dtype), 0)
 
 
 def glu(x: np.ndarray) -> np.ndarray:

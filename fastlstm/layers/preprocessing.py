@@ -19,6 +19,11 @@ def numbers(value: Any) -> np.ndarray:
     return np.asarray(value, np.float64)
 
 
+def passed(layer: Layer, given: Tensor) -> np.ndarray | None:
+    """The mask that a layer of this file hands on."""
+    return given.mask if layer.rules.preprocessing_masks else None
+
+
 class Rescaling(Layer):
     """x * scale + offset."""
 
@@ -33,7 +38,7 @@ class Rescaling(Layer):
         x = floating(inputs[0].value)
         # Keras makes the two float32 numbers before it computes.
         scale, offset = (numbers(self.config.get(key, default)).astype(np.float32) for key, default in (("scale", 1.0), ("offset", 0.0)))
-        return (Tensor(x * scale.astype(x.dtype) + offset.astype(x.dtype), inputs[0].mask),)
+        return (Tensor(x * scale.astype(x.dtype) + offset.astype(x.dtype), passed(self, inputs[0])),)
 
 
 class Normalization(Layer):
@@ -75,4 +80,4 @@ class Normalization(Layer):
         mean, variance = (array.reshape(shape) if array.size > 1 else array.reshape(()) for array in (mean, variance))
         deviation = np.maximum(np.sqrt(variance), x.dtype.type(1e-7))
         value = mean + x * deviation if self.config.get("invert", False) else (x - mean) / deviation
-        return (Tensor(value, inputs[0].mask),)
+        return (Tensor(value, passed(self, inputs[0])),)

@@ -55,7 +55,7 @@ class Recurrent(Layer):
         self.return_sequences = bool(config.get("return_sequences", False))
         self.return_state = bool(config.get("return_state", False))
         self.go_backwards = bool(config.get("go_backwards", False))
-        self.stateful = bool(config.get("stateful", False))
+        self.stateful = bool(config.get("stateful", False)) and self.rules.carries_state
         self.zero_output = bool(config.get("zero_output_for_mask", False))
         # An unrolled loop remembers the output before and not the state, in every generation.
         unroll = bool(config.get("unroll", False))

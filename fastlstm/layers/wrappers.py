@@ -47,9 +47,12 @@ class Bidirectional(Layer):
         for layer in (self.forward, self.backward):
             if not isinstance(layer, Recurrent):
                 self.refuse(f"it wraps a layer of class {layer.spec.class_name}, which is not computed in both directions")
-            elif self.rules.bidirectional_masked_output == "zeros":
+                continue
+            if self.rules.bidirectional_masked_output == "zeros":
                 # Keras of these generations overrides the wrapped layers' own argument.
                 layer.zero_output = layer.return_sequences
+            # Some generations forget that a wrapped layer is stateful, and never store its states.
+            layer.stateful = layer.stateful and self.rules.bidirectional_carries_state
 
     @property
     def ragged(self) -> bool:
