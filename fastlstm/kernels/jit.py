@@ -1,0 +1,64 @@
+"""The kernels compiled for this very CPU, when ``FASTLSTM_KERNELS=jit`` asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from . import build
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: ``FASTLSTM_CACHE``, or the user's cache folder."""
+    given = os.environ.get("FASTLSTM_CACHE")
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(home) if home else Path.home() / ".cache") / "fastlstm"
+
+
+def _object() -> Path:
+    """The object file for this CPU and these sources, compiled if it is not there yet."""
+    cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
+    name = f"jit_{build.source_hash()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="fastlstm"))
+    path = folder / name
+    if not path.exists():
+        build.compile_level("jit", path)
+    return path
+
+
+def load() -> tuple[int, dict[str, list[str]], dict[str, int], Any]:
+    """Compile, or fetch what was compiled before.
+
+    Returns
+    -------
+    lanes : int
+        Floats in a vector.
+    kernels : dict
+        Fields of each kernel, as the build describes them.
+    addresses : dict
+        Address of each kernel.
+    owner : object
+        Keeps the code in memory.
+    """
+    path = _object()
+    described = json.loads(path.with_suffix(".json").read_text())
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    owner = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    owner.add_object_file(llvm.ObjectFileRef.from_path(str(path)))
+    owner.finalize_object()
+    addresses = {name: owner.get_function_address(build.symbol(name, "jit")) for name in described["kernels"]}
+    return described["lanes"], described["kernels"], addresses, owner

@@ -1,0 +1,80 @@
+"""What convolutional models need around their GEMMs: padding, pooling, normalisation by fixed statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .registry import kernel
+from .sequence import clear, compiled, copy
+from .target import LANES
+from .vector import load, load_byte, load_first, select, splat, store, store_first
+
+
+@compiled
+def _load(x: int, i: int, left: int) -> Any:
+    return load(x, i) if left >= LANES else load_first(x, i, left, 0.0)
+
+
+@compiled
+def _store(y: int, i: int, value: Any, left: int) -> None:
+    if left >= LANES:
+        store(y, i, value)
+    else:
+        store_first(y, i, value, left)
+
+
+@kernel("rows", "steps", "features", "before", "after", "x", "y")
+def pad(f: Any) -> None:
+    """``before`` and ``after`` steps of zeros around the steps of each row."""
+    width = 4 * f.features
+    for r in range(f.rows):
+        x, y = f.x + r * f.steps * width, f.y + r * (f.before + f.steps + f.after) * width
+        clear(y, f.before * f.features)
+        copy(y + f.before * width, x, f.steps * f.features)
+        clear(y + (f.before + f.steps) * width, f.after * f.features)
+
+
+@kernel("rows", "steps", "features", "x", "mean", "factor", "offset", "y")
+def normalise(f: Any) -> None:
+    """(x - mean) * factor + offset, by feature."""
+    size = f.features
+    for r in range(f.rows * f.steps):
+        x, y = f.x + 4 * r * size, f.y + 4 * r * size
+        for i in range(0, size, LANES):
+            left = size - i
+            value = (_load(x, i, left) - _load(f.mean, i, left)) * _load(f.factor, i, left) + _load(f.offset, i, left)
+            _store(y, i, value, left)
+
+
+@compiled
+def _window(x: int, mask: int, first: int, last: int, features: int, i: int, mean: int) -> Any:
+    """Largest or mean value of features [i, i + LANES) in steps [first, last); NaN where there are no valid ones."""
+    left = features - i
+    result, count = splat(0.0 if mean else float("-inf")), 0.0
+    for t in range(first, last):
+        value = _load(x + 4 * t * features, i, left)
+        if mean:
+            weight = 1.0
+            if mask != 0 and load_byte(mask, t) == 0:
+                weight = 0.0
+            result = result + value * weight  # as Keras: NaN in a masked step goes on being NaN
+            count += weight
+        else:
+            result = select(value > result, value, select(value != value, value, result))
+    if mean:
+        result = result / splat(count)
+    return result
+
+
+@kernel("rows", "steps", "features", "x", "mask", "window", "stride", "before", "y", "y_steps", "mean")
+def pool(f: Any) -> None:
+    """Maximum (mean = 0) or mean over windows of steps; steps that padding would add, ``before`` of them in front, do not count."""
+    for r in range(f.rows):
+        x, mask = f.x + 4 * r * f.steps * f.features, f.mask + r * f.steps if f.mask else 0
+        for t in range(f.y_steps):
+            first = t * f.stride - f.before
+            last = min(first + f.window, f.steps)
+            first = max(first, 0)
+            y = f.y + 4 * (r * f.y_steps + t) * f.features
+            for i in range(0, f.features, LANES):
+                _store(y, i, _window(x, mask, first, last, f.features, i, f.mean), f.features - i)

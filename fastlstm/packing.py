@@ -1,0 +1,162 @@
+"""The layout that kernels read: weights in panels, and how much scratch each kernel lays out.
+
+The kernels compile the functions of plain integers here, so that both sides agree by construction.
+
+A matrix (K, gates * units) is cut into blocks of ``lanes`` units. A block's panel holds, for each of K rows, the block's
+units of every gate side by side. The last block is as narrow as its units allow: ``lanes``, ``lanes / 2`` or ``lanes / 4``
+columns a gate, its row filled up to whole vectors. With one gate, a block is up to four vectors of columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+ALIGNMENT = 64
+#: Dense layers of at most this many units are computed as dot products, with weights stored by unit.
+DOT_UNITS = 4
+#: The most rows that a tile has at any CPU level.
+MOST_TILE_ROWS = 6
+
+# -- of plain integers: compiled into the kernels too ---------------------------------------------------------------------------
+
+
+def block_units(gates: int, lanes: int) -> int:
+    """Units in a whole block."""
+    return 4 * lanes if gates == 1 else lanes
+
+
+def panel_vectors(gates: int) -> int:
+    """Vectors in a row of a whole block's panel."""
+    return 4 if gates == 1 else gates
+
+
+def last_width(units: int, gates: int, lanes: int) -> int:
+    """Columns that each gate has in the last, narrower block; 0 if all blocks are whole."""
+    block = 4 * lanes if gates == 1 else lanes
+    left = units - units // block * block
+    if left == 0:
+        return 0
+    if gates == 1:
+        return (left + lanes - 1) // lanes * lanes
+    if left <= lanes // 4:
+        return lanes // 4
+    if left <= lanes // 2:
+        return lanes // 2
+    return lanes
+
+
+def last_vectors(units: int, gates: int, lanes: int) -> int:
+    """Vectors in a row of the last, narrower block's panel; 0 if all blocks are whole."""
+    block = 4 * lanes if gates == 1 else lanes
+    left = units - units // block * block
+    if left == 0:
+        return 0
+    if gates == 1:
+        return (left + lanes - 1) // lanes
+    width = lanes
+    if left <= lanes // 4:
+        width = lanes // 4
+    elif left <= lanes // 2:
+        width = lanes // 2
+    return (gates * width + lanes - 1) // lanes
+
+
+def padded_units(units: int, lanes: int) -> int:
+    """Floats from one row of a state to the next in scratch."""
+    return (units + lanes - 1) // lanes * lanes
+
+
+def chunk_rows(columns: int) -> int:
+    """How many (row, timestep) pairs are projected at once, ahead of the recurrence, where rows are few."""
+    rows = 196608 // (4 * columns)
+    if rows > 96:
+        return 96
+    return 12 if rows < 12 else rows // 6 * 6
+
+
+# -- arrays -------------------------------------------------------------------------------------------------------------------
+
+
+def columns(units: int, gates: int, lanes: int) -> int:
+    """Floats in a panel-ordered row of pre-activations."""
+    whole = units // block_units(gates, lanes)
+    return (whole * panel_vectors(gates) + last_vectors(units, gates, lanes)) * lanes
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy that starts at a multiple of 64 bytes (the array itself if it already does)."""
+    array = np.asarray(array)
+    if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
+        return array
+    raw = np.empty(array.nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    out = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    out[...] = array
+    return out
+
+
+def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
+    """Pack a matrix (K, gates * units), gates side by side as Keras stores them.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (K * columns(units, gates, lanes),), panel after panel, 64-byte aligned.
+    """
+    matrix = np.asarray(matrix, np.float32)
+    size = matrix.shape[0]
+    units = matrix.shape[1] // gates
+    by_gate = matrix.reshape(size, gates, units)
+    block = block_units(gates, lanes)
+    parts = []
+    for start in range(0, units - block + 1, block):
+        parts.append(by_gate[:, :, start : start + block].reshape(-1))
+    width = last_width(units, gates, lanes)
+    if width:
+        left = by_gate[:, :, units // block * block :]
+        panel = np.zeros((size, last_vectors(units, gates, lanes) * lanes), np.float32)
+        panel[:, : gates * width].reshape(size, gates, width)[:, :, : left.shape[2]] = left
+        parts.append(panel.reshape(-1))
+    return aligned(np.concatenate(parts) if parts else np.zeros(0, np.float32))
+
+
+def bias(vector: np.ndarray | None, gates: int, units: int, lanes: int) -> np.ndarray:
+    """Pack a bias (gates * units,) as a panel-ordered row; zeros for None."""
+    if vector is None:
+        vector = np.zeros(gates * units, np.float32)
+    return panels(np.asarray(vector).reshape(1, -1), gates, lanes)
+
+
+def dense(matrix: np.ndarray, lanes: int) -> np.ndarray:
+    """Pack the kernel (features, units) of the ``dense`` kernel."""
+    features, units = matrix.shape
+    if units > DOT_UNITS:
+        return panels(matrix, 1, lanes)
+    by_unit = np.zeros((units, padded_units(features, lanes)), np.float32)
+    by_unit[:, :features] = np.asarray(matrix).T
+    return aligned(by_unit)
+
+
+def dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
+    """Pack the bias (units,) of the ``dense`` kernel."""
+    return bias(vector, 1, len(vector), lanes)
+
+
+# -- scratch of the recurrent kernels -----------------------------------------------------------------------------------------
+
+
+def recurrent_scratch(steps: int, units: int, columns: int, lanes: int) -> tuple[int, int]:
+    """Scratch of a recurrent kernel: bytes for each row, and bytes besides.
+
+    Parameters
+    ----------
+    columns
+        Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
+    """
+    # Two copies of h and two of what else a cell keeps; the valid steps; eight addresses or counts.
+    row = 4 * 4 * padded_units(units, lanes) + 4 * steps + 8 * 8
+    chunk = chunk_rows(columns)
+    # What is projected ahead and its rows' addresses; two tiles of four vectors and their rows' biases; bins of the sort;
+    # and what rounding each part up to the alignment may cost.
+    fixed = chunk * (4 * columns + 8) + 2 * MOST_TILE_ROWS * (16 * lanes + 16) + 4 * lanes + 8 * (steps + 2) + 24 * ALIGNMENT
+    return row, fixed

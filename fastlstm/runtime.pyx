@@ -1,0 +1,407 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
+"""Runs Programs: picks the kernels of this CPU, and calls them one after another with the GIL released."""
+
+import os
+import threading
+
+import numpy as np
+
+from .arena import arrange
+from .errors import KernelError
+from .program import At, Buffer, Constant
+
+cimport cython
+cimport numpy as cnp
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+cnp.import_array()
+
+ctypedef void (*kernel_t)(int64_t *) noexcept nogil
+
+cdef extern from "kernel_table.h" nogil:
+    const int FASTLSTM_LEVELS
+    const int FASTLSTM_KERNELS
+    const char *fastlstm_level_names[]
+    const int fastlstm_level_lanes[]
+    const char *fastlstm_kernel_names[]
+    const char *fastlstm_kernel_fields[]
+    kernel_t fastlstm_kernel_table[]
+    int fastlstm_cpu_has(int level)
+
+
+cdef class Engine:
+    """The kernels of one CPU level.
+
+    Attributes
+    ----------
+    level : str
+        ``v2``, ``v3``, ``v4``, ``baseline`` or ``jit``.
+    lanes : int
+        Floats in a vector; weights are packed for it.
+    """
+
+    cdef readonly str level
+    cdef readonly int lanes
+    cdef readonly dict fields  # kernel -> names of its fields
+    cdef dict floats  # kernel -> those that are float32
+    cdef dict addresses  # kernel -> address
+    cdef object keep  # what owns the code
+
+    def __init__(self, str level, int lanes, dict kernels, dict addresses, object keep=None):
+        self.level, self.lanes, self.addresses, self.keep = level, lanes, addresses, keep
+        self.fields = {name: tuple(field.partition(":")[0] for field in fields) for name, fields in kernels.items()}
+        self.floats = {
+            name: frozenset(field.partition(":")[0] for field in fields if field.endswith(":float")) for name, fields in kernels.items()
+        }
+
+    def __repr__(self):
+        return f"<fastlstm.runtime.Engine {self.level}: {self.lanes} lanes>"
+
+    def __reduce__(self):
+        return engine, (self.level,)
+
+
+def _built(int number):
+    """The kernels that this installation was built with, of one level."""
+    cdef int k
+    kernels, addresses = {}, {}
+    for k in range(FASTLSTM_KERNELS):
+        name = fastlstm_kernel_names[k].decode()
+        kernels[name] = fastlstm_kernel_fields[k].decode().split()
+        addresses[name] = <uintptr_t>fastlstm_kernel_table[number * FASTLSTM_KERNELS + k]
+    return Engine(fastlstm_level_names[number].decode(), fastlstm_level_lanes[number], kernels, addresses)
+
+
+def _just_in_time():
+    """The kernels compiled for this very CPU."""
+    try:
+        from .kernels import jit
+    except ImportError as error:
+        raise KernelError(f"FASTLSTM_KERNELS=jit needs Numba: pip install 'fastlstm[jit]' ({error})") from error
+    lanes, kernels, addresses, keep = jit.load()
+    return Engine("jit", lanes, kernels, addresses, keep)
+
+
+_engines = {}
+_engines_lock = threading.Lock()
+
+
+def available_levels():
+    """Names of the built levels that this CPU can run, lowest first.
+
+    Returns
+    -------
+    tuple of str
+    """
+    return tuple(fastlstm_level_names[n].decode() for n in range(FASTLSTM_LEVELS) if fastlstm_cpu_has(n))
+
+
+def engine(str level=None):
+    """The kernels of a level; by default of the highest that this CPU has, or what ``FASTLSTM_KERNELS`` says.
+
+    Parameters
+    ----------
+    level : str, optional
+        ``v2``, ``v3``, ``v4``, ``baseline`` or ``jit``.
+
+    Returns
+    -------
+    Engine
+
+    Raises
+    ------
+    KernelError
+        If the CPU lacks that level, or the installation does.
+    """
+    asked = "level"
+    if level is None:
+        asked = "FASTLSTM_KERNELS"
+        level = os.environ.get("FASTLSTM_KERNELS") or None
+    usable = available_levels()
+    if level is None:
+        if not usable:
+            raise KernelError("this CPU has none of the levels that fastlstm was built for: " + ", ".join(_built_names()))
+        level = usable[-1]
+    with _engines_lock:
+        if level not in _engines:
+            if level == "jit":
+                _engines[level] = _just_in_time()
+            elif level in usable:
+                _engines[level] = _built(_built_names().index(level))
+            elif level in _built_names():
+                raise KernelError(f"{asked}={level}: this CPU lacks it; it can run {', '.join(usable) or 'none'}, or jit")
+            else:
+                raise KernelError(f"{asked}={level}: expected {', '.join(_built_names())} or jit")
+        return _engines[level]
+
+
+def _built_names():
+    return [fastlstm_level_names[n].decode() for n in range(FASTLSTM_LEVELS)]
+
+
+def level():
+    """Name of the level in use."""
+    return engine().level
+
+
+def lanes():
+    """Floats in a vector of the level in use."""
+    return engine().lanes
+
+
+def kernel_fields():
+    """The kernels and the names of their fields, in order.
+
+    Returns
+    -------
+    dict of str to tuple of str
+    """
+    return dict(engine().fields)
+
+
+cdef class Frame:
+    """What one running call needs for itself: a copy of all instructions' fields, and scratch."""
+
+    cdef int64_t *fields
+    cdef int64_t *bases  # addresses of the caller's arrays
+    cdef void *memory
+    cdef char *arena
+
+    def __cinit__(self, Runner runner):
+        self.fields = <int64_t *>malloc(max(runner.field_count, 1) * sizeof(int64_t))
+        self.bases = <int64_t *>malloc(max(runner.array_count, 1) * sizeof(int64_t))
+        self.memory = malloc(runner.arena_size + 64)
+        if self.fields == NULL or self.bases == NULL or self.memory == NULL:
+            raise MemoryError
+        self.arena = <char *>((<uintptr_t>self.memory + 63) & ~(<uintptr_t>63))
+        memcpy(self.fields, runner.fields, runner.field_count * sizeof(int64_t))
+        cdef int n
+        for n in range(runner.scratch_count):
+            self.fields[runner.scratch[n].field] = <int64_t><uintptr_t>self.arena + runner.scratch[n].offset
+
+    def __dealloc__(self):
+        free(self.fields)
+        free(self.bases)
+        free(self.memory)
+
+
+cdef struct Patch:
+    int field  # which of all instructions' fields
+    int array  # which of the caller's arrays
+    int64_t offset  # bytes
+    int64_t row_bytes
+
+
+cdef class Runner:
+    """A Program made ready to run. Several threads may run one Runner at once.
+
+    Parameters
+    ----------
+    program : fastlstm.program.Program
+    level : str, optional
+        See :func:`engine`. Its constants must be packed for that level's lanes.
+    """
+
+    cdef readonly object program
+    cdef readonly Engine engine
+    cdef readonly int64_t arena_size
+    cdef int count, field_count, array_count, patch_count, scratch_count
+    cdef int64_t block_rows
+    cdef kernel_t *calls
+    cdef int *starts
+    cdef int64_t *times  # rows of each instruction for each row of the batch
+    cdef int64_t *fields
+    cdef int64_t *row_bytes  # of the caller's arrays: inputs, outputs, states
+    cdef Patch *patches
+    cdef Patch *scratch
+    cdef int input_count, output_count, state_count
+    cdef list offsets  # of the buffers in the arena
+    cdef list idle  # Frames
+
+    def __cinit__(self):
+        self.calls, self.starts, self.times, self.fields, self.row_bytes = NULL, NULL, NULL, NULL, NULL
+        self.patches, self.scratch = NULL, NULL
+
+    def __init__(self, program, str level=None):
+        self.program, self.engine, self.idle = program, engine(level), []
+        self.count = len(program.instructions)
+        self.block_rows = max(1, program.block_rows)
+        self.offsets, self.arena_size = arrange(program.instructions, program.buffers, self.block_rows)
+        self._count_arrays()
+        values, patches, scratch, starts, calls = [], [], [], [], []
+        for instruction in program.instructions:
+            starts.append(len(values))
+            if instruction.kernel == "python":
+                calls.append(0)
+                continue
+            if instruction.kernel not in self.engine.addresses:
+                raise ValueError(f"layer {instruction.layer!r}: no kernel {instruction.kernel!r}")
+            calls.append(self.engine.addresses[instruction.kernel])
+            self._encode(instruction, values, patches, scratch)
+        self.field_count, self.patch_count, self.scratch_count = len(values), len(patches), len(scratch)
+        self.calls = <kernel_t *>calloc(max(self.count, 1), sizeof(kernel_t))
+        self.starts = <int *>calloc(max(self.count, 1), sizeof(int))
+        self.times = <int64_t *>calloc(max(self.count, 1), sizeof(int64_t))
+        self.fields = <int64_t *>calloc(max(self.field_count, 1), sizeof(int64_t))
+        self.patches = <Patch *>calloc(max(self.patch_count, 1), sizeof(Patch))
+        self.scratch = <Patch *>calloc(max(self.scratch_count, 1), sizeof(Patch))
+        if self.calls == NULL or self.starts == NULL or self.times == NULL or self.fields == NULL or self.patches == NULL or self.scratch == NULL:
+            raise MemoryError
+        cdef int n
+        for n in range(self.count):
+            self.calls[n] = <kernel_t><uintptr_t>calls[n]
+            self.starts[n] = starts[n]
+            self.times[n] = program.instructions[n].times
+        for n in range(self.field_count):
+            self.fields[n] = values[n]
+        for n in range(self.patch_count):
+            self.patches[n].field, self.patches[n].array, self.patches[n].offset, self.patches[n].row_bytes = patches[n]
+        for n in range(self.scratch_count):
+            self.scratch[n].field, self.scratch[n].offset = scratch[n]
+
+    def _count_arrays(self):
+        """Number the caller's arrays: inputs, then outputs, then states; note the bytes of a row of each."""
+        sizes = {"input": {}, "output": {}, "state": {}}
+        for info in self.program.buffers:
+            if info.kind != "scratch":
+                known = sizes[info.kind]
+                known[info.number] = max(known.get(info.number, 0), info.row_bytes)
+        self.input_count, self.output_count, self.state_count = (max(sizes[kind], default=-1) + 1 for kind in sizes)
+        self.array_count = self.input_count + self.output_count + self.state_count
+        self.row_bytes = <int64_t *>calloc(max(self.array_count, 1), sizeof(int64_t))
+        if self.row_bytes == NULL:
+            raise MemoryError
+        for kind, known in sizes.items():
+            for number, size in known.items():
+                self.row_bytes[self._array(kind, number)] = size
+
+    def _array(self, str kind, int number):
+        return number + (0 if kind == "input" else self.input_count if kind == "output" else self.input_count + self.output_count)
+
+    def _encode(self, instruction, list values, list patches, list scratch):
+        """Append an instruction's fields as int64, and what must be filled in when it runs."""
+        names = self.engine.fields[instruction.kernel]
+        unknown = set(instruction.fields) - set(names)
+        if unknown or "rows" in instruction.fields:
+            raise ValueError(f"layer {instruction.layer!r}: kernel {instruction.kernel!r} has no field {sorted(unknown) or 'rows'} to give")
+        for name in names:
+            value = instruction.fields.get(name)
+            offset = 0
+            if isinstance(value, At):
+                value, offset = value.target, 4 * value.offset
+            if value is None:
+                values.append(0)
+            elif isinstance(value, Buffer):
+                info = self.program.buffers[value.index]
+                if info.kind == "scratch":
+                    scratch.append((len(values), self.offsets[value.index] + offset))
+                else:
+                    patches.append((len(values), self._array(info.kind, info.number), offset, info.row_bytes))
+                values.append(0)
+            elif isinstance(value, Constant):
+                array = self.program.constants[value.index]
+                if not array.flags.c_contiguous:
+                    raise ValueError(f"layer {instruction.layer!r}: constant {name!r} is not contiguous")
+                values.append(array.ctypes.data + offset)
+            elif name in self.engine.floats[instruction.kernel]:
+                values.append(int(np.float32(value).view(np.uint32)))
+            else:
+                values.append(int(value))
+
+    def __dealloc__(self):
+        free(self.calls)
+        free(self.starts)
+        free(self.times)
+        free(self.fields)
+        free(self.row_bytes)
+        free(self.patches)
+        free(self.scratch)
+
+    def __reduce__(self):
+        return Runner, (self.program, self.engine.level)
+
+    def run(self, list inputs not None, list outputs not None, list states not None, Py_ssize_t first=0, Py_ssize_t last=-1):
+        """Compute rows [first, last) of the batch.
+
+        Parameters
+        ----------
+        inputs, outputs, states : lists of numpy.ndarray
+            C-contiguous, of the Program's dtypes, batch first. Outputs and states are written in place.
+        first, last : int
+            Which rows; by default all of the first input (of the first output where there is none).
+        """
+        cdef Frame frame
+        cdef int n, a
+        cdef int64_t row, rows
+        cdef bint failed = False
+        if len(inputs) < self.input_count or len(outputs) < self.output_count or len(states) < self.state_count:
+            raise ValueError(
+                f"expected {self.input_count} inputs, {self.output_count} outputs and {self.state_count} states, "
+                f"found {len(inputs)}, {len(outputs)} and {len(states)}"
+            )
+        if last < 0:
+            last = len(inputs[0] if inputs else outputs[0])
+        if first < 0 or first > last:
+            raise ValueError(f"rows {first} to {last}: not a range")
+        frame = self.idle.pop() if self.idle else Frame(self)
+        a = 0
+        for n in range(self.input_count):
+            frame.bases[a] = self._address(<object>inputs[n], a, last)
+            a += 1
+        for n in range(self.output_count):
+            frame.bases[a] = self._address(<object>outputs[n], a, last)
+            a += 1
+        for n in range(self.state_count):
+            frame.bases[a] = self._address(<object>states[n], a, last)
+            a += 1
+        row = first
+        with nogil:
+            while row < last:
+                rows = min(self.block_rows, last - row)
+                for n in range(self.patch_count):
+                    frame.fields[self.patches[n].field] = (
+                        frame.bases[self.patches[n].array] + row * self.patches[n].row_bytes + self.patches[n].offset
+                    )
+                for n in range(self.count):
+                    if self.calls[n] != NULL:
+                        frame.fields[self.starts[n]] = rows * self.times[n]
+                        self.calls[n](frame.fields + self.starts[n])
+                    else:
+                        with gil:
+                            self._call_back(n, frame, row, rows)
+                row += rows
+        self.idle.append(frame)
+
+    cdef int64_t _address(self, object given, int number, int64_t rows) except -1:
+        """Address of a caller's array, which must be large enough."""
+        if not cnp.PyArray_Check(given):
+            raise ValueError(f"expected an array, found {type(given).__name__}")
+        cdef cnp.ndarray array = given
+        if not cnp.PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_NBYTES(array) < rows * self.row_bytes[number]:
+            raise ValueError(
+                f"expected a contiguous array of {rows} rows of {self.row_bytes[number]} bytes, found shape {given.shape} {given.dtype}"
+            )
+        if number >= self.input_count and not cnp.PyArray_ISWRITEABLE(array):
+            raise ValueError("expected an array that can be written")
+        return <int64_t><uintptr_t>cnp.PyArray_DATA(array)
+
+    cdef int _call_back(self, int n, Frame frame, int64_t row, int64_t rows) except -1:
+        """Call the Python function of an instruction with views of the block: uint8 (rows, bytes of a row)."""
+        cdef cnp.npy_intp shape[2]
+        cdef int64_t address
+        instruction = self.program.instructions[n]
+        arrays = {}
+        for value in instruction.fields.values():
+            if not isinstance(value, Buffer):
+                continue
+            info = self.program.buffers[value.index]
+            if info.kind == "scratch":
+                address = <int64_t><uintptr_t>frame.arena + <int64_t>self.offsets[value.index]
+            else:
+                address = frame.bases[<int>self._array(info.kind, info.number)] + row * <int64_t>info.row_bytes
+            shape[0], shape[1] = rows, info.row_bytes
+            arrays[value.index] = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_UINT8, <void *><uintptr_t>address)
+        instruction.function(rows * self.times[n], arrays)
+        return 0
