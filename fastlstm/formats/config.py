@@ -10,13 +10,20 @@ from ..errors import FormatError, Problem
 from ..spec import Call, Ref
 from .draft import LayerDraft, ModelDraft, expect
 from .generations import Dialect
-from .graph import Graph
+from .graph import Graph, short
 from .vocabulary import MODELS, OPERATION, RECURRENT, class_name, compute_dtype, layer_config
 
 NESTING = 40
 #: Arguments that are sizes, and the largest that makes sense.
 SIZES = ("units", "filters", "output_dim", "input_dim", "n", "num_heads", "key_dim")
 LARGEST = 1 << 28
+#: Arguments that are true or false (the numbers 0 and 1 are taken for these).
+FLAGS = (
+    "use_bias", "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "reset_after", "mask_zero", "time_major",
+    "zero_output_for_mask", "center", "normalize", "use_scale", "unit_forget_bias",
+)  # fmt: skip
+#: Arguments that are numbers.
+NUMBERS = ("rate", "stddev", "dropout", "recurrent_dropout", "epsilon", "theta", "negative_slope", "mask_value", "momentum")
 
 
 @dataclass
@@ -150,7 +157,7 @@ class Reader:
         if dtype is None and not kind.startswith(OPERATION):
             problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
         draft.dtype = dtype or "float32"
-        self.check_sizes(config, path)
+        self.check_values(config, path)
         draft.config = layer_config(kind, config, self.dialect)
         self.wrapped(draft, kind, prefix, problems, depth)
         return draft
@@ -180,12 +187,18 @@ class Reader:
             raise self.fail(path, f"a shape of {len(sizes)} dimensions: {list(sizes)!r}")
         return list(sizes)
 
-    def check_sizes(self, config: Mapping[str, Any], path: str) -> None:
-        """Refuse sizes that no layer can have."""
+    def check_values(self, config: Mapping[str, Any], path: str) -> None:
+        """Refuse sizes, flags and numbers that no layer can have."""
+        for key in FLAGS:
+            if config.get(key) is not None and config[key] not in (False, True):
+                raise self.fail(path, f"{key}: expected true or false, found {short(config[key])}")
+        for key in NUMBERS:
+            if config.get(key) is not None and not isinstance(config[key], (int, float)):
+                raise self.fail(path, f"{key}: expected a number, found {short(config[key])}")
         for key in SIZES:
             value = config.get(key)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value < LARGEST):
-                raise self.fail(path, f"{key}: expected a positive whole number, found {value!r}")
+                raise self.fail(path, f"{key}: expected a positive whole number, found {short(value)}")
 
     def wrapped(self, draft: LayerDraft, kind: str, prefix: str, problems: list[Problem], depth: int) -> None:
         """Read the layers that a layer wraps, out of its config into ``children``."""

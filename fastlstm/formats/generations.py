@@ -7,18 +7,25 @@ hard_sigmoid                              clip(0.2 x + 0.5, 0, 1); Keras 3: relu
 recurrent_activation, absent              hard_sigmoid; Keras 2.3, tf.keras 2, Keras 3: sigmoid                  lstm_default
 GRU reset_after, absent                   False (bias of shape (2, 3 units): True)                               gru_resetafter*
 LeakyReLU / leaky_relu slope, absent      0.3 as a layer; 0.2 as an activation                                   comp_leakyrelu_default
-masked head with a state                  the state up to 2.2 and tf.keras 1.12; zeros later                     *_initstate_masked_*
+masked head with a state                  the state up to 2.2.4 and tf.keras 1.12 (not on Theano); zeros later    *_initstate_masked_*
 Bidirectional sequences, masked steps     repeated in multi-backend Keras and tf.keras 1.5-1.12; zeros later,    mask_bidir_*_seq
                                           but tf.keras 2.0-2.3 repeats in LSTM/GRU of the fused kind
 initial_state given as a tensor           Keras 3 then ignores the mask                                          *_initstate_masked_*
-mask of Add, Multiply, ...                AND; Keras 3.0-3.3: AND of what is there; Keras 3.4 on: OR             maskthru_add_both
-stacked cells, masked steps               2.2 emits the first cell's state, others the last output               cell_eq4_*_masked_*
-stacked cells, order of states            last cell first up to 2.1 and tf.keras 1.8; first cell first later     cell_*_retstate
+mask of Add, Multiply, ...                AND; Keras 3.0-3.3: none; Keras 3.4 on: OR                             maskthru_add_both
+stacked cells, masked steps               2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first cell's state; else the    cell_eq4_*_masked_*
+                                          last output
+stacked cells, order of states            last cell first up to 2.2.2 and tf.keras 1.10; first first later       cell_*_retstate
 mask made inside TimeDistributed          reaches the next layer in 2.2, 2.3 and tf.keras; not before, nor       maskthru_emb_td_*
                                           in Keras 3
+states carried by predict                 from call to call; not by Keras 3 on JAX                               *_stateful*
+... inside Bidirectional                  not from Keras 2.1.4 to 2.3 and tf.keras 1.7 to 1.15, yes elsewhere    bidir_stateful
+masks of MultiHeadAttention               ignored and dropped up to tf.keras 2.9; honoured and passed later      maskthru_mha
+MultiHeadAttention seeing nothing         the mean of all values; with dropout from Keras 3.14 on zeros          tests/test_layers.py
+mask of Rescaling, Normalization          dropped; passed by Keras 3                                             tests/test_layers.py
 Bidirectional, backward layer             the opposite direction; Keras 3: always backwards                      bidir_gb_inner
 convolution kernels                       files of backend theano hold them flipped                              (Keras 1) comp_conv*
 nodes of nested models                    numbered from 1 if the model has a node of its own, else from 0        topo_siamese_*
+cells of RNN                              Keras 2.0-2.1.2 saved no arguments: units from the weights             cell_*
 ========================================  =====================================================================  ======================
 """
 
@@ -88,20 +95,22 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
     rules = Rules(
         head_output="zeros", bidirectional_masked_output="zeros", mask_with_initial_state=False,
         merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
+        carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
 
 
 def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
     """Keras 2.0 to 2.3."""
+    theano = generation.backend == "theano"  # its loops emit what was emitted before, never a state
     rules = Rules(
-        head_output="zeros" if numbers >= (2, 3) else "state", bidirectional_masked_output="repeat",
-        stacked_masked_output="first" if (2, 2) <= numbers < (2, 3) else "last",
-        stacked_state_order="forward" if numbers >= (2, 2) else "reversed",
-        time_distributed_inner_mask=numbers >= (2, 2),
+        head_output="zeros" if numbers >= (2, 2, 5) or theano else "state", bidirectional_masked_output="repeat",
+        stacked_masked_output="first" if (2, 2, 3) <= numbers < (2, 2, 5) and not theano else "last",
+        stacked_state_order="forward" if numbers >= (2, 2, 3) else "reversed",
+        time_distributed_inner_mask=numbers >= (2, 2), bidirectional_carries_state=numbers < (2, 1, 4),
     )  # fmt: skip
     default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
-    return Dialect(generation, rules, False, True, default, False, False, generation.backend == "theano")
+    return Dialect(generation, rules, False, True, default, False, False, theano)
 
 
 def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[str, Any]) -> Dialect:
@@ -110,9 +119,13 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and records_initializer_dtype(config))
     early = numbers < (2, 2, 4)  # up to TensorFlow 1.12
     fused_repeats = not first and numbers < (2, 4)
+    # TensorFlow 1.9 to 1.12 all call themselves 2.1.6-tf. The first two write a Sequential model as a bare list, as all before.
+    natural = not early or (numbers == (2, 1, 6) and not isinstance(config.get("config"), list))
     rules = Rules(
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
-        stacked_state_order="reversed" if early else "forward", time_distributed_inner_mask=not early,
+        stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
+        time_distributed_inner_mask=not early,
+        bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
     )  # fmt: skip
     return Dialect(generation, rules, False, False, "hard_sigmoid" if first else "sigmoid", False, fused_repeats, False)
 

@@ -50,6 +50,9 @@ class Graph:
         order = self.sorted(nodes)
         place = {(node.layer, node.number): position for position, node in enumerate(order)}
         refs = [self.ref(tensor, place) for tensor in outputs]
+        for tensor in inputs:
+            if self.layers[self.index[tensor.layer]].class_name != "InputLayer":
+                raise self.fail(f"input_layers names {tensor.layer!r}, which is no InputLayer")
         names = keys if kind == "dict" else [tensor.layer for tensor in outputs]
         used = {node.layer for node in order}
         kept = [number for number in range(len(self.layers)) if number in used or not inbound[number]]
@@ -204,6 +207,8 @@ class Graph:
                 if key in keywords:
                     inputs = list(tensors_in(keywords.pop(key)))
                     break
+        if not inputs and layer.class_name in WEIGHTS and layer.class_name != "InputLayer":
+            raise self.fail(f"layer {layer.name!r} is called without a tensor")
         if layer.class_name == "MultiHeadAttention":
             for key in ("value", "key"):
                 inputs += tensors_in(keywords.pop(key, None))

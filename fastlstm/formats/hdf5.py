@@ -21,8 +21,10 @@ except ImportError as error:  # pragma: no cover - a declared dependency
     raise ImportError("reading Keras files needs h5py: pip install h5py") from error
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-#: No file may ask for more than this in arrays.
-TOTAL_LIMIT = 8 << 30
+#: No file may ask for more than this in arrays; a small one not for more than SPREAD times its size, or TOTAL_FREE.
+TOTAL_LIMIT = 16 << 30
+TOTAL_FREE = 256 << 20
+SPREAD = 16
 #: Nor in one attribute (the model's JSON).
 ATTRIBUTE_LIMIT = 64 << 20
 #: deflate cannot shrink below 1/1032; an honest set of weights is near 1.
@@ -35,8 +37,8 @@ H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowErr
 
 
 def is_hdf5(head: bytes) -> bool:
-    """Whether a file that begins so may be HDF5."""
-    return head.startswith(SIGNATURE)
+    """Whether a file that begins so may be HDF5: the signature may stand behind a user block."""
+    return any(head.startswith(SIGNATURE, offset) for offset in (0, 512, 1024, 2048))
 
 
 @contextmanager
@@ -69,8 +71,9 @@ class Budget:
     def spend(self, place: str, nbytes: int) -> None:
         """Account for an array before it is allocated."""
         self.spent += nbytes
-        if self.spent > TOTAL_LIMIT:
-            raise FormatError(f"{self.source}: {place}: the arrays add up to more than {TOTAL_LIMIT} bytes")
+        limit = min(TOTAL_LIMIT, max(TOTAL_FREE, SPREAD * self.size))
+        if self.spent > limit:
+            raise FormatError(f"{self.source}: {place}: the arrays add up to more than {limit} bytes, in a file of {self.size}")
 
 
 class Group:
@@ -87,7 +90,7 @@ class Group:
 
     def __contains__(self, name: str) -> bool:
         try:
-            return name in self._group
+            return bool(self._group.id.links.exists(name.encode()))  # h5py's own ``in`` would follow an external link
         except H5_ERRORS:
             return False
 

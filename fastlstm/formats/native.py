@@ -183,7 +183,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     if depth > NESTING:
         raise FormatError(f"{store.path}: models nested more than {NESTING} deep")
     calls = tuple(
-        Call(int(call["layer"]), tuple(map(decode_ref, call["inputs"])), decode_value(call["keywords"])) for call in entry["calls"]
+        Call(int(call["layer"]), tuple(map(decode_ref, call["inputs"])), dict(decode_value(call["keywords"]))) for call in entry["calls"]
     )
     known = {field.name for field in fields(Rules)}
     unknown = set(entry["rules"]) - known
@@ -206,9 +206,16 @@ def check_references(spec: ModelSpec, path: str) -> None:
         before = [*call.inputs, *refs_in(call.keywords)]
         if not 0 <= call.layer < len(spec.layers) or any(not 0 <= ref.call < position or ref.output < 0 for ref in before):
             raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
+        if bool(call.inputs) == (spec.layers[call.layer].class_name == "InputLayer"):
+            raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r} has {len(call.inputs)} inputs")
     for ref in (*spec.inputs, *spec.outputs):
         if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
             raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
+    for ref in spec.inputs:
+        layer = spec.layers[spec.calls[ref.call].layer]
+        shape = layer.config.get("shape")
+        if layer.class_name != "InputLayer" or not isinstance(shape, list) or not all(n is None or isinstance(n, int) for n in shape):
+            raise FormatError(f"{path}: header: call {ref.call} is no input of a shape")
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -117,9 +118,18 @@ def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> 
     warnings.warn(
         f"{source}: layer {layer.path!r}: this Keras saved cells without their arguments; the default activations are assumed. "
         "Pass architecture= with a JSON whose cells have them if they were others.",
-        stacklevel=2,
+        stacklevel=outside(),
     )
     return None
+
+
+def outside() -> int:
+    """The stack level of the nearest caller outside this package, so that a warning points at the user's line."""
+    package = __name__.split(".")[0]
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def settle(layer: LayerDraft, dialect: Dialect) -> None:
@@ -132,7 +142,7 @@ def settle(layer: LayerDraft, dialect: Dialect) -> None:
         last = 2 if layer.class_name == "ConvLSTM2D" else 1
         layer.weights = tuple(flipped(array) if place < last else array for place, array in enumerate(layer.weights))
     dtype = np.float64 if layer.dtype == "float64" else np.float32
-    layer.weights = tuple(np.ascontiguousarray(array, dtype) for array in layer.weights)
+    layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
 
 
 def flipped(kernel: np.ndarray) -> np.ndarray:

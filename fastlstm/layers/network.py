@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
-from ..errors import FormatError
+from ..errors import FastLSTMError, FormatError
 from ..program import Builder, Value
 from ..spec import LayerSpec, ModelSpec, Ref, Shape
-from .base import Context, Layer, States, Tensor
+from .base import REGISTRY, Context, Layer, States, Tensor
 
 T = TypeVar("T")
+#: What a layer's code raises where a config or a graph is not one that Keras writes.
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 class Network(Layer):
@@ -39,7 +42,7 @@ class Network(Layer):
         self.model: ModelSpec = spec.model
         context.problems.extend(self.model.problems)
         inner = replace(context, rules=self.model.rules, path=self.path + "/" if self.path else "")
-        self.layers = [build(layer, inner) for layer in self.model.layers]
+        self.layers = [sound(partial(build, layer, inner), layer, inner) for layer in self.model.layers]
         self._needed = self._reachable()
 
     def _reachable(self) -> list[int]:
@@ -126,7 +129,7 @@ class Network(Layer):
                 yield layer
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        return self.walk(inputs, lambda layer, given, words: layer.shapes(given, words))
+        return self.walk(inputs, lambda layer, given, words: sound(lambda: layer.shapes(given, words), layer.spec, layer.context))
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return self.walk(inputs, lambda layer, given, words: layer.apply(given, words, states))
@@ -134,6 +137,18 @@ class Network(Layer):
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         return self.walk(inputs, lambda layer, given, words: b.lower(layer, given, words))
 
+
+def sound(make: Callable[[], T], spec: LayerSpec, context: Context) -> T:
+    """What ``make`` returns; a FormatError that names the layer where the file's values make no sense to a class of Keras."""
+    try:
+        return make()
+    except FastLSTMError:
+        raise
+    except MALFORMED as error:
+        if spec.class_name not in REGISTRY or spec.name in context.custom_layers:
+            raise  # the user's own code
+        what = f"its arguments or inputs make no sense ({type(error).__name__}: {error})"
+        raise FormatError(f"{context.source}: layer {context.path + spec.name!r} ({spec.class_name}): {what}") from error
 
 
 def root(model: ModelSpec, context: Context) -> Network:

@@ -1,0 +1,456 @@
+"""Files of every kind become the spec that they mean."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import build
+import h5py
+import numpy as np
+import pytest
+
+import fastlstm.layers  # fills the registry that weights are dealt by
+from fastlstm import formats
+from fastlstm.errors import FormatError, InputError
+from fastlstm.formats import native
+from fastlstm.formats.generations import dialect
+from fastlstm.formats.jsontext import parse_json
+from fastlstm.layers.base import Context
+from fastlstm.layers.network import root
+from fastlstm.spec import Case, ModelSpec, Ref
+
+assert fastlstm.layers.REGISTRY
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def arrays(spec: ModelSpec) -> list[np.ndarray]:
+    """Every array of a model, in order."""
+    found = []
+
+    def visit(layer: Any) -> None:
+        found.extend(layer.weights)
+        for child in [*layer.children, *(layer.model.layers if layer.model else ())]:
+            visit(child)
+
+    for layer in spec.layers:
+        visit(layer)
+    return found
+
+
+def write_h5(path: Path, config: Any, groups: dict[str, list[np.ndarray]], version: str = "2.3.1", backend: str = "tensorflow") -> Path:
+    """A Keras file of that config, with one group of arrays a layer."""
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"], file.attrs["backend"] = version, backend
+        file.attrs["model_config"] = json.dumps(config)
+        write_groups(file.create_group("model_weights"), groups)
+    return path
+
+
+def write_groups(group: h5py.Group, groups: dict[str, list[np.ndarray]]) -> None:
+    group.attrs["layer_names"] = [name.encode() for name in groups]
+    for name, values in groups.items():
+        inner = group.create_group(name)
+        inner.attrs["weight_names"] = [f"{name}/w{place}:0".encode() for place in range(len(values))]
+        for place, value in enumerate(values):
+            inner[f"{name}/w{place}:0"] = value
+
+
+def layer(kind: str, name: str, nodes: Any = (), /, **config: Any) -> dict[str, Any]:
+    return {"class_name": kind, "name": name, "config": {"name": name, "trainable": True, **config}, "inbound_nodes": list(nodes)}
+
+
+def entrance(name: str, *shape: int | None) -> dict[str, Any]:
+    return {"class_name": "InputLayer", "name": name, "config": {"name": name, "batch_input_shape": [None, *shape]}, "inbound_nodes": []}
+
+
+def chain(*layers: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """A Sequential of (class, config), in the form of Keras up to 2.2.2."""
+    return {"class_name": "Sequential", "config": [{"class_name": kind, "config": config} for kind, config in layers]}
+
+
+def functional(layers: list[Any], inputs: list[Any], outputs: Any, kind: str = "Model") -> dict[str, Any]:
+    return {"class_name": kind, "config": {"name": "m", "layers": layers, "input_layers": inputs, "output_layers": outputs}}
+
+
+# -- Sequential -------------------------------------------------------------------------------------------------------------
+
+
+def test_sequential(tmp_path: Path, rng: np.random.Generator) -> None:
+    inner = build.recurrent("LSTM", 4, 3, rng)
+    spec = formats.read(build.save(tmp_path / "m.h5", [inner, build.dense(2, 4, rng)], (5, 3)))
+    assert [one.class_name for one in spec.layers] == ["InputLayer", "LSTM", "Dense"]
+    assert spec.layers[0].config == {"shape": [None, 5, 3], "dtype": "float32"}
+    assert spec.input_names == ("lstm_1_input",)
+    assert spec.output_names == ("dense_2",)
+    assert [call.inputs for call in spec.calls] == [(), (Ref(0),), (Ref(1),)]
+    assert spec.output_kind == "single"
+    for ours, theirs in zip(spec.layers[1].weights, inner.weights, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_sequential_as_a_list_has_the_older_defaults(tmp_path: Path, rng: np.random.Generator) -> None:
+    config = chain(("GRU", {"name": "g", "units": 2, "batch_input_shape": [None, 4, 3]}))
+    weights = [rng.normal(size=shape) for shape in ((3, 6), (2, 6), (6,))]
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"g": weights}, "2.0.2"))
+    assert spec.layers[1].config["recurrent_activation"] == "hard_sigmoid"
+    assert spec.layers[1].config["reset_after"] is False
+    assert spec.layers[1].weights[0].dtype == np.float32
+
+
+def test_reset_after_is_told_by_the_bias(tmp_path: Path, rng: np.random.Generator) -> None:
+    config = chain(("GRU", {"name": "g", "units": 2, "batch_input_shape": [None, 4, 3]}))
+    weights = [rng.normal(size=shape) for shape in ((3, 6), (2, 6), (2, 6))]
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"g": weights}, "2.1.5"))
+    assert spec.layers[1].config["reset_after"] is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "shape", "expected"),
+    [
+        ("LSTM", {"units": 2}, [(3, 8), (2, 8), (8,)], [None, None, 3]),
+        ("Embedding", {"input_dim": 9, "output_dim": 3}, [(9, 3)], [None, None]),
+        ("Bidirectional", {"layer": {"class_name": "SimpleRNN", "config": {"name": "s", "units": 2}}}, [(3, 2), (2, 2), (2,)] * 2,
+         [None, None, 3]),
+    ],
+)  # fmt: skip
+def test_input_shape_from_the_weights(tmp_path: Path, kind: str, config: dict, shape: list, expected: list) -> None:
+    entry = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": kind, "config": {"name": "a", **config}}]}}
+    spec = formats.read(write_h5(tmp_path / "m.h5", entry, {"a": [np.zeros(one, np.float32) for one in shape]}))
+    assert spec.layers[0].config["shape"] == expected
+    assert not spec.problems
+
+
+def test_input_shape_unknown_is_a_problem(tmp_path: Path) -> None:
+    entry = {"class_name": "Sequential", "config": {"name": "s", "layers": [{"class_name": "Dense", "config": {"name": "a", "units": 1}}]}}
+    spec = formats.read(write_h5(tmp_path / "m.h5", entry, {"a": [np.zeros((2, 1)), np.zeros(1)]}))
+    assert "shape" in spec.problems[0].what
+
+
+@pytest.mark.parametrize("shape", [[None, 5, 3], {"class_name": "TensorShape", "items": [None, 5, 3]}])
+def test_build_input_shape(tmp_path: Path, shape: Any) -> None:
+    layers = [{"class_name": "LSTM", "config": {"name": "a", "units": 2}}]
+    entry = {"class_name": "Sequential", "config": {"name": "s", "layers": layers, "build_input_shape": shape}}
+    weights = [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]
+    assert formats.read(write_h5(tmp_path / "m.h5", entry, {"a": weights})).layers[0].config["shape"] == [None, 5, 3]
+
+
+# -- graphs -----------------------------------------------------------------------------------------------------------------
+
+
+def keras3_tensor(*history: Any) -> dict[str, Any]:
+    return {"class_name": "__keras_tensor__", "config": {"shape": [None, 4], "dtype": "float32", "keras_history": list(history)}}
+
+
+@pytest.mark.parametrize(
+    ("version", "node"),
+    [
+        ("2.0.9", [["x", 0, 0, {}], ["h", 0, 0, {}], ["c", 0, 0, {}]]),
+        ("2.4.0", [["x", 0, 0, {"initial_state": [["h", 0, 0], ["c", 0, 0]]}]]),
+        ("3.5.0", {"args": [keras3_tensor("x", 0, 0)],
+                   "kwargs": {"initial_state": [keras3_tensor("h", 0, 0), keras3_tensor("c", 0, 0)], "training": False, "mask": None}}),
+        ("3.5.0", {"args": [keras3_tensor("x", 0, 0), [keras3_tensor("h", 0, 0), keras3_tensor("c", 0, 0)]], "kwargs": {}}),
+        ("3.5.0", {"args": [], "kwargs": {"sequence": keras3_tensor("x", 0, 0),
+                                          "initial_state": [keras3_tensor("h", 0, 0), keras3_tensor("c", 0, 0)]}}),
+    ],
+)  # fmt: skip
+def test_initial_state_in_every_form(tmp_path: Path, version: str, node: Any) -> None:
+    layers = [entrance("x", 4, 3), entrance("h", 2), entrance("c", 2), layer("LSTM", "l", [node], units=2)]
+    config = functional(layers, [["x", 0, 0], ["h", 0, 0], ["c", 0, 0]], [["l", 0, 0]])
+    weights = [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"l": weights}, version))
+    call = spec.calls[spec.outputs[0].call]
+    assert call.inputs == (spec.inputs[0],)
+    assert dict(call.keywords) == {"initial_state": spec.inputs[1:]}
+    assert spec.rules.mask_with_initial_state is not version.startswith("3")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_nested_models_number_their_calls_from_0_or_1(tmp_path: Path, first: int) -> None:
+    inner = {
+        "class_name": "Sequential", "name": "s", "inbound_nodes": [[["a", 0, 0, {}]], [["b", 0, 0, {}]]],
+        "config": {"name": "s", "layers": [{"class_name": "Dense", "config": {"name": "d", "units": 1, "batch_input_shape": [None, 3]}}]},
+    }  # fmt: skip
+    layers = [entrance("a", 3), entrance("b", 3), inner, layer("Subtract", "sub", [[["s", first, 0, {}], ["s", first + 1, 0, {}]]])]
+    config = functional(layers, [["a", 0, 0], ["b", 0, 0]], [["sub", 0, 0]])
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"s": [np.ones((3, 1)), np.ones(1)]}))
+    operands = [spec.calls[ref.call].inputs[0] for ref in spec.calls[spec.outputs[0].call].inputs]
+    assert operands == list(spec.inputs)
+
+
+def test_nested_model_lists_trainable_arrays_first(tmp_path: Path) -> None:
+    inside = [
+        {"class_name": "Dense", "config": {"name": "frozen", "units": 2, "trainable": False, "batch_input_shape": [None, 3]}},
+        {"class_name": "Dense", "config": {"name": "free", "units": 2}},
+    ]
+    outer = [
+        {"class_name": "Sequential", "config": {"name": "inner", "layers": inside}},
+        {"class_name": "Dense", "config": {"name": "last", "units": 1}},
+    ]
+    stored = [np.full((2, 2), 3.0), np.full(2, 4.0), np.full((3, 2), 1.0), np.full(2, 2.0)]
+    groups = {"inner": stored, "last": [np.zeros((2, 1)), np.zeros(1)]}
+    spec = formats.read(write_h5(tmp_path / "m.h5", {"class_name": "Sequential", "config": {"name": "o", "layers": outer}}, groups))
+    assert [array.flat[0] for array in arrays(spec)] == [1, 2, 3, 4, 0, 0]
+    assert spec.layers[0].config["shape"] == [None, 3]
+
+
+def test_dict_outputs(tmp_path: Path) -> None:
+    layers = [entrance("a", 3), layer("Dense", "d", [[["a", 0, 0, {}]]], units=1)]
+    config = functional(layers, [["a", 0, 0]], {"forecast": ["d", 0, 0], "input": ["a", 0, 0]}, "Functional")
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"d": [np.ones((3, 1)), np.ones(1)]}, "2.9.0"))
+    assert spec.output_kind == "dict"
+    assert spec.output_names == ("forecast", "input")
+
+
+def test_keras3_masks_that_say_nothing_are_left_out(tmp_path: Path) -> None:
+    x = keras3_tensor("x", 0, 0)
+    layers = [
+        entrance("x", 4, 3),
+        {"class_name": "NotEqual", "name": "ne", "config": {"name": "ne"}, "inbound_nodes": [{"args": [x, 0.0], "kwargs": {}}]},
+        {"class_name": "Any", "name": "any", "config": {"name": "any", "axis": -1},
+         "inbound_nodes": [{"args": [keras3_tensor("ne", 0, 0)], "kwargs": {}}]},
+        layer("Masking", "m", [{"args": [x], "kwargs": {}}], mask_value=0.0),
+        layer("LSTM", "l", [{"args": [keras3_tensor("m", 0, 0)], "kwargs": {"mask": keras3_tensor("any", 0, 0)}}], units=2),
+    ]  # fmt: skip
+    config = functional(layers, ["x", 0, 0], ["l", 0, 0], "Functional")
+    weights = {"l": [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]}
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, weights, "3.5.0"))
+    assert [one.class_name for one in spec.layers] == ["InputLayer", "Masking", "LSTM"]
+    assert not spec.calls[-1].keywords
+    layers[1]["inbound_nodes"][0]["args"][1] = 7.0  # now the mask is another than Masking's
+    spec = formats.read(write_h5(tmp_path / "other.h5", config, weights, "3.5.0"))
+    assert spec.calls[spec.outputs[0].call].keywords
+
+
+def test_keras3_operations_are_no_layers(tmp_path: Path) -> None:
+    node = {"args": [keras3_tensor("x", 0, 0), 2.0], "kwargs": {}}
+    layers = [entrance("x", 3), {"class_name": "Multiply", "name": "multiply", "config": {"name": "multiply"}, "inbound_nodes": [node]}]
+    spec = formats.read(write_h5(tmp_path / "m.h5", functional(layers, ["x", 0, 0], ["multiply", 0, 0]), {}, "3.5.0"))
+    context = Context("m.h5", spec.rules)
+    root(spec, context)
+    assert "Multiply" in str(context.problems[0])
+
+
+def test_user_classes_keep_apart_from_those_of_keras(tmp_path: Path) -> None:
+    layers = [entrance("x", 4, 3), layer("Attention", "a", [[["x", 0, 0, {}]]])]
+    config = functional(layers, [["x", 0, 0]], [["a", 0, 0]])
+    assert formats.read(write_h5(tmp_path / "m.h5", config, {}, "2.2.4")).layers[1].class_name == "Custom>Attention"
+    layers[1]["module"], layers[1]["registered_name"] = "mine", "mine>Attention"
+    assert formats.read(write_h5(tmp_path / "n.h5", config, {}, "3.4.0")).layers[1].class_name == "mine>Attention"
+
+
+def test_training_true_is_a_problem(tmp_path: Path) -> None:
+    layers = [entrance("x", 3), layer("Dropout", "d", [[["x", 0, 0, {"training": True}]]], rate=0.5)]
+    spec = formats.read(write_h5(tmp_path / "m.h5", functional(layers, [["x", 0, 0]], [["d", 0, 0]]), {}, "2.9.0"))
+    assert "training=True" in spec.problems[0].what
+
+
+# -- weights ----------------------------------------------------------------------------------------------------------------
+
+
+def test_cudnn_layout(tmp_path: Path, rng: np.random.Generator) -> None:
+    units, features = 2, 3
+    kernels = [rng.normal(size=(features, units)) for _ in range(4)]
+    recurrent = [rng.normal(size=(units, units)) for _ in range(4)]
+    bias = rng.normal(size=8 * units)
+    stored = [np.concatenate([k.T.reshape(k.shape) for k in kernels], 1), np.concatenate([r.T for r in recurrent], 1), bias]
+    config = chain(("CuDNNLSTM", {"name": "l", "units": units, "batch_input_shape": [None, 4, features]}))
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"l": stored}, "2.2.4"))
+    assert spec.layers[1].class_name == "LSTM"
+    assert spec.layers[1].config["recurrent_activation"] == "sigmoid"
+    plain = spec.layers[1].weights
+    assert np.allclose(plain[0], np.concatenate(kernels, 1))
+    assert np.allclose(plain[1], np.concatenate(recurrent, 1))
+    assert np.allclose(plain[2], bias[: 4 * units] + bias[4 * units :])
+
+
+def test_theano_kernels_are_turned(tmp_path: Path, rng: np.random.Generator) -> None:
+    kernel = rng.normal(size=(3, 2, 4)).astype(np.float32)
+    config = chain(("Conv1D", {"name": "c", "filters": 4, "kernel_size": [3], "batch_input_shape": [None, 5, 2]}))
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"c": [kernel, np.zeros(4)]}, "2.1.0", "theano"))
+    assert np.array_equal(spec.layers[1].weights[0], kernel[::-1])
+
+
+def test_cells_without_arguments(tmp_path: Path) -> None:
+    cell = {"class_name": "LSTMCell", "config": {"name": "lstm_cell_1", "trainable": True}}
+    config = chain(("RNN", {"name": "r", "cell": cell, "batch_input_shape": [None, 4, 3]}))
+    weights = [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]
+    with pytest.warns(UserWarning, match="without their arguments"):
+        spec = formats.read(write_h5(tmp_path / "m.h5", config, {"r": weights}, "2.0.9"))
+    assert spec.layers[1].children[0].config["units"] == 2
+    spec = formats.read(write_h5(tmp_path / "n.h5", config, {"r": weights[:2]}, "2.0.9"))
+    assert "without their arguments" in spec.problems[0].what
+
+
+def test_names_split_over_attributes(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 2, 3, rng), build.dense(1, 2, rng)], (4, 3))
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights"]
+        names = list(group.attrs["layer_names"])
+        del group.attrs["layer_names"]
+        for place, name in enumerate(names):
+            group.attrs[f"layer_names{place}"] = [name]
+    assert len(arrays(formats.read(path))) == 5
+
+
+def weights_only(path: Path, source: Path) -> tuple[Path, str]:
+    """The weights of a file alone, and its architecture as JSON."""
+    with h5py.File(source) as file, h5py.File(path, "w") as out:
+        group = file["model_weights"]
+        for key, value in group.attrs.items():
+            out.attrs[key] = value
+        for key in group:
+            group.copy(key, out)
+        return path, str(file.attrs["model_config"].decode())
+
+
+def test_weights_with_an_architecture(tmp_path: Path, rng: np.random.Generator) -> None:
+    source = build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 2, 3, rng), build.dense(1, 2, rng)], (4, 3))
+    path, text = weights_only(tmp_path / "w.h5", source)
+    whole = arrays(formats.read(source))
+    (tmp_path / "a.json").write_text(text)
+    (tmp_path / "b.json").write_text(json.dumps(text))  # a JSON string of JSON
+    for architecture in (text, json.loads(text), tmp_path / "a.json", str(tmp_path / "b.json"), json.dumps(text)):
+        spec = formats.read(path, architecture=architecture)
+        assert spec.generation.file_kind == "HDF5 weights + architecture"
+        for ours, theirs in zip(arrays(spec), whole, strict=True):
+            assert np.array_equal(ours, theirs)
+    with pytest.raises(FormatError, match="pass architecture="):
+        formats.read(path)
+    (tmp_path / "c.yaml").write_text("class_name: Sequential\nconfig: []\n")
+    with pytest.raises(FormatError, match="YAML"):
+        formats.read(path, architecture=tmp_path / "c.yaml")
+    with pytest.raises(FormatError, match="neither JSON nor a file"):
+        formats.read(path, architecture="nowhere.json")
+
+
+def test_layers_pair_by_order_or_by_name(tmp_path: Path, rng: np.random.Generator) -> None:
+    source = build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 2, 3, rng), build.dense(1, 2, rng)], (4, 3))
+    path, text = weights_only(tmp_path / "w.h5", source)
+    with h5py.File(path, "r+") as file:
+        file.attrs["layer_names"] = list(file.attrs["layer_names"])[::-1]
+    with pytest.raises(FormatError, match="another order"):
+        formats.read(path, architecture=text)
+    assert len(arrays(formats.read(path, architecture=text, by_name=True))) == 5
+    renamed = text.replace("lstm_1", "lstm_7").replace("dense_2", "dense_9")
+    path, _ = weights_only(tmp_path / "v.h5", source)
+    assert len(arrays(formats.read(path, architecture=renamed))) == 5
+    with pytest.raises(FormatError, match="no weights for layer 'lstm_7'"):
+        formats.read(path, architecture=renamed, by_name=True)
+
+
+# -- generations ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "library", "rules"),
+    [
+        ("2.0.9", "Keras", {"head_output": "state", "bidirectional_masked_output": "repeat", "stacked_state_order": "reversed"}),
+        ("2.2.4", "Keras", {"head_output": "state", "stacked_masked_output": "first", "time_distributed_inner_mask": True}),
+        ("2.3.1", "Keras", {"head_output": "zeros", "bidirectional_masked_output": "repeat", "stacked_masked_output": "last"}),
+        ("2.1.2-tf", "tf.keras", {"head_output": "state", "bidirectional_masked_output": "repeat"}),
+        ("2.2.4-tf", "tf.keras", {"head_output": "zeros", "bidirectional_masked_output": "zeros"}),
+        ("2.15.0", "tf.keras", {"merge_mask": "and", "mask_with_initial_state": True}),
+        ("3.0.5", "Keras", {"merge_mask": "none", "mask_with_initial_state": False, "time_distributed_inner_mask": False}),
+        ("3.15.1", "Keras", {"merge_mask": "or", "bidirectional_masked_output": "zeros"}),
+    ],
+)  # fmt: skip
+def test_rules_of_a_generation(version: str, library: str, rules: dict[str, Any]) -> None:
+    understood = dialect(version, "tensorflow", {}, "HDF5 model")
+    assert understood.generation.library == library
+    assert {key: getattr(understood.rules, key) for key in rules} == rules
+
+
+def test_tensorflow_2_0_is_told_from_1_15() -> None:
+    def config(**initializer: Any) -> dict[str, Any]:
+        return {"config": [{"config": {"kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None, **initializer}}}}]}
+
+    first, second = (dialect("2.2.4-tf", "tensorflow", one, "") for one in (config(dtype="float32"), config()))
+    assert (first.recurrent_activation, second.recurrent_activation) == ("hard_sigmoid", "sigmoid")
+    assert (first.rules.bidirectional_masked_output, second.rules.bidirectional_masked_output) == ("zeros", "repeat")
+
+
+def test_hard_sigmoid_by_generation(tmp_path: Path) -> None:
+    config = chain(("Dense", {"name": "d", "units": 1, "activation": "hard_sigmoid", "batch_input_shape": [None, 2], "trainable": True}))
+    weights = {"d": [np.zeros((2, 1)), np.zeros(1)]}
+    for version, expected in (("2.2.4", "hard_sigmoid"), ("2.15.0", "hard_sigmoid"), ("3.3.3", "hard_sigmoid_keras3")):
+        assert formats.read(write_h5(tmp_path / "m.h5", config, weights, version)).layers[1].config["activation"] == expected
+
+
+# -- .fastlstm --------------------------------------------------------------------------------------------------------------
+
+
+def test_native_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
+    forward = build.recurrent("GRU", 2, 3, rng, return_sequences=True)
+    backward = [np.asarray(array) + 1 for array in forward.weights]
+    path = build.save(tmp_path / "m.h5", [build.masking(), build.bidirectional(forward, backward), build.dense(1, 4, rng)], (4, 3))
+    spec = formats.read(path)
+    inputs = rng.normal(size=(2, 4, 3)).astype(np.float32)
+    case = Case("plain", ((inputs,),), ((np.float64(inputs[..., :1]),),), 1e-6)
+    native.write(tmp_path / "m.fastlstm", spec, [case], source_sha256="0" * 64)
+    back = formats.read(tmp_path / "m.fastlstm")
+    assert native.is_native(tmp_path / "m.fastlstm")
+    assert not native.is_native(path)
+    assert replace(back, layers=(), generation=spec.generation) == replace(spec, layers=())
+    assert [one.config for one in back.layers] == [dict(one.config) for one in spec.layers]
+    assert back.generation.version == "2.3.1"
+    assert back.generation.file_kind == ".fastlstm"
+    for ours, theirs in zip(arrays(back), arrays(spec), strict=True):
+        assert np.array_equal(ours, theirs)
+    cases, altered = native.read_cases(tmp_path / "m.fastlstm")
+    assert not altered
+    assert (cases[0].name, cases[0].tolerance) == ("plain", 1e-6)
+    assert np.array_equal(cases[0].inputs[0][0], inputs)
+    assert cases[0].outputs[0][0].dtype == np.float64
+
+
+def test_native_keeps_graphs(tmp_path: Path) -> None:
+    node = [["x", 0, 0, {}], ["h", 0, 0, {}], ["c", 0, 0, {}]]
+    layers = [entrance("x", 4, 3), entrance("h", 2), entrance("c", 2), layer("LSTM", "l", [node], units=2)]
+    config = functional(layers, [["x", 0, 0], ["h", 0, 0], ["c", 0, 0]], [["l", 0, 0]])
+    weights = [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"l": weights}))
+    native.write(tmp_path / "m.fastlstm", spec)
+    assert formats.read(tmp_path / "m.fastlstm").calls == spec.calls
+
+
+def test_native_files_of_a_newer_version_are_refused(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = formats.read(build.save(tmp_path / "m.h5", [build.dense(1, 2, rng)], (2,)))
+    with monkeypatch.context() as patch:
+        patch.setattr(native, "VERSION", 2)
+        native.write(tmp_path / "m.fastlstm", spec)
+    with pytest.raises(FormatError, match="newer format version 2"):
+        formats.read(tmp_path / "m.fastlstm")
+
+
+def test_native_altered_by_one_bit(tmp_path: Path, rng: np.random.Generator) -> None:
+    spec = formats.read(build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 2, 3, rng)], (4, 3)))
+    native.write(tmp_path / "m.fastlstm", spec)
+    data = bytearray((tmp_path / "m.fastlstm").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "m.fastlstm").write_bytes(data)
+    _, altered = native.read_cases(tmp_path / "m.fastlstm")
+    assert len(altered) == 1
+    assert altered[0].startswith("lstm_1:")
+
+
+def test_native_needs_no_architecture(tmp_path: Path, rng: np.random.Generator) -> None:
+    native.write(tmp_path / "m.fastlstm", formats.read(build.save(tmp_path / "m.h5", [build.dense(1, 2, rng)], (2,))))
+    with pytest.raises(InputError, match="architecture"):
+        formats.read(tmp_path / "m.fastlstm", architecture="{}")
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------------
+
+
+def test_json_of_bounded_depth() -> None:
+    assert parse_json(json.dumps(json.dumps({"a": ["[" * 900]})), "f", "p") == {"a": ["[" * 900]}
+    for text in ("[" * 500 + "]" * 500, "{", '"' * 3, "1" * 5000):
+        with pytest.raises(FormatError):
+            parse_json(text, "f", "p")
