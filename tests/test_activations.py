@@ -123,7 +123,9 @@ def test_canonical(value, keras3, expected):
     assert A.canonical(value, keras3) == expected
 
 
-@pytest.mark.parametrize("value", ["my_activation", {"class_name": "Custom", "config": {"a": 1}}, 3, {"class_name": "PReLU", "config": {"x": 1}}])
+@pytest.mark.parametrize(
+    "value", ["my_activation", {"class_name": "Custom", "config": {"a": 1}}, 3, {"class_name": "PReLU", "config": {"x": 1}}]
+)
 def test_unknown(value):
     with pytest.raises(ValueError, match="not known"):
         A.canonical(value, False)

@@ -77,7 +77,6 @@ class GatedCell(Cell):
         shapes: list[tuple[int, ...]] = [(features, columns), (self.units, columns)]
         self.arrays(*shapes, *([self.bias_shape()] if self.use_bias else []))
 
-
     # -- as kernels: every gate's weights side by side in panels ----------------------------------------------------------
 
     def has_kernel(self) -> bool:

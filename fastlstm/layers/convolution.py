@@ -91,9 +91,7 @@ def convolve(
 def convolve_depthwise(x: np.ndarray, kernel: np.ndarray, strides: Sequence[int], dilation: Sequence[int], padding: str) -> np.ndarray:
     """Each channel by itself with kernel (*size, channels, multiplier); gives channels * multiplier channels."""
     spatial = len(strides)
-    parts = (
-        seen[..., None] * kernel[offset] for offset, seen in windows(x, kernel.shape[:spatial], strides, dilation, padding)
-    )
+    parts = (seen[..., None] * kernel[offset] for offset, seen in windows(x, kernel.shape[:spatial], strides, dilation, padding))
     out = sum(parts, np.zeros((), x.dtype))
     return out.reshape(*out.shape[:-2], math.prod(out.shape[-2:]))
 
@@ -208,7 +206,6 @@ class Conv(Convolution):
         )  # fmt: skip
         value = Value(out, (length, filters))
         return (value if code is not None else activated(b, self.activation_name, value),)
-
 
 
 class SeparableConv(Convolution):

@@ -46,7 +46,6 @@ class InputLayer(Layer):
         return tuple(inputs)
 
 
-
 class Inert(Layer):
     """What only matters in training. Values and masks pass."""
 
@@ -65,7 +64,6 @@ class Inert(Layer):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         return (inputs[0],)
-
 
 
 class Activation(Layer):
@@ -90,7 +88,6 @@ class Activation(Layer):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         return (activated(b, self.activation_name, inputs[0]),) if has_kernel(self.activation_name) else None
-
 
 
 class Dense(Layer):
@@ -143,7 +140,6 @@ class Dense(Layer):
         return (value if code is not None else activated(b, self.activation_name, value),)
 
 
-
 class Embedding(Layer):
     """Rows of a table, chosen by integer ids. Ids given as float64 give float64."""
 
@@ -173,9 +169,7 @@ class Embedding(Layer):
         ids = inputs[0].value
         mask = ids != 0 if self.mask_zero else None
         if ids.size and not (ids.min() > -1 and ids.max() < self.rows):
-            raise InputError(
-                f"layer {self.path!r} (Embedding): expected ids from 0 to {self.rows - 1}, found {ids.min()} to {ids.max()}"
-            )
+            raise InputError(f"layer {self.path!r} (Embedding): expected ids from 0 to {self.rows - 1}, found {ids.min()} to {ids.max()}")
         (table,) = self.cast(floating(ids[:0]).dtype)
         # Keras cuts fractions off.
         return (Tensor(table[ids.astype(np.int64)], mask),)
@@ -194,7 +188,6 @@ class Embedding(Layer):
             mask = value.mask
         lookup = Lookup(value.buffer, self.path, self.cast(np.float32)[0])
         return (Value(value.buffer, (*value.shape, self.features), mask, lookup),)
-
 
 
 class Masking(Layer):
@@ -238,7 +231,6 @@ class Masking(Layer):
         return (Value(out, inputs[0].shape, present_only(b, mask)),)
 
 
-
 class Flatten(Layer):
     """(batch, ...) -> (batch, features)."""
 
@@ -259,7 +251,6 @@ class Flatten(Layer):
         if self.config.get("data_format") == "channels_first":
             return None
         return (Value(b.read(inputs[0]), (math.prod(inputs[0].shape),)),)
-
 
 
 class Reshape(Layer):
@@ -293,7 +284,6 @@ class Reshape(Layer):
         return (Value(b.read(inputs[0]), tuple(n for n in shape[1:] if n is not None)),)
 
 
-
 class RepeatVector(Layer):
     """(batch, features) -> (batch, n, features)."""
 
@@ -313,7 +303,6 @@ class RepeatVector(Layer):
         out = b.buffer(times * size)
         b.emit("repeat", times=times, size=size, x=b.read(inputs[0]), y=out)
         return (Value(out, (times, size)),)
-
 
 
 class Permute(Layer):

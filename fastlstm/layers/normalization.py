@@ -107,7 +107,6 @@ class BatchNormalization(Normalizing):
         return (Value(out, shape, inputs[0].mask),)
 
 
-
 class LayerNormalization(Normalizing):
     """With the mean and variance of each row along ``axis``."""
 

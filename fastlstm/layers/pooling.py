@@ -64,7 +64,6 @@ class Pooling(Layer):
         return (pooled(b, inputs[0], length, window=window, stride=stride, before=before, mean=self.mean),)
 
 
-
 class MaxPooling(Pooling):
     AXES: ClassVar[dict[str, int]] = {"MaxPooling1D": 1, "MaxPooling2D": 2, "MaxPooling3D": 3}
     CLASSES = tuple(AXES)
@@ -123,7 +122,6 @@ def pooled(b: Builder, x: Value, length: int, *, window: int, stride: int, befor
         window=window, stride=stride, before=before, y=out, y_steps=length, mean=int(mean),
     )  # fmt: skip
     return Value(out, (length, features))
-
 
 
 class GlobalMaxPooling(GlobalPooling):

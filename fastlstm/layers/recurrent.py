@@ -153,9 +153,7 @@ class Recurrent(Layer):
         values = [inputs[0], *found_in(keywords.get("initial_state"), Value)]
         return isinstance(self.cell, GatedCell) and self.cell.has_kernel() and not any(value.integer for value in values)
 
-    def write(
-        self, b: Builder, x: Value, keywords: Mapping[str, Any], out: Buffer | At, *, row: int, step: int
-    ) -> tuple[Value, ...]:
+    def write(self, b: Builder, x: Value, keywords: Mapping[str, Any], out: Buffer | At, *, row: int, step: int) -> tuple[Value, ...]:
         """Write the kernel call: outputs go to ``out``, ``row`` floats from row to row and ``step`` from step to step.
 
         Returns

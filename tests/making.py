@@ -1,0 +1,65 @@
+"""Small layers, and how tests make and call them."""
+
+from __future__ import annotations
+
+import naive
+import numpy as np
+
+from fastlstm.layers import Context, Tensor, build
+from fastlstm.spec import LayerSpec, Rules
+
+MASK = np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]], bool)
+GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed + sum(shape)).normal(size=shape)
+
+
+def recurrent_weights(kind, features, units, bias=True, reset_after=False):
+    gates = GATES[kind] * units
+    arrays = [normal(features, gates) * 0.5, normal(units, gates, seed=1) * 0.5]
+    if bias:
+        arrays.append(normal(2, gates, seed=2) * 0.3 if reset_after else normal(gates, seed=2) * 0.3)
+    return tuple(array.astype(np.float32) for array in arrays)
+
+
+def recurrent(kind, units=4, features=3, name="layer", class_name=None, **config):
+    bias = config.get("use_bias", True)
+    full = {"units": units, "activation": "tanh", **config}
+    if kind != "SimpleRNN":
+        full.setdefault("recurrent_activation", "sigmoid")
+    return LayerSpec(class_name or kind, name, full, recurrent_weights(kind, features, units, bias, config.get("reset_after", False)))
+
+
+def made(spec, rules=None, **options):
+    context = Context("model.h5", rules or Rules(), **options)
+    layer = build(spec, context)
+    assert context.problems == []
+    return layer
+
+
+def truth(spec, x, mask, states=None, **how):
+    kind = spec.class_name.replace("Cell", "")
+    config = spec.config
+    act = naive.ACTIVATIONS[config["activation"]]
+    weights = spec.weights
+    if kind == "LSTM":
+        rec = naive.ACTIVATIONS[config["recurrent_activation"]]
+        step = lambda x_t, s: naive.lstm_step(x_t, s, weights, act, rec)  # noqa: E731
+    elif kind == "GRU":
+        rec = naive.ACTIVATIONS[config["recurrent_activation"]]
+        step = lambda x_t, s: naive.gru_step(x_t, s, weights, act, rec, config.get("reset_after", False))  # noqa: E731
+    else:
+        step = lambda x_t, s: naive.simple_rnn_step(x_t, s, weights, act)  # noqa: E731
+    count = 2 if kind == "LSTM" else 1
+    states = [np.zeros((len(x), config["units"]))] * count if states is None else states
+    return naive.run(step, x, mask, states, units=config["units"], backwards=config.get("go_backwards", False), **how)
+
+
+def applied(layer, *inputs, states=None, **keywords):
+    return layer.apply([t if isinstance(t, Tensor) else Tensor(t) for t in inputs], keywords, states)
+
+
+def simple(class_name, config=None, weights=(), **kw):
+    return LayerSpec(class_name, "layer", config or {}, tuple(np.asarray(w, np.float32) for w in weights), **kw)
