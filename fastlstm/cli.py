@@ -113,9 +113,9 @@ def convert_weights(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
-    arguments = parser.parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
+        arguments = parser.parse_args(argv)
+        command: Callable[[argparse.Namespace], int] = arguments.command
         code = command(arguments)
         sys.stdout.flush()
         return code
@@ -132,11 +132,19 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     return 1
 
 
+class _Version(argparse.Action):
+    """Asks for the kernels only when it must: they may be missing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"fastlstm {__version__}, {runtime.level()} kernels")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "fastlstm", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--version", action="version", version=f"fastlstm {__version__}, {runtime.level()} kernels")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and which kernels this CPU runs, and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add(name: str, short: str, long: str, examples: str) -> argparse.ArgumentParser:

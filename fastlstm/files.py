@@ -111,6 +111,13 @@ def verify(path: PathLike, *, architecture: Any = None, keras: bool = False) -> 
 
     A Keras file has no recorded cases: new ones are made and its native results compared with float64.
 
+    Parameters
+    ----------
+    path, architecture
+        As for :func:`load`.
+    keras
+        Compare with Keras too, if one of the file's generation can be imported.
+
     Raises
     ------
     InputError
@@ -220,7 +227,18 @@ class Description:
 
 
 def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False) -> Description:
-    """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively."""
+    """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
+
+    Parameters
+    ----------
+    path, architecture, by_name
+        As for :func:`load`.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, hostile or of another kind.
+    """
     source = os.fspath(path)
     spec = formats.read(source, architecture=architecture, by_name=by_name)
     context = Context(source, spec.rules)

@@ -100,6 +100,18 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith(f"fastlstm {fastlstm.__version__}, ")
 
 
+def test_kernels_that_are_not_there(model_path: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", rows(1, 2, FEATURES))
+    environment = {**os.environ, "FASTLSTM_KERNELS": "v9"}
+    for arguments in (["--version"], ["predict", str(model_path), str(tmp_path / "x.npy")]):
+        command = [sys.executable, "-m", "fastlstm", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 1
+        assert done.stderr.startswith("fastlstm: error: ")
+        assert "v9" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 # -- inspect --------------------------------------------------------------------------------------------------------------------------
 
 
