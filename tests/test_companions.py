@@ -288,3 +288,46 @@ def test_convlstm_of_single_cells_is_lstm():
     (found,) = applied(made(spec), Tensor(x[:, :, None, None], MASK))
     np.testing.assert_allclose(found.value[:, :, 0, 0], expected.value, rtol=1e-12, atol=1e-14)
     assert made(spec).shapes([(None, 5, 1, 1, 3)], {}) == ((None, 5, 1, 1, 4),)
+
+
+def test_einsum_dense():
+    x = normal(2, 5, 3)
+    kernel, bias = normal(3, 4, 2).astype(np.float32), normal(4, 1).astype(np.float32)
+    for equation in ("abc,cde->abde", "...c,cde->...de"):
+        layer = made(simple("EinsumDense", {"equation": equation, "output_shape": [None, 4, 2], "bias_axes": "d"}, (kernel, bias)))
+        (found,) = applied(layer, x)
+        np.testing.assert_allclose(found.value, np.einsum("btf,fgh->btgh", x, kernel) + bias, rtol=1e-12)
+        assert layer.shapes([(None, 5, 3)], {}) == ((None, 5, 4, 2),)
+    layer = made(simple("EinsumDense", {"equation": "ab...,bc->ac...", "output_shape": [7]}, (normal(5, 7),)))
+    assert layer.shapes([(None, 5, 3)], {}) == ((None, 7, 3),)
+    np.testing.assert_allclose(applied(layer, x)[0].value, np.einsum("btf,tc->bcf", x, layer.spec.weights[0]), rtol=1e-12)
+    with pytest.raises(FormatError, match="axis 'b' has size 5 in its kernel, 4 in its input"):
+        layer.shapes([(None, 4, 3)], {})
+
+
+def test_dropped_layers():
+    x = normal(4, 3)
+    w, wc, b, bc = (normal(3, 3), normal(3, 3, seed=1), normal(3), normal(3, seed=1))
+    w, wc, b, bc = (array.astype(np.float32).astype(np.float64) for array in (w, wc, b, bc))
+    t = 1 / (1 + np.exp(-(x @ wc + bc)))
+    (found,) = applied(made(simple("Highway", {"activation": "tanh"}, (w, wc, b, bc))), x)
+    np.testing.assert_allclose(found.value, t * np.tanh(x @ w + b) + (1 - t) * x, rtol=1e-12)
+    pieces = normal(2, 3, 4).astype(np.float32)
+    (found,) = applied(made(simple("MaxoutDense", {"units": 4, "nb_feature": 2, "use_bias": False}, (pieces,))), x)
+    np.testing.assert_allclose(found.value, np.maximum(x @ pieces[0], x @ pieces[1]), rtol=1e-12)
+    alpha, beta = np.full(3, 0.5), np.full(3, 2.0)
+    (found,) = applied(made(simple("ParametricSoftplus", {}, (alpha, beta))), x)
+    np.testing.assert_allclose(found.value, 0.5 * np.log1p(np.exp(2 * x)), rtol=1e-12)
+    knees = (np.full(3, -0.5), np.full(3, -0.25), np.full(3, -1.0), np.full(3, 2.0))  # the middle piece ends at 0.5
+    points = np.array([[-8.5, -2.5, -0.5], [0.0, 0.5, 1.5]])
+    (found,) = applied(made(simple("SReLU", {}, knees)), points)
+    np.testing.assert_allclose(found.value, [[1.5, 0.0, -0.5], [0.0, 0.5, 2.5]], rtol=1e-12)
+    (found,) = applied(made(simple("SReLU", {"clip_left": True}, knees)), points)
+    np.testing.assert_allclose(found.value, [[0.5, 0.0, -0.5], [0.0, 0.5, 2.5]], rtol=1e-12)
+    steps = normal(2, 6, 3)
+    kernel, bias = normal(2, 9, 4).astype(np.float32), normal(2, 4).astype(np.float32)
+    layer = made(simple("LocallyConnected1D", {"filters": 4, "kernel_size": [3], "strides": [2]}, (kernel, bias)))
+    (found,) = applied(layer, steps)
+    expected = np.stack([steps[:, 2 * p : 2 * p + 3].reshape(2, -1) @ kernel[p] + bias[p] for p in range(2)], 1)
+    np.testing.assert_allclose(found.value, expected, rtol=1e-12)
+    assert layer.shapes([(None, 6, 3)], {}) == ((None, 2, 4),)

@@ -10,6 +10,8 @@ from . import (
     conv_recurrent,
     convolution,
     core,
+    einsum,
+    legacy,
     merging,
     network,
     normalization,
@@ -27,7 +29,7 @@ __all__ = ["REGISTRY", "Context", "Layer", "Network", "States", "Tensor", "build
 
 #: Every file of this package that defines layers.
 FAMILIES = (
-    advanced_activations, attention, cells, conv_recurrent, convolution, core, merging, network, normalization, pooling,
+    advanced_activations, attention, cells, conv_recurrent, convolution, core, einsum, legacy, merging, network, normalization, pooling,
     preprocessing, recurrent, reshaping, wrappers,
 )  # fmt: skip
 

@@ -79,24 +79,29 @@ class Softmax(ActivationLayer):
         self.per_step = self.activation_name == "softmax"
 
 
-class PReLU(Layer):
-    """max(x, 0) + alpha min(x, 0), with an alpha for each place, shared along ``shared_axes``."""
+class PlaceWise(Layer):
+    """What activations with parameters for each place share, which ``shared_axes`` have one of."""
 
-    CLASSES = ("PReLU",)
     HONOURED = frozenset({"shared_axes"})
-    INERT = inert("alpha")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("alpha"),)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shared = self.config.get("shared_axes") or ()
         sizes = [1 if axis in shared else n for axis, n in enumerate(inputs[0][1:], start=1)]
         if None in sizes:
             raise self.fault(f"a size of its input is not known (shape {inputs[0]})")
-        self.arrays(tuple(size for size in sizes if size is not None))
+        self.arrays(*[tuple(size for size in sizes if size is not None)] * len(self.weights(self.config)))
         return (inputs[0],)
+
+
+class PReLU(PlaceWise):
+    """max(x, 0) + alpha min(x, 0)."""
+
+    CLASSES = ("PReLU",)
+    INERT = inert("alpha")
+
+    @classmethod
+    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        return (Weight("alpha"),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)

@@ -56,7 +56,7 @@ class Pooling(Layer):
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         if self.axes != 1 or self.channels_first:
             return None
-        (steps, features), (window,), (stride,) = inputs[0].shape, self.size, self.strides
+        steps, (window,), (stride,) = inputs[0].shape[0], self.size, self.strides
         length = output_length(steps, window, stride, 1, self.padding) or 0
         if length < 1:
             return None
