@@ -81,6 +81,8 @@ def cast_row(value: Any, number: int, info: InputInfo) -> np.ndarray:
             f"input {info.name!r}: expected a list of sequences of shape {shape_text(expected)}, "
             f"found {shape_text(array.shape)} for sequence {number}"
         )
+    if 0 in array.shape:
+        raise InputError(f"input {info.name!r}: expected at least one timestep, found shape {shape_text(array.shape)} for sequence {number}")
     return _typed(array, info)
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import fastlstm
 
 settings.register_profile(
-    "fastlstm", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    "fastlstm", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 settings.load_profile("fastlstm")
 
