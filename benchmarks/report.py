@@ -133,6 +133,6 @@ def chart(results: list[Measurement], out: Path) -> None:
     axes.set_yticks(list(heights), [f"{workload}, batch {batch}" for workload, batch in rows])
     axes.set_xlabel(f"time, as a multiple of fastlstm's ({results[0].threads} thread{'s' if results[0].threads > 1 else ''}, logarithmic)")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="best")
+    figure.legend(loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
     figure.savefig(out, dpi=150)
     plt.close(figure)
