@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -381,6 +383,86 @@ def test_hard_sigmoid_by_generation(tmp_path: Path) -> None:
     weights = {"d": [np.zeros((2, 1)), np.zeros(1)]}
     for version, expected in (("2.2.4", "hard_sigmoid"), ("2.15.0", "hard_sigmoid"), ("3.3.3", "hard_sigmoid_keras3")):
         assert formats.read(write_h5(tmp_path / "m.h5", config, weights, version)).layers[1].config["activation"] == expected
+
+
+# -- .keras and .weights.h5 -------------------------------------------------------------------------------------------------
+
+
+def write_tree(group: h5py.Group, arrays: dict[str, list[np.ndarray]], under: str = "layers") -> None:
+    """Arrays in the layout of model.weights.h5."""
+    for path, values in arrays.items():
+        for number, value in enumerate(values):
+            group[f"{under}/{path}/vars/{number}"] = value
+
+
+def write_keras(path: Path, config: Any, arrays: dict[str, list[np.ndarray]], version: str = "3.5.0", under: str = "layers") -> Path:
+    """A .keras file of that config."""
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        write_tree(file, arrays, under)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", data.getvalue())
+    return path
+
+
+def dense_chain(*names: str) -> dict[str, Any]:
+    """Dense(1) layers of these names, one after the other, as Keras 3 has them."""
+    entries = [entrance("x", 1), *(layer("Dense", name, units=1) for name in names)]
+    for entry in entries:
+        del entry["name"], entry["inbound_nodes"]
+    return {"class_name": "Sequential", "config": {"name": "s", "trainable": True, "layers": entries}}
+
+
+@pytest.mark.parametrize("under", ["layers", "_layer_checkpoint_dependencies"])
+def test_keras_zip_counts_layers_by_class_whatever_their_names(tmp_path: Path, under: str) -> None:
+    stored = {f"dense_{number}" if number else "dense": [np.full((1, 1), number), np.zeros(1)] for number in range(12)}
+    config = dense_chain(*[f"dense_{number}" for number in range(11, -1, -1)])
+    spec = formats.read(write_keras(tmp_path / "m.keras", config, stored, under=under))
+    assert [one.weights[0].item() for one in spec.layers[1:]] == list(range(12))
+    assert spec.generation.file_kind == ".keras"
+    assert spec.generation.version == "3.5.0"
+
+
+def test_keras_zip_of_windows(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write_keras(tmp_path / "m.keras", dense_chain("d"), {})) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        inner = file.create_group("layers\\dense").create_group("vars")
+        inner["0"], inner["1"] = np.full((1, 1), 7.0), np.zeros(1)
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        for name, content in {**members, "model.weights.h5": data.getvalue()}.items():
+            archive.writestr(name, content)
+    assert formats.read(tmp_path / "m.keras").layers[1].weights[0].item() == 7
+
+
+def test_keras_zip_of_wrappers_and_cells(tmp_path: Path) -> None:
+    inner = {"class_name": "LSTM", "config": {"name": "l", "trainable": True, "units": 2, "return_sequences": True}}
+    cells = [{"class_name": "GRUCell", "config": {"name": f"c{units}", "trainable": True, "units": units}} for units in (2, 3)]
+    stack = {"class_name": "StackedRNNCells", "config": {"name": "k", "trainable": True, "cells": cells}}
+    entries = [entrance("x", 4, 3), layer("Bidirectional", "b", layer=inner), layer("RNN", "r", cell=stack)]
+    config = {"class_name": "Sequential", "config": {"name": "s", "trainable": True, "layers": entries}}
+    stored = {
+        "bidirectional/forward_layer/cell": [np.full(shape, 1.0) for shape in ((3, 8), (2, 8), (8,))],
+        "bidirectional/backward_layer/cell": [np.full(shape, 2.0) for shape in ((3, 8), (2, 8), (8,))],
+        "rnn/cell/cells/gru_cell": [np.full(shape, 3.0) for shape in ((4, 6), (2, 6), (2, 6))],
+        "rnn/cell/cells/gru_cell_1": [np.full(shape, 4.0) for shape in ((2, 9), (3, 9), (2, 9))],
+    }
+    spec = formats.read(write_keras(tmp_path / "m.keras", config, stored))
+    assert [array.flat[0] for array in arrays(spec)] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert spec.layers[1].children[1].config["go_backwards"] is True
+
+
+def test_weights_h5_with_an_architecture(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        write_tree(file, {"dense": [np.full((1, 1), 5.0), np.zeros(1)]})
+    assert formats.read(tmp_path / "m.weights.h5", architecture=dense_chain("d")).layers[1].weights[0].item() == 5
+    with pytest.raises(FormatError, match="pass architecture="):
+        formats.read(tmp_path / "m.weights.h5")
+    with pytest.raises(FormatError, match=r"'e' \(Dense\): expected 2 arrays"):
+        formats.read(tmp_path / "m.weights.h5", architecture=dense_chain("d", "e"))
 
 
 # -- .fastlstm --------------------------------------------------------------------------------------------------------------

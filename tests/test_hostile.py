@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_bad_files(golden_folders: tuple[Path, ...]) -> None:
     [
         (b"", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
-        (b"PK\x03\x04 and something", "zip"),
+        (b"PK\x03\x04 and something", "damaged or truncated .keras"),
         (b"\x80\x04\x95 pickled", "pickle, which is never loaded"),
         (b"<!DOCTYPE html><html>", "web page"),
         (b'{"class_name": "Sequential"}', "architecture="),
@@ -190,6 +191,40 @@ def test_an_array_read_over_and_over_is_refused(tmp_path: Path, monkeypatch: pyt
     budget.spend("a", 150)
     with pytest.raises(FormatError, match="add up"):
         budget.spend("b", 150)
+
+
+# -- zip archives -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ([("config.json", b"{}")], "without model.weights.h5"),
+        ([("model.weights.h5", b"")], "without config.json"),
+        ([("config.json", b"{}"), ("config.json", b"{}"), ("model.weights.h5", b"")], "twice"),
+        ([("config.json", b"{"), ("model.weights.h5", b"")], "not JSON"),
+        ([("config.json", b"\xff"), ("model.weights.h5", b"")], "UTF-8"),
+        ([("config.json", b"[]"), ("model.weights.h5", b"")], "expected an object"),
+        ([("config.json", b"{}"), ("model.weights.h5", b"\0" * (100 << 20))], "declares"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_archives_without_sense(tmp_path: Path, members: list[tuple[str, bytes]], says: str) -> None:
+    with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    with pytest.raises(FormatError, match=says):
+        formats.read(tmp_path / "m.keras")
+
+
+def test_archives_with_damaged_weights(tmp_path: Path) -> None:
+    config = {"class_name": "Sequential", "config": {"name": "s", "layers": [
+        {"class_name": "Dense", "config": {"name": "d", "units": 1, "trainable": True, "batch_shape": [None, 1]}}]}}  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", hdf5.SIGNATURE + b"\0" * 99)
+    with pytest.raises(FormatError, match="model.weights.h5: damaged"):
+        formats.read(tmp_path / "m.keras")
 
 
 # -- configs ----------------------------------------------------------------------------------------------------------------

@@ -42,9 +42,9 @@ def read(path: str | os.PathLike[str], *, architecture: Any = None, by_name: boo
             head = stream.read(HEAD)
     except OSError as error:
         raise FormatError(f"{name}: cannot be opened ({error.strerror})") from error
-    from . import keras_h5  # here, so that importing fastlstm does not import h5py
+    from . import keras_h5, keras_zip  # here, so that importing fastlstm does not import h5py
 
-    for module in (native, keras_h5):
+    for module in (native, keras_zip, keras_h5):
         if module.sniff(head, name):
             return module.read(name, architecture=architecture, by_name=by_name)
     raise FormatError(f"{name}: {explain(head)}")
@@ -56,8 +56,6 @@ def explain(head: bytes) -> str:
         return "the file is empty"
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the model itself; fetch it with 'git lfs pull'"
-    if head.startswith(b"PK\x03\x04"):
-        return "a zip file, but no .keras model: it lacks config.json or model.weights.h5"
     if head.startswith(b"\x80") and head[1:2] in b"\x02\x03\x04\x05":
         return "a pickle, which is never loaded; save the model with model.save('model.h5')"
     if b"\0" not in head:

@@ -118,7 +118,7 @@ class Reader:
         dtype = inner.get("dtype") if isinstance(inner.get("dtype"), str) else "float32"
         name = f"{layer.name}_input"
         settings = {"shape": None if shape is None else self.shape(shape, prefix + name), "dtype": dtype}
-        return LayerDraft("InputLayer", name, settings, prefix + name)
+        return LayerDraft("InputLayer", name, settings, prefix + name, "InputLayer")
 
     def declared_shape(self, entry: Any, layer: LayerDraft) -> Any:
         """The input shape that a layer's own config states."""
@@ -145,7 +145,8 @@ class Reader:
         name = entry.get("name") or config.get("name") or kind.lower()
         name = rename + expect(self.source, f"model config: {prefix}{kind}", name, str, "a layer's name")
         path = prefix + name
-        draft = LayerDraft(kind, name, {}, path, trainable=config.get("trainable") is not False)
+        saved = entry["class_name"].rsplit(">", 1)[-1]
+        draft = LayerDraft(kind, name, {}, path, saved, trainable=config.get("trainable") is not False)
         if kind in MODELS and isinstance(config.get("layers"), list):
             draft.model = self.model({**entry, "config": config}, path, depth)
             draft.class_name = draft.model.class_name

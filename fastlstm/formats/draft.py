@@ -20,6 +20,7 @@ class LayerDraft:
     name: str
     config: dict[str, Any]
     path: str  # with those of the models around it: "outer/inner"
+    saved_class: str = ""  # the class as the file has it
     dtype: DType = "float32"
     trainable: bool = True
     children: list[LayerDraft] = field(default_factory=list)

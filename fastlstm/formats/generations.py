@@ -83,8 +83,10 @@ def dialect(version: str | None, backend: str | None, config: Mapping[str, Any],
 def guessed(config: Mapping[str, Any]) -> tuple[int, ...]:
     """A version for files that record none, from the form of their config."""
     text = repr(config)
-    if "'keras_history'" in text or "'batch_shape'" in text or "'DTypePolicy'" in text:
+    if "'DTypePolicy'" in text:
         return (3, 4)
+    if "'keras_history'" in text or "'batch_shape'" in text:
+        return (3, 0)
     if "'Functional'" in text or "'time_major'" in text or "'ragged'" in text:
         return (2, 4)
     return (2, 2, 4)

@@ -94,7 +94,7 @@ class Group:
         except H5_ERRORS:
             return False
 
-    def keys(self) -> list[str]:
+    def members(self) -> list[str]:
         """Names of the members."""
         try:
             return list(self._group)
@@ -126,13 +126,6 @@ class Group:
         if not isinstance(member, h5py.Group):
             raise FormatError(f"{self._budget.source}: {place}: expected a group, found {type(member).__name__.lower()}")
         return Group(self._budget, member, place)
-
-    def is_group(self, name: str) -> bool:
-        """Whether the member ``name`` is a group, reached by hard links."""
-        try:
-            return isinstance(self._member(name)[0], h5py.Group)
-        except FormatError:
-            return False
 
     def array(self, name: str) -> np.ndarray:
         """A member dataset of numbers, read whole."""

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import FormatError, Problem
+from ..errors import FormatError
 from ..spec import ModelSpec
 from . import hdf5
 from .config import Reader
 from .draft import ModelDraft
 from .generations import Dialect, dialect
 from .jsontext import parse_json
-from .weights import deal, fill_cells, has_weights, infer_input, settle
+from .tree import fill, is_tree
+from .weights import deal, fill_cells, finish, has_weights
 
 Architecture = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -53,36 +54,18 @@ def read(path: str, *, architecture: Architecture | None = None, by_name: bool =
         backend = entry.get("backend") or root.text("backend") or weights.text("backend")
         understood = dialect(as_text(version), as_text(backend), entry, kind)
         model = Reader(path, understood).root(entry)
-        pair(path, model, weights, understood, by_name)
-        return finish(path, model, understood)
-
-
-def finish(path: str, model: ModelDraft, understood: Dialect) -> ModelSpec:
-    """A model whose arrays are dealt, as a spec."""
-    for layer in model.layers:
-        settle(layer, understood)
-    if model.class_name == "Sequential" and not infer_input(model):
-        model.layers[0].config["shape"] = [None]
-        model.problems.append(Problem("", "", "the file does not say what shape its input has", "build the model before saving it"))
-    nested_inputs(model)
-    return model.freeze(understood.generation, understood.rules)
-
-
-def nested_inputs(model: ModelDraft) -> None:
-    """Give nested Sequentials that were saved without an input shape one of unknown sizes: their input tells it."""
-    for layer in model.layers:
-        for inner in [layer, *layer.children]:
-            if inner.model is not None:
-                if inner.model.class_name == "Sequential" and not infer_input(inner.model):
-                    inner.model.layers[0].config["shape"] = [None]
-                nested_inputs(inner.model)
+        if is_tree(weights):
+            fill(model, weights, path)
+        else:
+            pair(path, model, weights, understood, by_name)
+        return finish(model, understood)
 
 
 def what_it_is(root: hdf5.Group) -> str:
     """Why an HDF5 file without a model's config cannot be read as it is."""
     if root.names("layer_names") is not None or root.attribute("nb_layers") is not None:
         return "it holds weights alone, no model; pass architecture= (the JSON of model.to_json(), or a path to it)"
-    if "layers" in root or "_layer_checkpoint_dependencies" in root:
+    if is_tree(root):
         return "it holds weights alone in the layout of .weights.h5; pass architecture= (the JSON of model.to_json(), or a path to it)"
     return "it is an HDF5 file, but not of Keras: it has neither model_config nor layer_names"
 
@@ -119,7 +102,7 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
     """Deal the file's groups to the model's layers: in order, as Keras does, or by name."""
     names = weights.names("layer_names")
     if names is None:
-        raise weights.fail("no layer_names: not a layout of weights that Keras writes" if len(weights.keys()) else "no weights inside")
+        raise weights.fail("no layer_names: not a layout of weights that Keras writes" if len(weights.members()) else "no weights inside")
     groups: dict[str, list[str]] = {}
     for name in names:
         found = weights.group(name).names("weight_names") or []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FormatError, Problem
-from ..spec import WEIGHTS, Weight
+from ..spec import WEIGHTS, ModelSpec, Weight
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
 from .vocabulary import CELLS
@@ -190,3 +190,24 @@ def infer_input(model: ModelDraft) -> bool:
             continue
         break
     return given.get("shape") is not None
+
+
+def finish(model: ModelDraft, understood: Dialect) -> ModelSpec:
+    """A model whose arrays are dealt, as a spec."""
+    for layer in model.layers:
+        settle(layer, understood)
+    if model.class_name == "Sequential" and not infer_input(model):
+        model.layers[0].config["shape"] = [None]
+        model.problems.append(Problem("", "", "the file does not say what shape its input has", "build the model before saving it"))
+    nested_inputs(model)
+    return model.freeze(understood.generation, understood.rules)
+
+
+def nested_inputs(model: ModelDraft) -> None:
+    """Give nested Sequentials that were saved without an input shape one of unknown sizes: their input tells it."""
+    for layer in model.layers:
+        for inner in [layer, *layer.children]:
+            if inner.model is not None:
+                if inner.model.class_name == "Sequential" and not infer_input(inner.model):
+                    inner.model.layers[0].config["shape"] = [None]
+                nested_inputs(inner.model)

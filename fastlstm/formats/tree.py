@@ -1,0 +1,123 @@
+"""The layout of ``model.weights.h5``: a tree that follows the attributes of Keras's objects, in place of names.
+
+``layers/lstm_1/cell/vars/0`` is the first array of the cell of the second LSTM: a model's layers are named by their class and
+counted, whatever their names are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..errors import FormatError
+from .draft import LayerDraft, ModelDraft
+from .hdf5 import Group
+from .vocabulary import OPERATION
+from .weights import known_weights
+
+#: What a model's layers may stand under: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
+LAYERS = ("layers", "_layer_checkpoint_dependencies")
+#: Where a layer's arrays are, for those that keep them in objects of their own.
+PARTS = {
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (("cell",),)),
+    **dict.fromkeys(
+        ("MultiHeadAttention", "GroupQueryAttention"),
+        tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "output")),
+    ),
+}
+#: The attribute that holds what a wrapper wraps.
+CHILDREN = {"Bidirectional": ("forward_layer", "backward_layer"), "TimeDistributed": ("layer",), "RNN": ("cell",)}
+DEPTH, MEMBERS = 64, 200_000
+
+
+def is_tree(group: Group) -> bool:
+    """Whether a group holds weights in this layout."""
+    return any(name in group for name in LAYERS) or any(key.startswith(("layers\\", LAYERS[1] + "\\")) for key in group.members())
+
+
+def fill(model: ModelDraft, root: Group, source: str) -> None:
+    """Give every layer of a model its arrays."""
+    Filler(root, source).model(model, "")
+
+
+def snake_case(name: str) -> str:
+    """The name that Keras gives to objects of a class."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
+    """Layers and their names in the tree: by class, the second of a class with _1 behind."""
+    used: dict[str, int] = {}
+    for layer in layers:
+        if not layer.class_name.startswith(OPERATION):
+            name = snake_case(layer.saved_class)
+            number = used.get(name, 0)
+            used[name] = number + 1
+            yield layer, f"{name}_{number}" if number else name
+
+
+class Filler:
+    """Walks a model and its tree together."""
+
+    def __init__(self, root: Group, source: str):
+        self.source = source
+        self.arrays: dict[str, list[tuple[Group, str]]] = {}
+        self.places: set[str] = set()
+        self.index(root, "", 0)
+
+    def index(self, group: Group, path: str, depth: int) -> None:
+        """Note where arrays are; Keras on Windows wrote ``layers\\dense\\vars`` as one name."""
+        if depth > DEPTH or len(self.places) > MEMBERS:
+            raise group.fail("the tree of weights is too deep or too large")
+        self.places.update(path[:end] for end, mark in enumerate(path + "/") if mark == "/")
+        for key in group.members():
+            name = key.replace("\\", "/")
+            if path.rsplit("/", 1)[-1] == "vars":
+                self.arrays.setdefault(path, []).append((group, key))
+            elif depth or name.split("/")[0] not in ("optimizer", "optimizer_weights", "metrics", "loss_tracker"):
+                self.index(group.group(key), f"{path}/{name}" if path else name, depth + 1)
+
+    def model(self, model: ModelDraft, path: str) -> None:
+        """Fill the layers of a model that stands at ``path``."""
+        prefix = path + "/" if path else ""
+        under = prefix + next((name for name in LAYERS if prefix + name in self.places), LAYERS[0])
+        for layer, name in counted(model.layers):
+            self.layer(layer, f"{under}/{name}")
+
+    def layer(self, layer: LayerDraft, path: str) -> None:
+        """Fill a layer that stands at ``path``, and what it wraps."""
+        if layer.model is not None:
+            self.model(layer.model, path)
+        elif layer.class_name == "StackedRNNCells":
+            for cell, name in counted(layer.children):
+                self.layer(cell, f"{path}/cells/{name}")
+        elif layer.children:
+            for child, name in zip(layer.children, CHILDREN[layer.class_name], strict=True):
+                self.layer(child, f"{path}/{name}")
+        else:
+            self.leaf(layer, path)
+
+    def leaf(self, layer: LayerDraft, path: str) -> None:
+        """Fill a layer that keeps arrays itself."""
+        parts = [[f"{path}/{name}/vars" for name in names] for names in PARTS.get(layer.class_name, ())] or [[f"{path}/vars"]]
+        found: list[np.ndarray] = []
+        for names in parts:
+            place = next((name for name in names if name in self.arrays), None)
+            if place is not None:
+                found += [group.array(key) for group, key in sorted(self.arrays[place], key=lambda one: in_order(one[1]))]
+        expected = known_weights(layer, self.source)
+        if expected is not None and len(found) != len(expected):
+            listed = ", ".join(weight.name for weight in expected)
+            raise FormatError(
+                f"{self.source}: layer {layer.path!r} ({layer.class_name}): expected {len(expected)} arrays ({listed}) at {path}, "
+                f"found {len(found)}"
+            )
+        layer.weights = tuple(found)
+
+
+def in_order(key: str) -> tuple[int, str]:
+    """A sort key that puts "10" behind "9"."""
+    return (int(key), "") if key.isdecimal() and len(key) < 10 else (1 << 40, key)
