@@ -123,7 +123,7 @@ def engine(str level=None):
     if level is None:
         if not usable:
             raise KernelError("this CPU has none of the levels that fastlstm was built for: " + ", ".join(_built_names()))
-        level = usable[-1]
+        level = usable[len(usable) - 1]  # negative numbers are not looked at here
     with _engines_lock:
         if level not in _engines:
             if level == "jit":
