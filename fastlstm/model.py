@@ -102,6 +102,7 @@ class Model:
         self._lock = threading.Lock()
         self._constants = Constants(runtime.lanes())
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
+        self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
         self._pool: tuple[int, Any] | None = None  # process id, executor: a forked child makes its own
         self._native_states = not wide and self._states_are_native()
         self._interpreted = wide or (bool(self._stateful) and not self._native_states)
@@ -183,6 +184,10 @@ class Model:
         InputError
             If ``x`` does not fit the model's inputs.
         """
+        if batch_size is None and not verbose and self._entry is not None:
+            y = self._entry(x)
+            if y is not None:
+                return y
         if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
             raise InputError(f"batch_size: expected a positive number or None, found {batch_size!r}")
         start = time.perf_counter()
@@ -238,6 +243,10 @@ class Model:
         if self._interpreted:
             return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
         runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
+        if len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single" and not self._stateful:
+            most_rows = 1 << 40 if self.threads == 1 else 2 * self.threads - 1
+            vocabulary = self._infos[0].vocabulary or 0
+            self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
         return self._execute(runner, program, arrays, [array for path in sorted(self._states) for array in self._states[path]])
 
     def _execute(

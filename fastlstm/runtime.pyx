@@ -7,12 +7,12 @@ import threading
 import numpy as np
 
 from .arena import arrange
-from .errors import KernelError
+from .errors import InputError, KernelError
 from .program import At, Buffer, Constant
 
 cimport cython
 cimport numpy as cnp
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -334,8 +334,6 @@ cdef class Runner:
         """
         cdef Frame frame
         cdef int n, a
-        cdef int64_t row, rows
-        cdef bint failed = False
         if len(inputs) < self.input_count or len(outputs) < self.output_count or len(states) < self.state_count:
             raise ValueError(
                 f"expected {self.input_count} inputs, {self.output_count} outputs and {self.state_count} states, "
@@ -356,7 +354,13 @@ cdef class Runner:
         for n in range(self.state_count):
             frame.bases[a] = self._address(<object>states[n], a, last)
             a += 1
-        row = first
+        self._blocks(frame, first, last)
+        self.idle.append(frame)
+
+    cdef int _blocks(self, Frame frame, int64_t row, int64_t last) except -1:
+        """Rows [row, last), block by block; frame.bases are set."""
+        cdef int n
+        cdef int64_t rows
         with nogil:
             while row < last:
                 rows = min(self.block_rows, last - row)
@@ -372,7 +376,7 @@ cdef class Runner:
                         with gil:
                             self._call_back(n, frame, row, rows)
                 row += rows
-        self.idle.append(frame)
+        return 0
 
     cdef int64_t _address(self, object given, int number, int64_t rows) except -1:
         """Address of a caller's array, which must be large enough."""
@@ -405,3 +409,151 @@ cdef class Runner:
             arrays[value.index] = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_UINT8, <void *><uintptr_t>address)
         instruction.function(rows * self.times[n], arrays)
         return 0
+
+
+cdef class Guard:
+    """Lets one thread in, and tells a second one so instead of having it wait: ``with guard: ...``"""
+
+    cdef bint busy
+
+    def __enter__(self):
+        if self.busy:
+            raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
+        self.busy = True
+
+    def __exit__(self, *error):
+        self.busy = False
+
+
+cdef class Entry:
+    """From one array to one array without Python in between, for a Runner of one input and one output.
+
+    Takes what fits at once: a C-contiguous float32 array, or ids as int32 or int64, of the Program's shape. For everything
+    else it returns None, and the caller does it the long way.
+
+    Parameters
+    ----------
+    runner : Runner
+        With one input and one output.
+    shape : tuple of int
+        Of the input as the caller has it, less the batch: for a stream, less its time axis too.
+    output_shape : tuple of int
+        Of the output, likewise.
+    vocabulary : int
+        Ids must be below; 0: the input is float32.
+    rows : int
+        The number of rows that it must have; 0: any.
+    most_rows : int
+        The most rows that it takes.
+    states : list of numpy.ndarray
+        Of the Program, read and written in place by every call.
+    guard : Guard
+        Of the states: one thread at a time may be inside.
+    """
+
+    cdef Runner runner
+    cdef cnp.npy_intp shape[8]
+    cdef cnp.npy_intp output_shape[8]
+    cdef int ndim, output_ndim
+    cdef int64_t vocabulary, rows, most_rows
+    cdef list states
+    cdef Guard guard
+
+    def __init__(
+        self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
+        int64_t most_rows=1 << 40, list states=None, Guard guard=None,
+    ):
+        if runner.input_count != 1 or runner.output_count != 1 or len(shape) > 7 or len(output_shape) > 7:
+            raise ValueError("expected a Runner of one input and one output of at most 8 axes")
+        states = states or []
+        if vocabulary >= 1 << 31 or len(states) < runner.state_count or (runner.state_count and guard is None):
+            raise ValueError("expected a vocabulary below 2**31, all states, and a guard for them")
+        self.runner, self.vocabulary, self.rows, self.most_rows = runner, vocabulary, rows, most_rows
+        self.states, self.guard, self.ndim, self.output_ndim = states, guard, len(shape) + 1, len(output_shape) + 1
+        cdef int n
+        for n in range(len(shape)):
+            self.shape[n + 1] = shape[n]
+        for n in range(len(output_shape)):
+            self.output_shape[n + 1] = output_shape[n]
+
+    def __call__(self, x, out=None):
+        """The output for ``x``, in ``out`` if that fits too; None if anything does not fit."""
+        cdef cnp.ndarray array, result
+        cdef cnp.npy_intp rows
+        cdef cnp.npy_intp shape[8]
+        cdef int n, kind
+        cdef Frame frame
+        if not cnp.PyArray_CheckExact(x):
+            return None
+        array = x
+        if cnp.PyArray_NDIM(array) != self.ndim or not cnp.PyArray_ISCARRAY_RO(array):
+            return None
+        for n in range(1, self.ndim):
+            if cnp.PyArray_DIM(array, n) != self.shape[n]:
+                return None
+        rows = cnp.PyArray_DIM(array, 0)
+        if rows > self.most_rows or (self.rows and rows != self.rows):
+            return None
+        kind = cnp.PyArray_TYPE(array)
+        if self.vocabulary:
+            array = self._ids(array, kind)
+            if array is None:
+                return None
+        elif kind != cnp.NPY_FLOAT32:
+            return None
+        memcpy(shape, self.output_shape, sizeof(shape))
+        shape[0] = rows
+        if out is None:
+            result = cnp.PyArray_SimpleNew(self.output_ndim, shape, cnp.NPY_FLOAT32)
+        else:
+            if not self._fits(out, shape):
+                return None
+            result = out
+        frame = self.runner.idle.pop() if self.runner.idle else Frame(self.runner)
+        frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(array)
+        frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(result)
+        if self.guard is not None:
+            self.guard.__enter__()
+            try:
+                for n in range(self.runner.state_count):
+                    frame.bases[2 + n] = self.runner._address(<object>self.states[n], 2 + n, rows)
+                self.runner._blocks(frame, 0, rows)
+            finally:
+                self.guard.busy = False
+        else:
+            self.runner._blocks(frame, 0, rows)
+        self.runner.idle.append(frame)
+        return result
+
+    cdef bint _fits(self, object out, cnp.npy_intp *shape):
+        if not cnp.PyArray_CheckExact(out):
+            return False
+        cdef cnp.ndarray array = out
+        cdef int n
+        if cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT32 or not cnp.PyArray_ISCARRAY(array) or cnp.PyArray_NDIM(array) != self.output_ndim:
+            return False
+        for n in range(self.output_ndim):
+            if cnp.PyArray_DIM(array, n) != shape[n]:
+                return False
+        return True
+
+    cdef cnp.ndarray _ids(self, cnp.ndarray array, int kind):
+        """The ids as int32, every one of them within the vocabulary; None if they are not."""
+        cdef int64_t size = cnp.PyArray_SIZE(array), i, vocabulary = self.vocabulary
+        cdef int32_t *narrow
+        cdef int64_t *wide
+        cdef uint64_t outside = 0
+        cdef cnp.ndarray result
+        if kind == cnp.NPY_INT32:
+            narrow = <int32_t *>cnp.PyArray_DATA(array)
+            for i in range(size):
+                outside |= <uint64_t>(<uint32_t>narrow[i] >= <uint32_t>vocabulary)
+            return None if outside else array
+        if kind != cnp.NPY_INT64:
+            return None
+        result = cnp.PyArray_SimpleNew(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.NPY_INT32)
+        narrow, wide = <int32_t *>cnp.PyArray_DATA(result), <int64_t *>cnp.PyArray_DATA(array)
+        for i in range(size):
+            outside |= <uint64_t>(<uint64_t>wide[i] >= <uint64_t>vocabulary)
+            narrow[i] = <int32_t>wide[i]
+        return None if outside else result

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from . import runtime
 from .errors import InputError, Problem, UnsupportedError
 from .inputs import InputInfo, gather, shape_text
 from .layers.base import Layer, Streaming
@@ -50,7 +50,8 @@ class Stream:
         self._names = {path: state_names(layer) for path, layer in self._layers.items()}
         self._states = self._zeros(self.batch_size)
         self._step_infos = tuple(self._info(info, sequence, None) for info, sequence in zip(model._infos, self._sequence, strict=True))
-        self._busy = threading.Lock()
+        self._guard = runtime.Guard()
+        self._entry = self._make_entry()
 
     # -- advancing --------------------------------------------------------------------------------------------------------
 
@@ -77,6 +78,10 @@ class Stream:
         InputError
             If the input does not fit, or another thread is inside.
         """
+        if rows is None and self._entry is not None:
+            y = self._entry(x_t, out)
+            if y is not None:
+                return y
         given = gather(x_t, self._step_infos)
         if not isinstance(given, list):
             raise InputError("x_t: expected an array, found a list of sequences")
@@ -114,7 +119,7 @@ class Stream:
 
     def reset(self, rows: Any = None) -> None:
         """Set the states of the rows of those numbers, or of all, to zeros."""
-        with self._alone():
+        with self._guard:
             where = slice(None) if rows is None else self._numbers(rows)
             for arrays in self._states.values():
                 for array in arrays:
@@ -124,7 +129,7 @@ class Stream:
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        with self._alone():
+        with self._guard:
             return {
                 f"{path}/{name}": array.copy()
                 for path, arrays in self._states.items() for name, array in zip(self._names[path], arrays, strict=True)
@@ -151,8 +156,10 @@ class Stream:
                     raise InputError(f"state[{path + '/' + name!r}]: expected {wanted}, found {value.dtype} {shape_text(value.shape)}")
                 new.append(np.array(value, array.dtype, order="C"))
             loaded[path] = tuple(new)
-        with self._alone():
-            self._states = loaded
+        with self._guard:
+            for path, arrays in self._states.items():
+                for array, new_array in zip(arrays, loaded[path], strict=True):
+                    array[...] = new_array
 
     def copy(self) -> Stream:
         """A stream that goes on from here on its own."""
@@ -165,6 +172,23 @@ class Stream:
 
     # -- how --------------------------------------------------------------------------------------------------------------
 
+    def _make_entry(self) -> runtime.Entry | None:
+        """The short way for steps of all rows, where the model has one input and one output."""
+        model = self.model
+        if not (model._native_states and len(model._infos) == len(self._per_step) == 1 and model.spec.output_kind == "single"):
+            return None
+        info = self._step_infos[0]
+        shape = tuple(size for size in info.shape[1:] if size is not None)
+        if len(shape) + 1 != len(info.shape):
+            return None
+        runner, program = model._runner(((1, *shape),) if self._sequence[0] else (shape,), streaming=True)
+        output = program.output_shapes[0]
+        states = [array for path in sorted(self._states) for array in self._states[path]]
+        return runtime.Entry(
+            runner, shape, output[1:] if self._per_step[0] else output, info.vocabulary or 0, self.batch_size,
+            states=states, guard=self._guard,
+        )  # fmt: skip
+
     def _zeros(self, rows: int) -> dict[str, tuple[np.ndarray, ...]]:
         dtype = self.model._dtype
         return {path: tuple(np.zeros((rows, *s), dtype) for s in layer.state_shapes()) for path, layer in self._layers.items()}
@@ -173,9 +197,6 @@ class Stream:
         if not sequence or steps is not None:
             return info._replace(shape=(None, None, *info.shape[2:]) if sequence else (None, *info.shape[1:]))
         return info._replace(shape=(None, *info.shape[2:]))
-
-    def _alone(self) -> _Alone:
-        return _Alone(self._busy)
 
     def _numbers(self, rows: Any) -> np.ndarray:
         numbers = np.asarray(rows)
@@ -189,7 +210,7 @@ class Stream:
         return numbers
 
     def _advance(self, arrays: list[np.ndarray], rows: Any) -> list[np.ndarray]:
-        with self._alone():
+        with self._guard:
             numbers = None if rows is None else self._numbers(rows)
             count = self.batch_size if numbers is None else len(numbers)
             for info, x in zip(self._step_infos, arrays, strict=True):
@@ -218,20 +239,6 @@ class Stream:
         outputs = [np.empty((len(arrays[0]), *shape), np.float32) for shape in program.output_shapes]
         runner.run(arrays, outputs, [array for path in sorted(states) for array in states[path]], 0, len(arrays[0]))
         return outputs
-
-
-class _Alone:
-    """Lets one thread in, and tells a second one so instead of having it wait."""
-
-    def __init__(self, lock: threading.Lock):
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
 
 
 def is_sequence(info: InputInfo) -> bool:
