@@ -82,7 +82,7 @@ def cast_row(value: Any, number: int, info: InputInfo) -> np.ndarray:
             f"found {shape_text(array.shape)} for sequence {number}"
         )
     if 0 in array.shape:
-        raise InputError(f"input {info.name!r}: expected at least one timestep, found shape {shape_text(array.shape)} for sequence {number}")
+        raise InputError(f"input {info.name!r}: expected at least one timestep, found {shape_text(array.shape)} for sequence {number}")
     return _typed(array, info)
 
 
