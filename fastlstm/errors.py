@@ -42,7 +42,7 @@ class UnsupportedError(FastLSTMError):
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__(f"{source}: cannot be computed as Keras would ({count}):{lines}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[UnsupportedError], tuple[str, tuple[Problem, ...]]]:
         return type(self), (self.source, self.problems)
 
 

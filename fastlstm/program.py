@@ -17,13 +17,13 @@ import numpy as np
 class Constant(NamedTuple):
     """Packed weights or a lookup table; number into Program.constants."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody misses
 
 
 class Buffer(NamedTuple):
     """A block of rows: scratch, or a part of the caller's arrays; number into Program.buffers."""
 
-    index: int
+    index: int  # type: ignore[assignment]
 
 
 class At(NamedTuple):
@@ -96,7 +96,10 @@ class Value(NamedTuple):
 class Builder(Protocol):
     """What ``Layer.lower`` writes its instructions with. ``plan.py`` implements it."""
 
-    lanes: int  # floats in a vector of the CPU level in use: 16, 8 or 4
+    @property
+    def lanes(self) -> int:
+        """Floats in a vector of the CPU level in use: 16, 8 or 4."""
+
     fold_limit: int  # bytes that a folded lookup table may take
     streaming: bool  # one step after another: what came before is in the states
     present: Mask | None  # ragged input: which of its steps are there, the others are padding
