@@ -86,13 +86,12 @@ class Stream:
         if not isinstance(given, list):
             raise InputError("x_t: expected an array, found a list of sequences")
         arrays = [x[:, np.newaxis] if sequence else x for x, sequence in zip(given, self._sequence, strict=True)]
+        if out is not None:
+            self._check_out(out, len(arrays[0]))
         outputs = self._advance(arrays, rows)
         outputs = [y[:, -1] if per_step else y for y, per_step in zip(outputs, self._per_step, strict=True)]
         if out is None:
             return output_structure(self.model.spec, outputs)
-        if len(outputs) != 1 or not isinstance(out, np.ndarray) or out.shape != outputs[0].shape or out.dtype != outputs[0].dtype:
-            wanted = f"an array of shape {shape_text(outputs[0].shape)} and dtype {outputs[0].dtype}"
-            raise InputError(f"out: expected {wanted}, found {getattr(out, 'shape', type(out).__name__)} {getattr(out, 'dtype', '')}")
         out[...] = outputs[0]
         return out
 
@@ -197,6 +196,15 @@ class Stream:
         if not sequence or steps is not None:
             return info._replace(shape=(None, None, *info.shape[2:]) if sequence else (None, *info.shape[1:]))
         return info._replace(shape=(None, *info.shape[2:]))
+
+    def _check_out(self, out: Any, rows: int) -> None:
+        """Refuse an ``out`` that does not fit before anything has advanced."""
+        if len(self._per_step) != 1:
+            raise InputError(f"out: expected None for a model of {len(self._per_step)} outputs, found {type(out).__name__}")
+        shape = (rows, *self.model.outputs[0].shape[2 if self._per_step[0] else 1 :])
+        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != self.model._dtype or not out.flags.writeable:
+            found = f"{out.dtype} {shape_text(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
+            raise InputError(f"out: expected a writeable array of shape {shape_text(shape)} and dtype {self.model._dtype}, found {found}")
 
     def _numbers(self, rows: Any) -> np.ndarray:
         numbers = np.asarray(rows)

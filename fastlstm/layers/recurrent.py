@@ -124,7 +124,7 @@ class Recurrent(Layer):
         steps = range(x.shape[1])
         first = self._first_state()
         outputs = np.zeros((len(x), x.shape[1], *self.output_shape(x)), x.dtype)
-        emitted = states[first] if self.head_state else np.zeros(outputs.shape[:1] + outputs.shape[2:], x.dtype)
+        emitted = states[first] if head_state else np.zeros(outputs.shape[:1] + outputs.shape[2:], x.dtype)
         for number, t in enumerate(reversed(steps) if self.go_backwards else steps):
             output, new = self.cell.step(x[:, t], states)
             if mask is None:

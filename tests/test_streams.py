@@ -1,0 +1,250 @@
+"""Streams: any way of feeding a sequence gives what one call of predict gives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import build
+import golden
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fastlstm
+
+settings.register_profile("streams", max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("streams")
+PAD = -1.0
+
+
+@st.composite
+def causal_models(draw: st.DrawFn) -> dict:
+    """The description of a small causal model."""
+    return {
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "cells": draw(st.lists(st.sampled_from(["LSTM", "GRU", "SimpleRNN"]), min_size=1, max_size=3)),
+        "units": draw(st.sampled_from([1, 3, 8, 17, 33])),
+        "activation": draw(st.sampled_from(["tanh", "relu", "softsign", "softmax"])),
+        "reset_after": draw(st.booleans()),
+        "masked": draw(st.booleans()),
+        "per_step": draw(st.booleans()),
+        "distributed": draw(st.booleans()),
+        "between": draw(st.sampled_from([None, "dense", "dropout"])),
+    }
+
+
+def model_of(drawn: dict, folder: Path, **options: object) -> fastlstm.Model:
+    rng = np.random.default_rng(drawn["seed"])
+    layers, features = [build.masking(PAD)] if drawn["masked"] else [], 3
+    for number, cell in enumerate(drawn["cells"]):
+        last = number == len(drawn["cells"]) - 1
+        extra = {"reset_after": drawn["reset_after"]} if cell == "GRU" else {}
+        sequences = drawn["per_step"] or not last
+        layers.append(
+            build.recurrent(cell, drawn["units"], features, rng, activation=drawn["activation"], return_sequences=sequences, **extra)
+        )
+        features = drawn["units"]
+        if drawn["between"] == "dropout":
+            layers.append(build.dropout())
+        elif drawn["between"] == "dense" and sequences:
+            layers.append(build.dense(4, features, rng, "tanh"))
+            features = 4
+    head = build.dense(2, features, rng)
+    layers.append(build.time_distributed(head) if drawn["distributed"] and drawn["per_step"] else head)
+    return fastlstm.load(build.save(folder / "model.h5", layers, (None, 3)), **options)
+
+
+def sequences(drawn: dict, rows: int, timesteps: int) -> np.ndarray:
+    rng = np.random.default_rng(drawn["seed"] + 1)
+    x = rng.normal(size=(rows, timesteps, 3)).astype(np.float32)
+    if drawn["masked"]:
+        x[rng.random((rows, timesteps)) < 0.3] = PAD
+    return x
+
+
+def agree(found: np.ndarray, expected: np.ndarray, native: bool) -> bool:
+    """To the last bit where kernels serve both; in tolerance where NumPy does, whose sums depend on how much is summed at once."""
+    if native:
+        return found.tobytes() == expected.tobytes()
+    return golden.difference(found, expected) <= golden.bound(expected)
+
+
+@given(causal_models(), st.integers(1, 9), st.lists(st.integers(0, 4), min_size=1, max_size=6))
+def test_chunks(tmp_path: Path, drawn: dict, rows: int, chunks: list[int]) -> None:
+    """Steps (0) and chunks of any length, one after another, equal one predict."""
+    model = model_of(drawn, tmp_path)
+    native = drawn["activation"] != "softmax"
+    timesteps = sum(length or 1 for length in chunks)
+    x = sequences(drawn, rows, timesteps)
+    whole = model.predict(x)
+    stream, at = model.stream(rows), 0
+    for length in chunks:
+        if length == 0:
+            y = stream.step(x[:, at])
+            expected = whole[:, at] if drawn["per_step"] else model.predict(x[:, : at + 1])
+        else:
+            y = stream.feed(x[:, at : at + length])
+            expected = whole[:, at : at + length] if drawn["per_step"] else model.predict(x[:, : at + length])
+        at += length or 1
+        assert agree(y, expected, native)
+    if not drawn["per_step"]:
+        assert agree(y, whole, native)
+
+
+@given(causal_models(), st.integers(2, 8), st.data())
+def test_rows_live_their_own_lives(tmp_path: Path, drawn: dict, rows: int, data: st.DataObject) -> None:
+    """Rows that advance, reset and are copied at different times are as so many streams of one row."""
+    drawn = {**drawn, "activation": "tanh"}
+    model = model_of(drawn, tmp_path)
+    together, alone = model.stream(rows), [model.stream() for _ in range(rows)]
+    rng = np.random.default_rng(drawn["seed"] + 2)
+    for _ in range(data.draw(st.integers(1, 6))):
+        chosen = data.draw(st.lists(st.integers(0, rows - 1), unique=True))
+        match data.draw(st.sampled_from(["step", "reset", "copy", "save"])):
+            case "step":
+                x = rng.normal(size=(len(chosen), 3)).astype(np.float32)
+                y = together.step(x, rows=chosen)
+                assert y.shape == (len(chosen), 2)
+                for number, row in enumerate(chosen):
+                    assert alone[row].step(x[number : number + 1]).tobytes() == y[number].tobytes()
+            case "reset":
+                together.reset(chosen)
+                for row in chosen:
+                    alone[row].reset()
+            case "copy":
+                before, together = together, together.copy()
+                before.step(np.ones((rows, 3)))
+            case "save":
+                state = together.state
+                together = model.stream(rows)
+                together.load_state({name: array.astype(np.float64) for name, array in state.items()})
+
+
+def test_float64_and_numpy_layers_stream_too(tmp_path: Path) -> None:
+    drawn = {
+        "seed": 5, "cells": ["GRU", "LSTM"], "units": 5, "activation": "softmax", "reset_after": True, "masked": True,
+        "per_step": True, "distributed": True, "between": "dense",
+    }  # fmt: skip
+    model = model_of(drawn, tmp_path, precision="float64")
+    x = sequences(drawn, 4, 7).astype(np.float64)
+    stream = model.stream(4)
+    found = np.stack([stream.step(x[:, t]) for t in range(7)], axis=1)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, model.predict(x), rtol=0, atol=1e-14)
+
+
+def test_ids(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    layers = [build.embedding(20, 4, rng, mask_zero=True), build.recurrent("LSTM", 9, 4, rng), build.dense(1, 9, rng)]
+    model = fastlstm.load(build.save(tmp_path / "model.h5", layers, (None,)))
+    ids = rng.integers(0, 20, (3, 8))
+    stream = model.stream(3)
+    for t in range(8):
+        y = stream.step(ids[:, t])
+    assert y.tobytes() == model.predict(ids).tobytes()
+    with pytest.raises(fastlstm.InputError, match="ids from 0 to 19, found .* to 20"):
+        stream.step(np.array([1, 2, 20]))
+
+
+def small(folder: Path, *layers: build.Layer) -> fastlstm.Model:
+    return fastlstm.load(build.save(folder / "model.h5", layers, (6, 3)))
+
+
+def test_refused_by_name(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lstm = build.recurrent("LSTM", 4, 3, rng, return_sequences=True)
+    both = build.bidirectional(lstm, build.recurrent("LSTM", 4, 3, rng).weights)
+    backwards = build.recurrent("GRU", 4, 3, rng, go_backwards=True)
+    flatten = build.Layer({"class_name": "Flatten", "config": {}}, [])
+    pooling = build.Layer({"class_name": "GlobalAveragePooling1D", "config": {}}, [])
+    for layers, name in (
+        ([both], "bidirectional_1"), ([backwards], "gru_1"), ([lstm, flatten], "flatten_2"), ([lstm, pooling], "globalaveragepooling1d_2"),
+    ):  # fmt: skip
+        with pytest.raises(fastlstm.UnsupportedError, match=name):
+            small(tmp_path, *layers).stream()
+
+
+def test_errors(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    model = small(tmp_path, build.recurrent("LSTM", 4, 3, rng), build.dense(2, 4, rng))
+    stream = model.stream(2)
+    before = stream.state
+    for call, message in (
+        (lambda: stream.step(np.zeros((2, 4))), r"expected shape \(any, 3\), found \(2, 4\)"),
+        (lambda: stream.step(np.zeros((3, 3))), "expected 2 rows, found 3"),
+        (lambda: stream.step(np.zeros((1, 3)), rows=[2]), "rows: expected numbers from 0 to 1, found 2 to 2"),
+        (lambda: stream.step(np.zeros((2, 3)), rows=[0, 0]), "found one twice"),
+        (lambda: stream.step(np.zeros((1, 3)), rows=[0.5]), "rows: expected a list of row numbers"),
+        (lambda: stream.step(np.zeros((2, 3)), out=np.zeros((2, 2))), "out: expected a writeable array of shape"),
+        (lambda: stream.feed(np.zeros((2, 3))), "expected shape"),
+        (lambda: stream.feed(np.zeros((2, 0, 3))), "at least one timestep"),
+        (lambda: stream.load_state({"lstm_1/h": np.zeros((2, 4))}), "expected the keys lstm_1/h, lstm_1/c"),
+        (lambda: stream.load_state({**before, "lstm_1/c": np.zeros((2, 5))}), r"state\['lstm_1/c'\]"),
+        (lambda: model.stream(0), "batch_size: expected a positive number, found 0"),
+    ):
+        with pytest.raises(fastlstm.InputError, match=message):
+            call()
+    for name, array in stream.state.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    model = small(tmp_path, build.recurrent("LSTM", 4, 3, rng), build.dense(2, 4, rng))
+    x, out = rng.normal(size=(1, 3)).astype(np.float32), np.zeros((1, 2), np.float32)
+    assert model.stream().step(x, out=out) is out
+    np.testing.assert_array_equal(out, model.stream().step(x))
+    np.testing.assert_array_equal(model.stream().step(x.astype(np.float64), out=out), out)
+
+
+def test_second_thread_is_told(tmp_path: Path) -> None:
+    """While one thread is inside a long feed, another gets an error, and the first one's result is not disturbed."""
+    rng = np.random.default_rng(0)
+    layers = [build.recurrent("LSTM", 128, 3, rng, return_sequences=True), build.recurrent("LSTM", 128, 128, rng)]
+    model = fastlstm.load(build.save(tmp_path / "model.h5", layers, (None, 3)))
+    x = rng.normal(size=(1, 20000, 3)).astype(np.float32)
+    expected = model.predict(x)
+    stream, started, found = model.stream(), threading.Event(), []
+
+    def feed() -> None:
+        started.set()
+        found.append(stream.feed(x))
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    started.wait()
+    refusals = 0
+    while thread.is_alive():
+        try:
+            stream.state  # noqa: B018
+        except fastlstm.InputError as error:
+            assert "in use by another thread" in str(error)
+            refusals += 1
+    thread.join()
+    assert refusals
+    np.testing.assert_array_equal(found[0], expected)
+
+
+def test_streams_of_one_model_side_by_side(tmp_path: Path, figure: Callable[[str, str], None]) -> None:
+    rng = np.random.default_rng(0)
+    model = fastlstm.load(
+        build.save(tmp_path / "model.h5", [build.recurrent("LSTM", 32, 3, rng), build.dense(1, 32, rng)], (None, 3))
+    )
+    x = rng.normal(size=(8, 500, 1, 3)).astype(np.float32)
+    expected = model.predict(x[:, :, 0])
+    results: list[np.ndarray | None] = [None] * 8
+
+    def run(number: int) -> None:
+        stream = model.stream()
+        for step in x[number]:
+            results[number] = stream.step(step)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_array_equal(np.concatenate(results), expected)
