@@ -104,14 +104,17 @@ class Network(Layer):
         """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
         found: dict[str, Any] = {}
 
+        def enter(network: Network, given: Sequence[Shape]) -> tuple[Shape, ...]:
+            for ref, shape in zip(network.model.inputs, given, strict=True):
+                found[network.layers[network.model.calls[ref.call].layer].path] = shape
+            return network.walk(given, visit)
+
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> tuple[Shape, ...]:
-            shapes = layer.walk(given, visit) if isinstance(layer, Network) else layer.shapes(given, words)
+            shapes = enter(layer, given) if isinstance(layer, Network) else layer.shapes(given, words)
             found[layer.path] = shapes[0] if len(shapes) == 1 else shapes
             return shapes
 
-        for ref, shape in zip(self.model.inputs, self.input_shapes(), strict=True):
-            found[self.layers[self.model.calls[ref.call].layer].path] = shape
-        self.walk(self.input_shapes(), visit)
+        enter(self, self.input_shapes())
         return found
 
     def consumers(self, ref: Ref) -> Iterator[Layer]:
