@@ -210,6 +210,49 @@ def test_dict_outputs(tmp_path: Path) -> None:
     assert spec.output_names == ("forecast", "input")
 
 
+@pytest.mark.parametrize(("version", "form"), [("2.9.0", "lists"), ("3.5.0", "args")])
+def test_nested_models_called_with_a_dict(tmp_path: Path, version: str, form: str) -> None:
+    inner = functional([entrance("b", 3), entrance("a", 3), layer("Subtract", "s", [[["b", 0, 0, {}], ["a", 0, 0, {}]]])],
+                       {"b": ["b", 0, 0], "a": ["a", 0, 0]}, [["s", 0, 0]], "Functional")  # fmt: skip
+    node: Any = {"a": ["x", 0, 0, {}], "b": ["y", 0, 0, {}]}
+    if form == "args":
+        node = {"args": [{"a": keras3_tensor("x", 0, 0), "b": keras3_tensor("y", 0, 0)}], "kwargs": {"mask": {"a": None, "b": None}}}
+    nested_model = {**inner, "name": "m", "inbound_nodes": [node]}
+    config = functional([entrance("x", 3), entrance("y", 3), nested_model], [["x", 0, 0], ["y", 0, 0]], [["m", 1, 0]], "Functional")
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {}, version))
+    assert spec.layers[2].model is not None
+    assert spec.layers[2].model.input_names == ("b", "a")
+    assert spec.calls[spec.outputs[0].call].inputs == (spec.inputs[1], spec.inputs[0])
+    assert not spec.problems
+
+
+def test_keras3_counts_calls_of_nested_models_in_two_ways(tmp_path: Path) -> None:
+    inner = functional([entrance("a", 3), layer("Dense", "d", [[["a", 0, 0, {}]]], units=3)], [["a", 0, 0]], [["d", 0, 0]], "Functional")
+    nodes = [{"args": [keras3_tensor("x", 0, 0)], "kwargs": {}}, {"args": [keras3_tensor("m", 0, 0)], "kwargs": {}}]
+    nested_model = {**inner, "name": "m", "inbound_nodes": nodes}
+    config = functional([entrance("x", 3), nested_model], [["x", 0, 0]], [["m", 2, 0]], "Functional")
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"m": [np.ones((3, 3)), np.ones(3)]}, "3.5.0"))
+    assert [call.inputs for call in spec.calls] == [(), (Ref(0),), (Ref(1),)]
+    assert spec.outputs == (Ref(2),)
+
+
+def test_calls_counted_outside_the_model(tmp_path: Path) -> None:
+    layers = [entrance("x", 3), layer("Dense", "d", [{"args": [keras3_tensor("x", 0, 0)], "kwargs": {}}], units=3),
+              layer("Dense", "e", [{"args": [keras3_tensor("d", 4, 0)], "kwargs": {}}], units=1)]  # fmt: skip
+    config = functional(layers, [["x", 0, 0]], [["e", 0, 0]], "Functional")
+    weights = {"d": [np.ones((3, 3)), np.ones(3)], "e": [np.ones((3, 1)), np.ones(1)]}
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, weights, "3.0.5"))
+    assert spec.calls[2].inputs == (Ref(1),)
+
+
+def test_call_arguments_that_nobody_computes_are_problems(tmp_path: Path) -> None:
+    node = [["x", 0, 0, {"mask": ["m", 0, 0]}]]
+    layers = [entrance("x", 4, 3), entrance("m", 4), layer("LSTM", "l", [node], units=2)]
+    config = functional(layers, [["x", 0, 0], ["m", 0, 0]], [["l", 0, 0]])
+    weights = [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]
+    assert "argument mask" in formats.read(write_h5(tmp_path / "m.h5", config, {"l": weights}, "2.9.0")).problems[0].what
+
+
 def test_keras3_masks_that_say_nothing_are_left_out(tmp_path: Path) -> None:
     x = keras3_tensor("x", 0, 0)
     layers = [

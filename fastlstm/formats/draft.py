@@ -50,6 +50,7 @@ class ModelDraft:
     output_names: list[str]
     output_kind: Literal["single", "list", "dict"] = "single"
     problems: list[Problem] = field(default_factory=list)
+    input_keys: list[str] = field(default_factory=list)  # of the inputs, where the model takes them as a dict
 
     def freeze(self, generation: Generation, rules: Rules) -> ModelSpec:
         """The finished model."""

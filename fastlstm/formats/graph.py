@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -11,11 +12,17 @@ from ..spec import WEIGHTS, Call, Ref
 from .draft import LayerDraft, ModelDraft, expect
 from .generations import Dialect
 from .masks import drop_own_masks
-from .nodes import Node, Tensor, tensors_in
+from .nodes import Node, Tensor, mapped, tensors_in
 from .vocabulary import RECURRENT
 
 #: Layers whose tensors beyond the first are their initial state.
 STATEFUL_CALL = RECURRENT | {"Bidirectional"}
+ATTENTION = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
+#: Call arguments that layers honour, by the classes that do.
+KEYWORDS = {
+    "initial_state": STATEFUL_CALL, "use_causal_mask": ATTENTION, "return_attention_scores": ATTENTION,
+    "attention_mask": frozenset({"MultiHeadAttention"}),
+}  # fmt: skip
 #: Names of the first argument, for layers called by keyword.
 FIRST_ARGUMENT = ("inputs", "sequence", "sequences", "query", "x")
 
@@ -42,9 +49,9 @@ class Graph:
         nodes: list[Node] = []
         for number, entries in enumerate(inbound):
             nodes += self.nodes(number, entries)
-        _, _, inputs = self.endpoints(input_layers, "input_layers")
+        _, input_keys, inputs = self.endpoints(input_layers, "input_layers")
         kind, keys, outputs = self.endpoints(output_layers, "output_layers")
-        self.renumber(nodes, outputs)
+        outputs = self.renumber(nodes, outputs)
         if self.dialect.keras3:
             nodes = drop_own_masks(self.layers, nodes, inputs, outputs)
         order = self.sorted(nodes)
@@ -60,7 +67,7 @@ class Graph:
         calls = [self.call(node, place, new) for node in order]
         return ModelDraft(
             name, "Functional", [self.layers[number] for number in kept], calls, [self.ref(tensor, place) for tensor in inputs], refs,
-            [tensor.layer for tensor in inputs], names, kind, self.problems,
+            [tensor.layer for tensor in inputs], names, kind, self.problems, input_keys,
         )  # fmt: skip
 
     # -- reading ----------------------------------------------------------------------------------------------------------
@@ -74,8 +81,11 @@ class Graph:
         found = []
         for number, entry in enumerate(entries):
             node = Node(layer, number)
-            if isinstance(entry, Mapping):
+            if isinstance(entry, Mapping) and ("args" in entry or "kwargs" in entry):
                 self.read_args(node, entry)
+            elif isinstance(entry, Mapping):  # tf.keras: the layer is called with a dict
+                self.read_lists(node, [entry[key] for key in sorted(entry)])
+                node.keys = sorted(entry)
             else:
                 self.read_lists(node, expect(self.source, f"model config: {name}: inbound_nodes", entry, list, "a node"))
             found.append(node)
@@ -87,6 +97,8 @@ class Graph:
             value = self.keras3_value(argument)
             found = list(tensors_in(value))
             node.inputs += found
+            if isinstance(value, Mapping):
+                node.keys = list(value)
             if not found:
                 node.constants.append(value)
         kwargs = entry.get("kwargs") or {}
@@ -147,19 +159,36 @@ class Graph:
 
     # -- ordering ---------------------------------------------------------------------------------------------------------
 
-    def renumber(self, nodes: list[Node], outputs: list[Tensor]) -> None:
-        """Number the nodes of each layer as the tensors of this file do.
+    def renumber(self, nodes: list[Node], outputs: list[Tensor]) -> list[Tensor]:
+        """Number calls in all tensors as the nodes stand in the file; returns the outputs so numbered.
 
-        A nested model that was made from an Input has a node of its own, number 0, which its config leaves out: calls to it are
-        numbered from 1. Every call that a config keeps is used, so the smallest number in use is the first call's.
+        A nested model that was made from an Input has a node of its own, number 0, which its config leaves out: its calls are
+        numbered from 1. Keras 3 does so in ``output_layers`` alone, and early Keras 3 counts calls outside the model too. But
+        every call that a config keeps is used, so where numbers do not fit, their order tells.
         """
-        first: dict[str, int] = {}
+        counts = Counter(node.layer for node in nodes)
+        models = {layer.name for layer in self.layers if self.dialect.keras3 and layer.saved_class == "Functional"}
+        outputs = [t._replace(node=t.node - 1) if t.layer in models and t.node else t for t in outputs]
+        used: dict[str, set[int]] = {}
         for tensor in [*outputs, *(tensor for node in nodes for tensor in node.tensors())]:
-            first[tensor.layer] = min(tensor.node, first.get(tensor.layer, tensor.node))
+            used.setdefault(tensor.layer, set()).add(tensor.node)
+        new: dict[Tensor, int] = {}
+        for name, numbers in used.items():
+            count, lowest = counts[self.index[name]], min(numbers)
+            if max(numbers) < count:
+                continue
+            if max(numbers) - lowest < count and lowest == 1:
+                new.update({Tensor(name, number, 0): number - 1 for number in numbers})
+            elif len(numbers) == count:
+                new.update({Tensor(name, number, 0): place for place, number in enumerate(sorted(numbers))})
+
+        def change(tensor: Tensor) -> Tensor:
+            return tensor._replace(node=new.get(tensor._replace(output=0), tensor.node))
+
         for node in nodes:
-            layer = self.layers[node.layer]
-            if layer.model is not None:
-                node.number += first.get(layer.name, 0)
+            node.inputs = [change(tensor) for tensor in node.inputs]
+            node.keywords = mapped(node.keywords, change)
+        return [change(tensor) for tensor in outputs]
 
     def sorted(self, nodes: list[Node]) -> list[Node]:
         """The nodes in topological order, otherwise in the file's."""
@@ -207,6 +236,8 @@ class Graph:
                 if key in keywords:
                     inputs = list(tensors_in(keywords.pop(key)))
                     break
+        if node.keys:
+            inputs = self.by_key(layer, inputs, node.keys)
         if not inputs and layer.class_name in WEIGHTS and layer.class_name != "InputLayer":
             raise self.fail(f"layer {layer.name!r} is called without a tensor")
         if layer.class_name == "MultiHeadAttention":
@@ -216,6 +247,10 @@ class Graph:
             self.split_states(layer, inputs, keywords)
         if keywords.pop("training", None) and (layer.model is not None or is_random(layer)):
             self.problems.append(Problem(layer.path, layer.class_name, "it is called with training=True, which makes it random"))
+        unknown = [key for key in keywords if layer.class_name in WEIGHTS and layer.class_name not in KEYWORDS.get(key, ())]
+        if unknown:
+            what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
+            self.problems.append(Problem(layer.path, layer.class_name, what))
         if layer.class_name in WEIGHTS and any(constant is not None for constant in node.constants):
             self.problems.append(
                 Problem(layer.path, layer.class_name, f"it is called with the constant {short(node.constants)} among its tensors")
@@ -224,6 +259,16 @@ class Graph:
             new[node.layer], tuple(self.ref(tensor, position) for tensor in inputs),
             {key: self.resolve(value, position) for key, value in keywords.items()},
         )  # fmt: skip
+
+    def by_key(self, layer: LayerDraft, inputs: list[Tensor], keys: list[str]) -> list[Tensor]:
+        """The tensors of a dict in the order of the nested model's inputs; other layers take them as they come."""
+        if layer.model is None or len(keys) != len(inputs):
+            return inputs
+        given = dict(zip(keys, inputs, strict=True))
+        for names in (layer.model.input_keys, layer.model.input_names):
+            if sorted(names) == sorted(given):
+                return [given[name] for name in names]
+        raise self.fail(f"model {layer.name!r} is called with {sorted(given)}, its inputs are {sorted(layer.model.input_names)}")
 
     def split_states(self, layer: LayerDraft, inputs: list[Tensor], keywords: dict[str, Any]) -> None:
         """Move the tensors behind the first to ``initial_state`` (and ``constants``)."""
@@ -270,8 +315,8 @@ def flat_tensors(value: Any) -> Iterator[Any]:
 
 def is_idle(key: str, value: Any) -> bool:
     """Whether a call argument says nothing."""
-    if isinstance(value, list):
-        return all(is_idle(key, inner) for inner in value)
+    if isinstance(value, (list, Mapping)):
+        return all(is_idle(key, inner) for inner in (value.values() if isinstance(value, Mapping) else value))
     return value is None or (key == "training" and not value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ class Node:
     inputs: list[Tensor] = field(default_factory=list)
     keywords: dict[str, Any] = field(default_factory=dict)
     constants: list[Any] = field(default_factory=list)  # positional arguments that are no tensors
+    keys: list[str] = field(default_factory=list)  # names of the inputs, where they were passed as a dict
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors that it depends on."""
@@ -41,3 +42,12 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list):
         for inner in value:
             yield from tensors_in(inner)
+
+
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Call arguments with every tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: mapped(inner, change) for key, inner in value.items()}
+    return [mapped(inner, change) for inner in value] if isinstance(value, list) else value
