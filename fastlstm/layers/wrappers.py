@@ -56,7 +56,9 @@ class Bidirectional(Layer):
 
     @property
     def ragged(self) -> bool:
-        return True
+        # What runs backwards emits the steps behind a row's end first; turned round, they are last again.
+        backward = self.backward
+        return self.forward.ragged and isinstance(backward, Recurrent) and (backward.go_backwards or not backward.return_sequences)
 
     @property
     def children(self) -> tuple[Layer, ...]:
