@@ -52,9 +52,7 @@ def table(objects: dict[str, Path]) -> str:
     described = {level: json.loads(path.with_suffix(".json").read_text()) for level, path in objects.items()}
     kernels = next(iter(described.values()))["kernels"]
     symbols = [[build.symbol(name, level) for name in kernels] for level in objects]
-    supported = [
-        " && ".join(f'__builtin_cpu_supports("{feature}")' for feature in NEEDED[level]) or "1" for level in objects
-    ]
+    supported = [" && ".join(f'__builtin_cpu_supports("{feature}")' for feature in NEEDED[level]) or "1" for level in objects]
 
     def strings(values) -> str:
         return ", ".join(f'"{value}"' for value in values)

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from ..activations import NATIVE
 from .elementary import (
-    at_least, at_most, exp, expm1_negative, fma, inlined, magnitude, normal_cdf, select, sigmoid, softplus, splat, tanh,
-)  # fmt: skip
+    at_least,
+    at_most,
+    exp,
+    expm1_negative,
+    fma,
+    inlined,
+    magnitude,
+    normal_cdf,
+    select,
+    sigmoid,
+    softplus,
+    splat,
+    tanh,
+)
 
 TANH, SIGMOID, RELU, LINEAR = NATIVE["tanh"], NATIVE["sigmoid"], NATIVE["relu"], NATIVE["linear"]
 HARD_SIGMOID, HARD_SIGMOID_KERAS3 = NATIVE["hard_sigmoid"], NATIVE["hard_sigmoid_keras3"]
@@ -43,8 +56,8 @@ def _elu(x: Any, alpha: float) -> Any:
 
 @inlined
 def _gelu_tanh(x: Any) -> Any:
-    inner = (x + x * x * x * 0.044715) * 0.7978845608028654
-    return x * 0.5 * (tanh(inner) + 1.0)
+    # (1 + tanh(u)) / 2 = sigmoid(2 u), without cancellation.
+    return x * sigmoid((x + x * x * x * 0.044715) * 1.5957691216057308)
 
 
 @inlined
@@ -96,4 +109,4 @@ def activated(code: int, x: Any, alpha: float) -> Any:
 @inlined
 def default_alpha(code: int) -> Any:
     """The parameter that an activation takes where none is given, as in Keras."""
-    return 0.2 if code == LEAKY_RELU else 1.0
+    return np.float32(0.2) if code == LEAKY_RELU else np.float32(1.0)

@@ -79,7 +79,9 @@ def _object(level: Any, texts: list[str], exported: set[str]) -> bytes:
     for value in [*linked.functions, *linked.global_variables]:
         if not value.is_declaration and value.name not in exported:
             value.linkage = "internal"
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="small")
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="small"
+    )
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     builder.getModulePassManager().run(linked, builder)
     linked.verify()

@@ -7,7 +7,7 @@ from typing import Any
 from ..packing import DOT_UNITS
 from .activation import activated, default_alpha
 from .registry import kernel
-from .sequence import compiled, fill_addresses, last_vectors, padded_units, projector
+from .sequence import ONE, ZERO, compiled, fill_addresses, last_vectors, padded_units, projector
 from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import fma, load, load_first, load_float, load_int, splat, stack, store_first, store_float, store_int, total
@@ -49,7 +49,7 @@ def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-de
     units, features, code, weights = f.units, f.features, f.activation, f.kernel
     alpha = default_alpha(code)
     whole = units // (4 * LANES)
-    last = last_vectors(units, 1, LANES)
+    last = last_vectors(units, ONE, ONE * LANES)
     parts = (count + TILE_ROWS - 1) // TILE_ROWS
     least = count // parts
     more = count - least * parts
@@ -81,7 +81,7 @@ def dense(f: Any) -> None:
     xs, ys, biases, result, zeros = _addresses(), _outputs(), _biases(), _result(), _zeros()
     for i in range(4 * LANES):
         store_float(zeros, i, 0.0)
-    fill_addresses(biases, TILE_ROWS, f.bias if f.bias else zeros, 0)
+    fill_addresses(biases, ONE * TILE_ROWS, f.bias if f.bias else zeros, ZERO)
     rows, steps = f.rows, f.steps
     count = 0
     for r in range(rows):
@@ -105,7 +105,7 @@ _project1, _project2, _project3, _project4 = _projectors
 def project(f: Any) -> None:
     """bias + x @ kernel as panel-ordered rows: the pre-activations that recurrent kernels take as ``table``."""
     xs, biases = _addresses(), _biases()
-    fill_addresses(biases, TILE_ROWS, f.bias, 0)
+    fill_addresses(biases, ONE * TILE_ROWS, f.bias, ZERO)
     for r in range(0, f.rows, GROUP):
         count = min(GROUP, f.rows - r)
         fill_addresses(xs, count, f.x + 4 * r * f.x_row, 4 * f.x_row)

@@ -6,7 +6,7 @@ from typing import Any
 
 from numba import njit
 
-from .vector import bits, fma, from_bits, ints, select, shift_left, shift_right, splat, to_floats
+from .vector import bits, fma, from_bits, ints, select, shift_left, shift_right, splat
 
 #: How the arithmetic is compiled. Inlined whatever it costs: a call would pass vectors through memory.
 inlined = njit(error_model="numpy", forceinline=True)
@@ -97,10 +97,10 @@ def tanh(x: Any) -> Any:
 
 @inlined
 def one_plus_exp(x: Any) -> Any:
-    """1 + exp(x): infinity never, so that its reciprocal stays finite or NaN."""
-    q, n = _reduced(at_least(at_most(x, 88.0), -87.0))
+    """1 + exp(x), infinity from 88 on."""
+    q, n = _reduced(at_least(x, -87.0))
     scale = _power(n)
-    return fma(q, scale, scale + 1.0)
+    return select(x > 88.0, splat(float("inf")), fma(q, scale, scale + 1.0))
 
 
 @inlined

@@ -12,7 +12,7 @@ from typing import Any
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, hard_sigmoid
 from .elementary import fma, inlined, sigmoid, tanh
 from .registry import kernel
-from .sequence import FIELDS, columns_of, compiled, driver, fill_addresses, projector, sweeper
+from .sequence import FIELDS, ONE, ZERO, columns_of, compiled, driver, fill_addresses, projector, sweeper
 from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import load, load_int, store, store_int
@@ -89,7 +89,7 @@ _sweep = sweeper(GATES, _visit)
 
 @compiled
 def _start(f, w):  # type: ignore[no-untyped-def]
-    fill_addresses(w.z2, f.rows, f.recurrent_bias, 0)
+    fill_addresses(w.z2, f.rows, f.recurrent_bias, ZERO)
 
 
 @compiled
@@ -110,7 +110,7 @@ def _step(f, w, rows, s, features):  # type: ignore[no-untyped-def]
 _drive = driver(_columns, _start, _project_chunk, _prepare, _step, _nothing)
 
 
-@kernel(*FIELDS, "recurrent_bias")
+@kernel(*FIELDS)
 def gru(f: Any) -> None:
     """GRU with ``reset_after=True`` over a block of rows."""
     _drive(f)
@@ -182,7 +182,7 @@ _sweep_gates, _sweep_candidate = sweeper(GATES_BEFORE, _visit_gates), sweeper(1,
 
 @compiled
 def _start_before(f, w):  # type: ignore[no-untyped-def]
-    fill_addresses(w.biases2, TILE_ROWS, f.bias_h, 0)
+    fill_addresses(w.biases2, ONE * TILE_ROWS, f.bias_h, ZERO)
 
 
 @compiled
@@ -208,7 +208,7 @@ def _step_before(f, w, rows, s, features):  # type: ignore[no-untyped-def]
 _drive_before = driver(_columns_both, _start_before, _project_both, _prepare_both, _step_before, _nothing)
 
 
-@kernel(*FIELDS, "kernel_h", "recurrent_h", "bias_h")
+@kernel(*FIELDS)
 def gru_before(f: Any) -> None:
     """GRU with ``reset_after=False`` over a block of rows."""
     _drive_before(f)

@@ -7,8 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .activation import (
-    HARD_SIGMOID, RELU, SIGMOID, TANH, activated, default_alpha, hard_sigmoid, relu,
-)  # fmt: skip
+    HARD_SIGMOID,
+    RELU,
+    SIGMOID,
+    TANH,
+    activated,
+    default_alpha,
+    hard_sigmoid,
+    relu,
+)
 from .elementary import fma, inlined, sigmoid, tanh
 from .registry import kernel
 from .sequence import FIELDS, columns_of, compiled, copy, driver, projector, states_in, sweeper
@@ -108,7 +115,7 @@ _columns = columns_of(GATES)
 _drive = driver(_columns, _start, _project_chunk, _prepare, _step, _finish)
 
 
-@kernel(*FIELDS, "c0", "c_out")
+@kernel(*FIELDS)
 def lstm(f: Any) -> None:
     """LSTM over a block of rows."""
     _drive(f)

@@ -10,8 +10,19 @@ from .registry import kernel
 from .sequence import clear, compiled, copy
 from .target import LANES
 from .vector import (
-    any_true, largest, load, load_byte, load_first, load_int32, select, splat, store, store_byte, store_first, total,
-)  # fmt: skip
+    any_true,
+    largest,
+    load,
+    load_byte,
+    load_first,
+    load_int32,
+    select,
+    splat,
+    store,
+    store_byte,
+    store_first,
+    total,
+)
 
 
 @compiled

@@ -7,16 +7,27 @@ the rows that have so many are computed: a prefix, of which each row reads the t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import njit
 
 from .. import packing
 from .target import LANES, TILE_ROWS
 from .tile import WIDE, tile
 from .vector import (
-    load, load_byte, load_first, load_int, load_int32, splat, store, store_first, store_int, store_int32,
-)  # fmt: skip
+    load,
+    load_byte,
+    load_first,
+    load_int,
+    load_int32,
+    splat,
+    store,
+    store_first,
+    store_int,
+    store_int32,
+)
 
 compiled = njit(error_model="numpy")
 last_width, last_vectors = compiled(packing.last_width), compiled(packing.last_vectors)
@@ -38,7 +49,14 @@ FIELDS = (
     "fill",  # output of masked steps: 0 the previous one, 1 zeros
     "head",  # with fill 0, before the first valid step: 0 zeros, 1 the initial state
     "scratch",
+    # Of some cells only. All cells have one struct, so that what they share is compiled once.
+    "c0", "c_out",  # lstm: rows as those of h0 and h_out
+    "recurrent_bias",  # gru
+    "kernel_h", "recurrent_h", "bias_h",  # gru_before: of the candidate; the others are of z and r
 )  # fmt: skip
+
+#: Numba compiles a function anew for every argument that is a literal; these are not.
+ZERO, ONE = np.int64(0), np.int64(1)
 
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
 FEW_FEATURES = 8
@@ -79,7 +97,7 @@ def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Wo
     """Divide up scratch; packing.recurrent_scratch is how much it takes."""
     row = 4 * padded_units(units, LANES)
     chunk_size = chunk_rows(columns)
-    h_even = _after(scratch, 0)
+    h_even = _after(scratch, ZERO)
     h_odd = _after(h_even, rows * row)
     extra = _after(h_odd, rows * row)
     extra2 = _after(extra, rows * row)
@@ -184,7 +202,7 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         groups = whole // at_once if rows == 1 else 0
         grouped = groups * at_once
         singles = whole - grouped
-        last = last_vectors(f.units, gates, LANES)
+        last = last_vectors(f.units, ONE * gates, ONE * LANES)
         items = groups + singles + (1 if last else 0)
         parts = (rows + TILE_ROWS - 1) // TILE_ROWS
         least = rows // parts
@@ -192,22 +210,22 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         for item in range(items):
             # Forwards and backwards in turn: what the caches still hold is used first.
             at = items - 1 - item if backwards else item
+            panel, panels, width, vectors = grouped + at - groups, ONE, ONE * whole_width, ONE * whole_vectors
             if at < groups:
-                visit(f, w, cell, wide_tile, 0, 1, at * at_once, at_once, whole_width, whole_vectors)
-                continue
-            panel = grouped + at - groups
-            width, vectors = whole_width, whole_vectors
-            if panel == whole:
-                width, vectors = last_width(f.units, gates, LANES), last
-            first = 0
+                panel, panels = at * at_once, ONE * at_once
+            elif panel == whole:
+                width, vectors = last_width(f.units, ONE * gates, ONE * LANES), last
+            first = ZERO
             for part in range(parts):
                 count = least + (1 if part < more else 0)
-                visit(f, w, cell, 4 * (count - 1) + vectors - 1, first, count, panel, 1, width, vectors)
+                which = 4 * (count - 1) + vectors - 1 if panels == 1 else ONE * wide_tile
+                visit(f, w, cell, which, first, count, panel, panels, width, vectors)
                 first += count
 
     return sweep
 
 
+@cache
 def projector(gates: int) -> Callable[..., None]:
     """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
     whole_vectors = packing.panel_vectors(gates)
@@ -217,14 +235,14 @@ def projector(gates: int) -> Callable[..., None]:
     def project(pairs, count, features, units, kernel, bias, y, y_row):  # type: ignore[no-untyped-def]
         """``pairs``: addresses of the rows of x; ``bias``: addresses of the bias, for each row of a tile; ``y_row``: bytes."""
         whole = units // block
-        last = last_vectors(units, gates, LANES)
+        last = last_vectors(units, ONE * gates, ONE * LANES)
         parts = (count + TILE_ROWS - 1) // TILE_ROWS
         least = count // parts
         more = count - least * parts
         for panel in range(whole + (1 if last else 0)):
             vectors = whole_vectors if panel < whole else last
             offset = 4 * LANES * whole_vectors * panel
-            first = 0
+            first = ZERO
             for part in range(parts):
                 rows = least + (1 if part < more else 0)
                 tile(
@@ -236,13 +254,14 @@ def projector(gates: int) -> Callable[..., None]:
     return project
 
 
+@cache
 def columns_of(gates: int) -> Callable[[int], int]:
     """A function units -> floats in a panel-ordered row."""
     block, vectors = packing.block_units(gates, LANES), packing.panel_vectors(gates)
 
     @compiled
     def columns(units: int) -> int:
-        return (units // block * vectors + last_vectors(units, gates, LANES)) * LANES
+        return (units // block * vectors + last_vectors(units, ONE * gates, ONE * LANES)) * LANES
 
     return columns
 
@@ -253,7 +272,7 @@ def start_addresses(f: Any, w: Work) -> None:
     fill_addresses(w.states, f.rows, w.h_even, w.row)
     fill_addresses(w.states2, f.rows, w.h_odd, w.row)
     fill_addresses(w.states3, f.rows, w.extra2, w.row)
-    fill_addresses(w.biases, TILE_ROWS, f.bias, 0)
+    fill_addresses(w.biases, ONE * TILE_ROWS, f.bias, ZERO)
 
 
 @compiled
@@ -351,14 +370,14 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
         longest = load_int(w.count, 0)
         capacity = chunk_rows(width)
         rows = f.rows
-        s = 0
+        s = ZERO
         while s < longest:
             while load_int(w.count, rows - 1) <= s:
                 rows -= 1
             stop = s + 1
             projected = False
             if f.ids == 0 and f.features > FEW_FEATURES and rows < TILE_ROWS and stop < longest:
-                pairs, active, stop = 0, rows, s
+                pairs, active, stop = ZERO, rows, s
                 while stop < longest and pairs + active <= capacity:
                     while load_int(w.count, active - 1) <= stop:
                         active -= 1
@@ -381,9 +400,9 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                         number = load_int32(f.ids, row * f.ids_row + load_int32(w.index, row * f.steps + s))
                         prepare(f, w, slot, f.table + row_size * number)
                     else:
-                        prepare(f, w, slot, 0)
+                        prepare(f, w, slot, ZERO)
                         store_int(w.x, slot, _input_address(f, w, slot, s))
-                step(f, w, rows, s, 0 if projected or f.ids else f.features)
+                step(f, w, rows, s, ZERO if projected or f.ids else f.features)
                 if f.y:
                     _emit(f, w, rows, s, w.h_even if s & 1 else w.h_odd)
                 s += 1

@@ -1,0 +1,59 @@
+"""Calls one kernel on arrays, through a Program of one instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastlstm import packing, runtime
+from fastlstm.errors import KernelError
+from fastlstm.program import Buffer, BufferInfo, Constant, Instruction, Program
+
+LEVELS = (*runtime.available_levels(), "jit")
+
+
+def lanes_of(level: str) -> int:
+    """Floats in a vector of a level; skips where just-in-time compilation is not installed."""
+    try:
+        return runtime.engine(level).lanes
+    except KernelError as error:
+        pytest.skip(str(error))
+
+
+def call(
+    level: str, kernel: str, rows: int, given: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray], fields: Mapping[str, Any],
+    scratch: tuple[int, int] | None = None, block_rows: int | None = None, states: Mapping[str, np.ndarray] | None = None,
+) -> None:  # fmt: skip
+    """Run a kernel.
+
+    Parameters
+    ----------
+    given, made, states
+        Arrays with one row for each of the batch, by field: inputs, outputs, states.
+    fields
+        The other fields; arrays among them are constants.
+    scratch
+        Bytes for each row, and besides.
+    """
+    buffers: list[BufferInfo] = []
+    constants: list[np.ndarray] = []
+    values: dict[str, Any] = {}
+    for kind, arrays in (("input", given), ("output", made), ("state", states or {})):
+        for number, (name, array) in enumerate(arrays.items()):
+            buffers.append(BufferInfo(kind, array.nbytes // rows, number=number))  # type: ignore[arg-type]
+            values[name] = Buffer(len(buffers) - 1)
+    if scratch is not None:
+        buffers.append(BufferInfo("scratch", *scratch))
+        values["scratch"] = Buffer(len(buffers) - 1)
+    for name, value in fields.items():
+        if isinstance(value, np.ndarray):
+            constants.append(packing.aligned(value))
+            values[name] = Constant(len(constants) - 1)
+        else:
+            values[name] = value
+    program = Program((Instruction(kernel, values),), tuple(buffers), tuple(constants), (), block_rows or rows)
+    runner = runtime.Runner(program, level)
+    runner.run(list(given.values()), list(made.values()), list((states or {}).values()), 0, rows)
