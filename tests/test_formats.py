@@ -428,6 +428,116 @@ def test_hard_sigmoid_by_generation(tmp_path: Path) -> None:
         assert formats.read(write_h5(tmp_path / "m.h5", config, weights, version)).layers[1].config["activation"] == expected
 
 
+# -- Keras 0 and 1 ----------------------------------------------------------------------------------------------------------
+
+
+def old_lstm(**config: Any) -> dict[str, Any]:
+    return {"name": "lstm_1", "output_dim": 2, "input_dim": 3, "batch_input_shape": [None, 4, 3], "activation": "tanh",
+            "inner_activation": "hard_sigmoid", "init": "glorot_uniform", "dropout_W": 0.1, "return_sequences": True, **config}  # fmt: skip
+
+
+def gate_arrays() -> list[np.ndarray]:
+    """LSTM arrays as Keras 1 keeps them, gates i c f o; all of a gate's are full of its number."""
+    return [np.full(shape, gate, np.float32) for gate in range(4) for shape in ((3, 2), (2, 2), (2,))]
+
+
+def test_keras1_gates(tmp_path: Path) -> None:
+    config = {"class_name": "Sequential", "config": [{"class_name": "LSTM", "config": old_lstm(consume_less="cpu")}]}
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"lstm_1": gate_arrays()}, "1.2.2"))
+    kernel, recurrent_kernel, bias = spec.layers[1].weights
+    assert kernel.shape == (3, 8)
+    assert recurrent_kernel.shape == (2, 8)
+    assert list(bias) == [0, 0, 2, 2, 1, 1, 3, 3]  # i f c o
+    settings = spec.layers[1].config
+    assert (settings["units"], settings["recurrent_activation"], settings["dropout"]) == (2, "hard_sigmoid", 0.1)
+    assert spec.layers[0].config["shape"] == [None, 4, 3]
+
+
+def test_keras1_gates_together(tmp_path: Path) -> None:
+    config = {"class_name": "Sequential", "config": [{"class_name": "GRU", "config": old_lstm(consume_less="gpu", name="g")}]}
+    weights = [np.zeros(shape, np.float32) for shape in ((3, 6), (2, 6), (6,))]
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"g": weights}, "1.1.0"))
+    assert spec.layers[1].config["reset_after"] is False
+
+
+@pytest.mark.parametrize(("suffix", "turned"), [(":0", False), ("", True)])
+def test_keras1_kernels(tmp_path: Path, rng: np.random.Generator, suffix: str, turned: bool) -> None:
+    entry = {"name": "c", "nb_filter": 4, "filter_length": 3, "border_mode": "same", "subsample_length": 1, "bias": False,
+             "batch_input_shape": [None, 8, 2], "input_dtype": "float32"}  # fmt: skip
+    kernel = rng.normal(size=(3, 1, 2, 4)).astype(np.float32)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": [{"class_name": "Convolution1D", "config": entry}]})
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = ["c"]
+        group.create_group("c").attrs["weight_names"] = [f"c_W{suffix}"]
+        group[f"c/c_W{suffix}"] = kernel
+    spec = formats.read(tmp_path / "m.h5")
+    assert (spec.layers[1].class_name, spec.layers[1].config["padding"]) == ("Conv1D", "same")
+    assert np.array_equal(spec.layers[1].weights[0], kernel[::-1, 0] if turned else kernel[:, 0])
+
+
+def numbered(path: Path, groups: list[list[np.ndarray]]) -> Path:
+    """Weights in the layout of Keras 0."""
+    with h5py.File(path, "w") as file:
+        file.attrs["nb_layers"] = len(groups)
+        for number, values in enumerate(groups):
+            group = file.create_group(f"layer_{number}")
+            group.attrs["nb_params"] = len(values)
+            for place, value in enumerate(values):
+                group[f"param_{place}"] = value
+    return path
+
+
+def test_keras0_sequential(tmp_path: Path) -> None:
+    lstm = {**old_lstm(), "name": "LSTM", "custom_name": "lstm", "input_shape": [4, 3]}
+    del lstm["batch_input_shape"]
+    norm = {"name": "BatchNormalization", "custom_name": "bn", "epsilon": 0.5, "mode": 0, "axis": -1}
+    dense = {"name": "TimeDistributedDense", "custom_name": "dense", "output_dim": 1, "activation": "linear"}
+    config = {"name": "Sequential", "layers": [lstm, norm, dense], "loss": "mse"}
+    path = numbered(tmp_path / "w.h5", [gate_arrays(), [np.full(2, 1.5)] * 4, [np.ones((2, 1)), np.ones(1)]])
+    spec = formats.read(path, architecture=json.dumps(config))
+    assert [one.class_name for one in spec.layers] == ["InputLayer", "LSTM", "BatchNormalization", "Dense"]
+    assert spec.layers[0].config["shape"] == [None, 4, 3]
+    assert spec.layers[2].config["epsilon"] == 0
+    assert spec.layers[2].weights[3].tolist() == [4.0, 4.0]  # (1.5 + 0.5) squared
+    with pytest.raises(FormatError, match="pass architecture="):
+        formats.read(path)
+
+
+def test_keras1_merge_of_branches(tmp_path: Path) -> None:
+    second = {"name": "dense_1", "output_dim": 3, "batch_input_shape": [None, 5], "input_dtype": "float32"}
+    branches = [chain(("LSTM", {**old_lstm(), "return_sequences": False})), chain(("Dense", second))]
+    merge = {"class_name": "Merge", "config": {"name": "merge_1", "mode": "concat", "concat_axis": -1, "layers": branches}}
+    config = {"class_name": "Sequential", "config": [merge, {"class_name": "Dense", "config": {"name": "dense_2", "output_dim": 1}}]}
+    groups = {"lstm_1": gate_arrays(), "dense_1": [np.ones((5, 3)), np.ones(3)], "merge_1": [], "dense_2": [np.ones((5, 1)), np.ones(1)]}
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, groups, "1.2.2"))
+    assert len(spec.inputs) == 2
+    assert [one.class_name for one in spec.layers] == ["InputLayer", "Sequential", "InputLayer", "Sequential", "Concatenate", "Dense"]
+    assert len(arrays(spec)) == 7
+
+
+def test_keras0_graph(tmp_path: Path) -> None:
+    def dense(units: int) -> dict[str, Any]:
+        return {"name": "Dense", "custom_name": "d", "output_dim": units, "activation": "linear", "cache_enabled": True}
+
+    config = {
+        "name": "Graph", "input_order": ["a"], "output_order": ["o"], "input_config": [{"name": "a", "input_shape": [3]}],
+        "nodes": {"p": dense(2), "q": dense(2), "r": dense(1)},
+        "node_config": [{"name": "p", "input": "a", "inputs": []}, {"name": "q", "input": "a", "inputs": []},
+                        {"name": "r", "input": None, "inputs": ["p", "q"], "merge_mode": "sum"}],
+        "output_config": [{"name": "o", "input": "r", "inputs": []}],
+    }  # fmt: skip
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        group = file.create_group("graph")
+        shapes = [(3, 2), (2,), (3, 2), (2,), (2, 1), (1,)]
+        group.attrs["nb_params"] = len(shapes)
+        for number, shape in enumerate(shapes):
+            group[f"param_{number}"] = np.full(shape, number)
+    spec = formats.read(tmp_path / "w.h5", architecture=config)
+    assert [one.class_name for one in spec.layers] == ["InputLayer", "Dense", "Dense", "Add", "Dense"]
+    assert [array.flat[0] for array in arrays(spec)] == list(range(6))
+
+
 # -- .keras and .weights.h5 -------------------------------------------------------------------------------------------------
 
 

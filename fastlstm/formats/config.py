@@ -8,9 +8,11 @@ from typing import Any
 
 from ..errors import FormatError, Problem
 from ..spec import Call, Ref
-from .draft import LayerDraft, ModelDraft, expect
+from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
 from .graph import Graph, short
+from .jsontext import expect
+from .keras1 import SPLIT
 from .vocabulary import MODELS, OPERATION, RECURRENT, class_name, compute_dtype, layer_config
 
 NESTING = 40
@@ -158,9 +160,12 @@ class Reader:
         if dtype is None and not kind.startswith(OPERATION):
             problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
         draft.dtype = dtype or "float32"
+        draft.split_gates = bool(config.get(SPLIT))
         self.check_values(config, path)
         draft.config = layer_config(kind, config, self.dialect)
         self.wrapped(draft, kind, prefix, problems, depth)
+        if self.dialect.theano and pads_otherwise(draft.config):
+            problems.append(Problem(path, kind, "it was trained on Theano, whose padding 'same' is not that of other backends here"))
         return draft
 
     def input_config(self, config: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
@@ -253,3 +258,16 @@ def fused(layer: LayerDraft) -> bool:
         and config.get("use_bias", True)
         and config.get("reset_after", True)
     )
+
+
+def pads_otherwise(config: Mapping[str, Any]) -> bool:
+    """Whether Theano pads a convolution or pooling otherwise: "same" with strides, with an even window, or for pooling."""
+    if config.get("padding") != "same":
+        return False
+
+    def sizes(key: str) -> list[Any]:
+        value = config.get(key, 1)
+        return value if isinstance(value, list) else [value]
+
+    even = any(isinstance(n, int) and n % 2 == 0 for n in sizes("kernel_size"))
+    return "pool_size" in config or even or any(n != 1 for n in sizes("strides"))

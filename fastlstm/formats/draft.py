@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import FormatError, Problem
+from ..errors import Problem
 from ..spec import Call, Generation, LayerSpec, ModelSpec, Ref, Rules
 from .vocabulary import DType
 
@@ -23,6 +23,7 @@ class LayerDraft:
     saved_class: str = ""  # the class as the file has it
     dtype: DType = "float32"
     trainable: bool = True
+    split_gates: bool = False  # Keras 1: three arrays a gate
     children: list[LayerDraft] = field(default_factory=list)
     model: ModelDraft | None = None
     weights: tuple[np.ndarray, ...] = ()
@@ -59,11 +60,3 @@ class ModelDraft:
             tuple(self.inputs), tuple(self.outputs), tuple(self.input_names), tuple(self.output_names), generation, rules,
             self.output_kind, tuple(self.problems),
         )  # fmt: skip
-
-
-def expect(source: str, place: str, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
-    """``value`` if it is of a type, else a FormatError that says what was expected there."""
-    if isinstance(value, kind):
-        return value
-    found = repr(value)
-    raise FormatError(f"{source}: {place}: expected {what}, found {found if len(found) < 80 else found[:77] + '...'}")

@@ -37,6 +37,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..spec import Generation, Rules
+from .keras1 import is_keras1
 
 
 class Dialect(NamedTuple):
@@ -49,7 +50,9 @@ class Dialect(NamedTuple):
     recurrent_activation: str  # where the config lacks it
     backward_always: bool  # the implied backward layer runs backwards even when the forward one does too
     fused_repeats: bool  # in a Bidirectional only LSTM and GRU of the fused kind repeat outputs at masked steps
-    flipped_kernels: bool  # convolution kernels are stored flipped
+    theano: bool  # convolution kernels are stored flipped, and "same" pads otherwise
+    keras1: bool = False  # arrays in the layout of Keras 1
+    keras0: bool = False  # ... and what Keras 0 meant otherwise (see ``weights``)
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
@@ -73,6 +76,8 @@ def dialect(version: str | None, backend: str | None, config: Mapping[str, Any],
     numbers = version_numbers(version) or guessed(config)
     if numbers >= (3,):
         return keras3(version, backend, numbers, file_kind)
+    if numbers < (2,):
+        return keras1(Generation("Keras", version, backend, file_kind), numbers)
     tensorflow = "-tf" in version or numbers >= (2, 4)
     generation = Generation("tf.keras" if tensorflow else "Keras", version, backend, file_kind)
     if tensorflow:
@@ -82,6 +87,8 @@ def dialect(version: str | None, backend: str | None, config: Mapping[str, Any],
 
 def guessed(config: Mapping[str, Any]) -> tuple[int, ...]:
     """A version for files that record none, from the form of their config."""
+    if is_keras1(config):
+        return (1, 0) if "class_name" in config else (0, 3)
     text = repr(config)
     if "'DTypePolicy'" in text:
         return (3, 4)
@@ -100,6 +107,12 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
+
+
+def keras1(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
+    """Keras 0 and 1, which record no backend: the names of their arrays tell (see ``keras_h5``)."""
+    understood = multi_backend(generation, numbers)
+    return understood._replace(keras1=True, keras0=numbers < (1,))
 
 
 def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:

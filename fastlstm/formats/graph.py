@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from ..errors import FormatError, Problem
 from ..spec import WEIGHTS, Call, Ref
-from .draft import LayerDraft, ModelDraft, expect
+from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
+from .jsontext import expect
 from .masks import drop_own_masks
 from .nodes import Node, Tensor, mapped, tensors_in
 from .vocabulary import RECURRENT

@@ -38,3 +38,11 @@ def parse_json(text: str, source: str, place: str) -> Any:
             return value
         text = value
     raise FormatError(f"{source}: {place}: JSON inside JSON inside JSON")
+
+
+def expect(source: str, place: str, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+    """``value`` if it is of a type, else a FormatError that says what was expected there."""
+    if isinstance(value, kind):
+        return value
+    found = repr(value)
+    raise FormatError(f"{source}: {place}: expected {what}, found {found if len(found) < 80 else found[:77] + '...'}")

@@ -1,22 +1,26 @@
-"""The ``.h5`` files of Keras 2, tf.keras and Keras 3: whole models, and weights alone with their architecture beside them."""
+"""The ``.h5`` files of every Keras: whole models, and weights alone with their architecture beside them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import FormatError
 from ..spec import ModelSpec
 from . import hdf5
 from .config import Reader
-from .draft import ModelDraft
+from .draft import LayerDraft, ModelDraft
 from .generations import Dialect, dialect
 from .jsontext import parse_json
+from .keras1 import modern
 from .tree import fill, is_tree
 from .weights import deal, fill_cells, finish, has_weights
 
+LARGEST_COUNT = 100_000
 Architecture = str | os.PathLike[str] | Mapping[str, Any]
 
 
@@ -53,9 +57,14 @@ def read(path: str, *, architecture: Architecture | None = None, by_name: bool =
         version = entry.get("keras_version") or root.text("keras_version") or weights.text("keras_version")
         backend = entry.get("backend") or root.text("backend") or weights.text("backend")
         understood = dialect(as_text(version), as_text(backend), entry, kind)
+        if understood.keras1:
+            understood = dialect(as_text(version), as_text(backend) or told_backend(weights), entry, kind)
+            entry = modern(entry, path)
         model = Reader(path, understood).root(entry)
         if is_tree(weights):
             fill(model, weights, path)
+        elif weights.attribute("nb_layers") is not None or "graph" in weights:
+            pair_numbered(path, model, weights, understood)
         else:
             pair(path, model, weights, understood, by_name)
         return finish(model, understood)
@@ -63,7 +72,7 @@ def read(path: str, *, architecture: Architecture | None = None, by_name: bool =
 
 def what_it_is(root: hdf5.Group) -> str:
     """Why an HDF5 file without a model's config cannot be read as it is."""
-    if root.names("layer_names") is not None or root.attribute("nb_layers") is not None:
+    if root.names("layer_names") is not None or root.attribute("nb_layers") is not None or "graph" in root:
         return "it holds weights alone, no model; pass architecture= (the JSON of model.to_json(), or a path to it)"
     if is_tree(root):
         return "it holds weights alone in the layout of .weights.h5; pass architecture= (the JSON of model.to_json(), or a path to it)"
@@ -110,8 +119,9 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
             if name in groups:
                 raise weights.fail(f"layer_names lists {name!r} twice")
             groups[name] = found
-    has = {layer.name: has_weights(layer, path) for layer in model.layers}
-    layers = [layer for layer in model.layers if has[layer.name] or (has[layer.name] is None and layer.name in groups)]
+    listed = list(expanded(model.layers, names)) if understood.keras1 else model.layers
+    has = {layer.name: has_weights(layer, path) for layer in listed}
+    layers = [layer for layer in listed if has[layer.name] or (has[layer.name] is None and layer.name in groups)]
     if by_name:
         matched = [(layer, layer.name) for layer in layers]
     else:
@@ -134,6 +144,42 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
             deal(layer, arrays, path, understood)
         else:
             model.problems.append(problem)
+
+
+def told_backend(weights: hdf5.Group) -> str:
+    """The backend of a Keras 1 file: TensorFlow put ":0" behind the names of its arrays, Theano nothing. Keras 0 ran on Theano."""
+    for name in weights.names("layer_names") or []:
+        for array in weights.group(name).names("weight_names") or []:
+            return "tensorflow" if array.endswith(":0") else "theano"
+    return "theano"
+
+
+def expanded(layers: list[LayerDraft], names: list[str]) -> Iterator[LayerDraft]:
+    """Layers as Keras 1 lists them: in place of the branches of a Merge, the layers in them."""
+    for layer in layers:
+        if layer.model is not None and layer.name not in names:
+            yield from expanded(layer.model.layers, names)
+        else:
+            yield layer
+
+
+def pair_numbered(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect) -> None:
+    """Deal the arrays of the oldest layout: all of a model's, in order, in groups that are only numbered."""
+    if "graph" in weights:
+        groups = [weights.group("graph")]
+    else:
+        groups = [weights.group(f"layer_{number}") for number in range(count(weights, "nb_layers"))]
+    arrays = [group.array(f"param_{number}") for group in groups for number in range(count(group, "nb_params"))]
+    whole = LayerDraft(model.class_name, model.name, {}, model.name, model=model)
+    deal(whole, arrays, path, understood, in_order=True)
+
+
+def count(group: hdf5.Group, name: str) -> int:
+    """A number of groups or arrays that an attribute states."""
+    value = group.attribute(name)
+    if not isinstance(value, (int, np.integer)) or not 0 <= value < LARGEST_COUNT:
+        raise group.fail(f"attribute {name}: expected a number of members, found {value!r}")
+    return int(value)
 
 
 def preview(names: list[str]) -> str:

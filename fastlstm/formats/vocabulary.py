@@ -40,7 +40,7 @@ LATER = frozenset({
 #: Keys of no meaning at inference that would only make specs bigger; ``name``, ``trainable`` and ``dtype`` are read elsewhere.
 DROPPED = frozenset({
     "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_shape", "input_dtype", "autocast", "registered_name",
-    "module", "build_config", "compile_config", "build_input_shape",
+    "module", "build_config", "compile_config", "build_input_shape", "split_gates",
 })  # fmt: skip
 DROPPED_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from ..errors import FormatError, Problem
 from ..spec import WEIGHTS, ModelSpec, Weight
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
+from .keras1 import EMBEDDING_DROPOUT, merged_gates, modern_kernel
 from .vocabulary import CELLS
 
 CONVOLUTIONS = frozenset({"Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "ConvLSTM2D"})
-GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3}
+GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3, "ConvLSTM2D": 4}
 
 
 @dataclass
@@ -33,6 +35,9 @@ def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
     tell = WEIGHTS.get(layer.class_name)
     if tell is None:
         return None
+    if layer.split_gates:
+        gates = GATES[layer.class_name]
+        return tuple(Weight(f"{kind}_{gate}") for gate in ("icfo" if gates == 4 else "zrh") for kind in "WUb")
     try:
         return tell(layer.config)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -63,10 +68,10 @@ def has_weights(layer: LayerDraft, source: str) -> bool | None:
     return None if found else False
 
 
-def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: Dialect) -> None:
+def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: Dialect, *, in_order: bool = False) -> None:
     """Give a layer's list of arrays, as a file holds it, to the layers inside it.
 
-    Keras lists all trainable arrays first, then all others, both in the layers' order.
+    Keras lists all trainable arrays first, then all others, both in the layers' order; or, ``in_order``, layer by layer.
 
     Raises
     ------
@@ -87,7 +92,11 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
         raise FormatError(
             f"{source}: layer {layer.path!r} ({layer.class_name}): expected {expected} arrays ({names}), found {len(arrays)} ({shapes})"
         )
-    slots = [(leaf, place, weight.trainable and not leaf.frozen) for leaf in found for place, weight in enumerate(leaf.weights or ())]
+    slots = [
+        (leaf, place, in_order or (weight.trainable and not leaf.frozen))
+        for leaf in found
+        for place, weight in enumerate(leaf.weights or ())
+    ]
     slots = [slot for slot in slots if slot[2]] + [slot for slot in slots if not slot[2]]
     dealt: dict[int, dict[int, np.ndarray]] = {}
     for (leaf, place, _), array in zip(slots, arrays, strict=True):
@@ -136,13 +145,44 @@ def settle(layer: LayerDraft, dialect: Dialect) -> None:
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
     for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
         settle(inner, dialect)
+    if dialect.keras1:
+        from_keras1(layer, dialect)
     if layer.class_name in GATES:
         plain_gates(layer)
-    if dialect.flipped_kernels and layer.class_name in CONVOLUTIONS:
+    if dialect.theano and layer.class_name in CONVOLUTIONS:
         last = 2 if layer.class_name == "ConvLSTM2D" else 1
         layer.weights = tuple(flipped(array) if place < last else array for place, array in enumerate(layer.weights))
     dtype = np.float64 if layer.dtype == "float64" else np.float32
     layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
+
+
+def from_keras1(layer: LayerDraft, dialect: Dialect) -> None:
+    """Bring a layer's arrays from Keras 1's layout to Keras 2's."""
+    config, first = layer.config, layer.config.get("data_format") == "channels_first"
+    if layer.split_gates and len(layer.weights) == 3 * GATES[layer.class_name]:
+        layer.weights = merged_gates(
+            layer.weights, GATES[layer.class_name], lambda array: modern_kernel(layer.class_name, array, None, first)
+        )
+    elif layer.class_name in CONVOLUTIONS and layer.weights:
+        kernel, *rest = layer.weights
+        layer.weights = (modern_kernel(layer.class_name, kernel, config.get("filters"), first), *rest)
+    dropout = config.pop(EMBEDDING_DROPOUT, None)
+    if dialect.keras0:
+        from_keras0(layer, dropout)
+
+
+def from_keras0(layer: LayerDraft, dropout: Any) -> None:
+    """What Keras 0 meant otherwise than Keras 1."""
+    if layer.class_name == "BatchNormalization" and len(layer.weights) == 4:
+        # It divides by (running_std + epsilon), where its successors divide by sqrt(variance + epsilon).
+        *others, deviation = layer.weights
+        layer.weights = (*others, np.square(deviation.astype(np.float64) + float(layer.config.get("epsilon", 1e-6))))
+        layer.config["epsilon"] = 0.0
+    if layer.class_name == "Highway" and len(layer.weights) == 4:
+        kernel, bias, carry_kernel, carry_bias = layer.weights
+        layer.weights = (kernel, carry_kernel, bias, carry_bias)
+    if layer.class_name == "Embedding" and isinstance(dropout, (int, float)):
+        layer.weights = tuple(array * np.float32(1.0 - dropout) for array in layer.weights)
 
 
 def flipped(kernel: np.ndarray) -> np.ndarray:
