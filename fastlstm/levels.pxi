@@ -1,0 +1,141 @@
+# The kernels of every CPU level that was built, or of this very CPU just in time, and the choice among them. Part of runtime.pyx.
+
+cdef extern from "kernel_table.h" nogil:
+    const int FASTLSTM_LEVELS
+    const int FASTLSTM_KERNELS
+    const char *fastlstm_level_names[]
+    const int fastlstm_level_lanes[]
+    const char *fastlstm_kernel_names[]
+    const char *fastlstm_kernel_fields[]
+    kernel_t fastlstm_kernel_table[]
+    int fastlstm_cpu_has(int level)
+
+
+cdef class Engine:
+    """The kernels of one CPU level.
+
+    Attributes
+    ----------
+    level : str
+        ``v2``, ``v3``, ``v4``, ``baseline`` or ``jit``.
+    lanes : int
+        Floats in a vector; weights are packed for it.
+    """
+
+    cdef readonly str level
+    cdef readonly int lanes
+    cdef readonly dict fields  # kernel -> names of its fields
+    cdef dict floats  # kernel -> those that are float32
+    cdef dict addresses  # kernel -> address
+    cdef object keep  # what owns the code
+
+    def __init__(self, str level, int lanes, dict kernels, dict addresses, object keep=None):
+        self.level, self.lanes, self.addresses, self.keep = level, lanes, addresses, keep
+        self.fields = {name: tuple(field.partition(":")[0] for field in fields) for name, fields in kernels.items()}
+        self.floats = {
+            name: frozenset(field.partition(":")[0] for field in fields if field.endswith(":float")) for name, fields in kernels.items()
+        }
+
+    def __repr__(self):
+        return f"<fastlstm.runtime.Engine {self.level}: {self.lanes} lanes>"
+
+    def __reduce__(self):
+        return engine, (self.level,)
+
+
+def _built(int number):
+    """The kernels that this installation was built with, of one level."""
+    cdef int k
+    kernels, addresses = {}, {}
+    for k in range(FASTLSTM_KERNELS):
+        name = fastlstm_kernel_names[k].decode()
+        kernels[name] = fastlstm_kernel_fields[k].decode().split()
+        addresses[name] = <uintptr_t>fastlstm_kernel_table[number * FASTLSTM_KERNELS + k]
+    return Engine(fastlstm_level_names[number].decode(), fastlstm_level_lanes[number], kernels, addresses)
+
+
+def _just_in_time():
+    """The kernels compiled for this very CPU."""
+    try:
+        from .kernels import jit
+    except ImportError as error:
+        raise KernelError(f"FASTLSTM_KERNELS=jit needs Numba: pip install 'fastlstm[jit]' ({error})") from error
+    lanes, kernels, addresses, keep = jit.load()
+    return Engine("jit", lanes, kernels, addresses, keep)
+
+
+_engines = {}
+_engines_lock = threading.Lock()
+
+
+def available_levels():
+    """Names of the built levels that this CPU can run, lowest first.
+
+    Returns
+    -------
+    tuple of str
+    """
+    return tuple(fastlstm_level_names[n].decode() for n in range(FASTLSTM_LEVELS) if fastlstm_cpu_has(n))
+
+
+def engine(str level=None):
+    """The kernels of a level; by default of the highest that this CPU has, or what ``FASTLSTM_KERNELS`` says.
+
+    Parameters
+    ----------
+    level : str, optional
+        ``v2``, ``v3``, ``v4``, ``baseline`` or ``jit``.
+
+    Returns
+    -------
+    Engine
+
+    Raises
+    ------
+    KernelError
+        If the CPU lacks that level, or the installation does.
+    """
+    asked = "level"
+    if level is None:
+        asked = "FASTLSTM_KERNELS"
+        level = os.environ.get("FASTLSTM_KERNELS") or None
+    usable = available_levels()
+    if level is None:
+        if not usable:
+            raise KernelError("this CPU has none of the levels that fastlstm was built for: " + ", ".join(_built_names()))
+        level = usable[len(usable) - 1]  # negative numbers are not looked at here
+    with _engines_lock:
+        if level not in _engines:
+            if level == "jit":
+                _engines[level] = _just_in_time()
+            elif level in usable:
+                _engines[level] = _built(_built_names().index(level))
+            elif level in _built_names():
+                raise KernelError(f"{asked}={level}: this CPU lacks it; it can run {', '.join(usable) or 'none'}, or jit")
+            else:
+                raise KernelError(f"{asked}={level}: expected {', '.join(_built_names())} or jit")
+        return _engines[level]
+
+
+def _built_names():
+    return [fastlstm_level_names[n].decode() for n in range(FASTLSTM_LEVELS)]
+
+
+def level():
+    """Name of the level in use."""
+    return engine().level
+
+
+def lanes():
+    """Floats in a vector of the level in use."""
+    return engine().lanes
+
+
+def kernel_fields():
+    """The kernels and the names of their fields, in order.
+
+    Returns
+    -------
+    dict of str to tuple of str
+    """
+    return dict(engine().fields)
