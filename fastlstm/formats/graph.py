@@ -180,7 +180,7 @@ class Graph:
                 continue
             if max(numbers) - lowest < count and lowest == 1:
                 new.update({Tensor(name, number, 0): number - 1 for number in numbers})
-            elif len(numbers) == count:
+            elif self.dialect.keras3 and len(numbers) == count:
                 new.update({Tensor(name, number, 0): place for place, number in enumerate(sorted(numbers))})
 
         def change(tensor: Tensor) -> Tensor:

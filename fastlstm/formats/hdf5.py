@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -44,14 +44,18 @@ def is_hdf5(head: bytes) -> bool:
 @contextmanager
 def opened(source: str, file: Any, size: int) -> Iterator[Group]:
     """The root group of an HDF5 file (a path, or a binary file object) of ``size`` bytes."""
+    handle = None
     try:
-        handle = h5py.File(file, "r")
-    except H5_ERRORS as error:
-        raise FormatError(f"{source}: damaged or truncated HDF5 file ({first_line(error)})") from error
-    try:
-        yield Group(Budget(source, size), handle["/"], "")
+        try:
+            handle = h5py.File(file, "r")
+            root = handle["/"]
+        except H5_ERRORS as error:
+            raise FormatError(f"{source}: damaged or truncated HDF5 file ({first_line(error)})") from error
+        yield Group(Budget(source, size), root, "")
     finally:
-        handle.close()
+        if handle is not None:
+            with suppress(*H5_ERRORS):  # what could be read has been read
+                handle.close()
 
 
 def first_line(error: BaseException) -> str:
@@ -97,9 +101,12 @@ class Group:
     def members(self) -> list[str]:
         """Names of the members."""
         try:
-            return list(self._group)
+            names = list(self._group)
         except H5_ERRORS as error:
             raise self.fail(f"the list of members is damaged ({first_line(error)})") from error
+        if any(isinstance(name, bytes) for name in names):  # h5py's answer to names that are no UTF-8
+            raise self.fail("the list of members is damaged (a name that is not text)")
+        return names
 
     def _member(self, name: str) -> tuple[Any, str]:
         """The object at ``a/b/c``, every step of which must be a hard link."""
