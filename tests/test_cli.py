@@ -61,15 +61,15 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 @pytest.mark.parametrize("command", [[sys.executable, "-m", "fastlstm"], ["fastlstm"], ["convert-weights"]], ids=lambda words: words[-1])
-def test_installed_commands(command: list[str]) -> None:
+def test_installed_commands(command: list[str], tmp_path: Path) -> None:
     if not Path(command[0]).is_absolute():
         script = Path(sys.executable).with_name(command[0])
         if not script.exists():
             pytest.skip("fastlstm is not installed with its scripts")
         command = [str(script)]
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "examples:" in done.stdout
-    wrong = subprocess.run([*command, "--no-such-option"], capture_output=True, text=True, check=False)
+    wrong = subprocess.run([*command, "--no-such-option"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("usage:")
 
@@ -105,7 +105,7 @@ def test_kernels_that_are_not_there(model_path: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "FASTLSTM_KERNELS": "v9"}
     for arguments in (["--version"], ["predict", str(model_path), str(tmp_path / "x.npy")]):
         command = [sys.executable, "-m", "fastlstm", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 1
         assert done.stderr.startswith("fastlstm: error: ")
         assert "v9" in done.stderr
@@ -353,7 +353,7 @@ def test_pipe_closed_early(model_path: Path, tmp_path: Path) -> None:
     os.close(read)
     with open(write, "wb") as closed:
         command = [sys.executable, "-m", "fastlstm", "predict", str(model_path), str(tmp_path / "x.npy")]
-        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
     assert not done.stderr
 
 

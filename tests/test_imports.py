@@ -73,9 +73,9 @@ def test_imports_go_down(path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["fastlstm", "fastlstm.cli"])
-def test_import_is_light(module: str) -> None:
+def test_import_is_light(module: str, tmp_path: Path) -> None:
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     heavy = {"tensorflow", "keras", "tf_keras", "numba", "llvmlite", "h5py", "matplotlib", "pytest"}
     assert not heavy & set(done.stdout.split())
 
