@@ -118,7 +118,7 @@ def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert code is not None
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(code.group(1), names)  # noqa: S102  # the README's own code
+    exec(code.group(1), names)  # the README's own code
     assert names["y"].shape == (2, 1)
     assert (tmp_path / "model.fastlstm").is_file()
 
