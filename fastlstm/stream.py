@@ -211,7 +211,7 @@ class Stream:
         if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
             raise InputError(f"rows: expected a list of row numbers, found {numbers.dtype} of shape {shape_text(numbers.shape)}")
         numbers = numbers.astype(np.intp)
-        if numbers.size and not (0 <= numbers.min() and numbers.max() < self.batch_size):
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= self.batch_size):
             raise InputError(f"rows: expected numbers from 0 to {self.batch_size - 1}, found {numbers.min()} to {numbers.max()}")
         if len(np.unique(numbers)) != numbers.size:
             raise InputError("rows: expected every row once, found one twice")

@@ -63,7 +63,8 @@ def test_service(model: fastlstm.Model, figure: Callable[[str, str], None]) -> N
     answers, seconds = asyncio.run(both())
     np.testing.assert_array_equal(np.array(answers, np.float32), model.predict(x))
     p99 = np.percentile(latencies, 99) * 1e3
-    figure("service", f"{CONNECTIONS} connections, {len(latencies) / seconds:,.0f} messages a second, p99 {p99:.1f} ms (client in the same loop)")
+    rate = len(latencies) / seconds
+    figure("service", f"{CONNECTIONS} connections, {rate:,.0f} messages a second, p99 {p99:.1f} ms (client in the same loop)")
 
 
 def test_loop_at_125_hz(model: fastlstm.Model, figure: Callable[[str, str], None]) -> None:
