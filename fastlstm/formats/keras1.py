@@ -184,7 +184,9 @@ class Modern:
         names = {**RENAMED[""], **RENAMED.get(new, {})}
         config = {names.get(key, key): value for key, value in old.items() if key not in DROPPED}
         if shape := batch_shape(old):
-            config["batch_input_shape"] = shape
+            # Keras 0 noted an Embedding's vocabulary for its input shape.
+            vocabulary = new == "Embedding" and "batch_input_shape" not in old
+            config["batch_input_shape"] = [None, old.get("input_length")] if vocabulary else shape
         if kind == "InputLayer":
             config["dtype"] = old.get("input_dtype")
         if "layer" in config:
