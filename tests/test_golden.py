@@ -14,13 +14,16 @@ import pytest
 from fastlstm.layers import REGISTRY
 
 SCRIPT = Path(golden.__file__)
+#: Early Keras 2 lost the arguments of cells: where they were no defaults, nobody can tell what the model computed.
+LOST = "saved its cells without their arguments"
 
 
 def test_case(golden_case: golden.Case, golden_results: list[golden.Result]) -> None:
     result = golden.run(golden_case)
     golden_results.append(result)
     assert result.outcome != golden.WRONG, result.detail
-    if result.outcome == golden.REFUSED and golden_case.kind in golden.H5_KINDS and not golden_case.before_keras_2:
+    demanding = golden_case.kind in golden.H5_KINDS and not golden_case.before_keras_2
+    if result.outcome == golden.REFUSED and demanding and LOST not in result.detail:
         classes = set(golden_case.record["layers"]) - {"Functional", "Model", "Sequential"}
         assert not classes <= set(REGISTRY), f"each of its layers is supported, yet it is refused: {result.detail}"
 
