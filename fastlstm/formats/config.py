@@ -219,7 +219,7 @@ class Reader:
                 settings["go_backwards"] = self.dialect.backward_always or not settings.get("go_backwards", False)
             if self.dialect.fused_repeats:
                 for child in draft.children:
-                    if not fused(child):
+                    if not fused(child) and child.config.get("return_sequences"):
                         child.config["zero_output_for_mask"] = True
         elif kind == "TimeDistributed":
             draft.children = [self.layer(self.child(draft, "layer"), inside, problems, depth + 1)]

@@ -9,7 +9,7 @@ GRU reset_after, absent                   False (bias of shape (2, 3 units): Tru
 LeakyReLU / leaky_relu slope, absent      0.3 as a layer; 0.2 as an activation                                   comp_leakyrelu_default
 masked head with a state                  the state up to 2.2.4 and tf.keras 1.12 (not on Theano); zeros later    *_initstate_masked_*
 Bidirectional sequences, masked steps     repeated in multi-backend Keras and tf.keras 1.5-1.12; zeros later,    mask_bidir_*_seq
-                                          but tf.keras 2.0-2.3 repeats in LSTM/GRU of the fused kind
+                                          but TensorFlow 2.0 and 2.1 repeat in LSTM/GRU of the fused kind
 initial_state given as a tensor           Keras 3 then ignores the mask                                          *_initstate_masked_*
 mask of Add, Multiply, ...                AND; Keras 3.0-3.3: none; Keras 3.4 on: OR                             maskthru_add_both
 stacked cells, masked steps               2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first cell's state; else the    cell_eq4_*_masked_*
@@ -133,7 +133,7 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     # TensorFlow 1.13 to 2.1 all call themselves 2.2.4-tf. Up to 1.15 initializers record their dtype, from 2.0 on they do not.
     first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and records_initializer_dtype(config))
     early = numbers < (2, 2, 4)  # up to TensorFlow 1.12
-    fused_repeats = not first and numbers < (2, 4)
+    fused_repeats = not first and numbers < (2, 3)  # TensorFlow 2.0 and 2.1
     # TensorFlow 1.9 to 1.12 all call themselves 2.1.6-tf. The first two write a Sequential model as a bare list, as all before.
     natural = not early or (numbers == (2, 1, 6) and not isinstance(config.get("config"), list))
     rules = Rules(
