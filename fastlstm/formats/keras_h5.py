@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, InputError
 from ..spec import ModelSpec
 from . import hdf5
 from .config import Reader
@@ -88,7 +88,9 @@ def load_architecture(architecture: Architecture, source: str) -> Any:
     """The parsed JSON of ``architecture``: JSON text, a path to it, or a dict."""
     if isinstance(architecture, Mapping):
         return architecture
-    text = os.fspath(architecture) if not isinstance(architecture, str) else architecture
+    if not isinstance(architecture, (str, os.PathLike)):
+        raise InputError(f"architecture: expected JSON text, a path to it, or a dict, found {type(architecture).__name__}")
+    text = os.fspath(architecture)
     if text.lstrip()[:1] not in ("{", '"'):
         file = Path(text)
         try:

@@ -27,6 +27,9 @@ PASSING = frozenset({
 #: Layers that hand on the mask of their first input.
 PASSING_FIRST = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
 
+#: The inputs of attention layers, in order.
+ATTENTION_INPUTS = ("query", "value", "key")
+
 #: What a mask comes from: a tensor, and the value that counts as masked in it.
 Leaves = frozenset[tuple[Tensor, float]]
 
@@ -44,9 +47,18 @@ def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Ten
             continue  # Keras 3 never fills in a mask there: this one is the user's
         for key in [key for key in node.keywords if key.endswith("mask")]:
             found = explicit.all(tensors_in(node.keywords[key]))
-            if found and found == implied.all(node.inputs):
+            if found and found == implied.all(masked_by(key, node)):
                 del node.keywords[key]
     return reachable(layers, nodes, index, [*inputs, *outputs])
+
+
+def masked_by(key: str, node: Node) -> list[Tensor]:
+    """The inputs that a mask argument is for: ``query_mask`` for the query, ``mask`` for all."""
+    name = key.removesuffix("_mask")
+    if name not in ATTENTION_INPUTS:
+        return node.inputs
+    place = ATTENTION_INPUTS.index(name)
+    return list(tensors_in(node.keywords[name])) if name in node.keywords else node.inputs[place : place + 1]
 
 
 def reachable(layers: list[LayerDraft], nodes: list[Node], index: dict[tuple[str, int], Node], wanted: list[Tensor]) -> list[Node]:
