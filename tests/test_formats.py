@@ -14,17 +14,15 @@ import h5py
 import numpy as np
 import pytest
 
-import fastlstm.layers  # fills the registry that weights are dealt by
+import fastlstm
 from fastlstm import formats
-from fastlstm.errors import FormatError, InputError
+from fastlstm.errors import FormatError, InputError, UnsupportedError
 from fastlstm.formats import native
 from fastlstm.formats.generations import dialect
 from fastlstm.formats.jsontext import parse_json
 from fastlstm.layers.base import Context
 from fastlstm.layers.network import root
 from fastlstm.spec import Case, ModelSpec, Ref
-
-assert fastlstm.layers.REGISTRY
 
 
 @pytest.fixture
@@ -288,6 +286,17 @@ def test_user_classes_keep_apart_from_those_of_keras(tmp_path: Path) -> None:
     assert formats.read(write_h5(tmp_path / "m.h5", config, {}, "2.2.4")).layers[1].class_name == "Custom>Attention"
     layers[1]["module"], layers[1]["registered_name"] = "mine", "mine>Attention"
     assert formats.read(write_h5(tmp_path / "n.h5", config, {}, "3.4.0")).layers[1].class_name == "mine>Attention"
+
+
+def test_user_activations_keep_apart_from_those_of_keras(tmp_path: Path) -> None:
+    config = chain(("Dense", {"name": "d", "units": 1, "activation": "gelu", "batch_input_shape": [None, 2], "trainable": True}))
+    weights = {"d": [np.zeros((2, 1)), np.ones(1)]}
+    assert formats.read(write_h5(tmp_path / "m.h5", config, weights, "2.9.0")).layers[1].config["activation"] == "gelu"
+    path = write_h5(tmp_path / "n.h5", config, weights, "2.2.4")  # whose Keras had no gelu: this one is the user's
+    with pytest.raises(UnsupportedError, match="custom_activations={'gelu'"):
+        fastlstm.load(path)
+    model = fastlstm.load(path, custom_activations={"gelu": np.negative})
+    assert model.predict(np.zeros((1, 2))).item() == -1
 
 
 def test_training_true_is_a_problem(tmp_path: Path) -> None:

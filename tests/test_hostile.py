@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def test_bad_files(golden_folders: tuple[Path, ...]) -> None:
             assert found.startswith("loaded"), (record["case"], found)
         else:
             assert found.startswith(("error", "loaded")), (record["case"], expected, found)
-    assert not Path("/tmp/PWNED_BY_LAMBDA").exists()
+    assert not (Path(tempfile.gettempdir()) / "PWNED_BY_LAMBDA").exists()
 
 
 # -- what a file is ---------------------------------------------------------------------------------------------------------

@@ -37,6 +37,11 @@ LATER = frozenset({
     "StringLookup", "TextVectorization", "ConvLSTM1D", "ConvLSTM3D", "Identity",
 })  # fmt: skip
 
+#: The activations of multi-backend Keras: others in its files are the user's own, whatever Keras calls so today.
+EARLY_ACTIVATIONS = frozenset({
+    "softmax", "elu", "selu", "softplus", "softsign", "relu", "tanh", "sigmoid", "exponential", "hard_sigmoid", "linear",
+})  # fmt: skip
+
 #: Keys of no meaning at inference that would only make specs bigger; ``name``, ``trainable`` and ``dtype`` are read elsewhere.
 DROPPED = frozenset({
     "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_shape", "input_dtype", "autocast", "registered_name",
@@ -120,6 +125,8 @@ def activation(value: Any, dialect: Dialect) -> Any:
     """A canonical activation; one that Keras does not have stays as it is, for ``custom_activations`` or a refusal."""
     if isinstance(value, str) and ">" in value and "keras" not in value.split(">")[0]:
         return value  # "Custom>relu" is the user's relu
+    if dialect.multi_backend and isinstance(value, str) and value.islower() and value not in EARLY_ACTIVATIONS:
+        return f"Custom>{value}"
     try:
         return canonical(value, dialect.keras3)
     except (ValueError, TypeError):

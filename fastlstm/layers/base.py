@@ -136,6 +136,7 @@ class Layer:
         """
         value = self.config.get(key, default)
         name = str(value.get("name") if isinstance(value, Mapping) else value)
+        name = name.rsplit(">", 1)[-1]  # "Custom>gelu": a user's own, whatever Keras calls so today
         if name in self.context.custom_activations:
             supplied = self.context.custom_activations[name]
             return {"name": name, "custom": True}, lambda x: np.asarray(supplied(x), x.dtype)
