@@ -24,11 +24,10 @@ from typing import Any
 
 import numpy as np
 
+#: The project's own small set, made by tools/make_golden.py.
+OWN = Path(__file__).parent / "recorded"
 #: What a case may be saved as: endings of its files, and whether the architecture comes in CASE.json beside it.
 KINDS = {".h5": False, "_weights.h5": True, ".keras": False, ".weights.h5": True}
-#: Kinds whose every file must be right or refused by an UnsupportedError that says why. The others may also be told
-#: "this format is not read" (a FormatError), but never computed wrongly.
-H5_KINDS = frozenset({".h5", "_weights.h5"})
 
 RIGHT, REFUSED_ON_PURPOSE, REFUSED, WRONG = "right", "refused on purpose", "refused", "wrong"
 OUTCOMES = (RIGHT, REFUSED_ON_PURPOSE, REFUSED, WRONG)
@@ -205,11 +204,9 @@ def run(case: Case) -> Result:
         return Result(case.generation, case.name, case.kind, outcome, detail, worst)
 
     by_index = case.record["refuse"]
-    demanding = case.kind in H5_KINDS and not case.before_keras_2
-    refusals = fastlstm.UnsupportedError if demanding else fastlstm.FastLSTMError
     try:
         model = fastlstm.load(case.path, architecture=case.architecture)
-    except refusals as error:
+    except fastlstm.UnsupportedError as error:
         return result(REFUSED_ON_PURPOSE if by_index else REFUSED, str(error))
     except Exception as error:  # noqa: BLE001  whatever else a load raises is that case's failure alone
         return result(WRONG, f"load: {type(error).__name__}: {error}")
@@ -242,12 +239,11 @@ def main() -> int:
     parser.add_argument("--kinds", default=",".join(KINDS), help="file endings, comma separated (default: all)")
     parser.add_argument("--json", action="store_true", help="print results as JSON, one a line, instead of the table")
     arguments = parser.parse_args()
-    source = corpus()
-    if source is None:
-        parser.error("no corpus: set FASTLSTM_GOLDEN to its folder")
+    roots = [OWN, *filter(None, [corpus()])]
     with tempfile.TemporaryDirectory() as folder:
-        unpack(source, Path(folder))
-        every = [case for case in cases(source, Path(folder)) if case.kind in arguments.kinds.split(",")]
+        for archives in roots:
+            unpack(archives, Path(folder))
+        every = [case for case in cases(*roots, Path(folder)) if case.kind in arguments.kinds.split(",")]
         chosen = [case for case in (lean(every) if arguments.lean else every) if re.search(arguments.only, str(case))]
         results = [run(case) for case in chosen]
     if arguments.json:

@@ -22,8 +22,7 @@ def test_case(golden_case: golden.Case, golden_results: list[golden.Result]) -> 
     result = golden.run(golden_case)
     golden_results.append(result)
     assert result.outcome != golden.WRONG, result.detail
-    demanding = golden_case.kind in golden.H5_KINDS and not golden_case.before_keras_2
-    if result.outcome == golden.REFUSED and demanding and LOST not in result.detail:
+    if result.outcome == golden.REFUSED and LOST not in result.detail:
         classes = set(golden_case.record["layers"]) - {"Functional", "Model", "Sequential"}
         assert not classes <= set(REGISTRY), f"each of its layers is supported, yet it is refused: {result.detail}"
 
@@ -41,9 +40,8 @@ def levels() -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("level", levels())
-def test_every_level(level: str, golden_folders: tuple[Path, ...]) -> None:
+def test_every_level(level: str) -> None:
     """One generation of each construction on each level of the CPU: they must agree with Keras alike."""
-    del golden_folders  # only: skip without the corpus
     ran = subprocess.run(
         [sys.executable, str(SCRIPT), "--lean", "--json"],
         env={**os.environ, "FASTLSTM_KERNELS": level},
