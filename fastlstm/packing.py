@@ -158,5 +158,5 @@ def recurrent_scratch(steps: int, units: int, columns: int, lanes: int) -> tuple
     chunk = chunk_rows(columns)
     # What is projected ahead and its rows' addresses; two tiles of four vectors and their rows' biases; bins of the sort;
     # and what rounding each part up to the alignment may cost.
-    fixed = chunk * (4 * columns + 8) + 2 * MOST_TILE_ROWS * (16 * lanes + 16) + 4 * lanes + 8 * (steps + 2) + 24 * ALIGNMENT
+    fixed = chunk * (4 * columns + 8) + 2 * MOST_TILE_ROWS * (16 * lanes + 16) + 8 * lanes + 8 * (steps + 2) + 24 * ALIGNMENT
     return row, fixed

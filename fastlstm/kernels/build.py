@@ -82,7 +82,9 @@ def _object(level: Any, texts: list[str], exported: set[str]) -> bytes:
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="small"
     )
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_unrolling = False  # the tiles have the parallelism they need, and no registers to spare
+    builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(linked, builder)
     linked.verify()
     return bytes(machine.emit_object(linked))

@@ -6,12 +6,14 @@ from typing import Any
 
 from numba import njit
 
-from .vector import bits, fma, from_bits, ints, select, shift_left, shift_right, splat
+from .target import LEVEL
+from .vector import HAS_SCALE, bits, fma, from_bits, ints, scale, select, shift_left, shift_right, splat
 
 #: How the arithmetic is compiled. Inlined whatever it costs: a call would pass vectors through memory.
 inlined = njit(error_model="numpy", forceinline=True)
 
 LOG2_E = 1.44269504088896341
+LN_2 = 0.69314718055994531
 LN_2_HIGH, LN_2_LOW = 0.693359375, -2.12194440e-4  # products of the high part with small integers are exact
 ROUNDING = 12582912.0  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits
 
@@ -35,17 +37,40 @@ def magnitude(x: Any) -> Any:
 
 
 @inlined
+def _polynomial(r: Any) -> Any:
+    """(exp(r) - 1 - r) / r**2 for |r| <= log(2) / 2, fitted so that exp(r) - 1 keeps its relative accuracy near 0."""
+    # In pairs, as the chain of dependent operations is what a single sequence waits for.
+    low = fma(splat(0.16666541993618011), r, splat(0.4999999701976776))
+    high = fma(splat(0.008366642519831657), r, splat(0.04166720435023308))
+    square = r * r
+    return fma(fma(splat(0.001388246426358819), square, high), square, low)
+
+
+@inlined
 def _reduced(x: Any) -> Any:
-    """exp(x) as (q, n): 2**n * (1 + q), n an integer in the low bits of a float's bits. For |x| < 2**21."""
+    """exp(x) as (q, n, bits of n): 2**n * (1 + q), n an integer in the low bits of its bits. For |x| < 2**21."""
     t = fma(x, splat(LOG2_E), splat(ROUNDING))
     n = t - ROUNDING
     r = fma(n, splat(-LN_2_LOW), fma(n, splat(-LN_2_HIGH), x))
-    p = fma(splat(1.9875691500e-4), r, splat(1.3981999507e-3))
-    p = fma(p, r, splat(8.3334519073e-3))
-    p = fma(p, r, splat(4.1665795894e-2))
-    p = fma(p, r, splat(1.6666665459e-1))
-    p = fma(p, r, splat(5.0000001201e-1))
-    return fma(r * r, p, r), bits(t)
+    return fma(r * r, _polynomial(r), r), n, bits(t)
+
+
+@inlined
+def _reduced_twice_fused(x: Any) -> Any:
+    """exp(2x) likewise, for |x| <= 10: n is so small that its product with one float of log(2) is good enough."""
+    t = fma(x, splat(2 * LOG2_E), splat(ROUNDING))
+    n = t - ROUNDING
+    half = fma(n, splat(-0.5 * LN_2), x)
+    r = half + half
+    return fma(r * r, _polynomial(r), r), n, bits(t)
+
+
+@inlined
+def _reduced_twice(x: Any) -> Any:
+    return _reduced(x + x)
+
+
+reduced_twice = _reduced_twice_fused if LEVEL.fused else _reduced_twice
 
 
 @inlined
@@ -55,30 +80,39 @@ def _power(n: Any) -> Any:
 
 
 @inlined
-def exp_bounded(x: Any) -> Any:
-    """exp(x) for |x| <= 87 or NaN."""
-    q, n = _reduced(x)
-    scale = _power(n)
-    return fma(q, scale, scale)
+def _exp_by_instruction(x: Any) -> Any:
+    q, n, _ = _reduced(at_least(at_most(x, 90.0), -105.0))
+    return scale(q + 1.0, n)
 
 
 @inlined
-def exp(x: Any) -> Any:
-    """exp(x), with infinity, zero and subnormal results where they belong."""
-    q, t = _reduced(at_least(at_most(x, 90.0), -105.0))
+def _exp_by_bits(x: Any) -> Any:
+    q, _, t = _reduced(at_least(at_most(x, 90.0), -105.0))
     n = shift_right(shift_left(t, 23), 23)
     # In two steps, as neither 2**128 nor 2**-150 is a float.
     half = shift_right(n, 1)
-    scale = _power(half)
-    return fma(q, scale, scale) * _power(n - half)
+    factor = _power(half)
+    return fma(q, factor, factor) * _power(n - half)
+
+
+#: exp(x), with infinity, zero and subnormal results where they belong.
+exp = _exp_by_instruction if HAS_SCALE else _exp_by_bits
+
+
+@inlined
+def exp_bounded(x: Any) -> Any:
+    """exp(x) for |x| <= 87 or NaN."""
+    q, _, n = _reduced(x)
+    factor = _power(n)
+    return fma(q, factor, factor)
 
 
 @inlined
 def expm1_bounded(x: Any) -> Any:
     """exp(x) - 1 for |x| <= 87 or NaN, accurate near 0."""
-    q, n = _reduced(x)
-    scale = _power(n)
-    return fma(q, scale, scale - 1.0)
+    q, _, n = _reduced(x)
+    factor = _power(n)
+    return fma(q, factor, factor - 1.0)
 
 
 @inlined
@@ -88,25 +122,47 @@ def expm1_negative(x: Any) -> Any:
 
 
 @inlined
+def tanh_numerator(x: Any) -> Any:
+    """e = exp(2x) - 1, of which tanh(x) is e / (e + 2): accurate near 0 too. Cells share divisions by this."""
+    # From 9.02 on tanh rounds to 1; at 10 the quotient is exactly 1.
+    q, _, n = reduced_twice(at_least(at_most(x, 10.0), -10.0))
+    factor = _power(n)
+    return fma(q, factor, factor - 1.0)
+
+
+@inlined
 def tanh(x: Any) -> Any:
-    """tanh(x) by exp(2x) - 1, which is accurate near 0 too."""
-    # From 9.02 on the result rounds to 1; at 10 the quotient below is exactly 1.
-    e = expm1_bounded(at_least(at_most(x + x, 20.0), -20.0))
+    """tanh(x)."""
+    e = tanh_numerator(x)
     return e / (e + 2.0)
 
 
 @inlined
-def one_plus_exp(x: Any) -> Any:
-    """1 + exp(x), infinity from 88 on."""
-    q, n = _reduced(at_least(x, -87.0))
-    scale = _power(n)
-    return select(x > 88.0, splat(float("inf")), fma(q, scale, scale + 1.0))
+def _one_plus_exp_by_instruction(x: Any) -> Any:
+    q, n, _ = _reduced(at_least(at_most(x, 90.0), -90.0))
+    return scale(q + 1.0, n) + 1.0
+
+
+@inlined
+def _one_plus_exp_by_bits(x: Any) -> Any:
+    q, _, n = _reduced(at_least(x, -87.0))
+    factor = _power(n)
+    return select(x > 88.0, splat(float("inf")), fma(q, factor, factor + 1.0))
+
+
+_one_plus_exp = _one_plus_exp_by_instruction if HAS_SCALE else _one_plus_exp_by_bits
+
+
+@inlined
+def sigmoid_denominator(x: Any) -> Any:
+    """1 + exp(-x), infinity where that is none: sigmoid(x) is 1 by it."""
+    return _one_plus_exp(-x)
 
 
 @inlined
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
-    return 1.0 / one_plus_exp(-x)
+    return 1.0 / sigmoid_denominator(x)
 
 
 @inlined

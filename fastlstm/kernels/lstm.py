@@ -16,7 +16,7 @@ from .activation import (
     hard_sigmoid,
     relu,
 )
-from .elementary import fma, inlined, sigmoid, tanh
+from .elementary import fma, inlined, sigmoid, sigmoid_denominator, tanh, tanh_numerator
 from .registry import kernel
 from .sequence import FIELDS, columns_of, compiled, copy, driver, projector, states_in, sweeper
 from .target import LANES
@@ -39,7 +39,17 @@ def updater(gate: Callable[[Any], Any], activation: Callable[[Any], Any]) -> Cal
     return update
 
 
-_usual, _hard = updater(sigmoid, tanh), updater(hard_sigmoid, tanh)
+@inlined
+def _usual(z: int, width: int, c: int, h: int) -> None:
+    """The same for sigmoid and tanh, with three divisions instead of five."""
+    e = tanh_numerator(load(z, 2 * width))
+    state = load(c, 0) / sigmoid_denominator(load(z, width)) + e / (sigmoid_denominator(load(z, 0)) * (e + 2.0))
+    store(c, 0, state)
+    e = tanh_numerator(state)
+    store(h, 0, e / (sigmoid_denominator(load(z, 3 * width)) * (e + 2.0)))
+
+
+_hard = updater(hard_sigmoid, tanh)
 _relu, _hard_relu = updater(sigmoid, relu), updater(hard_sigmoid, relu)
 
 

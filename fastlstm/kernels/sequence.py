@@ -58,6 +58,9 @@ FIELDS = (
 #: Numba compiles a function anew for every argument that is a literal; these are not.
 ZERO, ONE = np.int64(0), np.int64(1)
 
+#: Vectors that the result of a tile may have: as many as rows times panels' vectors, or those of one row and several panels.
+TILE_VECTORS = max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items()))
+
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
 FEW_FEATURES = 8
 
@@ -112,9 +115,9 @@ def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Wo
     states3 = _after(states2, 8 * rows)
     pairs = _after(states3, 8 * rows)
     tile_result = _after(pairs, 8 * chunk_size)
-    tile2 = _after(tile_result, TILE_ROWS * 16 * LANES)
     # Gates are read a whole vector at a time, also where the last block is narrower: up to a vector behind a row.
-    biases = _after(tile2, TILE_ROWS * 16 * LANES + 4 * LANES)
+    tile2 = _after(tile_result, TILE_VECTORS * 4 * LANES + 4 * LANES)
+    biases = _after(tile2, TILE_VECTORS * 4 * LANES + 4 * LANES)
     biases2 = _after(biases, 8 * TILE_ROWS)
     chunk = _after(biases2, 8 * TILE_ROWS)
     return Work(

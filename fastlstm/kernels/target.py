@@ -61,5 +61,6 @@ def find(name: str) -> Level:
 #: The level being compiled for: set by ``build.py`` before anything else is imported.
 LEVEL = find(os.environ.get("FASTLSTM_TARGET", "jit"))
 LANES = LEVEL.lanes
-#: Rows of a tile: as many as keep rows x 4 accumulators, 4 weights and a broadcast in registers.
-TILE_ROWS = 6 if LEVEL.registers >= 32 else 3
+#: Rows of a tile: as many as keep rows x 4 accumulators and what is multiplied in registers; without fused multiply-add, the
+#: products too.
+TILE_ROWS = 6 if LEVEL.registers >= 32 else 3 if LEVEL.fused else 2

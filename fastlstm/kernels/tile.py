@@ -65,14 +65,25 @@ def _accumulate(
     k = b.phi(I64)
     accumulators = [b.phi(VF) for _ in sums]
     offset = b.mul(k, I64(vectors * LANES))
-    w = [
-        b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
-        for start in panel_starts for n in range(vectors)
-    ]  # fmt: skip
-    updated = []
-    for m, row in enumerate(rows):
-        x = splatted(b, b.load(pointer(b, row, k, F32)))
-        updated += [muladd(b, x, w[n], accumulators[m * len(w) + n]) for n in range(len(w))]
+    weight_at = [(start, n) for start in panel_starts for n in range(vectors)]
+
+    def weight(start: ir.Value, n: int) -> ir.Value:
+        return b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
+
+    updated = list(accumulators)
+    if len(rows) < len(weight_at):
+        # Fewer rows than vectors: the rows' values stay in registers while the weights pass by, which 16 registers need.
+        xs = [splatted(b, b.load(pointer(b, row, k, F32))) for row in rows]
+        for n, place in enumerate(weight_at):
+            w = weight(*place)
+            for m, x in enumerate(xs):
+                updated[m * len(weight_at) + n] = muladd(b, x, w, accumulators[m * len(weight_at) + n])
+    else:
+        ws = [weight(*place) for place in weight_at]
+        for m, row in enumerate(rows):
+            x = splatted(b, b.load(pointer(b, row, k, F32)))
+            for n, w in enumerate(ws):
+                updated[m * len(ws) + n] = muladd(b, x, w, accumulators[m * len(ws) + n])
     following = b.add(k, I64(1))
     k.add_incoming(I64(0), before)
     k.add_incoming(following, loop)

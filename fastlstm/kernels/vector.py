@@ -17,6 +17,9 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from .target import LANES, LEVEL
 
+#: Is there :func:`scale`?
+HAS_SCALE = LANES == 16
+
 F32, I1, I8, I32, I64 = ir.FloatType(), ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VF, VI, VB = (ir.VectorType(element, LANES) for element in (F32, I32, I1))
 _IR = {"float": VF, "int": VI, "bool": VB}
@@ -285,6 +288,15 @@ def any_true(b, truth):  # type: ignore[no-untyped-def]
     """Is any lane true?"""
     word = ir.IntType(LANES)
     return b.icmp_unsigned("!=", b.bitcast(truth, word), word(0))
+
+
+@_intrinsic(FLOATS, FLOATS, FLOATS)
+def scale(b, x, n):  # type: ignore[no-untyped-def]
+    """x * 2**n for n without fraction, whatever its size; where the CPU has an instruction for it (``HAS_SCALE``)."""
+    kind = ir.FunctionType(VF, [VF, VF, VF, ir.IntType(16), I32])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.x86.avx512.mask.scalef.ps.512")
+    as_rounding_is_set = I32(4)
+    return b.call(function, [x, n, x, ir.IntType(16)(-1), as_rounding_is_set])
 
 
 def _tree(b: ir.IRBuilder, v: ir.Value, join: Callable[..., ir.Value]) -> ir.Value:

@@ -1,0 +1,108 @@
+"""What the build made of the kernels: nothing called outside, nothing weak, vectors throughout, accumulators in registers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba", reason="compiles kernels")
+from fastlstm import runtime
+from fastlstm.kernels import build
+
+LEVELS = ("v2", "v3", "v4") if "baseline" not in runtime.available_levels() else ("baseline",)
+WIDEST = {"v2": "xmm", "v3": "ymm", "v4": "zmm"}
+
+
+@pytest.fixture(scope="session", params=LEVELS)
+def level(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def built(level: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The object file of a level: what the last build left, if its sources are still the same, else a new one."""
+    kept = Path(build.__file__).parents[2] / "build" / "kernels" / f"kernels_{level}_{build.source_hash()}.o"
+    if kept.exists():
+        return kept
+    path = tmp_path_factory.mktemp("objects") / f"{level}.o"
+    build.compile_level(level, path)
+    return path
+
+
+def tool(name: str, *arguments: object) -> str:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} (binutils) is not installed")
+    return subprocess.run([name, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+
+
+def functions(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Name and instructions of each function."""
+    text = tool("objdump", "-d", "--no-show-raw-insn", "--no-addresses", path)
+    for name, body in re.findall(r"^<(.+)>:\n((?:.+\n)*)", text, re.MULTILINE):
+        yield name, [line.strip() for line in body.splitlines()]
+
+
+def loops(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Name of the function and instructions of each innermost loop: from a label that is jumped back to, to the jump."""
+    text = tool("objdump", "-d", "--no-show-raw-insn", path)
+    for name, body in re.findall(r"^[0-9a-f]+ <(.+)>:\n((?:.+\n)*)", text, re.MULTILINE):
+        lines = [(int(at, 16), rest) for at, rest in re.findall(r"^\s*([0-9a-f]+):\s*(.*)$", body, re.MULTILINE)]
+        place = {at: n for n, (at, _) in enumerate(lines)}
+        back = []
+        for n, (at, rest) in enumerate(lines):
+            jump = re.match(r"j\w+\s+([0-9a-f]+)", rest)
+            if jump and int(jump[1], 16) <= at and int(jump[1], 16) in place:
+                back.append((place[int(jump[1], 16)], n))
+        for first, last in back:
+            if not any((a, b) != (first, last) and first <= a and b <= last for a, b in back):
+                yield name, [rest for _, rest in lines[first : last + 1]]
+
+
+def test_symbols(built: Path, level: str) -> None:
+    exported = set()
+    for line in tool("nm", built).splitlines():
+        kind, name = line.split()[-2:]
+        assert kind not in "UwWvVu", f"{name}: undefined or weak"
+        if kind.isupper():
+            exported.add(name)
+    assert exported == {build.symbol(name, level) for name in runtime.kernel_fields()}
+
+
+def test_nothing_is_called_outside(built: Path) -> None:
+    for line in tool("objdump", "-r", built).splitlines():
+        parts = line.split()
+        if len(parts) == 3 and parts[1].startswith("R_"):
+            assert re.match(r"\.(text|rodata|data|LCPI|LJTI)|tile_|fastlstm_|[-+]", parts[2].lstrip("*")) or parts[2].startswith("."), line
+
+
+@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
+def test_tiles_keep_their_sums_in_registers(built: Path, level: str) -> None:
+    seen = set()
+    for name, body in loops(built):
+        tile = re.match(r"tile_(\d)x(\d)x(\d)", name)
+        if not tile:
+            continue
+        seen.add(name)
+        stack = [line for line in body if "rsp" in line or "rbp" in line]
+        assert not [line for line in stack if re.search(r"[xyz]mm", line)], f"{name} spills in its loop: {stack}"
+        rows, vectors, panels = map(int, tile.groups())
+        sums = [line for line in body if re.match(r"vfmadd|addps", line) and WIDEST[level] in line]
+        assert len(sums) == rows * vectors * panels, name
+        assert not [line for line in body if re.match(r"v?(mul|add|fmadd\w*)ss", line)], f"{name} computes single floats"
+    assert len(seen) == {"v2": 12, "v3": 16, "v4": 28}[level]
+
+
+@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
+def test_activations_are_vectors(built: Path, level: str) -> None:
+    divisions = {name: [line for line in body if re.match(r"v?div[ps]s", line)] for name, body in functions(built)}
+    # Pooling divides by a count once for each output; everything else that divides is an activation.
+    activations = [line for name, lines in divisions.items() if "windows" not in name for line in lines]
+    assert activations
+    for line in activations:
+        assert re.match(r"v?divps", line), f"a single float is divided: {line}"
+        assert WIDEST[level] in line, f"not the whole vector: {line}"
