@@ -24,32 +24,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def corpus_folders(config: pytest.Config) -> tuple[Path, ...]:
-    """Where the corpus lies unpacked: its own folder and one of this session's; empty where there is no corpus."""
+    """Where models lie unpacked: the corpus's own folder, if there is one, and one of this session's, with the project's own too."""
     source = golden.corpus()
-    if source is None:
-        return ()
     if UNPACKED not in config.stash:
         folder = config._tmp_path_factory.mktemp("golden")  # type: ignore[attr-defined]  # needed before fixtures exist
-        golden.unpack(source, folder)
+        for archives in (golden.OWN, source):
+            if archives is not None:
+                golden.unpack(archives, folder)
         config.stash[UNPACKED] = folder
-    return source, config.stash[UNPACKED]
+    return (source, config.stash[UNPACKED]) if source else (config.stash[UNPACKED],)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test with an argument ``golden_case`` each file of the corpus."""
     if "golden_case" in metafunc.fixturenames:
-        found = list(golden.cases(*corpus_folders(metafunc.config)))
-        absent = pytest.param(None, marks=pytest.mark.skip("no golden corpus: shared/golden beside the repository, or FASTLSTM_GOLDEN"))
-        metafunc.parametrize("golden_case", found or [absent], ids=str)
+        metafunc.parametrize("golden_case", list(golden.cases(*corpus_folders(metafunc.config))), ids=str)
 
 
 @pytest.fixture(scope="session")
 def golden_folders(request: pytest.FixtureRequest) -> tuple[Path, ...]:
     """Folders below which the corpus lies unpacked, GEN/index.jsonl and bad/index.jsonl among it."""
-    folders = corpus_folders(request.config)
-    if not folders:
+    if golden.corpus() is None:
         pytest.skip("no golden corpus: shared/golden beside the repository, or FASTLSTM_GOLDEN")
-    return folders
+    return corpus_folders(request.config)
 
 
 @pytest.fixture
