@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from engines import ENGINES
+from prepare import is_prepared
 from workloads import WORKLOADS
 
 HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ def prepared(pytestconfig: pytest.Config) -> Path:
     """The folder with models, conversions and Keras's answers; made in another process where it lacks any."""
     folder = pytestconfig.getoption("--prepared").resolve()
     chosen = pytestconfig.getoption("--workloads").split("/")[0]
-    if any(not (folder / f"{workload.name}.npz").exists() for workload in WORKLOADS if re.search(chosen, workload.name)):
+    if not all(is_prepared(workload, folder) for workload in WORKLOADS if re.search(chosen, workload.name)):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         subprocess.run([sys.executable, HERE / "prepare.py", folder, "--workloads", chosen], check=True, env=environment)
     return folder

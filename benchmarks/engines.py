@@ -1,36 +1,14 @@
-"""The engines: each loads a workload's file and predicts, on as many threads as it is told."""
+"""All engines, and those among them that load a converted file."""
 
 from __future__ import annotations
 
-import os
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-
-
-class UnavailableError(Exception):
-    """An engine, or this workload in it, cannot be measured here; the message says why."""
-
-
-class Engine:
-    """What is timed. Made once for each workload; ``predict`` returns a NumPy array as a user would want it."""
-
-    label: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]]
-    takes_ragged: ClassVar[bool] = False
-
-    def __init__(self, model: Path, threads: int):
-        """Load ``model`` (an ``.h5``; what was converted from it lies beside)."""
-
-    def predict(self, x: Any) -> np.ndarray:
-        raise NotImplementedError
-
-    @classmethod
-    def versions(cls) -> dict[str, str]:
-        """What is installed of it."""
-        return {package: version(package) for package in cls.packages}
+from engine import Engine, UnavailableError, beside
+from pytorch import PyTorch
+from with_tensorflow import XLA, KerasPredict, KerasPredictOnBatch, TensorFlowFunction
 
 
 class FastLSTM(Engine):
@@ -38,83 +16,95 @@ class FastLSTM(Engine):
     packages = ("fastlstm", "numpy")
     takes_ragged = True
 
-    def __init__(self, model: Path, threads: int):
+    def __init__(self, model: Path, batch: int, threads: int):
         import fastlstm
 
         self.predict = fastlstm.load(model, threads=threads).predict
 
 
-class KerasPredict(Engine):
-    label = "Keras predict"
-    packages = ("keras", "tensorflow")
-
-    def __init__(self, model: Path, threads: int):
-        self.model = keras_model(model, threads)
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.model.predict(x, batch_size=len(x), verbose=0)
-
-
-class KerasPredictOnBatch(KerasPredict):
-    label = "Keras predict_on_batch"
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.model.predict_on_batch(x)
-
-
-class TensorFlowFunction(Engine):
-    label = "tf.function"
-    packages = ("keras", "tensorflow")
-    compiled: ClassVar[bool] = False
-
-    def __init__(self, model: Path, threads: int):
-        import tensorflow as tf
-
-        loaded = keras_model(model, threads)
-        self.constant = tf.constant
-        self.function = tf.function(lambda x: loaded(x, training=False), jit_compile=self.compiled)
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.function(self.constant(x)).numpy()
-
-
-class XLA(TensorFlowFunction):
-    label = "XLA"
-    compiled = True
-
-
 class ONNXRuntime(Engine):
-    label = "onnxruntime"
-    packages = ("onnxruntime",)
+    """Fed from tf2onnx, which makes LSTM and GRU operators of Keras's layers where it can."""
 
-    def __init__(self, model: Path, threads: int):
+    label = "ONNX Runtime"
+    packages = ("onnxruntime", "tf2onnx")
+
+    def __init__(self, model: Path, batch: int, threads: int):
         import onnxruntime
 
-        failed = model.with_suffix(".onnx.failed")
-        if failed.exists():
-            raise UnavailableError(failed.read_text())
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(str(model.with_suffix(".onnx")), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(beside(model, ".onnx")), options, providers=["CPUExecutionProvider"])
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return self.session.run(None, {"x": x})[0]
 
 
-def keras_model(path: Path, threads: int) -> Any:
-    """The workload's model in Keras 3, with the weights of the file, on so many threads."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras
-    import tensorflow as tf
-    from workloads import WORKLOADS
+class OpenVINO(Engine):
+    """Fed from the ONNX file, or from TensorFlow where it cannot read that; compiled for the batch."""
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    (workload,) = (workload for workload in WORKLOADS if workload.name == path.stem)
-    model = keras.Sequential(workload.build(keras))
-    model.load_weights(path)
-    return model
+    label = "OpenVINO float32"
+    packages = ("openvino",)
+
+    def __init__(self, model: Path, batch: int, threads: int):
+        import openvino
+
+        path = beside(model, ".openvino.xml")
+        core = openvino.Core()
+        graph = core.read_model(path if path.exists() else beside(model, ".onnx"))
+        graph.reshape([batch, *list(graph.inputs[0].partial_shape)[1:]])
+        properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+        compiled = core.compile_model(graph, "CPU", {**properties, **self.precision()})
+        self.check(compiled)
+        self.request = compiled.create_infer_request()
+
+    def precision(self) -> dict[str, str]:
+        return {"INFERENCE_PRECISION_HINT": "f32"}
+
+    def check(self, compiled: Any) -> None:
+        """Raise UnavailableError where the model that was compiled is not what the label says."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.request.infer({0: x})[0]
+
+
+class OpenVINODefault(OpenVINO):
+    label = "OpenVINO default"
+    float32 = False
+    tolerance = 3e-2
+
+    def precision(self) -> dict[str, str]:
+        return {}
+
+    def check(self, compiled: Any) -> None:
+        found = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if found in ("f32", "float32"):
+            raise UnavailableError("its default precision on this CPU is float32")
+
+
+class LiteRT(Engine):
+    """Fed from TensorFlow's converter with a fixed batch, which it needs to make one operator of an LSTM."""
+
+    label = "LiteRT"
+    packages = ("ai-edge-litert", "tensorflow")
+
+    def __init__(self, model: Path, batch: int, threads: int):
+        path = beside(model, f".{batch}.tflite")
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            from tensorflow.lite import Interpreter  # the same engine before it had a package of its own
+
+        self.interpreter = Interpreter(str(path), num_threads=threads)
+        self.interpreter.allocate_tensors()
+        self.given = self.interpreter.get_input_details()[0]["index"]
+        self.result = self.interpreter.get_output_details()[0]["index"]
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        self.interpreter.reset_all_variables()  # its LSTM keeps its state from call to call
+        self.interpreter.set_tensor(self.given, x)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.result)
 
 
 ENGINES: dict[str, type[Engine]] = {
@@ -124,4 +114,8 @@ ENGINES: dict[str, type[Engine]] = {
     "tf_function": TensorFlowFunction,
     "xla": XLA,
     "onnxruntime": ONNXRuntime,
+    "pytorch": PyTorch,
+    "litert": LiteRT,
+    "openvino": OpenVINO,
+    "openvino_default": OpenVINODefault,
 }

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from run import ENGINES, HERE, environment
 
-PACKAGES = ("numpy", "fastlstm", "onnxruntime", "tensorflow")
+PACKAGES = ("numpy", "fastlstm", "ai-edge-litert", "onnxruntime", "openvino", "torch", "tensorflow")
 MEGABYTE = 1e6
 WORKLOAD = "imdb_lstm64"
 
@@ -46,11 +46,12 @@ MEASURE_COLD = (
     PEAK
     + """
 import json, sys
-from engines import ENGINES, UnavailableError
+from engine import UnavailableError
+from engines import ENGINES
 from workloads import WORKLOADS
 (workload,) = (workload for workload in WORKLOADS if workload.name == sys.argv[2])
 try:
-    ENGINES[sys.argv[1]](Path(sys.argv[3]) / (workload.name + ".h5"), 1).predict(workload.inputs(1)[0])
+    ENGINES[sys.argv[1]](Path(sys.argv[3]) / (workload.name + ".h5"), 1, 1).predict(workload.inputs(1)[0])
 except (UnavailableError, ImportError) as reason:
     sys.exit(str(reason))
 print(json.dumps(peak()))

@@ -1,4 +1,4 @@
-"""Makes the files that engines load: ``NAME.h5`` by Keras 2, its ``NAME.onnx``, and what Keras gives for the inputs.
+"""Makes the files that engines load: ``NAME.h5`` by Keras 2, what converters make of it, and what Keras gives for the inputs.
 
 Run in a process of its own, so that no engine shares one with TensorFlow unless it is TensorFlow.
 """
@@ -6,8 +6,10 @@ Run in a process of its own, so that no engine shares one with TensorFlow unless
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +20,87 @@ from workloads import WORKLOADS, Workload
 CHECKED = 2
 
 
+def is_prepared(workload: Workload, folder: Path) -> bool:
+    """Are all files of a workload there, for all its batches?"""
+    answers = folder / f"{workload.name}.npz"
+    if not answers.exists():
+        return False
+    with np.load(answers) as found:
+        return all(f"batch{batch}_{number}" in found for batch in workload.batches for number in range(CHECKED))
+
+
 def prepare(workload: Workload, folder: Path) -> None:
-    """Write a workload's files, unless they are there."""
+    """Write a workload's files."""
     import tf_keras
 
-    answers = folder / f"{workload.name}.npz"
-    if answers.exists():
-        return
     model = tf_keras.Sequential(workload.build(tf_keras))
-    rng = np.random.default_rng(zlib.crc32(workload.name.encode()))
-    weights = model.get_weights()
-    model.set_weights([rng.normal(size=w.shape) * (0.5 if w.ndim == 1 else 1 / np.sqrt(min(w.shape))) for w in weights])
-    model.save(folder / f"{workload.name}.h5")
+    randomize(model, workload.name)
+    path = folder / f"{workload.name}.h5"
+    model.save(path)
     expected = {
         f"batch{batch}_{number}": model.predict(x, batch_size=len(x), verbose=0)
         for batch in workload.batches
         for number, x in enumerate(workload.inputs(batch)[:CHECKED])
     }
-    to_onnx(model, folder / f"{workload.name}.onnx")
-    np.savez(answers, **expected)  # last: says that the rest is complete
+    attempt(to_onnx, model, path.with_suffix(".onnx"))
+    attempt(to_openvino, model, path.with_suffix(".openvino.xml"))
+    for batch in workload.batches:
+        attempt(to_litert, model, path.with_suffix(f".{batch}.tflite"), batch)
+    np.savez(path.with_suffix(".npz"), **expected)  # last: says that the rest is complete
+
+
+def randomize(model: Any, name: str) -> None:
+    """Give a model weights that do something, always the same ones."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    weights = model.get_weights()
+    model.set_weights([rng.normal(size=w.shape) * (0.5 if w.ndim == 1 else 1 / np.sqrt(min(w.shape))) for w in weights])
+
+
+def attempt(convert: Callable[..., None], model: Any, path: Path, *arguments: Any) -> None:
+    """Convert; where that fails, leave the reason beside."""
+    failed = path.with_name(path.name + ".failed")
+    failed.unlink(missing_ok=True)
+    try:
+        convert(model, path, *arguments)
+    except ImportError as error:
+        failed.write_text(f"{error.name} is not installed")
+    except Exception as error:  # noqa: BLE001  a converter fails in its own ways; the reason is shown where the engine is skipped
+        reason = " ".join(str(error).split())
+        failed.write_text(f"conversion failed: {type(error).__name__}: {reason[:300]}")
 
 
 def to_onnx(model: Any, path: Path) -> None:
-    """Convert with tf2onnx; where that fails, leave the reason beside."""
-    try:
-        import tensorflow as tf
-        import tf2onnx
-    except ImportError as error:
-        path.with_suffix(".onnx.failed").write_text(f"tf2onnx is not installed: {error}")
-        return
+    """By tf2onnx, any batch."""
+    import tensorflow as tf
+    import tf2onnx
+
     start = model.inputs[0]
     signature = [tf.TensorSpec((None, *start.shape[1:]), start.dtype, name="x")]
-    try:
-        function = tf.function(model.call, input_signature=signature)
-        converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
-    except Exception as error:  # noqa: BLE001  a converter fails in its own ways; the reason is shown where the engine is skipped
-        path.with_suffix(".onnx.failed").write_text(f"tf2onnx: {type(error).__name__}: {error}")
-        return
+    function = tf.function(model.call, input_signature=signature)
+    converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
     path.write_bytes(converted.SerializeToString())
+
+
+def to_openvino(model: Any, path: Path) -> None:
+    """From TensorFlow, where OpenVINO does not understand the ONNX file; that one it runs better."""
+    import openvino
+
+    onnx = path.with_name(path.name.removesuffix(".openvino.xml") + ".onnx")
+    try:
+        openvino.Core().read_model(onnx)
+    except RuntimeError:
+        openvino.save_model(openvino.convert_model(model), path, compress_to_fp16=False)
+
+
+def to_litert(model: Any, path: Path, batch: int) -> None:
+    """For one batch: only then one operator comes out of an LSTM."""
+    import tensorflow as tf
+
+    start = model.inputs[0]
+    owner = tf.Module()
+    owner.weights = model.variables
+    function = tf.function(lambda x: model.call(x)).get_concrete_function(tf.TensorSpec((batch, *start.shape[1:]), start.dtype))
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert())
 
 
 def main() -> None:
@@ -63,11 +108,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workloads", default="", metavar="REGEX")
     arguments = parser.parse_args()
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for workload in WORKLOADS:
-        if re.search(arguments.workloads, workload.name):
-            prepare(workload, arguments.folder)
+        if re.search(arguments.workloads, workload.name) and not is_prepared(workload, arguments.folder):
             print(workload.name, flush=True)
+            prepare(workload, arguments.folder)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Measurement(NamedTuple):
     rounds: int
     threads: int
     versions: dict[str, str]
+    float32: bool  # counts where the best peer is named
 
 
 def measurements(found: dict[str, Any]) -> list[Measurement]:
@@ -43,6 +44,7 @@ def measurements(found: dict[str, Any]) -> list[Measurement]:
                 rounds=stats["rounds"],
                 threads=info["threads"],
                 versions=info["versions"],
+                float32=info["float32"],
             )
         )
     return results
@@ -67,8 +69,8 @@ def by_workload(results: Iterable[Measurement]) -> dict[tuple[str, int], dict[st
 
 
 def ratio(row: dict[str, Measurement]) -> float | None:
-    """The best peer's time over ours; None where either is missing."""
-    peers = [result.median for engine, result in row.items() if engine != OURS]
+    """The best float32 peer's time over ours; None where either is missing."""
+    peers = [result.median for engine, result in row.items() if engine != OURS and result.float32]
     return min(peers) / row[OURS].median if peers and OURS in row else None
 
 

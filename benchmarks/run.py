@@ -14,11 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from engines import ENGINES
 from report import Measurement, chart, machine, markdown, measurements
 from workloads import WORKLOADS
 
 HERE = Path(__file__).resolve().parent
-ENGINES = ("fastlstm", "keras", "keras_on_batch", "tf_function", "xla", "onnxruntime")
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -37,8 +37,8 @@ def measure(engine: str, arguments: argparse.Namespace) -> dict[str, Any] | None
         command = [
             sys.executable, "-m", "pytest", "suite.py", "-p", "no:cacheprovider", "-q", "-rs", "--benchmark-columns=median,iqr,rounds",
             f"--engines={engine}", f"--workloads={arguments.workloads}", f"--engine-threads={arguments.threads}",
-            f"--prepared={arguments.prepared}", f"--benchmark-json={out}", "--benchmark-warmup=on", "--benchmark-disable-gc",
-            f"--benchmark-max-time={0.2 if arguments.quick else 1.0}", "--benchmark-min-rounds=5",
+            f"--prepared={arguments.prepared}", f"--benchmark-json={out}", "--benchmark-warmup=off", "--benchmark-disable-gc",
+            f"--benchmark-max-time={0.1 if arguments.quick else 0.7}", "--benchmark-min-rounds=5",
         ]  # fmt: skip
         ran = subprocess.run(command, cwd=HERE, env=environment(arguments.threads), text=True, capture_output=True, check=False)
         notable = [line for line in ran.stdout.splitlines() if line.startswith(("SKIPPED", "FAILED", "ERROR", "E  "))]
@@ -49,7 +49,7 @@ def measure(engine: str, arguments: argparse.Namespace) -> dict[str, Any] | None
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the time for each figure")
+    parser.add_argument("--quick", action="store_true", help="a seventh of the time for each figure")
     parser.add_argument("--engines", default=",".join(ENGINES), help="comma separated, of " + ", ".join(ENGINES))
     parser.add_argument("--workloads", default="", metavar="REGEX", help="of " + ", ".join(workload.name for workload in WORKLOADS))
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of every engine (default 1)")

@@ -1,0 +1,33 @@
+"""The layers and weights of a workload's ``.h5``, read without any engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+
+class SavedLayer(NamedTuple):
+    """A layer as Keras 2 saved it."""
+
+    class_name: str
+    config: dict[str, Any]
+    weights: list[np.ndarray]
+
+
+def layers(path: Path) -> list[SavedLayer]:
+    """The layers of a Sequential model, in order."""
+    with h5py.File(path) as file:
+        described = json.loads(file.attrs["model_config"])["config"]["layers"]
+        groups = file["model_weights"]
+        return [
+            SavedLayer(entry["class_name"], entry["config"], _weights(groups[entry["config"]["name"]]))
+            for entry in described if entry["class_name"] != "InputLayer"
+        ]  # fmt: skip
+
+
+def _weights(group: h5py.Group) -> list[np.ndarray]:
+    return [group[name][()] for name in group.attrs["weight_names"]]
