@@ -414,13 +414,18 @@ def test_layers_pair_by_order_or_by_name(tmp_path: Path, rng: np.random.Generato
         ("2.2.4-tf", "tf.keras", {"head_output": "zeros", "bidirectional_masked_output": "zeros"}),
         ("2.15.0", "tf.keras", {"merge_mask": "and", "mask_with_initial_state": True}),
         ("3.0.5", "Keras", {"merge_mask": "none", "mask_with_initial_state": False, "time_distributed_inner_mask": False}),
-        ("3.15.1", "Keras", {"merge_mask": "or", "bidirectional_masked_output": "zeros"}),
+        ("3.15.1", "Keras", {"merge_mask": "or", "bidirectional_masked_output": "zeros", "blind_attention": "zeros"}),
+        ("3.3.3", "Keras", {"preprocessing_masks": True, "carries_state": True, "blind_attention": "mean"}),
+        ("2.9.0", "tf.keras", {"attention_masks": False, "preprocessing_masks": False, "bidirectional_carries_state": True}),
+        ("2.10.0", "tf.keras", {"attention_masks": True}),
+        ("2.1.5", "Keras", {"bidirectional_carries_state": False}),
     ],
 )  # fmt: skip
 def test_rules_of_a_generation(version: str, library: str, rules: dict[str, Any]) -> None:
     understood = dialect(version, "tensorflow", {}, "HDF5 model")
     assert understood.generation.library == library
     assert {key: getattr(understood.rules, key) for key in rules} == rules
+    assert dialect(version, "jax", {}, "HDF5 model").rules.carries_state is not version.startswith("3.")
 
 
 def test_tensorflow_2_0_is_told_from_1_15() -> None:

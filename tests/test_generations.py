@@ -1,0 +1,107 @@
+"""Differences between Keras generations, from the file to the numbers; and the table that lists them all."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import build
+import h5py
+import numpy as np
+import pytest
+
+import fastlstm
+from fastlstm.formats import generations
+
+TESTS = Path(__file__).parent
+
+
+def test_every_row_of_the_table_names_a_test() -> None:
+    written = "\n".join(path.read_text() for path in TESTS.glob("test_*.py"))
+    rows = (generations.__doc__ or "").splitlines()
+    rulers = [number for number, row in enumerate(rows) if row.startswith("====")]
+    columns = [match.start() for match in re.finditer("=+", rows[rulers[0]])]
+    named = [row[columns[2] :].strip() for row in rows[rulers[1] + 1 : rulers[2]]]
+    assert sum(map(bool, named)) > 15
+    for name in filter(None, named):
+        assert f"def test_{name}(" in written, f"no test_{name}"
+
+
+def bidirectional(folder: Path, version: str, **options: Any) -> fastlstm.Model:
+    rng = np.random.default_rng(0)
+    forward = build.recurrent("LSTM", 3, 2, rng, return_sequences=True, **options)
+    layer = build.bidirectional(forward, build.recurrent("LSTM", 3, 2, rng).weights)
+    entries = [build.masking(0.0).entry, layer.entry]
+    entries[0] = {**entries[0], "config": {**entries[0]["config"], "batch_input_shape": [None, 4, 2]}}
+    build.save_h5(folder / "model.h5", entries, [[], layer.weights], keras_version=version)
+    return fastlstm.load(folder / "model.h5")
+
+
+@pytest.mark.parametrize(
+    ("version", "repeats"),
+    [("2.0.9", True), ("2.2.4", True), ("2.3.1", True), ("2.1.6-tf", True), ("2.4.0", False), ("2.15.0", False), ("3.0.5", False)],
+)
+def test_bidirectional_masked_steps_by_generation(tmp_path: Path, version: str, repeats: bool) -> None:
+    x = np.random.default_rng(1).normal(size=(1, 4, 2)).astype(np.float32)
+    x[0, 2] = 0
+    y = bidirectional(tmp_path, version).predict(x)[0]
+    np.testing.assert_array_equal(y[2, :3], y[1, :3] if repeats else 0)  # forwards, the step before
+    np.testing.assert_array_equal(y[2, 3:], y[3, 3:] if repeats else 0)  # backwards, the step behind
+    assert np.all(y[[0, 1, 3]] != 0)
+
+
+@pytest.mark.parametrize(("version", "backwards"), [("2.2.4", False), ("2.15.0", False), ("3.3.3", True)])
+def test_backward_layer_by_generation(tmp_path: Path, version: str, backwards: bool) -> None:
+    """Around a layer that goes backwards, the other direction goes forwards; but Keras 3's always goes backwards."""
+    x = np.random.default_rng(1).normal(size=(1, 4, 2)).astype(np.float32)
+    model = bidirectional(tmp_path, version, go_backwards=True)
+    changed = x.copy()
+    changed[0, 3] += 1  # forwards, the last step is seen last
+    y, z = model.predict(x)[0, :, 3:], model.predict(changed)[0, :, 3:]
+    # The outputs of the second direction are turned round in time whatever its own direction.
+    assert np.array_equal(y[3], z[3]) is not backwards
+
+
+@pytest.mark.parametrize(
+    ("version", "valid"), [("2.2.4", [1, 1, 0, 0]), ("2.15.0", [1, 1, 0, 0]), ("3.0.5", [1, 1, 1, 1]), ("3.8.0", [1, 1, 1, 0])]
+)
+def test_merge_masks_by_generation(tmp_path: Path, version: str, valid: list[int]) -> None:
+    """Add of one input without its step 2 and one without its step 3, both without step 3: which steps does an LSTM behind it see?"""
+    rng = np.random.default_rng(0)
+    lstm = build.recurrent("LSTM", 3, 2, rng)
+    names = ("a", "b")
+
+    def node(*froms: str) -> list[Any]:
+        return [[[name, 0, 0, {}] for name in froms]]
+
+    layers = [
+        {
+            "class_name": "InputLayer",
+            "name": n,
+            "config": {"name": n, "batch_input_shape": [None, 4, 2], "dtype": "float32"},
+            "inbound_nodes": [],
+        }
+        for n in names
+    ]
+    layers += [
+        {"class_name": "Masking", "name": f"mask_{n}", "config": {"name": f"mask_{n}", "mask_value": 0.0, "trainable": True}, "inbound_nodes": node(n)}
+        for n in names
+    ]
+    layers.append({"class_name": "Add", "name": "add", "config": {"name": "add", "trainable": True}, "inbound_nodes": node("mask_a", "mask_b")})
+    layers.append({"class_name": "LSTM", "name": "lstm", "config": {"name": "lstm", **lstm.entry["config"]}, "inbound_nodes": node("add")})
+    ends = {"input_layers": [[n, 0, 0] for n in names], "output_layers": [["lstm", 0, 0]]}
+    config = {"class_name": "Model", "config": {"name": "model", "layers": layers, **ends}}
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs.update(keras_version=version, backend="tensorflow", model_config=json.dumps(config))
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = ["lstm"]
+        group.create_group("lstm").attrs["weight_names"] = ["k", "r", "b"]
+        for name, array in zip("krb", lstm.weights):
+            group["lstm"][name] = array
+    a, b = rng.normal(size=(2, 1, 4, 2)).astype(np.float32)
+    a[0, 2:] = b[0, 3] = 0
+    alone = fastlstm.load(build.save(tmp_path / "alone.h5", [lstm], (None, 2)))
+    steps = np.flatnonzero(valid)
+    np.testing.assert_array_equal(fastlstm.load(tmp_path / "model.h5").predict([a, b]), alone.predict((a + b)[:, steps]))
