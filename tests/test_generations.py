@@ -76,21 +76,13 @@ def test_merge_masks_by_generation(tmp_path: Path, version: str, valid: list[int
     def node(*froms: str) -> list[Any]:
         return [[[name, 0, 0, {}] for name in froms]]
 
-    layers = [
-        {
-            "class_name": "InputLayer",
-            "name": n,
-            "config": {"name": n, "batch_input_shape": [None, 4, 2], "dtype": "float32"},
-            "inbound_nodes": [],
-        }
-        for n in names
-    ]
-    layers += [
-        {"class_name": "Masking", "name": f"mask_{n}", "config": {"name": f"mask_{n}", "mask_value": 0.0, "trainable": True}, "inbound_nodes": node(n)}
-        for n in names
-    ]
-    layers.append({"class_name": "Add", "name": "add", "config": {"name": "add", "trainable": True}, "inbound_nodes": node("mask_a", "mask_b")})
-    layers.append({"class_name": "LSTM", "name": "lstm", "config": {"name": "lstm", **lstm.entry["config"]}, "inbound_nodes": node("add")})
+    def entry(class_name: str, name: str, nodes: list[Any], **config: Any) -> dict[str, Any]:
+        return {"class_name": class_name, "name": name, "config": {"trainable": True, **config, "name": name}, "inbound_nodes": nodes}
+
+    layers = [entry("InputLayer", name, [], batch_input_shape=[None, 4, 2], dtype="float32") for name in names]
+    layers += [entry("Masking", f"mask_{name}", node(name), mask_value=0.0) for name in names]
+    layers.append(entry("Add", "add", node("mask_a", "mask_b")))
+    layers.append(entry("LSTM", "lstm", node("add"), **lstm.entry["config"]))
     ends = {"input_layers": [[n, 0, 0] for n in names], "output_layers": [["lstm", 0, 0]]}
     config = {"class_name": "Model", "config": {"name": "model", "layers": layers, **ends}}
     with h5py.File(tmp_path / "model.h5", "w") as file:
