@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 from collections.abc import Iterable
@@ -83,7 +84,22 @@ def microseconds(seconds: float) -> str:
     return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def markdown(results: list[Measurement]) -> str:
+def geometric_means(results: list[Measurement]) -> tuple[float, float]:
+    """Of best peer / fastlstm, for one row and for 32 rows and more."""
+    ratios = {key: times for key, row in by_workload(results).items() if (times := ratio(row)) is not None}
+    single = [times for (_, batch), times in ratios.items() if batch == 1]
+    many = [times for (_, batch), times in ratios.items() if batch >= 32]
+    return geometric_mean(single), geometric_mean(many)
+
+
+def write(path: Path, described: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Figures as JSON, a result a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = json.dumps(described)[1:-1]
+    path.write_text("{" + head + ', "results": [\n' + ",\n".join(json.dumps(result) for result in results) + "\n]}\n")
+
+
+def markdown(results: list[Measurement], on: dict[str, str]) -> str:
     """The table: medians in microseconds, and how many times as fast as the best peer fastlstm is."""
     rows = by_workload(results)
     labels = {result.engine: result.label for result in results}
@@ -95,22 +111,17 @@ def markdown(results: list[Measurement]) -> str:
         cells = [microseconds(row[engine].median) if engine in row else "" for engine in labels]
         times = ratio(row)
         lines.append(f"| {workload} | {batch} | " + " | ".join(cells) + f" | {'' if times is None else format(times, '.2f')} |")
-    ratios = {key: times for key, row in rows.items() if (times := ratio(row)) is not None}
-    single = [times for (_, batch), times in ratios.items() if batch == 1]
-    many = [times for (_, batch), times in ratios.items() if batch >= 32]
     threads = results[0].threads
     versions = {name: number for result in results for name, number in result.versions.items()}
     lines += [
         "",
-        f"Medians in microseconds, {threads} thread{'s' if threads > 1 else ''}, {machine()['processor']}; "
+        f"Medians in microseconds, {threads} thread{'s' if threads > 1 else ''}, {on['processor']}; "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + ".",
     ]
-    if ratios:
-        lines.append(
-            f"Geometric mean of best peer / fastlstm: {geometric_mean(single):.2f} for one row, "
-            f"{geometric_mean(many):.2f} for 32 rows and more."
-        )
+    single, many = geometric_means(results)
+    if not math.isnan(single) or not math.isnan(many):
+        lines.append(f"Geometric mean of best peer / fastlstm: {single:.2f} for one row, {many:.2f} for 32 rows and more.")
     return "\n".join(lines)
 
 

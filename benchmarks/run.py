@@ -1,6 +1,11 @@
 """Runs the suite with every engine in a process of its own, and puts the figures side by side.
 
 python -m benchmarks [--quick] [--engines fastlstm,onnxruntime] [--workloads REGEX] [--threads N] [--json OUT] [--chart OUT]
+python -m benchmarks --streams       one timestep at a time: latency, and throughput by number of threads
+python -m benchmarks --roofline      how near fastlstm comes to the peaks of a core (needs fastlstm[jit])
+python -m benchmarks --readme        writes README's part, the chart and RESULTS.md from the figures that --record kept
+
+With --record the figures are kept in benchmarks/results.
 """
 
 from __future__ import annotations
@@ -11,14 +16,21 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import readme
+import roofline
+import streams
 from engines import ENGINES
-from report import Measurement, chart, machine, markdown, measurements
+from report import Measurement, chart, machine, markdown, measurements, write
+from stream_engines import STREAM_ENGINES
+from stream_engines import is_prepared as streams_are_prepared
 from workloads import WORKLOADS
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -28,6 +40,26 @@ def environment(threads: int) -> dict[str, str]:
         **os.environ, **dict.fromkeys(names, str(threads)),
         "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1",
     }  # fmt: skip
+
+
+def script(name: str, *arguments: object, capture: bool = False) -> str | None:
+    """Run a script of this folder in a process of its own; its output where that is wanted and it went well."""
+    command = [sys.executable, HERE / name, *map(str, arguments)]
+    ran = subprocess.run(
+        command, cwd=HERE, env=environment(1), text=True, check=not capture, stdout=subprocess.PIPE if capture else sys.stderr
+    )
+    return ran.stdout if ran.returncode == 0 else None
+
+
+def prepare(folder: Path, pattern: str) -> None:
+    """Make what engines load, where it is not there yet."""
+    script("prepare.py", folder, "--workloads", pattern)
+
+
+def prepare_streams(folder: Path) -> None:
+    """The same for the streams."""
+    if not streams_are_prepared(folder):
+        script("stream_engines.py", folder)
 
 
 def measure(engine: str, arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -43,38 +75,82 @@ def measure(engine: str, arguments: argparse.Namespace) -> dict[str, Any] | None
         ran = subprocess.run(command, cwd=HERE, env=environment(arguments.threads), text=True, capture_output=True, check=False)
         notable = [line for line in ran.stdout.splitlines() if line.startswith(("SKIPPED", "FAILED", "ERROR", "E  "))]
         outcome = ran.stdout.strip().splitlines()[-1] if ran.stdout.strip() else ran.stderr
-        print("\n".join([f"{engine}: {outcome}", *notable]), file=sys.stderr)
+        print("\n".join([f"{engine}: {outcome}", *notable]), file=sys.stderr, flush=True)
         return json.loads(out.read_text()) if out.exists() and out.stat().st_size else None
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a seventh of the time for each figure")
-    parser.add_argument("--engines", default=",".join(ENGINES), help="comma separated, of " + ", ".join(ENGINES))
-    parser.add_argument("--workloads", default="", metavar="REGEX", help="of " + ", ".join(workload.name for workload in WORKLOADS))
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of every engine (default 1)")
-    parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder for the engines' files")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures there")
-    parser.add_argument("--chart", type=Path, metavar="OUT", help="draw the chart there (.png or .svg; needs matplotlib)")
-    arguments = parser.parse_args()
-    engines = arguments.engines.split(",")
-    for engine in engines:
-        if engine not in ENGINES:
-            parser.error(f"--engines: expected some of {', '.join(ENGINES)}, found {engine!r}")
+def run_suite(arguments: argparse.Namespace) -> int:
     results: list[Measurement] = []
-    for engine in engines:
+    for engine in arguments.engines.split(","):
         found = measure(engine, arguments)
         results += measurements(found) if found else []
     if not results:
         print("nothing was measured", file=sys.stderr)
         return 1
-    if arguments.json:
-        written = {"machine": machine(), "threads": arguments.threads, "results": [result._asdict() for result in results]}
-        arguments.json.write_text(json.dumps(written, indent=1) + "\n")
-    print(markdown(results))
+    described = {"machine": machine(), "threads": arguments.threads}
+    for path in outputs(arguments, f"{arguments.threads}_thread{'s' if arguments.threads > 1 else ''}"):
+        write(path, described, [result._asdict() for result in results])
+    print(markdown(results, described["machine"]))
     if arguments.chart:
         chart(results, arguments.chart)
     return 0
+
+
+def run_streams(arguments: argparse.Namespace) -> int:
+    prepare_streams(arguments.prepared)
+    results = []
+    for engine in STREAM_ENGINES:
+        text = script("streams.py", engine, arguments.prepared, "--scale", 0.02 if arguments.quick else 1.0, capture=True)
+        print(f"{engine}: {'measured' if text else 'failed'}", file=sys.stderr, flush=True)
+        if text:
+            results.append(json.loads(text))
+    for path in outputs(arguments, "streams"):
+        write(path, {"machine": machine()}, results)
+    print(streams.markdown(results))
+    return 0
+
+
+def run_roofline(arguments: argparse.Namespace) -> int:
+    prepare(arguments.prepared, arguments.workloads.split("/")[0])
+    seconds = 0.1 if arguments.quick else 1.0
+    text = script("roofline.py", arguments.prepared, "--workloads", arguments.workloads, "--seconds", seconds, capture=True)
+    if text is None:
+        return 1
+    found = json.loads(text)
+    for path in outputs(arguments, "roofline"):
+        write(path, {"machine": machine(), "peaks": found["peaks"], "activations": found["activations"]}, found["workloads"])
+    print(roofline.markdown(found))
+    return 0
+
+
+def outputs(arguments: argparse.Namespace, name: str) -> Sequence[Path]:
+    """Where the figures are written."""
+    kept = [RESULTS / f"{name}.json"] if arguments.record else []
+    return [*kept, *([arguments.json] if arguments.json else [])]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--streams", action="store_true", help="measure streams")
+    mode.add_argument("--roofline", action="store_true", help="compare fastlstm with the peaks of a core")
+    mode.add_argument("--readme", action="store_true", help="write README's part, chart.svg and RESULTS.md")
+    parser.add_argument("--quick", action="store_true", help="a seventh of the time for each figure")
+    parser.add_argument("--engines", default=",".join(ENGINES), help="comma separated, of " + ", ".join(ENGINES))
+    parser.add_argument("--workloads", default="", metavar="REGEX", help="of " + ", ".join(workload.name for workload in WORKLOADS))
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of every engine (default 1)")
+    parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder for the engines' files")
+    parser.add_argument("--record", action="store_true", help="keep the figures in benchmarks/results")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures there")
+    parser.add_argument("--chart", type=Path, metavar="OUT", help="draw the chart there (.png or .svg; needs matplotlib)")
+    arguments = parser.parse_args()
+    arguments.prepared = arguments.prepared.resolve()
+    for engine in arguments.engines.split(","):
+        if engine not in ENGINES:
+            parser.error(f"--engines: expected some of {', '.join(ENGINES)}, found {engine!r}")
+    if arguments.readme:
+        return readme.update(RESULTS)
+    return run_streams(arguments) if arguments.streams else run_roofline(arguments) if arguments.roofline else run_suite(arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""Writes the benchmarks' part of README.md, the chart, and RESULTS.md with everything, from the figures in ``results``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import roofline
+import streams
+from report import OURS, Measurement, by_workload, chart, geometric_means, markdown, microseconds, ratio
+
+HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
+START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def suite(found: dict[str, Any]) -> list[Measurement]:
+    return [Measurement(**result) for result in found["results"]]
+
+
+def best(row: dict[str, Measurement]) -> Measurement | None:
+    """The fastest float32 peer."""
+    peers = [result for engine, result in row.items() if engine != OURS and result.float32]
+    return min(peers, key=lambda result: result.median) if peers else None
+
+
+def compact(one: list[Measurement], two: list[Measurement]) -> str:
+    """fastlstm and the best of the others, on one thread, and how the ratio is on two."""
+    on_two = by_workload(two)
+    lines = [
+        "| workload | rows | fastlstm µs | best of the others µs | which | times as fast |" + (" on two threads |" if two else ""),
+        "|---|--:|--:|--:|---|--:|" + ("--:|" if two else ""),
+    ]
+    for (workload, batch), row in by_workload(one).items():
+        peer, times = best(row), ratio(row)
+        if peer is None or times is None:
+            continue
+        line = f"| {workload} | {batch} | {microseconds(row[OURS].median)} | {microseconds(peer.median)} | {peer.label} | {times:.1f} |"
+        if two:
+            with_two = ratio(on_two.get((workload, batch), {}))
+            line += f" {'' if with_two is None else format(with_two, '.1f')} |"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def part(found: dict[str, Any], results: Path) -> str:
+    """README's part."""
+    one, second = suite(found), read(results / "2_threads.json")
+    two = suite(second) if second else []
+    single, many = geometric_means(one)
+    labels = list(dict.fromkeys(result.label for result in one if result.engine != OURS))
+    lines = [
+        f"One thread, {found['machine']['processor']}, medians; every engine is checked against Keras before it is timed. "
+        f"The others are {', '.join(labels[:-1])} and {labels[-1]}; the best of those that compute in float32 stands beside fastlstm. "
+        f"In the geometric mean fastlstm is {single:.1f} times as fast as that one for one row, {many:.1f} times for 32 rows and more.",
+        "",
+        "![Time of each engine as a multiple of fastlstm's](benchmarks/chart.svg)",
+        "",
+        compact(one, two),
+    ]
+    stream = read(results / "streams.json")
+    if stream:
+        lines += ["", "Streams, one step of some rows:", "", streams.markdown(stream["results"], threads=False)]
+    lines += ["", "All figures: [benchmarks/RESULTS.md](benchmarks/RESULTS.md)."]
+    return "\n".join(lines)
+
+
+def everything(results: Path) -> str:
+    """RESULTS.md."""
+    lines = ["# Benchmark results", "", "Written by `python -m benchmarks --readme`."]
+    for name, title in (("1_thread", "One thread"), ("2_threads", "Two threads")):
+        found = read(results / f"{name}.json")
+        if found:
+            lines += ["", f"## {title}", "", markdown(suite(found), found["machine"])]
+    found = read(results / "streams.json")
+    if found:
+        lines += ["", "## Streams", "", streams.markdown(found["results"])]
+    found = read(results / "roofline.json")
+    if found:
+        lines += ["", "## Roofline", "", roofline.markdown({**found, "workloads": found["results"]})]
+    for name, title in (("footprint", "Footprint"), ("soak", "Soak")):
+        path = results / f"{name}.md"
+        if path.exists():
+            lines += ["", f"## {title}", "", path.read_text().strip()]
+    return "\n".join(lines) + "\n"
+
+
+def update(results: Path) -> int:
+    """Write everything."""
+    text = README.read_text()
+    if text.count(START) != 1 or text.count(END) != 1:
+        print(f"{README}: expected the markers {START} and {END} once each", file=sys.stderr)
+        return 1
+    found = read(results / "1_thread.json")
+    if found is None:
+        print(f"{results}: lacks 1_thread.json, which python -m benchmarks --record makes", file=sys.stderr)
+        return 1
+    new = part(found, results)
+    before, rest = text.split(START)
+    README.write_text(before + START + "\n" + new + "\n" + END + rest.split(END)[1])
+    chart(suite(found), HERE / "chart.svg")
+    (HERE / "RESULTS.md").write_text(everything(results))
+    return 0
