@@ -22,6 +22,7 @@ from .vector import (
     load_first,
     load_int,
     load_int32,
+    prefetch,
     splat,
     store,
     store_first,
@@ -76,7 +77,7 @@ class Work(NamedTuple):
     index: int  # int32 (rows, steps): the valid steps of each row
     order: int  # int64: row of each slot
     count: int  # int64: valid steps of each slot
-    x: int  # addresses of each slot's input at the current step
+    x: int  # addresses of each slot's input at the current step; with a table, of its row at the next
     z: int  # addresses of each slot's pre-activations so far: bias, table row, or projection
     z2: int  # the same for a cell's second part
     states: int  # addresses of each slot in h_even, below in h_odd and in extra2
@@ -223,6 +224,12 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
                 count = least + (1 if part < more else 0)
                 which = 4 * (count - 1) + vectors - 1 if panels == 1 else ONE * wide_tile
                 visit(f, w, cell, which, first, count, panel, panels, width, vectors)
+                if f.ids:
+                    # What the table has for the next step, a little at a time: nothing else can foresee where it lies.
+                    begin, end = 4 * LANES * whole_vectors * panel, 4 * LANES * (whole_vectors * panel + vectors * panels)
+                    for slot in range(first, first + count):
+                        for line in range(begin, end, 64):
+                            prefetch(load_int(w.x, slot) + line)
                 first += count
 
     return sweep
@@ -282,6 +289,12 @@ def start_addresses(f: Any, w: Work) -> None:
 def _input_address(f: Any, w: Work, slot: int, s: int) -> int:
     row = load_int(w.order, slot)
     return f.x + 4 * (row * f.x_row + load_int32(w.index, row * f.steps + s) * f.x_step)
+
+
+@compiled
+def _table_row(f: Any, w: Work, slot: int, s: int, row_size: int) -> int:
+    row = load_int(w.order, slot)
+    return f.table + row_size * load_int32(f.ids, row * f.ids_row + load_int32(w.index, row * f.steps + s))
 
 
 @compiled
@@ -399,9 +412,9 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                         prepare(f, w, slot, z)
                         z += row_size
                     elif f.ids:
-                        row = load_int(w.order, slot)
-                        number = load_int32(f.ids, row * f.ids_row + load_int32(w.index, row * f.steps + s))
-                        prepare(f, w, slot, f.table + row_size * number)
+                        prepare(f, w, slot, _table_row(f, w, slot, s, row_size))
+                        ahead = s + 1 if s + 1 < load_int(w.count, slot) else s
+                        store_int(w.x, slot, _table_row(f, w, slot, ahead, row_size))
                     else:
                         prepare(f, w, slot, ZERO)
                         store_int(w.x, slot, _input_address(f, w, slot, s))

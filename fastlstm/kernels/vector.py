@@ -324,6 +324,15 @@ def largest(b, v):  # type: ignore[no-untyped-def]
     return _tree(b, v, lambda x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
 
 
+@_intrinsic(types.void, _N)
+def prefetch(b, address):  # type: ignore[no-untyped-def]
+    """Have the second cache fetch what lies at an address, which need not be valid."""
+    place = b.inttoptr(address, I8.as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    reading, second_level, data = I32(0), I32(2), I32(1)
+    b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0"), [place, reading, second_level, data])
+
+
 def stack(size: int) -> Any:
     """An intrinsic without arguments: the address of ``size`` bytes on the stack, aligned to 64, the same in every call of it."""
 
