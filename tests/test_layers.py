@@ -177,7 +177,7 @@ def test_bidirectional_turns_the_backward_outputs_whatever_its_direction():
     np.testing.assert_allclose(second.value, truth(spec.children[1], x, None)[0][:, ::-1], rtol=1e-12)
 
 
-def test_bidirectional_splits_initial_states_and_may_not_carry_them():
+def test_bidirectional_splits_initial_states():
     x, states = normal(2, 5, 3), tuple(Tensor(normal(2, 4, seed=n)) for n in range(4))
     spec = bidirectional("LSTM", None)
     one, two = applied(made(spec), x, initial_state=states)

@@ -1,33 +1,45 @@
 """Which Keras saved a file, and what that Keras meant where the config does not say.
 
-=================================  ==========================================================================  ==========================================================
-difference                         meaning by generation                                                       held by test_...
-=================================  ==========================================================================  ==========================================================
-hard_sigmoid                       clip(0.2 x + 0.5, 0, 1); Keras 3: relu6(x + 3) / 6                          hard_sigmoid_by_generation
-recurrent_activation, absent       hard_sigmoid; Keras 2.3, tf.keras 2, Keras 3: sigmoid                       sequential_as_a_list_has_the_older_defaults
-GRU reset_after, absent            False (bias of shape (2, 3 units): True)                                    reset_after_is_told_by_the_bias
-slope of leaky relu, absent        0.3 as a layer; 0.2 as an activation                                        canonical
-masked head with a state           the state up to 2.2.4 and tf.keras 1.12 (not on Theano); zeros later        masked_outputs_with_a_state
-Bidirectional, masked steps        repeated in multi-backend Keras and tf.keras 1.5-1.12; zeros later, but     bidirectional_masked_steps_by_generation
-                                   TensorFlow 2.0 and 2.1 repeat in LSTM/GRU of the fused kind
-initial_state given as a tensor    Keras 3 then ignores the mask                                               mask_beside_an_initial_state
-mask of Add, Multiply, ...         AND; Keras 3.0-3.3: none; Keras 3.4 on: OR                                  merge_masks_by_generation
-stacked cells, masked steps        2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first cell's state; else the         masked_steps_of_stacked_cells
-                                   last output
-stacked cells, order of states     last cell first up to 2.2.2 and tf.keras 1.10; first first later            stacked_cells_are_stacked_layers
-mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and tf.keras; not before, nor in         time_distributed_mask_from_inside
-                                   Keras 3
-states carried by predict          from call to call; not by Keras 3 on JAX                                    rules_of_a_generation
-... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7 to 1.15, yes elsewhere         bidirectional_splits_initial_states_and_may_not_carry_them
-masks of MultiHeadAttention        ignored and dropped up to tf.keras 2.9; honoured and passed later           rules_of_a_generation
-MultiHeadAttention seeing nothing  the mean of all values; with dropout from Keras 3.14 on zeros               rules_of_a_generation
-mask of Rescaling, Normalization   dropped; passed by Keras 3                                                  rules_of_a_generation
-Bidirectional, backward layer      the opposite direction; Keras 3: always backwards                           backward_layer_by_generation
-convolution kernels                files of backend theano hold them flipped                                   theano_kernels_are_turned
-nodes of nested models             numbered from 1 if the model has a node of its own, else from 0             nested_models_number_their_calls_from_0_or_1
-cells of RNN                       Keras 2.0-2.1.2 saved no arguments: units from the weights                  cells_without_arguments
-gates of LSTM and GRU              Keras 0 and 1 keep each gate's arrays apart, LSTM's as i c f o              keras1_gates
-=================================  ==========================================================================  ==========================================================
+=================================  ==============================================  =========================================================
+difference                         meaning by generation                           held by test_...
+=================================  ==============================================  =========================================================
+hard_sigmoid                       clip(0.2 x + 0.5, 0, 1); Keras 3: relu6(x + 3)  hard_sigmoid_by_generation
+                                   / 6
+recurrent_activation, absent       hard_sigmoid; Keras 2.3, tf.keras 2, Keras 3:   sequential_as_a_list_has_the_older_defaults
+                                   sigmoid
+GRU reset_after, absent            False (bias of shape (2, 3 units): True)        reset_after_is_told_by_the_bias
+slope of leaky relu, absent        0.3 as a layer; 0.2 as an activation            canonical
+masked head with a state           the state up to 2.2.4 and tf.keras 1.12 (not    masked_outputs_with_a_state
+                                   on Theano); zeros later
+Bidirectional, masked steps        repeated in multi-backend Keras and tf.keras    bidirectional_masked_steps_by_generation
+                                   1.5-1.12; zeros later, but TensorFlow 2.0 and
+                                   2.1 repeat in LSTM/GRU of the fused kind
+initial_state given as a tensor    Keras 3 then ignores the mask                   mask_beside_an_initial_state
+mask of Add, Multiply, ...         AND; Keras 3.0-3.3: none; Keras 3.4 on: OR      merge_masks_by_generation
+stacked cells, masked steps        2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first    masked_steps_of_stacked_cells
+                                   cell's state; else the last output
+stacked cells, order of states     last cell first up to 2.2.2 and tf.keras 1.10;  stacked_cells_are_stacked_layers
+                                   first first later
+mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and          time_distributed_mask_from_inside
+                                   tf.keras; not before, nor in Keras 3
+states carried by predict          from call to call; not by Keras 3 on JAX        rules_of_a_generation
+... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7    bidirectional_splits_initial_states
+                                   to 1.15, yes elsewhere
+masks of MultiHeadAttention        ignored and dropped up to tf.keras 2.9;         rules_of_a_generation
+                                   honoured and passed later
+MultiHeadAttention seeing nothing  the mean of all values; with dropout from       rules_of_a_generation
+                                   Keras 3.14 on zeros
+mask of Rescaling, Normalization   dropped; passed by Keras 3                      rules_of_a_generation
+Bidirectional, backward layer      the opposite direction; Keras 3: always         backward_layer_by_generation
+                                   backwards
+convolution kernels                files of backend theano hold them flipped       theano_kernels_are_turned
+nodes of nested models             numbered from 1 if the model has a node of its  nested_models_number_their_calls_from_0_or_1
+                                   own, else from 0
+cells of RNN                       Keras 2.0-2.1.2 saved no arguments: units from  cells_without_arguments
+                                   the weights
+gates of LSTM and GRU              Keras 0 and 1 keep each gate's arrays apart,    keras1_gates
+                                   LSTM's as i c f o
+=================================  ==============================================  =========================================================
 
 All of them together are held by the recordings of every generation (``tests/test_golden.py``).
 """
