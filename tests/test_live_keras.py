@@ -16,6 +16,8 @@ import fastlstm
 pytestmark = [pytest.mark.keras, pytest.mark.slow]
 
 FEATURES, TIMESTEPS = 3, 7
+#: Masks do not meet these; tf_keras takes seconds to trace each.
+WITHOUT_MASK = ("sixteen_units", "odd_units", "no_bias", "softmax")
 CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "LSTM": ("LSTM", {}),
     "GRU": ("GRU", {"reset_after": True}),
@@ -157,6 +159,8 @@ def test_masks(keras: ModuleType, cell: str, tmp_path: Path) -> None:
     masked = keras.layers.Masking(0.0)(start)
     outputs, names = [], []
     for name, options in OPTIONS.items():
+        if name in WITHOUT_MASK:
+            continue
         made = as_list(layer(keras, cell, **options)(masked))
         outputs += made
         names += [f"{name}/{number}" for number in range(len(made))]
