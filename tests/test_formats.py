@@ -389,3 +389,23 @@ def test_hard_sigmoid_by_generation(tmp_path: Path) -> None:
     weights = {"d": [np.zeros((2, 1)), np.zeros(1)]}
     for version, expected in (("2.2.4", "hard_sigmoid"), ("2.15.0", "hard_sigmoid"), ("3.3.3", "hard_sigmoid_keras3")):
         assert formats.read(write_h5(tmp_path / "m.h5", config, weights, version)).layers[1].config["activation"] == expected
+
+
+def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    layers = [
+        ("Embedding", {"name": "e", "input_dim": 5, "output_dim": 3, "batch_input_shape": [None, 4], "sparse_gradients": "yes"}),
+        ("Lambda", {"name": "secret", "function": ["4wEAAAAA", None, None], "function_type": "lambda"}),
+        ("LSTM", {"name": "l", "units": 2, "activation": "my_act", "return_sequences": True}),
+        ("Wavelet", {"name": "w"}),
+        ("GRU", {"name": "g", "units": 2, "time_major": True}),
+    ]
+    config = chain(*((kind, {"trainable": True, **config}) for kind, config in layers))
+    gru = [np.zeros((2, 6)), np.zeros((2, 6)), np.zeros(6)]
+    lstm = [np.zeros((3, 8)), np.zeros((2, 8)), np.zeros(8)]
+    path = write_h5(tmp_path / "m.h5", config, {"e": [np.zeros((5, 3))], "secret": [], "l": lstm, "w": [], "g": gru})
+    found = {(problem.layer, problem.class_name) for problem in fastlstm.describe(path).problems}
+    assert found == {("e", "Embedding"), ("secret", "Lambda"), ("l", "LSTM"), ("w", "Wavelet"), ("g", "GRU")}
+    with pytest.raises(UnsupportedError, match=r"\(5 problems\)") as caught:
+        fastlstm.load(path)
+    assert len(caught.value.problems) == 5
+    assert all(name in str(caught.value) for name in ("sparse_gradients", "never executed", "my_act", "Wavelet", "time_major"))
