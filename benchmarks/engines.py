@@ -54,7 +54,10 @@ class OpenVINO(Engine):
         graph = core.read_model(path if path.exists() else beside(model, ".onnx"))
         graph.reshape([batch, *list(graph.inputs[0].partial_shape)[1:]])
         properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-        compiled = core.compile_model(graph, "CPU", {**properties, **self.precision()})
+        try:
+            compiled = core.compile_model(graph, "CPU", {**properties, **self.precision()})
+        except RuntimeError as error:
+            raise UnavailableError(f"it cannot compile this: {str(error).strip().splitlines()[-1]}") from error
         self.check(compiled)
         self.request = compiled.create_infer_request()
 

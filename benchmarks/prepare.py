@@ -42,10 +42,11 @@ def prepare(workload: Workload, folder: Path) -> None:
         for batch in workload.batches
         for number, x in enumerate(workload.inputs(batch)[:CHECKED])
     }
-    attempt(to_onnx, model, path.with_suffix(".onnx"))
-    attempt(to_openvino, model, path.with_suffix(".openvino.xml"))
+    row = workload.inputs(1)[0].shape[1:]
+    attempt(to_onnx, model, path.with_suffix(".onnx"), row)
+    attempt(to_openvino, model, path.with_suffix(".openvino.xml"), row)
     for batch in workload.batches:
-        attempt(to_litert, model, path.with_suffix(f".{batch}.tflite"), batch)
+        attempt(to_litert, model, path.with_suffix(f".{batch}.tflite"), (batch, *row))
     np.savez(path.with_suffix(".npz"), **expected)  # last: says that the rest is complete
 
 
@@ -69,19 +70,18 @@ def attempt(convert: Callable[..., None], model: Any, path: Path, *arguments: An
         failed.write_text(f"conversion failed: {type(error).__name__}: {reason[:300]}")
 
 
-def to_onnx(model: Any, path: Path) -> None:
+def to_onnx(model: Any, path: Path, row: tuple[int, ...]) -> None:
     """By tf2onnx, any batch."""
     import tensorflow as tf
     import tf2onnx
 
-    start = model.inputs[0]
-    signature = [tf.TensorSpec((None, *start.shape[1:]), start.dtype, name="x")]
+    signature = [tf.TensorSpec((None, *row), model.inputs[0].dtype, name="x")]
     function = tf.function(model.call, input_signature=signature)
     converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
     path.write_bytes(converted.SerializeToString())
 
 
-def to_openvino(model: Any, path: Path) -> None:
+def to_openvino(model: Any, path: Path, row: tuple[int, ...]) -> None:
     """From TensorFlow, where OpenVINO does not understand the ONNX file; that one it runs better."""
     import openvino
 
@@ -89,17 +89,18 @@ def to_openvino(model: Any, path: Path) -> None:
     try:
         openvino.Core().read_model(onnx)
     except RuntimeError:
-        openvino.save_model(openvino.convert_model(model), path, compress_to_fp16=False)
+        graph = openvino.convert_model(model)
+        graph.reshape([-1, *row])
+        openvino.save_model(graph, path, compress_to_fp16=False)
 
 
-def to_litert(model: Any, path: Path, batch: int) -> None:
+def to_litert(model: Any, path: Path, shape: tuple[int, ...]) -> None:
     """For one batch: only then one operator comes out of an LSTM."""
     import tensorflow as tf
 
-    start = model.inputs[0]
     owner = tf.Module()
     owner.weights = model.variables
-    function = tf.function(lambda x: model.call(x)).get_concrete_function(tf.TensorSpec((batch, *start.shape[1:]), start.dtype))
+    function = tf.function(lambda x: model.call(x)).get_concrete_function(tf.TensorSpec(shape, model.inputs[0].dtype))
     path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert())
 
 

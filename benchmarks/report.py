@@ -144,6 +144,7 @@ def chart(results: list[Measurement], out: Path) -> None:
     axes.axvline(1.0, color="C0", linewidth=2, label="fastlstm")
     axes.set_xscale("log")
     axes.set_yticks(list(heights), [f"{workload}, batch {batch}" for workload, batch in rows])
+    axes.set_ylim(0.3, len(rows) + 0.7)
     axes.set_xlabel(f"time, as a multiple of fastlstm's ({results[0].threads} thread{'s' if results[0].threads > 1 else ''}, logarithmic)")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)

@@ -74,7 +74,7 @@ def text(*layers: Callable[[ModuleType], Any]) -> Callable[[ModuleType], list[An
 
 
 def regressor(
-    shape: tuple[int, int], *layers: Callable[[ModuleType], Any], activation: str = "linear"
+    shape: tuple[int | None, int], *layers: Callable[[ModuleType], Any], activation: str = "linear"
 ) -> Callable[[ModuleType], list[Any]]:
     """One number from a sequence of numbers."""
     return lambda keras: [
@@ -84,8 +84,8 @@ def regressor(
     ]
 
 
-def _masked(keras: ModuleType) -> list[Any]:
-    return regressor((50, 1), lambda k: k.layers.Masking(PAD), lambda k: k.layers.LSTM(128))(keras)
+def masked(timesteps: int | None) -> Callable[[ModuleType], list[Any]]:
+    return regressor((timesteps, 1), lambda k: k.layers.Masking(PAD), lambda k: k.layers.LSTM(128))
 
 
 WORKLOADS = (
@@ -112,10 +112,10 @@ WORKLOADS = (
         "big512x2_T100", "LSTM(512), LSTM(512), 100 steps of 256", (1, 64),
         regressor((100, 256), lambda k: k.layers.LSTM(512, return_sequences=True), lambda k: k.layers.LSTM(512)), numbers(100, 256),
     ),
-    Workload("masked_lstm128_post", "Masking, LSTM(128), lengths up to 50, padded behind", (1, 300), _masked, padded(False)),
-    Workload("masked_lstm128_pre", "Masking, LSTM(128), lengths up to 50, padded in front", (1, 300), _masked, padded(True)),
+    Workload("masked_lstm128_post", "Masking, LSTM(128), lengths up to 50, padded behind", (1, 300), masked(50), padded(False)),
+    Workload("masked_lstm128_pre", "Masking, LSTM(128), lengths up to 50, padded in front", (1, 300), masked(50), padded(True)),
     Workload(
-        "masked_lstm128_ragged", "the same as lists of sequences, where an engine takes them", (1, 300), _masked, padded(False), unpadded
+        "masked_lstm128_ragged", "the same as lists of sequences, where an engine takes them", (1, 300), masked(None), padded(False), unpadded
     ),
     Workload(
         "imdb_lstm64_hard", "LSTM(64) with hard_sigmoid gates, 200 ids", (1, 32),
