@@ -116,6 +116,11 @@ def measure(engine: str, folder: Path, scale: float) -> dict[str, Any]:
     return found
 
 
+def short(microseconds: float) -> str:
+    """Three digits of it."""
+    return f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.3g}"
+
+
 def markdown(results: list[dict[str, Any]], threads: bool = True) -> str:
     """The tables of latency and of throughput by threads."""
     figures = {
@@ -129,7 +134,7 @@ def markdown(results: list[dict[str, Any]], threads: bool = True) -> str:
     ]
     for workload, batch in dict.fromkeys(key[:2] for key in figures):
         row = {engine: figures[workload, batch, engine] for engine in labels if (workload, batch, engine) in figures}
-        cells = [" / ".join(f"{row[engine][name]:.3g}" for name in ("p50", "p99", "p99.9")) if engine in row else "" for engine in labels]
+        cells = [" / ".join(short(row[engine][name]) for name in ("p50", "p99", "p99.9")) if engine in row else "" for engine in labels]
         measured = [row[engine]["p50"] for engine in peers if engine in row]
         ratio = f"{min(measured) / row['fastlstm']['p50']:.1f}" if measured and "fastlstm" in row else ""
         lines.append(f"| {workload.removeprefix('stream_')} | {batch} | " + " | ".join(cells) + f" | {ratio} |")

@@ -115,7 +115,8 @@ WORKLOADS = (
     Workload("masked_lstm128_post", "Masking, LSTM(128), lengths up to 50, padded behind", (1, 300), masked(50), padded(False)),
     Workload("masked_lstm128_pre", "Masking, LSTM(128), lengths up to 50, padded in front", (1, 300), masked(50), padded(True)),
     Workload(
-        "masked_lstm128_ragged", "the same as lists of sequences, where an engine takes them", (1, 300), masked(None), padded(False), unpadded
+        "masked_lstm128_ragged", "the same as lists of sequences, where an engine takes them", (1, 300),
+        masked(None), padded(False), unpadded,
     ),
     Workload(
         "imdb_lstm64_hard", "LSTM(64) with hard_sigmoid gates, 200 ids", (1, 32),
