@@ -126,7 +126,7 @@ def main() -> int:
         if not found:
             print(f"| {name} | not installed | | | | |")
             continue
-        measured = imports(name, arguments.rounds)
+        measured = imports(name.replace("-", "_"), arguments.rounds)
         costs = f"{measured[0] * 1e3:,.0f} | {measured[1]:,.0f}" if measured else "fails | "
         print(f"| {name} | {found[0].version} | {size(found[0]):,.1f} | {sum(map(size, found)):,.0f} | {costs} |", flush=True)
     if arguments.wheel:

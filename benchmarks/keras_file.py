@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 
@@ -20,6 +19,8 @@ class SavedLayer(NamedTuple):
 
 def layers(path: Path) -> list[SavedLayer]:
     """The layers of a Sequential model, in order."""
+    import h5py  # here, so that it does not count in the cold start of engines that do without
+
     with h5py.File(path) as file:
         described = json.loads(file.attrs["model_config"])["config"]["layers"]
         groups = file["model_weights"]
@@ -29,5 +30,5 @@ def layers(path: Path) -> list[SavedLayer]:
         ]  # fmt: skip
 
 
-def _weights(group: h5py.Group) -> list[np.ndarray]:
+def _weights(group: Any) -> list[np.ndarray]:
     return [group[name][()] for name in group.attrs["weight_names"]]
