@@ -62,8 +62,15 @@ def last_vectors(units: int, gates: int, lanes: int) -> int:
 
 
 def padded_units(units: int, lanes: int) -> int:
-    """Floats from one row of a state to the next in scratch."""
+    """Units, filled up to whole vectors."""
     return (units + lanes - 1) // lanes * lanes
+
+
+def state_row(units: int, lanes: int) -> int:
+    """Floats from one row of a state to the next in scratch."""
+    row = (units + lanes - 1) // lanes * lanes
+    # Rows a multiple of 1 KB apart would compete for the same few places in the cache.
+    return row + 16 if row % 256 == 0 else row
 
 
 def chunk_rows(columns: int) -> int:
@@ -153,8 +160,8 @@ def recurrent_scratch(steps: int, units: int, columns: int, lanes: int) -> tuple
     columns
         Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
     """
-    # Two copies of h and two of what else a cell keeps; the valid steps; eight addresses or counts.
-    row = 4 * 4 * padded_units(units, lanes) + 4 * steps + 8 * 8
+    # Two copies of h and two of what else a cell keeps; the valid steps; nine addresses or counts.
+    row = 4 * 4 * state_row(units, lanes) + 4 * steps + 9 * 8
     chunk = chunk_rows(columns)
     # What is projected ahead and its rows' addresses; two tiles of four vectors and their rows' biases; bins of the sort;
     # and what rounding each part up to the alignment may cost.

@@ -17,6 +17,8 @@ from .program import Buffer, BufferInfo, Constant, Instruction, Mask, Program, V
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
 #: keep memory independent of the batch.
 BLOCK_BYTES = 4 << 20
+#: Fields with weights that recurrent kernels read at every step.
+WEIGHTS = frozenset(("kernel", "recurrent", "kernel_h", "recurrent_h"))
 #: Blocks are multiples of this many rows, which every CPU level's tiles divide.
 ROW_GROUP = 6
 MAX_BLOCK_ROWS = 64 * ROW_GROUP
@@ -155,11 +157,21 @@ class Plan:
         return value.shape
 
     def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
-        """What was collected, in blocks that keep within BLOCK_BYTES."""
+        """What was collected, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
         per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
-        rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(per_row, 1)))
+        rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
         arrays = tuple(self.constants.arrays[key] for key in self.used)
         return Program(tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP)
+
+    def _block_bytes(self) -> int:
+        keys = list(self.used)
+        weights = {
+            keys[value.index]
+            for instruction in self.instructions for name, value in instruction.fields.items()
+            if name in WEIGHTS and isinstance(value, Constant)
+        }  # fmt: skip
+        size = sum(self.constants.arrays[key].nbytes for key in weights)
+        return max(BLOCK_BYTES, min(4 * size, 16 * BLOCK_BYTES))
 
 
 def plan(

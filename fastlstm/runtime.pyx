@@ -221,10 +221,14 @@ cdef class Runner:
     cdef int _blocks(self, Frame frame, int64_t row, int64_t last) except -1:
         """Rows [row, last), block by block; frame.bases are set."""
         cdef int n
-        cdef int64_t rows
+        cdef int64_t rows, parts, most
         with nogil:
+            # Blocks of like size, as a small last one would read all weights for few rows.
+            parts = max(1, (last - row + self.block_rows - 1) // self.block_rows)
+            most = (last - row + parts - 1) // parts
+            most = min(self.block_rows, (most + 5) // 6 * 6)
             while row < last:
-                rows = min(self.block_rows, last - row)
+                rows = min(most, last - row)
                 for n in range(self.patch_count):
                     frame.fields[self.patches[n].field] = (
                         frame.bases[self.patches[n].array] + row * self.patches[n].row_bytes + self.patches[n].offset

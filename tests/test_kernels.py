@@ -204,6 +204,18 @@ def test_rows_and_ranges() -> None:
     np.testing.assert_array_equal(y, 2 * x)
 
 
+def test_blocks_are_of_like_size() -> None:
+    """No small last block, which would read all weights for few rows."""
+    seen = []
+    buffers = (BufferInfo("input", 4), BufferInfo("output", 4))
+    look = Instruction("python", {"x": Buffer(0), "y": Buffer(1)}, lambda rows, arrays: seen.append(rows))
+    runner = runtime.Runner(Program((look,), buffers, (), ((1,),), 60))
+    x = np.zeros((130, 1), np.float32)
+    for rows in (1, 60, 61, 64, 120, 130):
+        runner.run([x], [x.copy()], [], 0, rows)
+    assert seen == [1, 60, 36, 25, 36, 28, 60, 60, 48, 48, 34]
+
+
 def test_arrays_that_do_not_fit() -> None:
     runner = runtime.Runner(doubling())
     x = np.zeros((4, 5), np.float32)

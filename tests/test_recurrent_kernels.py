@@ -32,6 +32,7 @@ class Case:
     head: int = 0
     initial: bool = False
     folded: bool = False
+    by_id: bool = False
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
     block_rows: int | None = None
@@ -45,7 +46,7 @@ class Case:
         embeddings = rng.normal(size=(7, self.features)).astype(np.float32)
         x = rng.normal(size=(self.rows, self.steps, self.features)).astype(np.float32)
         return {
-            "x": embeddings[ids] if self.folded else x,
+            "x": embeddings[ids] if self.folded or self.by_id else x,
             "ids": ids,
             "embeddings": embeddings,
             "W": (rng.normal(size=(self.features, gates * self.units)) * 0.5 / self.features**0.5).astype(np.float32),
@@ -130,6 +131,9 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
     if case.folded:
         inputs["ids"] = given["ids"]
         weights["table"] = table(case, given, weights, columns, level)
+    elif case.by_id:
+        inputs["ids"] = given["ids"]
+        weights["x"] = packing.aligned(given["embeddings"])
     else:
         inputs["x"] = given["x"]
     if case.mask is not None:
@@ -184,6 +188,21 @@ def test_every_remainder_of_rows_and_units(level: str, cell: str, units: int) ->
 def test_large(level: str, cell: str) -> None:
     check(Case(cell, 200, 70, features=37, steps=9, mask=masks(70, 9)["holes"]), level, 5e-6)
     check(Case(cell, 200, 3, features=37, steps=150), level, 5e-6)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("features", [3, 20, 130])
+def test_rows_of_x_chosen_by_ids(level: str, cell: str, features: int) -> None:
+    """Reading the rows of an Embedding where they lie is the same, to the last bit, as copying them first."""
+    for rows in (1, 2, 5, 6, 7, 13):
+        for mask in (None, masks(rows, 8)["holes"]):
+            case = Case(cell, 33, rows, features, 8, mask, by_id=True, seed=rows)
+            check(case, level)
+            given = case.arrays()
+            direct, by_id = run(replace(case, by_id=False), level, given), run(case, level, given)
+            for name, found in by_id.items():
+                np.testing.assert_array_equal(found, direct[name])
 
 
 @pytest.mark.parametrize("level", LEVELS)

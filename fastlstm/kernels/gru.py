@@ -104,7 +104,7 @@ def _prepare(f, w, slot, z):  # type: ignore[no-untyped-def]
 
 @compiled
 def _step(f, w, rows, s, features):  # type: ignore[no-untyped-def]
-    _sweep(f, w, (s, features), rows, s & 1)
+    _sweep(f, w, (s, features), rows, s & 1, ZERO, 4 * (_columns(f.units) if f.table else features))
 
 
 _drive = driver(_columns, _start, _project_chunk, _prepare, _step, _nothing)
@@ -201,8 +201,9 @@ def _prepare_both(f, w, slot, z):  # type: ignore[no-untyped-def]
 
 @compiled
 def _step_before(f, w, rows, s, features):  # type: ignore[no-untyped-def]
-    _sweep_gates(f, w, (s, features), rows, s & 1)
-    _sweep_candidate(f, w, (s, features), rows, s & 1)
+    gates = 4 * _columns_gates(f.units)
+    _sweep_gates(f, w, (s, features), rows, s & 1, ZERO, gates if f.table else 4 * features)
+    _sweep_candidate(f, w, (s, features), rows, s & 1, gates, 4 * _columns_candidate(f.units) if f.table else ZERO)
 
 
 _drive_before = driver(_columns_both, _start_before, _project_both, _prepare_both, _step_before, _nothing)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .activation import (
     HARD_SIGMOID,
@@ -18,7 +18,7 @@ from .activation import (
 )
 from .elementary import fma, inlined, sigmoid, sigmoid_denominator, tanh, tanh_numerator
 from .registry import kernel
-from .sequence import FIELDS, columns_of, compiled, copy, driver, projector, states_in, sweeper
+from .sequence import FIELDS, ZERO, columns_of, compiled, copy, driver, projector, states_in, sweeper
 from .target import LANES
 from .tile import tile
 from .vector import load, load_int, store, store_int
@@ -27,39 +27,80 @@ GATES = 4
 _project = projector(GATES)
 
 
-def updater(gate: Callable[[Any], Any], activation: Callable[[Any], Any]) -> Callable[..., None]:
-    """A function that updates a block of one row's units from its pre-activations, for activations known at compile time."""
+class Blocks(NamedTuple):
+    """The blocks that follow a tile: addresses, and bytes from one to the next."""
 
-    @inlined
-    def update(z, width, c, h):  # type: ignore[no-untyped-def]
-        state = fma(gate(load(z, width)), load(c, 0), gate(load(z, 0)) * activation(load(z, 2 * width)))
-        store(c, 0, state)
-        store(h, 0, gate(load(z, 3 * width)) * activation(state))
+    z: int  # the tile's result
+    z_row: int
+    z_panel: int
+    width: int  # columns of a gate
+    c: int  # of row 0
+    h: int
+    gate: int  # codes of activations
+    code: int
+
+
+def updater(carry: Callable[..., Any], output: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+    """A function that updates blocks of units of the rows of a tile: first all their c, then all their h.
+
+    Each is one chain of dependent operations; side by side they keep the CPU busy, which one block after the other does not.
+    """
+
+    @how
+    def update(b, w, first, rows, panels):  # type: ignore[no-untyped-def]
+        for row in range(rows):
+            for n in range(panels):
+                z, c = b.z + row * b.z_row + n * b.z_panel, b.c + (first + row) * w.row + 4 * LANES * n
+                store(c, 0, carry(b, load(z, 0), load(z, b.width), load(z, 2 * b.width), load(c, 0)))
+        for row in range(rows):
+            for n in range(panels):
+                z, at = b.z + row * b.z_row + n * b.z_panel, (first + row) * w.row + 4 * LANES * n
+                store(b.h + at, 0, output(b, load(z, 3 * b.width), load(b.c + at, 0)))
 
     return update
 
 
+def known(gate: Callable[[Any], Any], activation: Callable[[Any], Any]) -> Callable[..., None]:
+    """The updater for activations known at compile time."""
+
+    @inlined
+    def carry(b, i, f, g, c):  # type: ignore[no-untyped-def]
+        return fma(gate(f), c, gate(i) * activation(g))
+
+    @inlined
+    def output(b, o, c):  # type: ignore[no-untyped-def]
+        return gate(o) * activation(c)
+
+    return updater(carry, output)
+
+
 @inlined
-def _usual(z: int, width: int, c: int, h: int) -> None:
-    """The same for sigmoid and tanh, with three divisions instead of five."""
-    e = tanh_numerator(load(z, 2 * width))
-    state = load(c, 0) / sigmoid_denominator(load(z, width)) + e / (sigmoid_denominator(load(z, 0)) * (e + 2.0))
-    store(c, 0, state)
-    e = tanh_numerator(state)
-    store(h, 0, e / (sigmoid_denominator(load(z, 3 * width)) * (e + 2.0)))
+def _carry_usual(b, i, f, g, c):  # type: ignore[no-untyped-def]
+    """With two divisions instead of three."""
+    e = tanh_numerator(g)
+    return c / sigmoid_denominator(f) + e / (sigmoid_denominator(i) * (e + 2.0))
 
 
-_hard = updater(hard_sigmoid, tanh)
-_relu, _hard_relu = updater(sigmoid, relu), updater(hard_sigmoid, relu)
+@inlined
+def _output_usual(b, o, c):  # type: ignore[no-untyped-def]
+    e = tanh_numerator(c)
+    return e / (sigmoid_denominator(o) * (e + 2.0))
 
 
-@compiled
-def _any(z: int, width: int, c: int, h: int, gate: int, code: int) -> None:
-    alpha, beta = default_alpha(gate), default_alpha(code)
-    i, forget = activated(gate, load(z, 0), alpha), activated(gate, load(z, width), alpha)
-    state = fma(forget, load(c, 0), i * activated(code, load(z, 2 * width), beta))
-    store(c, 0, state)
-    store(h, 0, activated(gate, load(z, 3 * width), alpha) * activated(code, state, beta))
+@inlined
+def _carry_any(b, i, f, g, c):  # type: ignore[no-untyped-def]
+    alpha = default_alpha(b.gate)
+    return fma(activated(b.gate, f, alpha), c, activated(b.gate, i, alpha) * activated(b.code, g, default_alpha(b.code)))
+
+
+@inlined
+def _output_any(b, o, c):  # type: ignore[no-untyped-def]
+    return activated(b.gate, o, default_alpha(b.gate)) * activated(b.code, c, default_alpha(b.code))
+
+
+_usual, _hard = updater(_carry_usual, _output_usual), known(hard_sigmoid, tanh)
+_relu, _hard_relu = known(sigmoid, relu), known(hard_sigmoid, relu)
+_any = updater(_carry_any, _output_any, compiled)
 
 
 @compiled
@@ -73,22 +114,18 @@ def _visit(f, w, cell, which, first, rows, panel, panels, width, vectors):  # ty
         w.x + 8 * first, f.kernel + offset * f.features, features,
         states + 8 * first, f.recurrent + offset * f.units, f.units,
     )  # fmt: skip
-    gate, code, z_panel, at = f.recurrent_activation, f.activation, 4 * LANES * vectors, 4 * LANES * panel
-    for slot in range(first, first + rows):
-        for block in range(panels):
-            z = w.tile + (slot - first) * z_row + block * z_panel
-            unit = slot * w.row + at + 4 * LANES * block
-            c, to = w.extra + unit, h + unit
-            if gate == SIGMOID and code == TANH:
-                _usual(z, width, c, to)
-            elif gate == HARD_SIGMOID and code == TANH:
-                _hard(z, width, c, to)
-            elif gate == SIGMOID and code == RELU:
-                _relu(z, width, c, to)
-            elif gate == HARD_SIGMOID and code == RELU:
-                _hard_relu(z, width, c, to)
-            else:
-                _any(z, width, c, to, gate, code)
+    gate, code, at = f.recurrent_activation, f.activation, 4 * LANES * panel
+    b = Blocks(w.tile, z_row, 4 * LANES * vectors, width, w.extra + at, h + at, gate, code)
+    if gate == SIGMOID and code == TANH:
+        _usual(b, w, first, rows, panels)
+    elif gate == HARD_SIGMOID and code == TANH:
+        _hard(b, w, first, rows, panels)
+    elif gate == SIGMOID and code == RELU:
+        _relu(b, w, first, rows, panels)
+    elif gate == HARD_SIGMOID and code == RELU:
+        _hard_relu(b, w, first, rows, panels)
+    else:
+        _any(b, w, first, rows, panels)
 
 
 _sweep = sweeper(GATES, _visit)
@@ -111,7 +148,7 @@ def _prepare(f, w, slot, z):  # type: ignore[no-untyped-def]
 
 @compiled
 def _step(f, w, rows, s, features):  # type: ignore[no-untyped-def]
-    _sweep(f, w, (s, features), rows, s & 1)
+    _sweep(f, w, (s, features), rows, s & 1, ZERO, 4 * (_columns(f.units) if f.table else features))
 
 
 @compiled

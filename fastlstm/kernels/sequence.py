@@ -32,13 +32,15 @@ from .vector import (
 
 compiled = njit(error_model="numpy")
 last_width, last_vectors = compiled(packing.last_width), compiled(packing.last_vectors)
-padded_units, chunk_rows = compiled(packing.padded_units), compiled(packing.chunk_rows)
+padded_units, state_row = compiled(packing.padded_units), compiled(packing.state_row)
+chunk_rows = compiled(packing.chunk_rows)
 
 #: Fields that every recurrent kernel has, in the order of the struct. Strides are in elements.
 FIELDS = (
     "rows", "steps", "features", "units",
     "x", "x_row", "x_step",  # float32 (rows, steps, features)
-    "ids", "ids_row", "table",  # instead of x: int32 (rows, steps), and the pre-activations of each id, bias included
+    "ids", "ids_row",  # int32 (rows, steps), or 0: x has a step of features (of stride x_step) for each id
+    "table",  # instead of x: the pre-activations of each id, bias included
     "mask", "mask_row",  # uint8 (rows, steps), or 0: every step is valid
     "reverse",  # 1: from the last step to the first
     "kernel", "recurrent", "bias",  # packed
@@ -77,7 +79,8 @@ class Work(NamedTuple):
     index: int  # int32 (rows, steps): the valid steps of each row
     order: int  # int64: row of each slot
     count: int  # int64: valid steps of each slot
-    x: int  # addresses of each slot's input at the current step; with a table, of its row at the next
+    x: int  # addresses of each slot's input at the current step
+    ahead: int  # addresses of what each slot reads at the next step: input, or row of the table
     z: int  # addresses of each slot's pre-activations so far: bias, table row, or projection
     z2: int  # the same for a cell's second part
     states: int  # addresses of each slot in h_even, below in h_odd and in extra2
@@ -99,7 +102,7 @@ def _after(address: int, size: int) -> int:
 @compiled
 def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Work:
     """Divide up scratch; packing.recurrent_scratch is how much it takes."""
-    row = 4 * padded_units(units, LANES)
+    row = 4 * state_row(units, LANES)
     chunk_size = chunk_rows(columns)
     h_even = _after(scratch, ZERO)
     h_odd = _after(h_even, rows * row)
@@ -109,7 +112,8 @@ def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Wo
     order = _after(index, 4 * rows * steps)
     count = _after(order, 8 * rows)
     x = _after(count, 8 * rows)
-    z = _after(x, 8 * rows)
+    ahead = _after(x, 8 * rows)
+    z = _after(ahead, 8 * rows)
     z2 = _after(z, 8 * rows)
     states = _after(z2, 8 * rows)
     states2 = _after(states, 8 * rows)
@@ -122,7 +126,7 @@ def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Wo
     biases2 = _after(biases, 8 * TILE_ROWS)
     chunk = _after(biases2, 8 * TILE_ROWS)
     return Work(
-        h_even, h_odd, extra, extra2, row, index, order, count, x, z, z2, states, states2, states3, pairs, chunk,
+        h_even, h_odd, extra, extra2, row, index, order, count, x, ahead, z, z2, states, states2, states3, pairs, chunk,
         tile_result, tile2, biases, biases2,
     )  # fmt: skip
 
@@ -201,7 +205,8 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
     wide_tile = 4 * TILE_ROWS + whole_vectors - 1
 
     @compiled
-    def sweep(f, w, cell, rows, backwards):  # type: ignore[no-untyped-def]
+    def sweep(f, w, cell, rows, backwards, ahead, size):  # type: ignore[no-untyped-def]
+        """``ahead``, ``size``: which bytes at the slots' addresses ``w.ahead`` are fetched meanwhile."""
         whole = f.units // block
         groups = whole // at_once if rows == 1 else 0
         grouped = groups * at_once
@@ -211,6 +216,7 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         parts = (rows + TILE_ROWS - 1) // TILE_ROWS
         least = rows // parts
         more = rows - least * parts
+        lines = (size + 63) >> 6
         for item in range(items):
             # Forwards and backwards in turn: what the caches still hold is used first.
             at = items - 1 - item if backwards else item
@@ -219,17 +225,16 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
                 panel, panels = at * at_once, ONE * at_once
             elif panel == whole:
                 width, vectors = last_width(f.units, ONE * gates, ONE * LANES), last
+            # A little at a time, as a core can wait for few lines at once.
+            begin, end = lines * item // items, lines * (item + 1) // items
             first = ZERO
             for part in range(parts):
                 count = least + (1 if part < more else 0)
                 which = 4 * (count - 1) + vectors - 1 if panels == 1 else ONE * wide_tile
                 visit(f, w, cell, which, first, count, panel, panels, width, vectors)
-                if f.ids:
-                    # What the table has for the next step, a little at a time: nothing else can foresee where it lies.
-                    begin, end = 4 * LANES * whole_vectors * panel, 4 * LANES * (whole_vectors * panel + vectors * panels)
-                    for slot in range(first, first + count):
-                        for line in range(begin, end, 64):
-                            prefetch(load_int(w.x, slot) + line)
+                for slot in range(first, first + count):
+                    for line in range(begin, end):
+                        prefetch(load_int(w.ahead, slot) + ahead + 64 * line)
                 first += count
 
     return sweep
@@ -288,7 +293,10 @@ def start_addresses(f: Any, w: Work) -> None:
 @compiled
 def _input_address(f: Any, w: Work, slot: int, s: int) -> int:
     row = load_int(w.order, slot)
-    return f.x + 4 * (row * f.x_row + load_int32(w.index, row * f.steps + s) * f.x_step)
+    t = load_int32(w.index, row * f.steps + s)
+    if f.ids:
+        return f.x + 4 * load_int32(f.ids, row * f.ids_row + t) * f.x_step
+    return f.x + 4 * (row * f.x_row + t * f.x_step)
 
 
 @compiled
@@ -392,7 +400,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                 rows -= 1
             stop = s + 1
             projected = False
-            if f.ids == 0 and f.features > FEW_FEATURES and rows < TILE_ROWS and stop < longest:
+            if f.table == 0 and f.features > FEW_FEATURES and rows < TILE_ROWS and stop < longest:
                 pairs, active, stop = ZERO, rows, s
                 while stop < longest and pairs + active <= capacity:
                     while load_int(w.count, active - 1) <= stop:
@@ -408,17 +416,18 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                 while load_int(w.count, rows - 1) <= s:
                     rows -= 1
                 for slot in range(rows):
+                    following = s + 1 if s + 1 < load_int(w.count, slot) else s
                     if projected:
                         prepare(f, w, slot, z)
                         z += row_size
-                    elif f.ids:
+                    elif f.table:
                         prepare(f, w, slot, _table_row(f, w, slot, s, row_size))
-                        ahead = s + 1 if s + 1 < load_int(w.count, slot) else s
-                        store_int(w.x, slot, _table_row(f, w, slot, ahead, row_size))
+                        store_int(w.ahead, slot, _table_row(f, w, slot, following, row_size))
                     else:
                         prepare(f, w, slot, ZERO)
                         store_int(w.x, slot, _input_address(f, w, slot, s))
-                step(f, w, rows, s, ZERO if projected or f.ids else f.features)
+                        store_int(w.ahead, slot, _input_address(f, w, slot, following))
+                step(f, w, rows, s, ZERO if projected or f.table else f.features)
                 if f.y:
                     _emit(f, w, rows, s, w.h_even if s & 1 else w.h_odd)
                 s += 1

@@ -7,7 +7,7 @@ from typing import Any
 from .activation import RELU, TANH, activated, default_alpha, relu
 from .elementary import tanh
 from .registry import kernel
-from .sequence import FIELDS, columns_of, compiled, driver, projector, sweeper
+from .sequence import FIELDS, ZERO, columns_of, compiled, driver, projector, sweeper
 from .target import LANES
 from .tile import tile
 from .vector import load, store, store_int
@@ -59,7 +59,7 @@ def _prepare(f, w, slot, z):  # type: ignore[no-untyped-def]
 
 @compiled
 def _step(f, w, rows, s, features):  # type: ignore[no-untyped-def]
-    _sweep(f, w, (s, features), rows, s & 1)
+    _sweep(f, w, (s, features), rows, s & 1, ZERO, 4 * (_columns(f.units) if f.table else features))
 
 
 _drive = driver(_columns, _nothing, _project_chunk, _prepare, _step, _nothing)

@@ -16,10 +16,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .target import LANES, TILE_ROWS
-from .vector import F32, I32, I64, VF, muladd, pointer, splatted
+from .vector import F32, I32, I64, VF, muladd, pointer, prefetched, splatted
 
 #: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add.
 WIDE = {1: 4, 2: 4, 3: 3, 4: 2}  # vectors of a panel -> panels
+
+#: Weights are fetched so many steps of k ahead where a panel is longer than what the first cache keeps, and rows enough to hide
+#: that work: the CPU's own guesses come late. One row alone is read faster without.
+AHEAD, LONG, AHEAD_ROWS = 16, 96, 4
 
 _ARGUMENTS = ("c", "c_row", "z", "z_offset", "a1", "b1", "k1", "a2", "b2", "k2")
 _TABLE = "fastlstm_tiles"
@@ -56,48 +60,64 @@ def _accumulate(
     b: ir.IRBuilder, sums: list[ir.Value], rows: list[ir.Value], weights: ir.Value, count: ir.Value, vectors: int, panels: int
 ) -> list[ir.Value]:
     """sums + rows @ weights, over ``count`` values of each row."""
-    before, loop, after = b.block, b.append_basic_block("k"), b.append_basic_block("after")
+    before, after = b.block, b.append_basic_block("after")
     stride = b.mul(count, I64(vectors * LANES * 4))  # from panel to panel
     panel_starts = [b.add(weights, b.mul(stride, I64(p))) for p in range(panels)]
-    b.cbranch(b.icmp_signed(">", count, I64(0)), loop, after)
-
-    b.position_at_end(loop)
-    k = b.phi(I64)
-    accumulators = [b.phi(VF) for _ in sums]
-    offset = b.mul(k, I64(vectors * LANES))
     weight_at = [(start, n) for start in panel_starts for n in range(vectors)]
 
-    def weight(start: ir.Value, n: int) -> ir.Value:
+    def weight(start: ir.Value, n: int, offset: ir.Value) -> ir.Value:
         return b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
 
-    updated = list(accumulators)
-    if len(rows) < len(weight_at):
-        # Fewer rows than vectors: the rows' values stay in registers while the weights pass by, which 16 registers need.
-        xs = [splatted(b, b.load(pointer(b, row, k, F32))) for row in rows]
-        for n, place in enumerate(weight_at):
-            w = weight(*place)
-            for m, x in enumerate(xs):
-                updated[m * len(weight_at) + n] = muladd(b, x, w, accumulators[m * len(weight_at) + n])
+    def loop(ahead: bool) -> tuple[ir.Block, list[ir.Value]]:
+        """The loop over k: its block, and the sums that it leaves."""
+        body = b.append_basic_block("k")
+        b.position_at_end(body)
+        k = b.phi(I64)
+        accumulators = [b.phi(VF) for _ in sums]
+        offset = b.mul(k, I64(vectors * LANES))
+        for start in panel_starts if ahead else ():
+            for line in range(0, vectors * LANES * 4, 64):
+                prefetched(b, b.add(start, b.mul(offset, I64(4))), AHEAD * vectors * LANES * 4 + line)
+        updated = list(accumulators)
+        if len(rows) < len(weight_at):
+            # Fewer rows than vectors: the rows' values stay in registers while the weights pass by, which 16 registers need.
+            xs = [splatted(b, b.load(pointer(b, row, k, F32))) for row in rows]
+            for n, place in enumerate(weight_at):
+                w = weight(*place, offset)
+                for m, x in enumerate(xs):
+                    updated[m * len(weight_at) + n] = muladd(b, x, w, accumulators[m * len(weight_at) + n])
+        else:
+            ws = [weight(*place, offset) for place in weight_at]
+            for m, row in enumerate(rows):
+                x = splatted(b, b.load(pointer(b, row, k, F32)))
+                for n, w in enumerate(ws):
+                    updated[m * len(ws) + n] = muladd(b, x, w, accumulators[m * len(ws) + n])
+        following = b.add(k, I64(1))
+        k.add_incoming(I64(0), before)
+        k.add_incoming(following, body)
+        for phi, start, value in zip(accumulators, sums, updated, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(value, body)
+        b.cbranch(b.icmp_signed("<", following, count), body, after)
+        return body, updated
+
+    loops = [loop(ahead) for ahead in ((False, True) if len(rows) >= AHEAD_ROWS else (False,))]
+    b.position_at_end(before)
+    some = b.icmp_signed(">", count, I64(0))
+    if len(loops) == 1:
+        b.cbranch(some, loops[0][0], after)
     else:
-        ws = [weight(*place) for place in weight_at]
-        for m, row in enumerate(rows):
-            x = splatted(b, b.load(pointer(b, row, k, F32)))
-            for n, w in enumerate(ws):
-                updated[m * len(ws) + n] = muladd(b, x, w, accumulators[m * len(ws) + n])
-    following = b.add(k, I64(1))
-    k.add_incoming(I64(0), before)
-    k.add_incoming(following, loop)
-    for phi, start, value in zip(accumulators, sums, updated, strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(value, loop)
-    b.cbranch(b.icmp_signed("<", following, count), loop, after)
+        choice = b.switch(b.add(b.zext(some, I32), b.zext(b.icmp_signed(">", count, I64(LONG)), I32)), after)
+        for number, (body, _) in enumerate(loops, 1):
+            choice.add_case(I32(number), body)
 
     b.position_at_end(after)
     results = []
-    for start, value in zip(sums, updated, strict=True):
+    for n, start in enumerate(sums):
         phi = b.phi(VF)
         phi.add_incoming(start, before)
-        phi.add_incoming(value, loop)
+        for body, updated in loops:
+            phi.add_incoming(updated[n], body)
         results.append(phi)
     return results
 

@@ -324,13 +324,18 @@ def largest(b, v):  # type: ignore[no-untyped-def]
     return _tree(b, v, lambda x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
 
 
+def prefetched(b: ir.IRBuilder, address: ir.Value, offset: int = 0, locality: int = 3) -> None:
+    """Have a cache fetch what lies at an address, which need not be valid; locality 3: the first, 2: the second."""
+    place = b.inttoptr(b.add(address, I64(offset)), I8.as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    reading, data = I32(0), I32(1)
+    b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0"), [place, reading, I32(locality), data])
+
+
 @_intrinsic(types.void, _N)
 def prefetch(b, address):  # type: ignore[no-untyped-def]
     """Have the second cache fetch what lies at an address, which need not be valid."""
-    place = b.inttoptr(address, I8.as_pointer())
-    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
-    reading, second_level, data = I32(0), I32(2), I32(1)
-    b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0"), [place, reading, second_level, data])
+    prefetched(b, address, locality=2)
 
 
 def stack(size: int) -> Any:

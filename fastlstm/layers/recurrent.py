@@ -195,16 +195,15 @@ class Recurrent(Layer):
         return tuple(returned)
 
     def _input_fields(self, b: Builder, x: Value, cell: GatedCell) -> dict[str, Any]:
-        """Where the kernel reads its input: a folded Embedding's table of pre-activations, or x."""
+        """Where the kernel reads its input: a folded Embedding's table of pre-activations, the rows of an Embedding, or x."""
         steps, features = x.shape
-        if x.lookup is not None:
-            columns = cell.columns(b.lanes)
-            ids, key, embeddings = x.lookup
-            if len(embeddings) * columns * 4 <= b.fold_limit:
-                table = b.constant(f"{key}:{self.path}:table", lambda: cell.table(embeddings, b.lanes))
-                return {"x": None, "x_row": 0, "x_step": 0, "ids": ids, "ids_row": steps, "table": table}
-        x_fields = {"x": b.read(x), "x_row": steps * features, "x_step": features}
-        return {**x_fields, "ids": None, "ids_row": 0, "table": None}
+        if x.lookup is None:
+            return {"x": b.read(x), "x_row": steps * features, "x_step": features, "ids": None, "ids_row": 0, "table": None}
+        ids, key, embeddings = x.lookup
+        by_id = {"x": None, "x_row": 0, "x_step": features, "ids": ids, "ids_row": steps, "table": None}
+        if len(embeddings) * cell.columns(b.lanes) * 4 > b.fold_limit:
+            return {**by_id, "x": b.constant(f"{key}:embeddings", lambda: embeddings)}
+        return {**by_id, "table": b.constant(f"{key}:{self.path}:table", lambda: cell.table(embeddings, b.lanes))}
 
     def _first_state(self) -> int:
         """Which state stands for the output: the h of the last cell, or of the first where the generation has it so."""
