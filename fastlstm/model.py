@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from . import runtime
 from .errors import InputError, UnsupportedError
 from .inputs import InputInfo, Ragged, gather
 from .layers.base import Context, Layer
-from .layers.network import Network, every_layer, root
+from .layers.network import Network, carrying, every_layer, root
 from .plan import Constants, evaluate, plan
 from .program import Program
 from .spec import ModelSpec, Ref, Shape
@@ -96,16 +96,16 @@ class Model:
         self.outputs = tuple(
             TensorInfo(name, shape, self._dtype.name) for name, shape in zip(spec.output_names, output_shapes, strict=True)
         )
-        self._recurrent = {layer.path: layer.state_shapes() for layer in every_layer(self._network) if layer.state_shapes()}
-        self._stateful = {layer.path: self._recurrent[layer.path] for layer in every_layer(self._network) if layer.stateful}
+        self._carrying = {layer.path: layer.state_shapes() for layer in carrying(self._network)}
+        self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
         self._constants = Constants(runtime.lanes())
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
         self._pool: tuple[int, Any] | None = None  # process id, executor: a forked child makes its own
-        self._native_states = not wide and self._states_are_native()
-        self._interpreted = wide or (bool(self._stateful) and not self._native_states)
+        self._native_states = not wide and self._are_native(self._carrying)
+        self._interpreted = wide or not self._are_native(self._stateful)
         self.reset_states()
 
     # -- what it is -------------------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ class Model:
         key = (shapes, ragged, streaming)
         found = self._runners.get(key)
         if found is None:
-            stateful = self._recurrent if streaming else self._stateful
+            stateful = self._carrying if streaming else self._stateful
             numbers: dict[str, tuple[int, ...]] = {}
             for path in sorted(stateful):
                 first = sum(len(given) for given in numbers.values())
@@ -322,9 +322,9 @@ class Model:
                 self._runners.popitem(last=False)
         return found
 
-    def _states_are_native(self) -> bool:
+    def _are_native(self, paths: Container[str]) -> bool:
         program = self._example_program()
-        return program is not None and not any(i.kernel == "python" and i.layer in self._recurrent for i in program.instructions)
+        return program is not None and not any(i.kernel == "python" and i.layer in paths for i in program.instructions)
 
     def _example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""

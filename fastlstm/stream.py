@@ -11,7 +11,8 @@ from . import runtime
 from .errors import InputError, Problem, UnsupportedError
 from .inputs import InputInfo, gather, shape_text
 from .layers.base import Layer, Streaming
-from .layers.network import Network, every_layer
+from .layers.convolution import Convolution
+from .layers.network import Network, carrying
 from .layers.recurrent import Recurrent
 from .model import Model, output_structure
 from .plan import evaluate
@@ -33,7 +34,8 @@ class Stream:
     batch_size : int
         Number of rows.
     state : dict of numpy.ndarray
-        A copy of all states by "layer/name", (batch_size, units) each: "lstm/h", "lstm/c", "gru/h".
+        A copy of all states by "layer/name", (batch_size, units) each: "lstm/h", "lstm/c", "gru/h". Of a causal convolution the
+        inputs that its window still sees, (batch_size, timesteps, features): "conv1d/history".
     """
 
     def __init__(self, model: Model, batch_size: int = 1):
@@ -46,8 +48,8 @@ class Stream:
         self.batch_size = int(batch_size)
         self._sequence = [is_sequence(info) for info in model._infos]
         self._per_step = [tag == STEPS for tag in tags]
-        self._layers = {layer.path: layer for layer in every_layer(model._network) if isinstance(layer, Recurrent)}
-        self._names = {path: state_names(layer) for path, layer in self._layers.items()}
+        self._layers = {layer.path: layer for layer in carrying(model._network)}
+        self._names = {path: layer.state_names() for path, layer in self._layers.items()}
         self._states = self._zeros(self.batch_size)
         self._step_infos = tuple(self._info(info, sequence, None) for info, sequence in zip(model._infos, self._sequence, strict=True))
         self._guard = runtime.Guard()
@@ -254,14 +256,10 @@ def is_sequence(info: InputInfo) -> bool:
     return len(info.shape) > 2 or (len(info.shape) == 2 and info.vocabulary is not None)
 
 
-def state_names(layer: Recurrent) -> tuple[str, ...]:
-    """Names of a layer's states."""
-    return ("h", "c")[: len(layer.state_sizes)] if not layer.cell.children else tuple(str(n) for n in range(len(layer.state_sizes)))
-
-
 def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
     """What keeps a model from running step by step, and what each of its outputs is: STEPS or ROW."""
     problems: list[Problem] = []
+    seen: set[str] = set()
 
     def refuse(layer: Layer, what: str) -> None:
         problems.append(Problem(layer.path, layer.spec.class_name, what))
@@ -269,6 +267,9 @@ def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
     def visit(layer: Layer, given: Sequence[str], words: Mapping[str, Any]) -> Sequence[str]:
         if isinstance(layer, Network):
             return layer.walk(given, visit)
+        if layer.state_shapes() and layer.path in seen:
+            refuse(layer, "it is used more than once, and a stream keeps one state for each layer")
+        seen.add(layer.path)
         if isinstance(layer, Recurrent):
             if words.get("initial_state"):
                 refuse(layer, "it starts from a state that another layer gives, which a stream keeps itself")
@@ -282,7 +283,7 @@ def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
         tags = set(given)
         if tags == {ROW} or not tags:
             return [ROW] * 8
-        if layer.per_step and len(tags) == 1:
+        if len(tags) == 1 and (layer.per_step or (isinstance(layer, Convolution) and layer.looks_back)):
             return [STEPS] * 8
         refuse(layer, "it needs timesteps that are still to come, or all of them at once")
         return [ROW] * 8

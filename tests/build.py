@@ -110,6 +110,15 @@ def dense(units: int, features: int, rng: np.random.Generator, activation: str =
     return Layer({"class_name": "Dense", "config": config}, weights)
 
 
+def convolution(
+    filters: int, size: int, channels: int, rng: np.random.Generator, padding: str = "causal", *, dilation: int = 1, stride: int = 1
+) -> Layer:
+    """Conv1D."""
+    config = {"filters": filters, "kernel_size": [size], "strides": [stride], "padding": padding, "dilation_rate": [dilation]}
+    weights = [random(rng, size, channels, filters), random(rng, filters)]
+    return Layer({"class_name": "Conv1D", "config": {**config, "activation": "relu", "use_bias": True}}, weights)
+
+
 def time_distributed(inner: Layer) -> Layer:
     """TimeDistributed around a layer."""
     entry = {"class_name": inner.entry["class_name"], "config": {"name": "inner", **inner.entry["config"]}}

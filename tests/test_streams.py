@@ -10,6 +10,7 @@ import build
 import golden
 import numpy as np
 import pytest
+import written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,12 +34,17 @@ def causal_models(draw: st.DrawFn) -> dict:
         "per_step": draw(st.booleans()),
         "distributed": draw(st.booleans()),
         "between": draw(st.sampled_from([None, "dense", "dropout"])),
+        "window": draw(st.sampled_from([None, (1, 1), (2, 1), (4, 1), (3, 2)])),  # of a causal convolution in front: size, dilation
     }
 
 
 def model_of(drawn: dict, folder: Path, **options: object) -> fastlstm.Model:
     rng = np.random.default_rng(drawn["seed"])
     layers, features = [build.masking(PAD)] if drawn["masked"] else [], 3
+    if drawn["window"] and not drawn["masked"]:
+        size, dilation = drawn["window"]
+        layers.append(build.convolution(5, size, features, rng, dilation=dilation))
+        features = 5
     for number, cell in enumerate(drawn["cells"]):
         last = number == len(drawn["cells"]) - 1
         extra = {"reset_after": drawn["reset_after"]} if cell == "GRU" else {}
@@ -76,7 +82,8 @@ def agree(found: np.ndarray, expected: np.ndarray, native: bool) -> bool:
 def test_chunks(tmp_path: Path, drawn: dict, rows: int, chunks: list[int]) -> None:
     """Steps (0) and chunks of any length, one after another, equal one predict."""
     model = model_of(drawn, tmp_path)
-    native = drawn["activation"] != "softmax"
+    dilated = drawn["window"] == (3, 2) and not drawn["masked"]
+    native = drawn["activation"] != "softmax" and not dilated
     timesteps = sum(length or 1 for length in chunks)
     x = sequences(drawn, rows, timesteps)
     whole = model.predict(x)
@@ -99,6 +106,7 @@ def test_rows_live_their_own_lives(tmp_path: Path, drawn: dict, rows: int, data:
     """Rows that advance, reset and are copied at different times are as so many streams of one row."""
     drawn = {**drawn, "activation": "tanh"}
     model = model_of(drawn, tmp_path)
+    native = drawn["window"] != (3, 2) or drawn["masked"]
     together, alone = model.stream(rows), [model.stream() for _ in range(rows)]
     rng = np.random.default_rng(drawn["seed"] + 2)
     for _ in range(data.draw(st.integers(1, 6))):
@@ -109,7 +117,7 @@ def test_rows_live_their_own_lives(tmp_path: Path, drawn: dict, rows: int, data:
                 y = together.step(x, rows=chosen)
                 assert y.shape == (len(chosen), 2)
                 for number, row in enumerate(chosen):
-                    assert alone[row].step(x[number : number + 1]).tobytes() == y[number].tobytes()
+                    assert agree(alone[row].step(x[number : number + 1]), y[number : number + 1], native)
             case "reset":
                 together.reset(chosen)
                 for row in chosen:
@@ -126,7 +134,7 @@ def test_rows_live_their_own_lives(tmp_path: Path, drawn: dict, rows: int, data:
 def test_float64_and_numpy_layers_stream_too(tmp_path: Path) -> None:
     drawn = {
         "seed": 5, "cells": ["GRU", "LSTM"], "units": 5, "activation": "softmax", "reset_after": True, "masked": True,
-        "per_step": True, "distributed": True, "between": "dense",
+        "per_step": True, "distributed": True, "between": "dense", "window": None,
     }  # fmt: skip
     model = model_of(drawn, tmp_path, precision="float64")
     x = sequences(drawn, 4, 7).astype(np.float64)
@@ -149,6 +157,42 @@ def test_ids(tmp_path: Path) -> None:
         stream.step(np.array([1, 2, 20]))
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(("size", "dilation"), [(3, 1), (3, 4)])
+def test_history_of_causal_convolutions(tmp_path: Path, precision: str, size: int, dilation: int) -> None:
+    """What a causal window still sees is state: it can be saved, reset and taken up elsewhere."""
+    rng = np.random.default_rng(0)
+    layers = [build.convolution(4, size, 3, rng, dilation=dilation), build.convolution(6, 2, 4, rng), build.dense(2, 6, rng)]
+    model = fastlstm.load(build.save(tmp_path / "model.h5", layers, (None, 3)), precision=precision)
+    x = rng.normal(size=(2, 12, 3)).astype(precision)
+    whole = model.predict(x)
+    stream = model.stream(2)
+    first = stream.feed(x[:, :5])
+    state = stream.state
+    assert {name: array.shape for name, array in state.items()} == {
+        "conv1d_1/history": (2, (size - 1) * dilation, 3), "conv1d_2/history": (2, 1, 4),
+    }  # fmt: skip
+    later = model.stream(2)
+    later.load_state(state)
+    found = np.concatenate([first, *(later.step(x[:, t])[:, np.newaxis] for t in range(5, 12))], axis=1)
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-6)
+    stream.reset([1])
+    np.testing.assert_allclose(stream.feed(x[:, 5:])[1], model.predict(x[1:, 5:])[0], rtol=0, atol=1e-6)
+
+
+def test_layers_within_a_timestep_start_from_nothing(tmp_path: Path) -> None:
+    """A recurrent layer that TimeDistributed runs along another axis carries nothing from step to step."""
+    rng = np.random.default_rng(0)
+    inner = build.recurrent("LSTM", 4, 3, rng)
+    layers = [build.time_distributed(inner), build.recurrent("GRU", 5, 4, rng, return_sequences=True)]
+    model = fastlstm.load(build.save(tmp_path / "model.h5", layers, (None, 6, 3)))
+    x = rng.normal(size=(2, 9, 6, 3)).astype(np.float32)
+    whole, stream = model.predict(x), model.stream(2)
+    assert list(stream.state) == ["gru_2/h"]
+    found = [stream.feed(x[:, :4]), *(stream.step(x[:, t])[:, np.newaxis] for t in range(4, 9))]
+    assert np.concatenate(found, axis=1).tobytes() == whole.tobytes()
+
+
 def small(folder: Path, *layers: build.Layer) -> fastlstm.Model:
     return fastlstm.load(build.save(folder / "model.h5", layers, (6, 3)))
 
@@ -162,9 +206,26 @@ def test_refused_by_name(tmp_path: Path) -> None:
     pooling = build.Layer({"class_name": "GlobalAveragePooling1D", "config": {}}, [])
     for layers, name in (
         ([both], "bidirectional_1"), ([backwards], "gru_1"), ([lstm, flatten], "flatten_2"), ([lstm, pooling], "globalaveragepooling1d_2"),
+        ([build.convolution(4, 2, 3, rng, "same")], "conv1d_1"), ([build.convolution(4, 2, 3, rng, stride=2)], "conv1d_1"),
     ):  # fmt: skip
         with pytest.raises(fastlstm.UnsupportedError, match=name):
             small(tmp_path, *layers).stream()
+
+
+def test_shared_layer_is_refused(tmp_path: Path) -> None:
+    """Called twice, a layer would need two states."""
+    rng = np.random.default_rng(0)
+    lstm = build.recurrent("LSTM", 4, 3, rng)
+    both = [[[[name, 0, 0, {}]] for name in ("a", "b")], [[["lstm", 0, 0, {}], ["lstm", 1, 0, {}]]]]
+    layers = [
+        written.entrance("a", None, 3), written.entrance("b", None, 3),
+        written.layer("LSTM", "lstm", both[0], **lstm.entry["config"]), written.layer("Add", "add", both[1]),
+    ]  # fmt: skip
+    config = written.functional(layers, [["a", 0, 0], ["b", 0, 0]], [["add", 0, 0]])
+    model = fastlstm.load(written.write_h5(tmp_path / "model.h5", config, {"lstm": lstm.weights}))
+    assert model.predict([np.zeros((1, 2, 3)), np.ones((1, 2, 3))]).shape == (1, 4)
+    with pytest.raises(fastlstm.UnsupportedError, match="lstm.*more than once"):
+        model.stream()
 
 
 def test_errors(tmp_path: Path) -> None:

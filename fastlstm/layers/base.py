@@ -22,7 +22,7 @@ INERT = frozenset({
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
 
-States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what stateful layers carry from call to call, (batch, units) each
+States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what layers carry from call to call, batch first
 
 
 class Streaming(States):
@@ -77,6 +77,8 @@ class Layer:
     stateful: bool = False
     #: Does each timestep of the output depend on the same timestep of the input alone?
     per_step: bool = False
+    #: Does it compute what it wraps for each timestep by itself, from nothing?
+    steps_apart: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -113,6 +115,10 @@ class Layer:
 
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes, less the batch, of what it carries from step to step."""
+        return ()
+
+    def state_names(self) -> tuple[str, ...]:
+        """Names of what it carries."""
         return ()
 
     def count_params(self) -> int:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import activations, packing
-from ..program import Builder, Value
+from ..program import At, Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
-from .lowering import activated, default_code, has_kernel
+from .lowering import activated, copied, default_code, has_kernel
 
 COMMON = frozenset({"kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias"})
 
@@ -111,10 +111,29 @@ class Convolution(Layer):
         self.channels_first = self.config.get("data_format") == "channels_first"
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
+        self.channels = 0  # known once ``shapes`` has seen its input
         if self.padding not in ("valid", "same") and (self.padding != "causal" or self.axes != 1):
             self.refuse(f"argument padding={self.padding!r} is not known")
         if any(len(sizes) != self.axes or min(sizes) < 1 for sizes in (self.size, self.strides, self.dilation)):
             raise self.fault(f"kernel_size {self.size}, strides {self.strides} or dilation_rate {self.dilation} do not fit {self.axes}D")
+        along_time = self.axes == 1 and self.strides == (1,) and not self.channels_first
+        #: Does a timestep of the output depend on that timestep of the input and on earlier ones, at most?
+        self.looks_back = along_time and self.padding == "causal"
+        self.per_step = along_time and self.size == (1,)
+
+    @property
+    def ragged(self) -> bool:
+        """See base.Layer. What it makes has no mask, so that later layers could not tell the padding."""
+        return False
+
+    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """See base.Layer: the inputs that a causal window still sees."""
+        reach = window_reach(self.size[0], self.dilation[0])
+        return ((reach - 1, self.channels),) if self.looks_back and reach > 1 else ()
+
+    def state_names(self) -> tuple[str, ...]:
+        """See base.Layer."""
+        return ("history",) if self.state_shapes() else ()
 
     def _channels_last(self, shape: Shape) -> Shape:
         if len(shape) != self.axes + 2:
@@ -133,21 +152,26 @@ class Convolution(Layer):
         geometry = zip(spatial, self.size, self.strides, self.dilation, strict=True)
         return tuple(output_length(n, k, s, d, self.padding) for n, k, s, d in geometry)
 
-    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
         """The convolution itself, channels last."""
         raise NotImplementedError
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         batch, *spatial, channels = self._channels_last(inputs[0])
         assert channels is not None  # _channels_last
+        self.channels = channels
         filters = activations.output_features(self.activation_name, self.check(channels))
         lengths = self.lengths(tuple(spatial))
         return ((batch, filters, *lengths) if self.channels_first else (batch, *lengths, filters),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        weights = self.cast(x.dtype)
-        out = self.compute(np.moveaxis(x, 1, -1) if self.channels_first else x, weights)
+        weights, padding = self.cast(x.dtype), self.padding
+        if states is not None and self.path in states:
+            x = np.concatenate([states[self.path][0].astype(x.dtype, copy=False), x], axis=1)
+            states[self.path] = (x[:, inputs[0].value.shape[1] :],)
+            padding = "valid"
+        out = self.compute(np.moveaxis(x, 1, -1) if self.channels_first else x, weights, padding)
         if self.use_bias:
             out = out + weights[-1]
         # Keras's activations work on the last axis, whichever the channels' is.
@@ -179,19 +203,26 @@ class Conv(Convolution):
         self.arrays((*self.size, channels // self.groups, self.filters), *([(self.filters,)] if self.use_bias else []))
         return self.filters
 
-    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
-        return convolve(x, weights[0], self.strides, self.dilation, self.padding, self.groups)
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
+        return convolve(x, weights[0], self.strides, self.dilation, padding, self.groups)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         if self.axes != 1 or self.dilation != (1,) or self.groups != 1 or self.channels_first or not has_kernel(self.activation_name):
             return None
         (steps, channels), (size,), (stride,) = inputs[0].shape, self.size, self.strides
         before, after = padding_amounts(steps, size, stride, 1, self.padding)
-        x = b.read(inputs[0])
+        x, whole = b.read(inputs[0]), before + steps + after
+        history = b.state(self.path, 0, before * channels) if self.state_shapes() else None
         if before or after:
-            padded = b.buffer((before + steps + after) * channels)
-            b.emit("pad", steps=steps, features=channels, before=before, after=after, x=x, y=padded)
-            x, steps = padded, before + steps + after
+            padded = b.buffer(whole * channels)
+            if history is None:
+                b.emit("pad", steps=steps, features=channels, before=before, after=after, x=x, y=padded)
+            else:
+                # What came before stands in front, and what the next windows see is kept.
+                copied(b, before * channels, history, before * channels, padded, whole * channels)
+                copied(b, steps * channels, x, steps * channels, At(padded, before * channels), whole * channels)
+                copied(b, before * channels, At(padded, steps * channels), whole * channels, history, before * channels)
+            x, steps = padded, whole
         length, filters = (steps - size) // stride + 1, self.filters
         if length < 1:
             return None
@@ -232,8 +263,8 @@ class SeparableConv(Convolution):
         self.arrays((*self.size, channels, self.multiplier), pointwise, *([(self.filters,)] if self.use_bias else []))
         return self.filters
 
-    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
-        return convolve_depthwise(x, weights[0], self.strides, self.dilation, self.padding) @ weights[1][(0,) * self.axes]
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
+        return convolve_depthwise(x, weights[0], self.strides, self.dilation, padding) @ weights[1][(0,) * self.axes]
 
 
 class DepthwiseConv(Convolution):
@@ -258,8 +289,8 @@ class DepthwiseConv(Convolution):
         self.arrays((*self.size, channels, self.multiplier), *([(filters,)] if self.use_bias else []))
         return filters
 
-    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
-        return convolve_depthwise(x, weights[0], self.strides, self.dilation, self.padding)
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
+        return convolve_depthwise(x, weights[0], self.strides, self.dilation, padding)
 
 
 class ConvTranspose(Convolution):
@@ -293,7 +324,7 @@ class ConvTranspose(Convolution):
     def _geometry(self) -> list[tuple[int, int, int]]:
         return list(zip(self.size, self.strides, self.dilation, strict=True))
 
-    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray]) -> np.ndarray:
+    def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
         kernel = weights[0]
         lengths = [n or 0 for n in self.lengths(x.shape[1:-1])]
         before = [padding_amounts(n, k, s, d, self.padding)[0] for n, (k, s, d) in zip(lengths, self._geometry(), strict=True)]

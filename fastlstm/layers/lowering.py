@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 from .. import activations
-from ..program import Builder, Mask, Value
+from ..program import At, Buffer, Builder, Mask, Value
 
 #: The kernel "merge"'s numbers of its operations.
 OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
@@ -80,6 +80,11 @@ def merged_masks(b: Builder, op: int, masks: Sequence[Mask]) -> Mask:
         return Mask(out, one.shape)
 
     return reduce(pair, masks)
+
+
+def copied(b: Builder, size: int, x: Buffer | At, x_row: int, y: Buffer | At, y_row: int) -> None:
+    """Write a copy of ``size`` floats of each row."""
+    b.emit("place", steps=1, width=size, x=x, x_row=x_row, x_step=0, y=y, y_row=y_row, y_step=0)
 
 
 def present_only(b: Builder, mask: Mask) -> Mask:

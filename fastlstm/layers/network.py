@@ -189,6 +189,15 @@ def lookup(ref: Ref, known: Mapping[int, Sequence[T]], network: Network) -> T:
     return outputs[ref.output]
 
 
+def carrying(layer: Layer) -> Iterator[Layer]:
+    """All layers inside one that carry something from timestep to timestep."""
+    for child in layer.children:
+        if child.state_shapes():
+            yield child
+        if not child.steps_apart:
+            yield from carrying(child)
+
+
 def every_layer(layer: Layer) -> Iterator[Layer]:
     """All layers inside one, in order, each before what it wraps."""
     for child in layer.children:

@@ -12,6 +12,7 @@ from ..program import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Streaming, Tensor, floating
 from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
+from .lowering import copied
 
 T = TypeVar("T")
 
@@ -76,6 +77,10 @@ class Recurrent(Layer):
 
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple((size,) for size in self.state_sizes)
+
+    def state_names(self) -> tuple[str, ...]:
+        """See base.Layer: h and c, or numbers where there are several cells."""
+        return ("h", "c")[: len(self.state_sizes)] if not self.cell.children else tuple(str(n) for n in range(len(self.state_sizes)))
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
@@ -190,7 +195,7 @@ class Recurrent(Layer):
             assert final is not None
             if state is not None:  # the caller's array goes on changing
                 final = b.buffer(cell.units)
-                b.emit("place", steps=1, width=cell.units, x=state, x_row=cell.units, x_step=0, y=final, y_row=cell.units, y_step=0)
+                copied(b, cell.units, state, cell.units, final, cell.units)
             returned.append(Value(final, (cell.units,)))
         return tuple(returned)
 

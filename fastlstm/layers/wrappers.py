@@ -151,6 +151,7 @@ class TimeDistributed(Layer):
 
     CLASSES = ("TimeDistributed",)
     HONOURED = frozenset({"layer"})
+    steps_apart = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
