@@ -17,7 +17,9 @@ from .program import Buffer, BufferInfo, Constant, Instruction, Mask, Program, V
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
 #: keep memory independent of the batch.
 BLOCK_BYTES = 4 << 20
-#: Fields with weights that recurrent kernels read at every step.
+#: The work of a call back into Python.
+LONG = 1 << 40
+#: Fields with weights that kernels read at every step.
 WEIGHTS = frozenset(("kernel", "recurrent", "kernel_h", "recurrent_h"))
 #: Blocks are multiples of this many rows, which every CPU level's tiles divide.
 ROW_GROUP = 6
@@ -161,17 +163,21 @@ class Plan:
         per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
         rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
         arrays = tuple(self.constants.arrays[key] for key in self.used)
-        return Program(tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP)
+        work = sum(info.row_bytes for info in self.buffers) + sum(map(self._multiply_adds, self.instructions))
+        return Program(tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, work)
 
     def _block_bytes(self) -> int:
+        return max(BLOCK_BYTES, min(4 * 4 * sum(map(self._weights, self.instructions)), 16 * BLOCK_BYTES))
+
+    def _weights(self, instruction: Instruction) -> int:
+        """How many weights an instruction reads."""
         keys = list(self.used)
-        weights = {
-            keys[value.index]
-            for instruction in self.instructions for name, value in instruction.fields.items()
-            if name in WEIGHTS and isinstance(value, Constant)
-        }  # fmt: skip
-        size = sum(self.constants.arrays[key].nbytes for key in weights)
-        return max(BLOCK_BYTES, min(4 * size, 16 * BLOCK_BYTES))
+        read = {value.index for name, value in instruction.fields.items() if name in WEIGHTS and isinstance(value, Constant)}
+        return sum(self.constants.arrays[keys[index]].size for index in read)
+
+    def _multiply_adds(self, instruction: Instruction) -> int:
+        steps = instruction.fields.get("steps", 1)
+        return instruction.times * steps * self._weights(instruction) if instruction.function is None else LONG
 
 
 def plan(

@@ -66,6 +66,7 @@ class Program:
     constants: tuple[np.ndarray, ...]  # 64-byte aligned, contiguous
     output_shapes: tuple[tuple[int, ...], ...]  # less the batch
     block_rows: int  # how many rows at a time keep the scratch in cache
+    work: int = 1 << 62  # multiply-adds and bytes written for each row, roughly
 
 
 class Lookup(NamedTuple):

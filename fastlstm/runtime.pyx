@@ -21,6 +21,10 @@ ctypedef void (*kernel_t)(int64_t *) noexcept nogil
 
 include "levels.pxi"
 
+#: Work, as Program.work counts it, of about two microseconds. So much is done with the GIL held: where several threads work in
+#: so small steps, handing it over and waiting for it again takes several times as long.
+cdef int64_t BRIEF = 50_000
+
 
 cdef class Frame:
     """What one running call needs for itself: a copy of all instructions' fields, and scratch."""
@@ -69,7 +73,7 @@ cdef class Runner:
     cdef readonly Engine engine
     cdef readonly int64_t arena_size
     cdef int count, field_count, array_count, patch_count, scratch_count
-    cdef int64_t block_rows
+    cdef int64_t block_rows, brief_rows
     cdef kernel_t *calls
     cdef int *starts
     cdef int64_t *times  # rows of each instruction for each row of the batch
@@ -89,6 +93,7 @@ cdef class Runner:
         self.program, self.engine, self.idle = program, engine(level), []
         self.count = len(program.instructions)
         self.block_rows = max(1, program.block_rows)
+        self.brief_rows = BRIEF // max(1, program.work)
         self.offsets, self.arena_size = arrange(program.instructions, program.buffers, self.block_rows)
         self._count_arrays()
         values, patches, scratch, starts, calls = [], [], [], [], []
@@ -215,32 +220,38 @@ cdef class Runner:
         for n in range(self.state_count):
             frame.bases[a] = self._address(<object>states[n], a, last)
             a += 1
-        self._blocks(frame, first, last)
+        self._compute(frame, first, last)
         self.idle.append(frame)
 
-    cdef int _blocks(self, Frame frame, int64_t row, int64_t last) except -1:
-        """Rows [row, last), block by block; frame.bases are set."""
-        cdef int n
-        cdef int64_t rows, parts, most
+    cdef int _compute(self, Frame frame, int64_t row, int64_t last) except -1:
+        """Rows [row, last); frame.bases are set."""
+        if last - row <= self.brief_rows:
+            return self._blocks(frame, row, last)
         with nogil:
-            # Blocks of like size, as a small last one would read all weights for few rows.
-            parts = max(1, (last - row + self.block_rows - 1) // self.block_rows)
-            most = (last - row + parts - 1) // parts
-            most = min(self.block_rows, (most + 5) // 6 * 6)
-            while row < last:
-                rows = min(most, last - row)
-                for n in range(self.patch_count):
-                    frame.fields[self.patches[n].field] = (
-                        frame.bases[self.patches[n].array] + row * self.patches[n].row_bytes + self.patches[n].offset
-                    )
-                for n in range(self.count):
-                    if self.calls[n] != NULL:
-                        frame.fields[self.starts[n]] = rows * self.times[n]
-                        self.calls[n](frame.fields + self.starts[n])
-                    else:
-                        with gil:
-                            self._call_back(n, frame, row, rows)
-                row += rows
+            self._blocks(frame, row, last)
+        return 0
+
+    cdef int _blocks(self, Frame frame, int64_t row, int64_t last) except -1 nogil:
+        """The same, block by block."""
+        cdef int n
+        # Blocks of like size, as a small last one would read all weights for few rows.
+        cdef int64_t parts = max(1, (last - row + self.block_rows - 1) // self.block_rows)
+        cdef int64_t most = min(self.block_rows, ((last - row + parts - 1) // parts + 5) // 6 * 6)
+        cdef int64_t rows
+        while row < last:
+            rows = min(most, last - row)
+            for n in range(self.patch_count):
+                frame.fields[self.patches[n].field] = (
+                    frame.bases[self.patches[n].array] + row * self.patches[n].row_bytes + self.patches[n].offset
+                )
+            for n in range(self.count):
+                if self.calls[n] != NULL:
+                    frame.fields[self.starts[n]] = rows * self.times[n]
+                    self.calls[n](frame.fields + self.starts[n])
+                else:
+                    with gil:
+                        self._call_back(n, frame, row, rows)
+            row += rows
         return 0
 
     cdef int64_t _address(self, object given, int number, int64_t rows) except -1:
@@ -281,10 +292,14 @@ cdef class Guard:
 
     cdef bint busy
 
-    def __enter__(self):
+    cdef int take(self) except -1:
         if self.busy:
             raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
         self.busy = True
+        return 0
+
+    def __enter__(self):
+        self.take()
 
     def __exit__(self, *error):
         self.busy = False
@@ -307,7 +322,7 @@ cdef class Entry:
     vocabulary : int
         Ids must be below; 0: the input is float32.
     rows : int
-        The number of rows that it must have; 0: any.
+        The number of rows that it must have; 0: any (where there are no states).
     most_rows : int
         The most rows that it takes.
     states : list of numpy.ndarray
@@ -323,6 +338,7 @@ cdef class Entry:
     cdef int64_t vocabulary, rows, most_rows
     cdef list states
     cdef Guard guard
+    cdef Frame own  # with a guard, as only one thread is inside: the states are at the same place every time
 
     def __init__(
         self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
@@ -331,8 +347,8 @@ cdef class Entry:
         if runner.input_count != 1 or runner.output_count != 1 or len(shape) > 7 or len(output_shape) > 7:
             raise ValueError("expected a Runner of one input and one output of at most 8 axes")
         states = states or []
-        if vocabulary >= 1 << 31 or len(states) < runner.state_count or (runner.state_count and guard is None):
-            raise ValueError("expected a vocabulary below 2**31, all states, and a guard for them")
+        if vocabulary >= 1 << 31 or len(states) < runner.state_count or (runner.state_count and (guard is None or rows < 1)):
+            raise ValueError("expected a vocabulary below 2**31, all states, and a guard and a number of rows for them")
         self.runner, self.vocabulary, self.rows, self.most_rows = runner, vocabulary, rows, most_rows
         self.states, self.guard, self.ndim, self.output_ndim = states, guard, len(shape) + 1, len(output_shape) + 1
         cdef int n
@@ -340,9 +356,16 @@ cdef class Entry:
             self.shape[n + 1] = shape[n]
         for n in range(len(output_shape)):
             self.output_shape[n + 1] = output_shape[n]
+        if guard is not None:
+            self.own = Frame(runner)
+            for n in range(runner.state_count):
+                self.own.bases[2 + n] = runner._address(<object>states[n], 2 + n, rows)
 
     def __call__(self, x, out=None):
         """The output for ``x``, in ``out`` if that fits too; None if anything does not fit."""
+        return self.call(x, out)
+
+    cdef object call(self, object x, object out):
         cdef cnp.ndarray array, result
         cdef cnp.npy_intp rows
         cdef cnp.npy_intp shape[8]
@@ -374,20 +397,21 @@ cdef class Entry:
             if not self._fits(out, shape):
                 return None
             result = out
-        frame = self.runner.idle.pop() if self.runner.idle else Frame(self.runner)
+        if self.guard is not None:
+            self.guard.take()
+            frame = self.own
+        else:
+            frame = self.runner.idle.pop() if self.runner.idle else Frame(self.runner)
         frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(array)
         frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(result)
         if self.guard is not None:
-            self.guard.__enter__()
             try:
-                for n in range(self.runner.state_count):
-                    frame.bases[2 + n] = self.runner._address(<object>self.states[n], 2 + n, rows)
-                self.runner._blocks(frame, 0, rows)
+                self.runner._compute(frame, 0, rows)
             finally:
                 self.guard.busy = False
         else:
-            self.runner._blocks(frame, 0, rows)
-        self.runner.idle.append(frame)
+            self.runner._compute(frame, 0, rows)
+            self.runner.idle.append(frame)
         return result
 
     cdef bint _fits(self, object out, cnp.npy_intp *shape):
@@ -422,3 +446,38 @@ cdef class Entry:
             outside |= <uint64_t>(<uint64_t>wide[i] >= <uint64_t>vocabulary)
             narrow[i] = <int32_t>wide[i]
         return None if outside else result
+
+
+cdef class Stepper:
+    """The part of a Stream that is called once for every timestep: one call into C where the input fits an Entry."""
+
+    cdef public Entry _entry
+
+    def step(self, x_t, *, rows=None, out=None):
+        """Advance by one timestep.
+
+        Parameters
+        ----------
+        x_t : array_like
+            (batch_size, features), or ids (batch_size,): the model's input less its time axis. Several inputs: a list or
+            a dict by name.
+        rows : array_like of int, optional
+            Numbers of the rows that have data; ``x_t`` holds just those, and only they advance. All rows by default.
+        out : numpy.ndarray, optional
+            Array for the result, where the model has one output.
+
+        Returns
+        -------
+        numpy.ndarray, list or dict
+            The model's outputs, (batch_size, units) each, or a row for each of ``rows``.
+
+        Raises
+        ------
+        InputError
+            If the input does not fit, or another thread is inside.
+        """
+        if rows is None and self._entry is not None:
+            y = self._entry.call(x_t, out)
+            if y is not None:
+                return y
+        return self._step(x_t, rows, out)

@@ -21,7 +21,7 @@ from .plan import evaluate
 STEPS, ROW = "steps", "row"
 
 
-class Stream:
+class Stream(runtime.Stepper):
     """One state for each of ``batch_size`` rows, advanced by :meth:`step` and :meth:`feed`. Made by :meth:`Model.stream`.
 
     What a step returns is the model's output if it were called with the sequence so far: its last timestep, where the
@@ -57,33 +57,8 @@ class Stream:
 
     # -- advancing --------------------------------------------------------------------------------------------------------
 
-    def step(self, x_t: Any, *, rows: Any = None, out: np.ndarray | None = None) -> Any:
-        """Advance by one timestep.
-
-        Parameters
-        ----------
-        x_t
-            (batch_size, features), or ids (batch_size,): the model's input less its time axis. Several inputs: a list or
-            a dict by name.
-        rows
-            Numbers of the rows that have data; ``x_t`` holds just those, and only they advance. All rows by default.
-        out
-            Array for the result, where the model has one output.
-
-        Returns
-        -------
-        numpy.ndarray, list or dict
-            The model's outputs, (batch_size, units) each, or a row for each of ``rows``.
-
-        Raises
-        ------
-        InputError
-            If the input does not fit, or another thread is inside.
-        """
-        if rows is None and self._entry is not None:
-            y = self._entry(x_t, out)
-            if y is not None:
-                return y
+    def _step(self, x_t: Any, rows: Any, out: np.ndarray | None) -> Any:
+        """:meth:`step` where what is given does not fit the short way, or some rows alone advance."""
         given = gather(x_t, self._step_infos)
         if not isinstance(given, list):
             raise InputError("x_t: expected an array, found a list of sequences")
