@@ -34,10 +34,11 @@ RESULTS = HERE / "results"
 
 
 def environment(threads: int) -> dict[str, str]:
-    """One thread means one thread, in every library that an engine may bring."""
+    """One thread means one thread, in every library that an engine may bring; and what is imported is compiled but once."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **os.environ, **dict.fromkeys(names, str(threads)),
+        **kept, **dict.fromkeys(names, str(threads)),
         "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1",
     }  # fmt: skip
 

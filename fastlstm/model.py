@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 KEPT_PROGRAMS = 256
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
 FOLD_LIMIT = 64 << 20
+#: Work, as Program.work counts it, of about a tenth of a millisecond: what it takes until another thread has woken up.
+SHARED_WORK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class LayerInfo:
     output_shape: Shape | tuple[Shape, ...] | None  # None where it could not be found out
     parameters: int
     runs: str  # "native", "NumPy", "folded", "no work", "unsupported"
+
+
+def shared_rows(program: Program) -> int:
+    """From how many rows on several threads are sooner done than one."""
+    return max(2, -(-SHARED_WORK // max(1, program.work)))
 
 
 class Model:
@@ -244,7 +251,7 @@ class Model:
             return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
         runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
         if len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single" and not self._stateful:
-            most_rows = 1 << 40 if self.threads == 1 else 2 * self.threads - 1
+            most_rows = 1 << 40 if self.threads == 1 else shared_rows(program) - 1
             vocabulary = self._infos[0].vocabulary or 0
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
         return self._execute(runner, program, arrays, [array for path in sorted(self._states) for array in self._states[path]])
@@ -254,12 +261,14 @@ class Model:
     ) -> list[np.ndarray]:
         rows = len(arrays[0])
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
-        if self.threads == 1 or rows < 2 * self.threads or states:
+        if self.threads == 1 or rows < shared_rows(program) or states:
             runner.run(arrays, outputs, states, 0, rows)
         else:
-            bounds = [rows * n // self.threads for n in range(self.threads + 1)]
-            ranges = zip(bounds[:-1], bounds[1:], strict=True)
+            parts = min(self.threads, rows)
+            bounds = [rows * n // parts for n in range(parts + 1)]
+            ranges = zip(bounds[1:-1], bounds[2:], strict=True)
             pending = [self._executor().submit(runner.run, arrays, outputs, states, first, last) for first, last in ranges]
+            runner.run(arrays, outputs, states, 0, bounds[1])  # this thread has its part too
             for future in pending:
                 future.result()
         return outputs
@@ -337,7 +346,7 @@ class Model:
         from concurrent.futures import ThreadPoolExecutor  # costs 10 ms at import, and most Models never need it
 
         if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads, thread_name_prefix="fastlstm"))
+            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads - 1, thread_name_prefix="fastlstm"))
         return self._pool[1]
 
     def __reduce__(self) -> Any:

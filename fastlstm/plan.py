@@ -172,7 +172,9 @@ class Plan:
     def _weights(self, instruction: Instruction) -> int:
         """How many weights an instruction reads."""
         keys = list(self.used)
-        read = {value.index for name, value in instruction.fields.items() if name in WEIGHTS and isinstance(value, Constant)}
+        fields = instruction.fields
+        names = WEIGHTS - {"kernel", "kernel_h"} if fields.get("table") is not None else WEIGHTS  # looked up, not multiplied
+        read = {fields[name].index for name in names if isinstance(fields.get(name), Constant)}
         return sum(self.constants.arrays[keys[index]].size for index in read)
 
     def _multiply_adds(self, instruction: Instruction) -> int:

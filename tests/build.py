@@ -96,6 +96,20 @@ def recurrent(class_name: str, units: int, features: int, rng: np.random.Generat
     return Layer({"class_name": class_name, "config": config}, weights)
 
 
+def stacked(cells: Sequence[str], units: Sequence[int], features: int, rng: np.random.Generator, **options: Any) -> Layer:
+    """RNN of a list of cells, one upon the other."""
+    entries, weights = [], []
+    for cell, size in zip(cells, units, strict=True):
+        layer = recurrent(cell, size, features, rng)
+        of_loop = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
+        config = {name: value for name, value in layer.entry["config"].items() if name not in of_loop}
+        entries.append({"class_name": f"{cell}Cell", "config": config})
+        weights += layer.weights
+        features = size
+    config = {"cell": {"class_name": "StackedRNNCells", "config": {"cells": entries}}, "return_sequences": False, **options}
+    return Layer({"class_name": "RNN", "config": config}, weights)
+
+
 def bidirectional(inner: Layer, backward_weights: list[np.ndarray], merge_mode: str | None = "concat") -> Layer:
     """Both directions of a recurrent layer; ``inner`` owns the forward weights."""
     entry = {"class_name": inner.entry["class_name"], "config": {"name": "inner", **inner.entry["config"]}}

@@ -74,6 +74,32 @@ def model_of(drawn: dict, folder: Path, masked: bool = False, **options: object)
     return fastlstm.load(build.save(folder / "model.h5", [*start, *layers(drawn)], (None, drawn["features"])), **options)
 
 
+@given(
+    seeds, st.lists(st.tuples(st.sampled_from(CELLS), st.sampled_from([1, 5, 16, 33])), min_size=1, max_size=3), st.booleans(),
+    st.booleans(), st.booleans(), st.integers(1, 8), st.integers(1, 9),
+)  # fmt: skip
+def test_cells_upon_each_other_run_in_kernels(
+    tmp_path: Path, seed: int, cells: list[tuple[str, int]], sequences: bool, backwards: bool, masked: bool, rows: int, timesteps: int
+) -> None:
+    """RNN of several cells gives in kernels what its meaning in float64 says, step by step too."""
+    rng = np.random.default_rng(seed)
+    names, units = zip(*cells, strict=True)
+    layer = build.stacked(names, units, 3, rng, return_sequences=sequences, go_backwards=backwards)
+    start = [build.masking(PAD)] if masked else []
+    path = build.save(tmp_path / "model.h5", [*start, layer], (None, 3))
+    model, truth = fastlstm.load(path), fastlstm.load(path, precision="float64")
+    assert model.layers[-1].runs == "native"
+    x = rng.normal(size=(rows, timesteps, 3)).astype(np.float32)
+    if masked:
+        x[rng.random((rows, timesteps)) < 0.4] = PAD
+    y, expected = model.predict(x), truth.predict(x.astype(np.float64))
+    assert golden.difference(y, expected) <= golden.bound(expected)
+    if not backwards:
+        stream = model.stream(rows)
+        steps = [stream.step(x[:, t]) for t in range(timesteps)]
+        assert steps[-1].tobytes() == np.ascontiguousarray(y[:, -1] if sequences else y).tobytes()
+
+
 def batch(drawn: dict, rows: int, timesteps: int) -> np.ndarray:
     rng = np.random.default_rng(drawn["seed"] + 1)
     return rng.normal(size=(rows, timesteps, drawn["features"])).astype(np.float32)

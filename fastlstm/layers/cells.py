@@ -260,6 +260,14 @@ class StackedRNNCells(Cell):
     def _in_state_order(self) -> list[Cell]:
         return self.cells[::-1] if self.reverse_state_order else self.cells
 
+    def state_numbers(self) -> list[range]:
+        """For each cell, from the input upwards, which of the states are its own."""
+        numbers, first = [], 0
+        for cell in self._in_state_order():
+            numbers.append(range(first, first + len(cell.state_sizes)))
+            first += len(cell.state_sizes)
+        return numbers[::-1] if self.reverse_state_order else numbers
+
     def check(self, features: int) -> None:
         for cell in self.cells:
             cell.check(features)

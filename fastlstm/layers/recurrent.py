@@ -156,47 +156,64 @@ class Recurrent(Layer):
     def has_kernel(self, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> bool:
         """Can :meth:`write` write this layer?"""
         values = [inputs[0], *found_in(keywords.get("initial_state"), Value)]
-        return isinstance(self.cell, GatedCell) and self.cell.has_kernel() and not any(value.integer for value in values)
+        if any(value.integer for value in values):
+            return False
+        if isinstance(self.cell, StackedRNNCells) and self._first_cell_emits and inputs[0].mask is not None:
+            return False
+        return all(isinstance(cell, GatedCell) and cell.has_kernel() for cell in self._cells())
+
+    def _cells(self) -> list[Cell]:
+        """The cells that one step runs, from the input upwards."""
+        return self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
 
     def write(self, b: Builder, x: Value, keywords: Mapping[str, Any], out: Buffer | At, *, row: int, step: int) -> tuple[Value, ...]:
-        """Write the kernel call: outputs go to ``out``, ``row`` floats from row to row and ``step`` from step to step.
+        """Write the kernel calls: outputs go to ``out``, ``row`` floats from row to row and ``step`` from step to step.
 
         Returns
         -------
         tuple of Value
             The final states, with ``return_state``.
         """
-        assert isinstance(self.cell, GatedCell)
-        cell, (steps, features) = self.cell, x.shape
-        kernel, fields = cell.packed(b, self.path)
+        steps = x.shape[0]
         given = list(found_in(keywords.get("initial_state"), Value))
         mask = x.mask if not given or self.rules.mask_with_initial_state else None
-        carried = [b.state(self.path, n, cell.units) for n in range(len(self.state_sizes))]
+        carried = [b.state(self.path, n, size) for n, size in enumerate(self.state_sizes)]
         starts: list[Buffer | None] = [b.read(value) for value in given] if given else list(carried)
         finals: list[Buffer | None] = list(carried)
         if self.return_state:
-            finals = [state or b.buffer(cell.units) for state in carried]
-        names = ("h", "c")[: len(self.state_sizes)]
-        fields |= {f"{name}0": start for name, start in zip(names, starts, strict=True)}
-        fields |= {f"{name}_out": final for name, final in zip(names, finals, strict=True)}
-        fields |= self._input_fields(b, x, cell)
-        b.emit(
-            kernel, steps=steps, features=features, units=cell.units, mask=mask.buffer if mask else None, mask_row=steps,
-            reverse=int(self.go_backwards), h0_row=cell.units, out_row=cell.units,
-            y=out if self.return_sequences else None, y_row=row, y_step=step, y_time_order=0,
-            last=None if self.return_sequences else out, last_row=row,
-            fill=int(self.zero_output), head=int(self.head_state or b.streaming),
-            scratch=cell.scratch(b, steps), **fields,
-        )  # fmt: skip
+            finals = [state or b.buffer(size) for state, size in zip(carried, self.state_sizes, strict=True)]
+        common = {"steps": steps, "mask": mask.buffer if mask else None, "mask_row": steps, "reverse": int(self.go_backwards)}
+        numbers = self.cell.state_numbers() if isinstance(self.cell, StackedRNNCells) else [range(len(carried))]
+        cells = list(zip(self._cells(), numbers, strict=True))
+        # Cells one upon the other are layers one behind the other: where a step is masked no cell computes it.
+        for place, (cell, mine) in enumerate(cells, 1):
+            assert isinstance(cell, GatedCell)
+            units, path = cell.units, f"{self.path}/{place}" if len(cells) > 1 else self.path
+            kernel, fields = cell.packed(b, path)
+            for name, n in zip(("h", "c"), mine, strict=False):
+                fields |= {f"{name}0": starts[n], f"{name}_out": finals[n]}
+            fields |= {**common, **self._input_fields(b, x, cell), "features": x.shape[1]}
+            fields |= {"units": units, "h0_row": units, "out_row": units}
+            if place < len(cells):
+                inner = b.buffer(steps * units)
+                between = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1}
+                b.emit(kernel, **fields, **between, last=None, last_row=0, fill=0, head=0, scratch=cell.scratch(b, steps))
+                x = Value(inner, (steps, units))
+                continue
+            b.emit(
+                kernel, **fields, y=out if self.return_sequences else None, y_row=row, y_step=step, y_time_order=0,
+                last=None if self.return_sequences else out, last_row=row,
+                fill=int(self.zero_output), head=int(self.head_state or b.streaming), scratch=cell.scratch(b, steps),
+            )  # fmt: skip
         if not self.return_state:
             return ()
         returned = []
-        for state, final in zip(carried, finals, strict=True):
+        for state, final, size in zip(carried, finals, self.state_sizes, strict=True):
             assert final is not None
             if state is not None:  # the caller's array goes on changing
-                final = b.buffer(cell.units)
-                copied(b, cell.units, state, cell.units, final, cell.units)
-            returned.append(Value(final, (cell.units,)))
+                final = b.buffer(size)
+                copied(b, size, state, size, final, size)
+            returned.append(Value(final, (size,)))
         return tuple(returned)
 
     def _input_fields(self, b: Builder, x: Value, cell: GatedCell) -> dict[str, Any]:
