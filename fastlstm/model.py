@@ -418,7 +418,9 @@ def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, .
         inside = {kernel for path, found in kernels.items() if path == layer.path or path.startswith(layer.path + "/") for kernel in found}
         if "python" in inside:
             return "NumPy"
-        return "native" if inside else "folded" if layer.spec.weights else "no work"
+        if f"{layer.path}:embeddings" in program.names or inside - {"mask_ids"}:  # a next layer may read its rows where they lie
+            return "native"
+        return "folded" if layer.spec.weights else "no work"
 
     shapes = network.layer_shapes()
     return tuple(

@@ -164,7 +164,9 @@ class Plan:
         rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
         arrays = tuple(self.constants.arrays[key] for key in self.used)
         work = sum(info.row_bytes for info in self.buffers) + sum(map(self._multiply_adds, self.instructions))
-        return Program(tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, work)
+        return Program(
+            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, work, tuple(self.used)
+        )
 
     def _block_bytes(self) -> int:
         return max(BLOCK_BYTES, min(4 * 4 * sum(map(self._weights, self.instructions)), 16 * BLOCK_BYTES))

@@ -67,6 +67,7 @@ class Program:
     output_shapes: tuple[tuple[int, ...], ...]  # less the batch
     block_rows: int  # how many rows at a time keep the scratch in cache
     work: int = 1 << 62  # multiply-adds and bytes written for each row, roughly
+    names: tuple[str, ...] = ()  # what the constants are: "layer:what"
 
 
 class Lookup(NamedTuple):

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastlstm
+from fastlstm import packing
 
 settings.register_profile(
     "fastlstm", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -72,6 +73,31 @@ def layers(drawn: dict) -> list[build.Layer]:
 def model_of(drawn: dict, folder: Path, masked: bool = False, **options: object) -> fastlstm.Model:
     start = [build.masking(PAD)] if masked else []
     return fastlstm.load(build.save(folder / "model.h5", [*start, *layers(drawn)], (None, drawn["features"])), **options)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("mask_zero", [False, True])
+@pytest.mark.parametrize("both", [False, True])
+def test_folding_and_threads_change_nothing(tmp_path: Path, cell: str, mask_zero: bool, both: bool) -> None:
+    """An Embedding as a table of the next layer's kernel, or read where it lies; on one thread or on three."""
+    rng = np.random.default_rng(3)
+    options = {"return_sequences": True, **({"reset_after": True} if cell == "GRU" else {})}
+    layer = build.recurrent(cell, 20, 9, rng, **options)
+    if both:
+        layer = build.bidirectional(layer, build.recurrent(cell, 20, 9, rng, **options).weights)
+    above = build.recurrent("LSTM", 7, 40 if both else 20, rng)
+    path = build.save(tmp_path / "model.h5", [build.embedding(50, 9, rng, mask_zero), layer, above, build.dense(2, 7, rng)], (None,))
+    truth = fastlstm.load(path, precision="float64")
+    table = 50 * packing.columns(20, build.GATES[cell], fastlstm.runtime.lanes()) * 4
+    for rows, timesteps in ((1, 30), (3, 5), (40, 40)):
+        ids = rng.integers(0, 50, (rows, timesteps)) * (rng.random((rows, timesteps)) < 0.7)
+        expected = truth.predict(ids)
+        for limit, runs in ((table, "folded"), (table - 1, "native"), (0, "native")):
+            one, three = (fastlstm.load(path, fold_limit=limit, threads=threads) for threads in (1, 3))
+            assert one.layers[1].runs == runs
+            y = one.predict(ids)
+            assert golden.difference(y, expected) <= golden.bound(expected)
+            assert y.tobytes() == three.predict(ids).tobytes()
 
 
 @given(
