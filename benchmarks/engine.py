@@ -48,3 +48,13 @@ def beside(model: Path, suffix: str) -> Path:
     if failed.exists():
         raise UnavailableError(failed.read_text())
     return model.with_suffix(suffix)
+
+
+def onnx_session(model: Path, threads: int) -> Any:
+    """ONNX Runtime's session of the file that was converted from ``model``."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(beside(model, ".onnx")), options, providers=["CPUExecutionProvider"])

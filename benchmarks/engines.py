@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import Engine, UnavailableError, beside
+from engine import Engine, UnavailableError, beside, onnx_session
 from pytorch import PyTorch
 from with_tensorflow import XLA, KerasPredict, KerasPredictOnBatch, TensorFlowFunction
 
@@ -29,12 +29,7 @@ class ONNXRuntime(Engine):
     packages = ("onnxruntime", "tf2onnx")
 
     def __init__(self, model: Path, batch: int, threads: int):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(str(beside(model, ".onnx")), options, providers=["CPUExecutionProvider"])
+        self.session = onnx_session(model, threads)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return self.session.run(None, {"x": x})[0]

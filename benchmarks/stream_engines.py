@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import Engine, UnavailableError, beside
+from engine import Engine, UnavailableError, onnx_session
 from keras_file import layers
 from prepare import attempt, randomize
 from pytorch import dense, direction_weights
@@ -86,12 +86,7 @@ class ONNXRuntimeStream(StreamEngine):
     packages = ("onnxruntime", "tf2onnx")
 
     def __init__(self, model: Path, batch: int, threads: int):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(str(beside(model, ".onnx")), options, providers=["CPUExecutionProvider"])
+        self.session = onnx_session(model, threads)
         self.names = [given.name for given in self.session.get_inputs()]
         self.states = [np.zeros((batch, given.shape[1]), np.float32) for given in self.session.get_inputs()[1:]]
 
