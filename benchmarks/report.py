@@ -119,9 +119,10 @@ def markdown(results: list[Measurement], on: dict[str, str]) -> str:
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + ".",
     ]
-    single, many = geometric_means(results)
-    if not math.isnan(single) or not math.isnan(many):
-        lines.append(f"Geometric mean of best peer / fastlstm: {single:.2f} for one row, {many:.2f} for 32 rows and more.")
+    means = zip(geometric_means(results), ("one row", "32 rows and more"), strict=True)
+    said = ", ".join(f"{mean:.2f} for {rows}" for mean, rows in means if not math.isnan(mean))
+    if said:
+        lines.append(f"Geometric mean of best peer / fastlstm: {said}.")
     return "\n".join(lines)
 
 
