@@ -131,6 +131,7 @@ def chart(results: list[Measurement], out: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "fastlstm"  # the same figures draw the same file
     import matplotlib.pyplot as plt
 
     rows = {key: row for key, row in by_workload(results).items() if OURS in row}
@@ -149,5 +150,5 @@ def chart(results: list[Measurement], out: Path) -> None:
     axes.set_xlabel(f"time, as a multiple of fastlstm's ({results[0].threads} thread{'s' if results[0].threads > 1 else ''}, logarithmic)")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
-    figure.savefig(out, dpi=150)
+    figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix == ".svg" else None)
     plt.close(figure)
