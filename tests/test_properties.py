@@ -100,6 +100,12 @@ def test_folding_and_threads_change_nothing(tmp_path: Path, cell: str, mask_zero
             assert y.tobytes() == three.predict(ids).tobytes()
 
 
+def test_no_cells_upon_each_other(tmp_path: Path) -> None:
+    path = build.save(tmp_path / "model.h5", [build.stacked([], [], 3, np.random.default_rng(0))], (None, 3))
+    with pytest.raises(fastlstm.FastLSTMError, match="expected at least one cell, found none"):
+        fastlstm.load(path)
+
+
 @given(
     seeds, st.lists(st.tuples(st.sampled_from(CELLS), st.sampled_from([1, 5, 16, 33])), min_size=1, max_size=3), st.booleans(),
     st.booleans(), st.booleans(), st.integers(1, 8), st.integers(1, 9),

@@ -247,11 +247,13 @@ class StackedRNNCells(Cell):
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
+        if not spec.children:
+            raise self.fault("expected at least one cell, found none")
         inner = replace(context, path=self.path + "/")
         self.cells = [cell_of(child, inner, self) for child in spec.children]
         self.reverse_state_order = bool(self.config.get("reverse_state_order", self.rules.stacked_state_order == "reversed"))
         self.state_sizes = tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
-        self.output_size = self.cells[-1].output_size if self.cells else 0
+        self.output_size = self.cells[-1].output_size
 
     @property
     def children(self) -> tuple[Layer, ...]:
