@@ -7,6 +7,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import build
 import golden
@@ -97,7 +98,9 @@ def test_folding_and_threads_change_nothing(tmp_path: Path, cell: str, mask_zero
             assert one.layers[1].runs == runs
             y = one.predict(ids)
             assert golden.difference(y, expected) <= golden.bound(expected)
-            assert y.tobytes() == three.predict(ids).tobytes()
+            with patch("fastlstm.model.SHARED_WORK", 1):
+                assert y.tobytes() == three.predict(ids).tobytes()
+            assert (three._pool is not None) == (rows > 1)
 
 
 def test_no_cells_upon_each_other(tmp_path: Path) -> None:
@@ -174,7 +177,21 @@ def test_order_of_rows(tmp_path: Path, drawn: dict, rows: int, seed: int) -> Non
 @given(stacks(), st.integers(1, 40), st.integers(2, 4))
 def test_threads(tmp_path: Path, drawn: dict, rows: int, threads: int) -> None:
     x = batch(drawn, rows, 5)
-    assert same_bits(model_of(drawn, tmp_path, threads=threads).predict(x), model_of(drawn, tmp_path).predict(x))
+    shared = model_of(drawn, tmp_path, threads=threads)
+    with patch("fastlstm.model.SHARED_WORK", 1):  # however little there is to do
+        y = shared.predict(x)
+    assert (shared._pool is not None) == (rows > 1)
+    assert same_bits(y, model_of(drawn, tmp_path).predict(x))
+
+
+def test_threads_take_part_where_there_is_work_for_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = build.save(tmp_path / "model.h5", [build.recurrent("LSTM", 64, 8, rng)], (None, 8))
+    model = fastlstm.load(path, threads=2)
+    model.predict(np.zeros((8, 5, 8)))
+    assert model._pool is None
+    model.predict(np.zeros((64, 50, 8)))
+    assert model._pool is not None
 
 
 @given(stacks(), st.integers(1, 14), st.integers(1, 10), st.data())
