@@ -9,9 +9,13 @@ columns a gate, its row filled up to whole vectors. With one gate, a block is up
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
+
 import numpy as np
 
 ALIGNMENT = 64
+HUGE_PAGE = 2 << 20
 #: Dense layers of at most this many units are computed as dot products, with weights stored by unit.
 DOT_UNITS = 4
 #: The most rows that a tile has at any CPU level.
@@ -95,11 +99,25 @@ def aligned(array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
     if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
         return array
-    raw = np.empty(array.nbytes + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    out = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    out = _memory(array.nbytes).view(array.dtype).reshape(array.shape)
     out[...] = array
     return out
+
+
+def _memory(size: int) -> np.ndarray:
+    """New memory of so many bytes, aligned; in huge pages where the system has them and the size fills some.
+
+    Weights of megabytes are read from end to end at every timestep: of small pages that would be more than a core keeps track of.
+    """
+    if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        raw, alignment = np.empty(size + ALIGNMENT, np.uint8), ALIGNMENT
+    else:
+        pages = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        raw, alignment = np.frombuffer(pages, np.uint8), HUGE_PAGE
+        with suppress(OSError):  # a system may be built without them
+            pages.madvise(mmap.MADV_HUGEPAGE, -raw.ctypes.data % HUGE_PAGE, size // HUGE_PAGE * HUGE_PAGE)
+    start = -raw.ctypes.data % alignment
+    return raw[start : start + size]
 
 
 def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
@@ -152,16 +170,18 @@ def dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
 # -- scratch of the recurrent kernels -----------------------------------------------------------------------------------------
 
 
-def recurrent_scratch(steps: int, units: int, columns: int, lanes: int) -> tuple[int, int]:
+def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes: int) -> tuple[int, int]:
     """Scratch of a recurrent kernel: bytes for each row, and bytes besides.
 
     Parameters
     ----------
+    features
+        Of its input; 0 where that is a folded table.
     columns
         Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
     """
-    # Two copies of h and two of what else a cell keeps; the valid steps; nine addresses or counts.
-    row = 4 * 4 * state_row(units, lanes) + 4 * steps + 9 * 8
+    # Two copies of h and two of what else a cell keeps; an input; the valid steps; nine addresses or counts.
+    row = 4 * (4 * state_row(units, lanes) + state_row(features, lanes)) + 4 * steps + 9 * 8
     chunk = chunk_rows(columns)
     # What is projected ahead and its rows' addresses; two tiles of four vectors and their rows' biases; bins of the sort;
     # and what rounding each part up to the alignment may cost.

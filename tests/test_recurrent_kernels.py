@@ -154,7 +154,8 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
     }  # fmt: skip
     if case.cell != "simple_rnn":
         fields["recurrent_activation"] = NATIVE[case.recurrent_activation]
-    call(level, case.cell, case.rows, inputs, made, fields, packing.recurrent_scratch(steps, u, columns, lanes_of(level)), case.block_rows)
+    scratch = packing.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level))
+    call(level, case.cell, case.rows, inputs, made, fields, scratch, case.block_rows)
     return made
 
 
@@ -298,7 +299,8 @@ def test_states_may_be_updated_in_place(level: str, cell: str) -> None:
         if cell != "simple_rnn":
             fields["recurrent_activation"] = NATIVE["sigmoid"]
         pairs = {"h0": states["h"], "h_out": states["h"]} | ({"c0": states["c"], "c_out": states["c"]} if cell == "lstm" else {})
-        call(level, cell, 4, {"x": x, "mask": mask}, {}, fields, packing.recurrent_scratch(3, 20, columns, lanes_of(level)), states=pairs)
+        scratch = packing.recurrent_scratch(9, 3, 20, columns, lanes_of(level))
+        call(level, cell, 4, {"x": x, "mask": mask}, {}, fields, scratch, states=pairs)
     np.testing.assert_array_equal(states["h"], whole["h_out"])
     if cell == "lstm":
         np.testing.assert_array_equal(states["c"], whole["c_out"])

@@ -20,7 +20,6 @@ from .elementary import (
     select,
     sigmoid,
     softplus,
-    splat,
     tanh,
 )
 
@@ -40,13 +39,13 @@ def relu(x: Any) -> Any:
 @inlined
 def hard_sigmoid(x: Any) -> Any:
     """What Keras up to 2 calls hard_sigmoid."""
-    return at_least(at_most(fma(x, splat(0.2), splat(0.5)), 1.0), 0.0)
+    return at_least(at_most(fma(x, 0.2, 0.5), 1.0), 0.0)
 
 
 @inlined
 def hard_sigmoid_keras3(x: Any) -> Any:
     """What Keras 3 calls hard_sigmoid."""
-    return at_least(at_most(x + 3.0, 6.0), 0.0) / splat(6.0)
+    return at_least(at_most(x + 3.0, 6.0), 0.0) / 6.0
 
 
 @inlined

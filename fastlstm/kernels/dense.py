@@ -62,7 +62,7 @@ def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-de
             rows = least + (1 if part < more else 0)
             tile(
                 4 * (rows - 1) + vectors - 1, result, z_row, biases, offset if f.bias else 0,
-                xs + 8 * first, weights + offset * features, features, xs, 0, 0,
+                xs + 8 * first, weights + offset * features, features, xs, 0, 0, 0,
             )  # fmt: skip
             for i in range(rows):
                 y = load_int(ys, first + i) + offset

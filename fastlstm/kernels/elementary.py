@@ -7,7 +7,7 @@ from typing import Any
 from numba import njit
 
 from .target import LEVEL
-from .vector import HAS_SCALE, bits, fma, from_bits, ints, scale, select, shift_left, shift_right, splat
+from .vector import HAS_SCALE, bits, fma, from_bits, scale, select
 
 #: How the arithmetic is compiled. Inlined whatever it costs: a call would pass vectors through memory.
 inlined = njit(error_model="numpy", forceinline=True)
@@ -21,46 +21,46 @@ ROUNDING = 12582912.0  # 1.5 * 2**23: adding it leaves the nearest integer in th
 @inlined
 def at_most(x: Any, bound: float) -> Any:
     """min(x, bound); NaN stays NaN."""
-    return select(x > bound, splat(bound), x)
+    return select(x > bound, bound, x)
 
 
 @inlined
 def at_least(x: Any, bound: float) -> Any:
     """max(x, bound); NaN stays NaN."""
-    return select(x < bound, splat(bound), x)
+    return select(x < bound, bound, x)
 
 
 @inlined
 def magnitude(x: Any) -> Any:
     """|x|."""
-    return from_bits(bits(x) & ints(0x7FFFFFFF))
+    return from_bits(bits(x) & 0x7FFFFFFF)
 
 
 @inlined
 def _polynomial(r: Any) -> Any:
     """(exp(r) - 1 - r) / r**2 for |r| <= log(2) / 2, fitted so that exp(r) - 1 keeps its relative accuracy near 0."""
     # In pairs, as the chain of dependent operations is what a single sequence waits for.
-    low = fma(splat(0.16666541993618011), r, splat(0.4999999701976776))
-    high = fma(splat(0.008366642519831657), r, splat(0.04166720435023308))
+    low = fma(0.16666541993618011, r, 0.4999999701976776)
+    high = fma(0.008366642519831657, r, 0.04166720435023308)
     square = r * r
-    return fma(fma(splat(0.001388246426358819), square, high), square, low)
+    return fma(fma(0.001388246426358819, square, high), square, low)
 
 
 @inlined
 def _reduced(x: Any) -> Any:
     """exp(x) as (q, n, bits of n): 2**n * (1 + q), n an integer in the low bits of its bits. For |x| < 2**21."""
-    t = fma(x, splat(LOG2_E), splat(ROUNDING))
+    t = fma(x, LOG2_E, ROUNDING)
     n = t - ROUNDING
-    r = fma(n, splat(-LN_2_LOW), fma(n, splat(-LN_2_HIGH), x))
+    r = fma(n, -LN_2_LOW, fma(n, -LN_2_HIGH, x))
     return fma(r * r, _polynomial(r), r), n, bits(t)
 
 
 @inlined
 def _reduced_twice_fused(x: Any) -> Any:
     """exp(2x) likewise, for |x| <= 10: n is so small that its product with one float of log(2) is good enough."""
-    t = fma(x, splat(2 * LOG2_E), splat(ROUNDING))
+    t = fma(x, 2 * LOG2_E, ROUNDING)
     n = t - ROUNDING
-    half = fma(n, splat(-0.5 * LN_2), x)
+    half = fma(n, -0.5 * LN_2, x)
     r = half + half
     return fma(r * r, _polynomial(r), r), n, bits(t)
 
@@ -76,7 +76,7 @@ reduced_twice = _reduced_twice_fused if LEVEL.fused else _reduced_twice
 @inlined
 def _power(n: Any) -> Any:
     """2**n for n in the low bits, -126 <= n <= 127."""
-    return from_bits(shift_left(n, 23) + ints(0x3F800000))
+    return from_bits((n << 23) + 0x3F800000)
 
 
 @inlined
@@ -88,9 +88,9 @@ def _exp_by_instruction(x: Any) -> Any:
 @inlined
 def _exp_by_bits(x: Any) -> Any:
     q, _, t = _reduced(at_least(at_most(x, 90.0), -105.0))
-    n = shift_right(shift_left(t, 23), 23)
+    n = (t << 23) >> 23
     # In two steps, as neither 2**128 nor 2**-150 is a float.
-    half = shift_right(n, 1)
+    half = n >> 1
     factor = _power(half)
     return fma(q, factor, factor) * _power(n - half)
 
@@ -147,7 +147,7 @@ def _one_plus_exp_by_instruction(x: Any) -> Any:
 def _one_plus_exp_by_bits(x: Any) -> Any:
     q, _, n = _reduced(at_least(x, -87.0))
     factor = _power(n)
-    return select(x > 88.0, splat(float("inf")), fma(q, factor, factor + 1.0))
+    return select(x > 88.0, float("inf"), fma(q, factor, factor + 1.0))
 
 
 _one_plus_exp = _one_plus_exp_by_instruction if HAS_SCALE else _one_plus_exp_by_bits
@@ -170,12 +170,12 @@ def log1p_unit(x: Any) -> Any:
     """log(1 + x) for 0 <= x <= 1 or NaN, as 2 artanh(x / (2 + x))."""
     s = x / (x + 2.0)
     z = s * s
-    p = fma(splat(0.13333334), z, splat(0.15384616))
-    p = fma(p, z, splat(0.18181819))
-    p = fma(p, z, splat(0.22222222))
-    p = fma(p, z, splat(0.2857143))
-    p = fma(p, z, splat(0.4))
-    p = fma(p, z, splat(0.6666667))
+    p = fma(0.13333334, z, 0.15384616)
+    p = fma(p, z, 0.18181819)
+    p = fma(p, z, 0.22222222)
+    p = fma(p, z, 0.2857143)
+    p = fma(p, z, 0.4)
+    p = fma(p, z, 0.6666667)
     return fma(z * p, s, s + s)
 
 
@@ -190,14 +190,14 @@ def softplus(x: Any) -> Any:
 def normal_cdf(x: Any) -> Any:
     """Probability that a standard normal variable is below x: exp(-x**2 / 2) times a polynomial in 1 / (1 + 0.35 |x|), fitted."""
     size = magnitude(x)
-    u = 1.0 / fma(size, splat(0.35), splat(1.0))
-    p = fma(splat(-0.029172563925385475), u, splat(0.14409968256950378))
-    p = fma(p, u, splat(-0.2559753954410553))
-    p = fma(p, u, splat(0.1594688892364502))
-    p = fma(p, u, splat(-0.02331048995256424))
-    p = fma(p, u, splat(0.10559213906526566))
-    p = fma(p, u, splat(0.11981170624494553))
-    p = fma(p, u, splat(0.13986477255821228))
-    p = fma(p, u, splat(0.13962124288082123))
+    u = 1.0 / fma(size, 0.35, 1.0)
+    p = fma(-0.029172563925385475, u, 0.14409968256950378)
+    p = fma(p, u, -0.2559753954410553)
+    p = fma(p, u, 0.1594688892364502)
+    p = fma(p, u, -0.02331048995256424)
+    p = fma(p, u, 0.10559213906526566)
+    p = fma(p, u, 0.11981170624494553)
+    p = fma(p, u, 0.13986477255821228)
+    p = fma(p, u, 0.13962124288082123)
     tail = u * p * exp(size * size * -0.5)
     return select(x < 0.0, tail, 1.0 - tail)

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, hard_sigmoid
 from .elementary import fma, inlined, sigmoid, tanh
 from .registry import kernel
-from .sequence import FIELDS, ONE, ZERO, columns_of, compiled, driver, fill_addresses, projector, sweeper
+from .sequence import FIELDS, ONE, ZERO, columns_of, compiled, driver, fill_addresses, paired, projector, sweeper
 from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import load, load_int, store, store_int
@@ -29,59 +29,103 @@ GATES = 3
 _project, _columns = projector(GATES), columns_of(GATES)
 
 
-def updater(gate: Callable[[Any], Any], activation: Callable[[Any], Any]) -> Callable[..., None]:
-    """A function that updates a block of one row's units, for activations known at compile time."""
+class Blocks(NamedTuple):
+    """Blocks of units, of several rows or side by side in one: addresses of the first, and bytes from one to the next."""
 
-    @inlined
-    def update(zx, zh, width, before, after):  # type: ignore[no-untyped-def]
-        z = gate(load(zx, 0) + load(zh, 0))
-        r = gate(load(zx, width) + load(zh, width))
-        candidate = activation(fma(r, load(zh, 2 * width), load(zx, 2 * width)))
-        store(after, 0, fma(z, load(before, 0), (1.0 - z) * candidate))
-
-    return update
-
-
-_usual, _hard = updater(sigmoid, tanh), updater(hard_sigmoid, tanh)
-
-
-@compiled
-def _any(zx: int, zh: int, width: int, before: int, after: int, gate: int, code: int) -> None:
-    alpha = default_alpha(gate)
-    z = activated(gate, load(zx, 0) + load(zh, 0), alpha)
-    r = activated(gate, load(zx, width) + load(zh, width), alpha)
-    candidate = activated(code, fma(r, load(zh, 2 * width), load(zx, 2 * width)), default_alpha(code))
-    store(after, 0, fma(z, load(before, 0), (1.0 - z) * candidate))
+    count: int
+    rows: int  # addresses of the rows of a folded table, with blocks ``x`` bytes behind; or 0
+    x: int  # pre-activations from the input
+    h: int  # and from the state
+    z_step: int  # of both
+    width: int  # columns of a gate
+    before: int
+    after: int
+    step: int  # of both
+    gate: int  # codes of activations
+    code: int
 
 
-@compiled
-def _visit(f, w, cell, which, first, rows, panel, panels, width, vectors):  # type: ignore[no-untyped-def]
+@inlined
+def _x_of(b, n):  # type: ignore[no-untyped-def]
+    return load_int(b.rows, n) + b.x if b.rows else b.x + n * b.z_step
+
+
+def updater(gate: Callable[..., Any], activation: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+    """A function that updates blocks; ``gate`` and ``activation`` are functions of them and a vector."""
+
+    def updates(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):  # type: ignore[no-untyped-def]
+            x, h, unit, width = _x_of(b, n), b.h + n * b.z_step, n * b.step, b.width
+            x_step = _x_of(b, n + 1) - x  # of no meaning, and not used, for the last one
+            z = gate(b, load(x, x_step, 0) + load(h, b.z_step, 0))
+            r = gate(b, load(x, x_step, width) + load(h, b.z_step, width))
+            candidate = activation(b, fma(r, load(h, b.z_step, 2 * width), load(x, x_step, 2 * width)))
+            store(b.after + unit, b.step, 0, fma(z, load(b.before + unit, b.step, 0), (1.0 - z) * candidate))
+
+        return block
+
+    return paired(updates, how)
+
+
+@inlined
+def _sigmoid(b, x):  # type: ignore[no-untyped-def]
+    return sigmoid(x)
+
+
+@inlined
+def _hard_sigmoid(b, x):  # type: ignore[no-untyped-def]
+    return hard_sigmoid(x)
+
+
+@inlined
+def _tanh(b, x):  # type: ignore[no-untyped-def]
+    return tanh(x)
+
+
+@inlined
+def _gate(b, x):  # type: ignore[no-untyped-def]
+    return activated(b.gate, x, default_alpha(b.gate))
+
+
+@inlined
+def _activation(b, x):  # type: ignore[no-untyped-def]
+    return activated(b.code, x, default_alpha(b.code))
+
+
+_usual, _hard, _any = updater(_sigmoid, _tanh), updater(_hard_sigmoid, _tanh), updater(_gate, _activation, compiled)
+
+
+@inlined
+def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     s, features = cell
     states, before, after = (w.states2, w.h_odd, w.h_even) if s & 1 else (w.states, w.h_even, w.h_odd)
-    offset = 4 * LANES * GATES * panel
-    z_row = 4 * LANES * vectors * panels
+    offset = 4 * LANES * GATES * t.panel
+    z_row = 4 * LANES * t.vectors * t.panels
     # A narrow block's gates are read a vector at a time, beyond its row: not where that is a folded table.
-    own = features > 0 or width < LANES
+    own = features > 0 or t.width < LANES
     if own:
         tile(
-            which, w.tile2, z_row, w.z + 8 * first, offset,
-            w.x + 8 * first, f.kernel + offset * f.features, features, w.x, 0, 0,
+            t.which, w.tile2, z_row, w.z + 8 * t.first, offset,
+            w.x + 8 * t.first, f.kernel + offset * f.features, features, w.x, 0, 0, t.jump,
         )  # fmt: skip
-    tile(which, w.tile, z_row, w.z2, offset, states + 8 * first, f.recurrent + offset * f.units, f.units, w.x, 0, 0)
-    gate, code, at = f.recurrent_activation, f.activation, 4 * LANES * panel
-    for slot in range(first, first + rows):
-        row = (slot - first) * z_row
-        x_row = w.tile2 + row if own else load_int(w.z, slot) + offset
-        for block in range(panels):
-            inside = 4 * LANES * vectors * block
-            zx, zh = x_row + inside, w.tile + row + inside
-            unit = slot * w.row + at + 4 * LANES * block
-            if gate == SIGMOID and code == TANH:
-                _usual(zx, zh, width, before + unit, after + unit)
-            elif gate == HARD_SIGMOID and code == TANH:
-                _hard(zx, zh, width, before + unit, after + unit)
-            else:
-                _any(zx, zh, width, before + unit, after + unit, gate, code)
+    tile(t.which, w.tile, z_row, w.z2, offset, states + 8 * t.first, f.recurrent + offset * f.units, f.units, w.x, 0, 0, t.jump)
+    gate, code, at = f.recurrent_activation, f.activation, t.first * w.row + 4 * LANES * t.panel
+    # Several rows, or several panels of one.
+    count, z_step, step = (t.panels, 4 * LANES * t.vectors, ONE * 4 * LANES) if t.panels > 1 else (t.rows, z_row, w.row)
+    if own:
+        rows, x = ZERO, w.tile2
+    elif t.panels > 1:
+        rows, x = ZERO, load_int(w.z, t.first) + offset
+    else:
+        rows, x = w.z + 8 * t.first, offset
+    b = Blocks(count, rows, x, w.tile, z_step, t.width, before + at, after + at, step, gate, code)
+    if gate == SIGMOID and code == TANH:
+        _usual(b)
+    elif gate == HARD_SIGMOID and code == TANH:
+        _hard(b)
+    else:
+        _any(b)
 
 
 _sweep = sweeper(GATES, _visit)
@@ -129,49 +173,49 @@ def _columns_both(units):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _visit_gates(f, w, cell, which, first, rows, panel, panels, width, vectors):  # type: ignore[no-untyped-def]
+def _visit_gates(f, w, cell, t):  # type: ignore[no-untyped-def]
     s, features = cell
     states, before = (w.states2, w.h_odd) if s & 1 else (w.states, w.h_even)
-    offset = 4 * LANES * GATES_BEFORE * panel
-    z_row = 4 * LANES * vectors * panels
+    offset = 4 * LANES * GATES_BEFORE * t.panel
+    z_row = 4 * LANES * t.vectors * t.panels
     tile(
-        which, w.tile, z_row, w.z + 8 * first, offset,
-        w.x + 8 * first, f.kernel + offset * f.features, features,
-        states + 8 * first, f.recurrent + offset * f.units, f.units,
+        t.which, w.tile, z_row, w.z + 8 * t.first, offset,
+        w.x + 8 * t.first, f.kernel + offset * f.features, features,
+        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.jump,
     )  # fmt: skip
-    gate, at = f.recurrent_activation, 4 * LANES * panel
+    gate, at = f.recurrent_activation, 4 * LANES * t.panel
     alpha = default_alpha(gate)
-    for slot in range(first, first + rows):
-        for block in range(panels):
-            g = w.tile + (slot - first) * z_row + 4 * LANES * vectors * block
+    for slot in range(t.first, t.first + t.rows):
+        for block in range(t.panels):
+            g = w.tile + (slot - t.first) * z_row + 4 * LANES * t.vectors * block
             unit = slot * w.row + at + 4 * LANES * block
             if gate == SIGMOID:
-                z, r = sigmoid(load(g, 0)), sigmoid(load(g, width))
+                z, r = sigmoid(load(g, 0)), sigmoid(load(g, t.width))
             elif gate == HARD_SIGMOID:
-                z, r = hard_sigmoid(load(g, 0)), hard_sigmoid(load(g, width))
+                z, r = hard_sigmoid(load(g, 0)), hard_sigmoid(load(g, t.width))
             else:
-                z, r = activated(gate, load(g, 0), alpha), activated(gate, load(g, width), alpha)
+                z, r = activated(gate, load(g, 0), alpha), activated(gate, load(g, t.width), alpha)
             store(w.extra + unit, 0, z)
             store(w.extra2 + unit, 0, r * load(before + unit, 0))
 
 
 @compiled
-def _visit_candidate(f, w, cell, which, first, rows, panel, panels, width, vectors):  # type: ignore[no-untyped-def]
+def _visit_candidate(f, w, cell, t):  # type: ignore[no-untyped-def]
     s, features = cell
     before, after = (w.h_odd, w.h_even) if s & 1 else (w.h_even, w.h_odd)
-    offset = 4 * LANES * 4 * panel
-    z_row = 4 * LANES * vectors * panels
+    offset = 4 * LANES * 4 * t.panel
+    z_row = 4 * LANES * t.vectors * t.panels
     tile(
-        which, w.tile, z_row, w.z2 + 8 * first, offset,
-        w.x + 8 * first, f.kernel_h + offset * f.features, features,
-        w.states3 + 8 * first, f.recurrent_h + offset * f.units, f.units,
+        t.which, w.tile, z_row, w.z2 + 8 * t.first, offset,
+        w.x + 8 * t.first, f.kernel_h + offset * f.features, features,
+        w.states3 + 8 * t.first, f.recurrent_h + offset * f.units, f.units, t.jump,
     )  # fmt: skip
     code = f.activation
     beta = default_alpha(code)
-    for slot in range(first, first + rows):
-        for v in range(vectors * panels):
+    for slot in range(t.first, t.first + t.rows):
+        for v in range(t.vectors * t.panels):
             unit = slot * w.row + offset + 4 * LANES * v
-            x = load(w.tile + (slot - first) * z_row, LANES * v)
+            x = load(w.tile + (slot - t.first) * z_row, LANES * v)
             candidate = tanh(x) if code == TANH else activated(code, x, beta)
             z = load(w.extra + unit, 0)
             store(after + unit, 0, fma(z, load(before + unit, 0), (1.0 - z) * candidate))

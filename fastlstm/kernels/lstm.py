@@ -18,44 +18,55 @@ from .activation import (
 )
 from .elementary import fma, inlined, sigmoid, sigmoid_denominator, tanh, tanh_numerator
 from .registry import kernel
-from .sequence import FIELDS, ZERO, columns_of, compiled, copy, driver, projector, states_in, sweeper
+from .sequence import FIELDS, ONE, ZERO, columns_of, compiled, copy, driver, paired, projector, states_in, sweeper
 from .target import LANES
 from .tile import tile
-from .vector import load, load_int, store, store_int
+from .vector import load_int, store_int
 
 GATES = 4
 _project = projector(GATES)
 
 
 class Blocks(NamedTuple):
-    """The blocks that follow a tile: addresses, and bytes from one to the next."""
+    """Blocks of units, of several rows or side by side in one: addresses of the first, and bytes from one to the next."""
 
+    count: int
     z: int  # the tile's result
-    z_row: int
-    z_panel: int
+    z_step: int
     width: int  # columns of a gate
-    c: int  # of row 0
+    c: int
     h: int
+    step: int  # of c and h
     gate: int  # codes of activations
     code: int
 
 
 def updater(carry: Callable[..., Any], output: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
-    """A function that updates blocks of units of the rows of a tile: first all their c, then all their h.
+    """A function that updates blocks: first all their c, then all their h."""
 
-    Each is one chain of dependent operations; side by side they keep the CPU busy, which one block after the other does not.
-    """
+    def carries(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):  # type: ignore[no-untyped-def]
+            z, c = b.z + n * b.z_step, b.c + n * b.step
+            i, f, g = load(z, b.z_step, 0), load(z, b.z_step, b.width), load(z, b.z_step, 2 * b.width)
+            store(c, b.step, 0, carry(b, i, f, g, load(c, b.step, 0)))
+
+        return block
+
+    def outputs(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):  # type: ignore[no-untyped-def]
+            z, at = b.z + n * b.z_step, n * b.step
+            store(b.h + at, b.step, 0, output(b, load(z, b.z_step, 3 * b.width), load(b.c + at, b.step, 0)))
+
+        return block
+
+    every_c, every_h = paired(carries, how), paired(outputs, how)
 
     @how
-    def update(b, w, first, rows, panels):  # type: ignore[no-untyped-def]
-        for row in range(rows):
-            for n in range(panels):
-                z, c = b.z + row * b.z_row + n * b.z_panel, b.c + (first + row) * w.row + 4 * LANES * n
-                store(c, 0, carry(b, load(z, 0), load(z, b.width), load(z, 2 * b.width), load(c, 0)))
-        for row in range(rows):
-            for n in range(panels):
-                z, at = b.z + row * b.z_row + n * b.z_panel, (first + row) * w.row + 4 * LANES * n
-                store(b.h + at, 0, output(b, load(z, 3 * b.width), load(b.c + at, 0)))
+    def update(b):  # type: ignore[no-untyped-def]
+        every_c(b)
+        every_h(b)
 
     return update
 
@@ -103,29 +114,31 @@ _relu, _hard_relu = known(sigmoid, relu), known(hard_sigmoid, relu)
 _any = updater(_carry_any, _output_any, compiled)
 
 
-@compiled
-def _visit(f, w, cell, which, first, rows, panel, panels, width, vectors):  # type: ignore[no-untyped-def]
+@inlined
+def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     s, features = cell
     states, h = (w.states2, w.h_even) if s & 1 else (w.states, w.h_odd)
-    offset = 4 * LANES * GATES * panel
-    z_row = 4 * LANES * vectors * panels
+    offset = 4 * LANES * GATES * t.panel
+    z_row = 4 * LANES * t.vectors * t.panels
     tile(
-        which, w.tile, z_row, w.z + 8 * first, offset,
-        w.x + 8 * first, f.kernel + offset * f.features, features,
-        states + 8 * first, f.recurrent + offset * f.units, f.units,
+        t.which, w.tile, z_row, w.z + 8 * t.first, offset,
+        w.x + 8 * t.first, f.kernel + offset * f.features, features,
+        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.jump,
     )  # fmt: skip
-    gate, code, at = f.recurrent_activation, f.activation, 4 * LANES * panel
-    b = Blocks(w.tile, z_row, 4 * LANES * vectors, width, w.extra + at, h + at, gate, code)
+    gate, code, at = f.recurrent_activation, f.activation, t.first * w.row + 4 * LANES * t.panel
+    # Several rows, or several panels of one.
+    count, z_step, step = (t.panels, 4 * LANES * t.vectors, ONE * 4 * LANES) if t.panels > 1 else (t.rows, z_row, w.row)
+    b = Blocks(count, w.tile, z_step, t.width, w.extra + at, h + at, step, gate, code)
     if gate == SIGMOID and code == TANH:
-        _usual(b, w, first, rows, panels)
+        _usual(b)
     elif gate == HARD_SIGMOID and code == TANH:
-        _hard(b, w, first, rows, panels)
+        _hard(b)
     elif gate == SIGMOID and code == RELU:
-        _relu(b, w, first, rows, panels)
+        _relu(b)
     elif gate == HARD_SIGMOID and code == RELU:
-        _hard_relu(b, w, first, rows, panels)
+        _hard_relu(b)
     else:
-        _any(b, w, first, rows, panels)
+        _any(b)
 
 
 _sweep = sweeper(GATES, _visit)

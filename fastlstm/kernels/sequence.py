@@ -14,20 +14,25 @@ import numpy as np
 from numba import njit
 
 from .. import packing
+from .elementary import inlined
 from .target import LANES, TILE_ROWS
-from .tile import WIDE, tile
+from .tile import AHEAD_ROWS, LONG, WIDE, tile
 from .vector import (
     load,
     load_byte,
     load_first,
     load_int,
     load_int32,
+    load_one,
+    load_pair,
     prefetch,
     splat,
     store,
     store_first,
     store_int,
     store_int32,
+    store_one,
+    store_pair,
 )
 
 compiled = njit(error_model="numpy")
@@ -67,6 +72,10 @@ TILE_VECTORS = max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WI
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
 FEW_FEATURES = 8
 
+#: From so many features on, and enough rows, those of a step are gathered before they are multiplied: every panel of weights reads
+#: them anew, and rows at the distance of a whole sequence compete for few places in the caches.
+GATHERED_FEATURES = 32
+
 
 class Work(NamedTuple):
     """Where things are in scratch: addresses."""
@@ -76,6 +85,8 @@ class Work(NamedTuple):
     extra: int  # two more such blocks for what else a cell keeps
     extra2: int
     row: int  # bytes from slot to slot in these four
+    inputs: int  # the inputs of the current step, where they are gathered
+    input_row: int  # bytes from slot to slot in it
     index: int  # int32 (rows, steps): the valid steps of each row
     order: int  # int64: row of each slot
     count: int  # int64: valid steps of each slot
@@ -100,7 +111,7 @@ def _after(address: int, size: int) -> int:
 
 
 @compiled
-def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Work:
+def lay_out(scratch: int, rows: int, features: int, steps: int, units: int, columns: int) -> Work:
     """Divide up scratch; packing.recurrent_scratch is how much it takes."""
     row = 4 * state_row(units, LANES)
     chunk_size = chunk_rows(columns)
@@ -108,7 +119,9 @@ def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Wo
     h_odd = _after(h_even, rows * row)
     extra = _after(h_odd, rows * row)
     extra2 = _after(extra, rows * row)
-    index = _after(extra2, rows * row)
+    inputs = _after(extra2, rows * row)
+    input_row = 4 * state_row(features, LANES)
+    index = _after(inputs, rows * input_row)
     order = _after(index, 4 * rows * steps)
     count = _after(order, 8 * rows)
     x = _after(count, 8 * rows)
@@ -126,7 +139,7 @@ def lay_out(scratch: int, rows: int, steps: int, units: int, columns: int) -> Wo
     biases2 = _after(biases, 8 * TILE_ROWS)
     chunk = _after(biases2, 8 * TILE_ROWS)
     return Work(
-        h_even, h_odd, extra, extra2, row, index, order, count, x, ahead, z, z2, states, states2, states3, pairs, chunk,
+        h_even, h_odd, extra, extra2, row, inputs, input_row, index, order, count, x, ahead, z, z2, states, states2, states3, pairs, chunk,
         tile_result, tile2, biases, biases2,
     )  # fmt: skip
 
@@ -192,17 +205,49 @@ def compress(f: Any, w: Work) -> None:
         store_int(w.count, slot, n)
 
 
+def paired(make: Callable[[Any, Any], Callable[..., None]], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+    """A function of blocks that does what ``make(load, store)(blocks, n)`` does to block n: two at a time, the last one alone.
+
+    A block is one chain of dependent operations; side by side they keep the CPU busy, which one after the other does not.
+    ``blocks.count`` says how many there are.
+    """
+    one, two = make(load_one, store_one), make(load_pair, store_pair)
+
+    @how
+    def run(blocks):  # type: ignore[no-untyped-def]
+        for n in range(0, blocks.count & -2, 2):
+            two(blocks, n)
+        if blocks.count & 1:
+            one(blocks, blocks.count - 1)
+
+    return run
+
+
+class Tile(NamedTuple):
+    """What one visit of a cell computes."""
+
+    which: int  # number of the tile
+    first: int  # slot of its first row
+    rows: int
+    panel: int  # the first of its panels
+    panels: int
+    width: int  # columns of a gate
+    vectors: int  # in a row of a panel
+    jump: int  # where this tile's share of the next panel starts: bytes behind this one, for each k
+
+
 def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
     """A function that takes the panels one after another, and for each the rows in tiles.
 
-    ``visit(f, w, cell, which, first, rows, panel, panels, width, vectors)`` computes rows [first, first + rows) with tile
-    number ``which``, for panels [panel, panel + panels) whose gates are ``width`` columns wide.
+    ``visit(f, w, cell, tile)`` computes one.
     """
     whole_vectors = packing.panel_vectors(gates)
     block = packing.block_units(gates, LANES)
     whole_width = block if gates == 1 else LANES
     at_once = WIDE[whole_vectors]
     wide_tile = 4 * TILE_ROWS + whole_vectors - 1
+    panel_bytes = 4 * LANES * whole_vectors  # for each k
+    panel_lines = (panel_bytes + 63) // 64
 
     @compiled
     def sweep(f, w, cell, rows, backwards, ahead, size):  # type: ignore[no-untyped-def]
@@ -217,6 +262,8 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         least = rows // parts
         more = rows - least * parts
         lines = (size + 63) >> 6
+        onwards = -ONE * panel_bytes if backwards else ONE * panel_bytes
+        fetched = ONE * panel_lines if rows >= AHEAD_ROWS and (f.features > LONG or f.units > LONG) else ZERO
         for item in range(items):
             # Forwards and backwards in turn: what the caches still hold is used first.
             at = items - 1 - item if backwards else item
@@ -231,7 +278,8 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
             for part in range(parts):
                 count = least + (1 if part < more else 0)
                 which = 4 * (count - 1) + vectors - 1 if panels == 1 else ONE * wide_tile
-                visit(f, w, cell, which, first, count, panel, panels, width, vectors)
+                jump = onwards + 64 * part if part < fetched and item + 1 < items else ZERO
+                visit(f, w, cell, Tile(which, first, count, panel, panels, width, vectors, jump))
                 for slot in range(first, first + count):
                     for line in range(begin, end):
                         prefetch(load_int(w.ahead, slot) + ahead + 64 * line)
@@ -245,6 +293,8 @@ def projector(gates: int) -> Callable[..., None]:
     """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
     whole_vectors = packing.panel_vectors(gates)
     block = packing.block_units(gates, LANES)
+    panel_bytes = 4 * LANES * whole_vectors
+    panel_lines = (panel_bytes + 63) // 64
 
     @compiled
     def project(pairs, count, features, units, kernel, bias, y, y_row):  # type: ignore[no-untyped-def]
@@ -257,12 +307,14 @@ def projector(gates: int) -> Callable[..., None]:
         for panel in range(whole + (1 if last else 0)):
             vectors = whole_vectors if panel < whole else last
             offset = 4 * LANES * whole_vectors * panel
+            onwards = ZERO if (panel + 1) * block >= units else ONE * panel_bytes
             first = ZERO
             for part in range(parts):
                 rows = least + (1 if part < more else 0)
                 tile(
                     4 * (rows - 1) + vectors - 1, y + first * y_row + offset, y_row, bias, offset,
                     pairs + 8 * first, kernel + offset * features, features, pairs, 0, 0,
+                    onwards + 64 * part if part < panel_lines else ZERO,
                 )  # fmt: skip
                 first += rows
 
@@ -386,7 +438,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
     def drive(f):  # type: ignore[no-untyped-def]
         width = columns(f.units)
         row_size = 4 * width
-        w = lay_out(f.scratch, f.rows, f.steps, f.units, width)
+        w = lay_out(f.scratch, f.rows, ZERO if f.table else f.features, f.steps, f.units, width)
         compress(f, w)
         states_in(f, w, w.h_even, f.h0)
         start_addresses(f, w)
@@ -415,6 +467,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
             while s < stop:
                 while load_int(w.count, rows - 1) <= s:
                     rows -= 1
+                gathering = rows >= TILE_ROWS and f.features >= GATHERED_FEATURES
                 for slot in range(rows):
                     following = s + 1 if s + 1 < load_int(w.count, slot) else s
                     if projected:
@@ -425,7 +478,11 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                         store_int(w.ahead, slot, _table_row(f, w, slot, following, row_size))
                     else:
                         prepare(f, w, slot, ZERO)
-                        store_int(w.x, slot, _input_address(f, w, slot, s))
+                        x = _input_address(f, w, slot, s)
+                        if gathering:
+                            copy(w.inputs + slot * w.input_row, x, f.features)
+                            x = w.inputs + slot * w.input_row
+                        store_int(w.x, slot, x)
                         store_int(w.ahead, slot, _input_address(f, w, slot, following))
                 step(f, w, rows, s, ZERO if projected or f.table else f.features)
                 if f.y:

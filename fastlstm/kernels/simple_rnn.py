@@ -16,21 +16,21 @@ _project, _columns = projector(1), columns_of(1)
 
 
 @compiled
-def _visit(f, w, cell, which, first, rows, panel, panels, width, vectors):  # type: ignore[no-untyped-def]
+def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     s, features = cell
     states, after = (w.states2, w.h_even) if s & 1 else (w.states, w.h_odd)
-    offset = 4 * LANES * 4 * panel
-    z_row = 4 * LANES * vectors * panels
+    offset = 4 * LANES * 4 * t.panel
+    z_row = 4 * LANES * t.vectors * t.panels
     tile(
-        which, w.tile, z_row, w.z + 8 * first, offset,
-        w.x + 8 * first, f.kernel + offset * f.features, features,
-        states + 8 * first, f.recurrent + offset * f.units, f.units,
+        t.which, w.tile, z_row, w.z + 8 * t.first, offset,
+        w.x + 8 * t.first, f.kernel + offset * f.features, features,
+        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.jump,
     )  # fmt: skip
     code = f.activation
     beta = default_alpha(code)
-    for slot in range(first, first + rows):
-        z, h = w.tile + (slot - first) * z_row, after + slot * w.row + offset
-        for i in range(0, LANES * vectors * panels, LANES):
+    for slot in range(t.first, t.first + t.rows):
+        z, h = w.tile + (slot - t.first) * z_row, after + slot * w.row + offset
+        for i in range(0, LANES * t.vectors * t.panels, LANES):
             if code == TANH:
                 store(h, i, tanh(load(z, i)))
             elif code == RELU:

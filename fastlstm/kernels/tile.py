@@ -25,7 +25,7 @@ WIDE = {1: 4, 2: 4, 3: 3, 4: 2}  # vectors of a panel -> panels
 #: that work: the CPU's own guesses come late. One row alone is read faster without.
 AHEAD, LONG, AHEAD_ROWS = 16, 96, 4
 
-_ARGUMENTS = ("c", "c_row", "z", "z_offset", "a1", "b1", "k1", "a2", "b2", "k2")
+_ARGUMENTS = ("c", "c_row", "z", "z_offset", "a1", "b1", "k1", "a2", "b2", "k2", "jump")
 _TABLE = "fastlstm_tiles"
 _TYPE = ir.FunctionType(ir.VoidType(), [I64] * len(_ARGUMENTS))
 
@@ -37,7 +37,7 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
         return function
     function.attributes.add("noinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2 = function.args
+    c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, jump = function.args
     width = panels * vectors
 
     def vector(address: ir.Value, n: int) -> ir.Value:
@@ -48,7 +48,8 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
         row = b.add(b.load(pointer(b, z, I64(m), I64)), z_offset)
         sums += [vector(row, n) for n in range(width)]
     for a, weights, k in ((a1, b1, k1), (a2, b2, k2)):
-        sums = _accumulate(b, sums, [b.load(pointer(b, a, I64(m), I64)) for m in range(rows)], weights, k, vectors, panels)
+        addresses = [b.load(pointer(b, a, I64(m), I64)) for m in range(rows)]
+        sums = _accumulate(b, sums, addresses, weights, k, vectors, panels, jump)
     for i, value in enumerate(sums):
         row = b.add(c, b.mul(c_row, I64(i // width)))
         b.store(value, pointer(b, row, I64(i % width * LANES), F32, VF), align=4)
@@ -57,13 +58,15 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
 
 
 def _accumulate(
-    b: ir.IRBuilder, sums: list[ir.Value], rows: list[ir.Value], weights: ir.Value, count: ir.Value, vectors: int, panels: int
+    b: ir.IRBuilder, sums: list[ir.Value], rows: list[ir.Value], weights: ir.Value, count: ir.Value, vectors: int, panels: int,
+    jump: ir.Value,
 ) -> list[ir.Value]:
     """sums + rows @ weights, over ``count`` values of each row."""
     before, after = b.block, b.append_basic_block("after")
     stride = b.mul(count, I64(vectors * LANES * 4))  # from panel to panel
     panel_starts = [b.add(weights, b.mul(stride, I64(p))) for p in range(panels)]
     weight_at = [(start, n) for start in panel_starts for n in range(vectors)]
+    following_panel = b.add(weights, b.mul(jump, count))
 
     def weight(start: ir.Value, n: int, offset: ir.Value) -> ir.Value:
         return b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
@@ -78,6 +81,8 @@ def _accumulate(
         for start in panel_starts if ahead else ():
             for line in range(0, vectors * LANES * 4, 64):
                 prefetched(b, b.add(start, b.mul(offset, I64(4))), AHEAD * vectors * LANES * 4 + line)
+        if ahead:
+            prefetched(b, b.add(following_panel, b.mul(k, I64(64))), locality=2)
         updated = list(accumulators)
         if len(rows) < len(weight_at):
             # Fewer rows than vectors: the rows' values stay in registers while the weights pass by, which 16 registers need.
@@ -142,7 +147,7 @@ llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 
 
 @intrinsic
-def tile(typingctx, which, c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2):  # type: ignore[no-untyped-def]
+def tile(typingctx, which, c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, jump):  # type: ignore[no-untyped-def]
     """Run a tile.
 
     Parameters
@@ -157,6 +162,9 @@ def tile(typingctx, which, c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2):  # ty
         Address of the addresses of the rows of A1; the panel; values in a row.
     a2, b2, k2
         The same for A2. k may be 0.
+    jump
+        The second cache meanwhile fetches a line for each k, from ``jump`` bytes for each k behind a panel on: a part of the next
+        panel, see :class:`Tile`. 0: nothing is to come.
     """
 
     def generate(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:

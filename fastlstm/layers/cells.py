@@ -110,9 +110,9 @@ class GatedCell(Cell):
         """Floats in a row of pre-activations as the kernels lay them out."""
         return sum(packing.columns(self.units, gates, lanes) for _, _, gates in self.parts())
 
-    def scratch(self, b: Builder, steps: int) -> Buffer:
-        """The kernel's scratch."""
-        row_bytes, fixed_bytes = packing.recurrent_scratch(steps, self.units, self.columns(b.lanes), b.lanes)
+    def scratch(self, b: Builder, steps: int, features: int) -> Buffer:
+        """The kernel's scratch; ``features`` is 0 where the input is a folded table."""
+        row_bytes, fixed_bytes = packing.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes)
         return b.buffer(row_bytes, itemsize=1, fixed_bytes=fixed_bytes)
 
     def table(self, embeddings: np.ndarray, lanes: int) -> np.ndarray:

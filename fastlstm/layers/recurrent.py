@@ -194,16 +194,17 @@ class Recurrent(Layer):
                 fields |= {f"{name}0": starts[n], f"{name}_out": finals[n]}
             fields |= {**common, **self._input_fields(b, x, cell), "features": x.shape[1]}
             fields |= {"units": units, "h0_row": units, "out_row": units}
+            fields["scratch"] = cell.scratch(b, steps, x.shape[1] if fields["table"] is None else 0)
             if place < len(cells):
                 inner = b.buffer(steps * units)
                 between = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1}
-                b.emit(kernel, **fields, **between, last=None, last_row=0, fill=0, head=0, scratch=cell.scratch(b, steps))
+                b.emit(kernel, **fields, **between, last=None, last_row=0, fill=0, head=0)
                 x = Value(inner, (steps, units))
                 continue
             b.emit(
                 kernel, **fields, y=out if self.return_sequences else None, y_row=row, y_step=step, y_time_order=0,
                 last=None if self.return_sequences else out, last_row=row,
-                fill=int(self.zero_output), head=int(self.head_state or b.streaming), scratch=cell.scratch(b, steps),
+                fill=int(self.zero_output), head=int(self.head_state or b.streaming),
             )  # fmt: skip
         if not self.return_state:
             return ()
