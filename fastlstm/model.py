@@ -55,7 +55,7 @@ class LayerInfo:
 
 def shared_rows(program: Program) -> int:
     """From how many rows on several threads are sooner done than one."""
-    return max(2, -(-SHARED_WORK // max(1, program.work)))
+    return max(1 if program.members > 1 else 2, -(-SHARED_WORK // max(1, program.work)))
 
 
 class Model:
@@ -107,6 +107,7 @@ class Model:
         self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
+        self._crew_free = threading.Lock()
         self._constants = Constants(runtime.lanes())
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
@@ -261,7 +262,14 @@ class Model:
     ) -> list[np.ndarray]:
         rows = len(arrays[0])
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
-        if self.threads == 1 or rows < shared_rows(program) or states:
+        if self.threads == 1 or rows < shared_rows(program):
+            runner.run(arrays, outputs, states, 0, rows)
+        elif program.members > 1 and rows <= program.block_rows and self._crew_free.acquire(blocking=False):
+            try:
+                self._execute_together(runner, program, arrays, outputs, states)
+            finally:
+                self._crew_free.release()
+        elif states or rows == 1:
             runner.run(arrays, outputs, states, 0, rows)
         else:
             parts = min(self.threads, rows)
@@ -272,6 +280,20 @@ class Model:
             for future in pending:
                 future.result()
         return outputs
+
+    def _execute_together(
+        self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]
+    ) -> None:
+        """Weights are large and rows few: every thread takes its part of the units of all rows."""
+        crew = runtime.Crew(runner, arrays, outputs, states, program.members)
+        try:
+            pending = [self._executor().submit(crew.work, member) for member in range(1, program.members)]
+            crew.work(0)
+        except BaseException:
+            crew.leave()
+            raise
+        for future in pending:
+            future.result()
 
     def _run_stateful(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         batch = self.inputs[0].shape[0]
@@ -324,7 +346,8 @@ class Model:
             integer = [info.vocabulary is not None for info in self._infos]
             program = plan(
                 self._network, shapes, integer, self._constants,
-                fold_limit=self._options["fold_limit"], ragged=ragged, streaming=streaming, stateful=numbers,
+                fold_limit=self._options["fold_limit"], threads=1 if streaming else self.threads, ragged=ragged,
+                streaming=streaming, stateful=numbers,
             )  # fmt: skip
             found = self._runners[key] = (runtime.Runner(program), program)
             while len(self._runners) > KEPT_PROGRAMS:

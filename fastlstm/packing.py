@@ -20,6 +20,10 @@ HUGE_PAGE = 2 << 20
 DOT_UNITS = 4
 #: The most rows that a tile has at any CPU level.
 MOST_TILE_ROWS = 6
+#: Blocks of a row for each row that the threads of a recurrent kernel share: two copies of h and two of what else a cell keeps.
+STATES = 4
+#: What rounding each of those up to the alignment may cost.
+SHARED_FIXED = (STATES + 1) * ALIGNMENT
 
 # -- of plain integers: compiled into the kernels too ---------------------------------------------------------------------------
 
@@ -83,6 +87,18 @@ def chunk_rows(columns: int) -> int:
     if rows > 96:
         return 96
     return 12 if rows < 12 else rows // 6 * 6
+
+
+def member_row(input_row: int, steps: int) -> int:
+    """Bytes of scratch that each thread of a recurrent kernel has for each row: an input, the valid steps, addresses and counts."""
+    return 4 * input_row + 4 * steps + 9 * 8
+
+
+def member_fixed(chunk: int, steps: int, columns: int, lanes: int) -> int:
+    """And besides: what is projected ahead, and its rows' addresses; two tiles and their rows' biases; bins of the sort."""
+    tiles = 2 * MOST_TILE_ROWS * (16 * lanes + 16) + 8 * lanes
+    # And what rounding each part up to the alignment may cost.
+    return chunk * (4 * columns + 8) + tiles + 8 * (steps + 2) + 20 * ALIGNMENT
 
 
 # -- arrays -------------------------------------------------------------------------------------------------------------------
@@ -170,7 +186,7 @@ def dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
 # -- scratch of the recurrent kernels -----------------------------------------------------------------------------------------
 
 
-def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes: int) -> tuple[int, int]:
+def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes: int, members: int = 1) -> tuple[int, int]:
     """Scratch of a recurrent kernel: bytes for each row, and bytes besides.
 
     Parameters
@@ -179,11 +195,8 @@ def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes
         Of its input; 0 where that is a folded table.
     columns
         Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
+    members
+        The most threads that compute it together.
     """
-    # Two copies of h and two of what else a cell keeps; an input; the valid steps; nine addresses or counts.
-    row = 4 * (4 * state_row(units, lanes) + state_row(features, lanes)) + 4 * steps + 9 * 8
-    chunk = chunk_rows(columns)
-    # What is projected ahead and its rows' addresses; two tiles of four vectors and their rows' biases; bins of the sort;
-    # and what rounding each part up to the alignment may cost.
-    fixed = chunk * (4 * columns + 8) + 2 * MOST_TILE_ROWS * (16 * lanes + 16) + 8 * lanes + 8 * (steps + 2) + 24 * ALIGNMENT
-    return row, fixed
+    row = STATES * 4 * state_row(units, lanes) + members * member_row(state_row(features, lanes), steps)
+    return row, SHARED_FIXED + members * (member_fixed(chunk_rows(columns), steps, columns, lanes) + ALIGNMENT)

@@ -44,6 +44,7 @@ class Plan:
     instructions: list[Instruction] = field(default_factory=list)
     buffers: list[BufferInfo] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)  # constants of this Program: key -> index
+    threads: int = 1
     streaming: bool = False
     present: Mask | None = None
     layer: str = ""
@@ -72,9 +73,9 @@ class Plan:
         size = int(np.prod(shape, dtype=np.int64))
         return Value(self._add(BufferInfo("input", size * itemsize, number=number)), shape, integer=integer)
 
-    def emit(self, kernel: str, /, **fields: Any) -> None:
+    def emit(self, kernel: str, /, *, members: int = 1, **fields: Any) -> None:
         """See program.Builder."""
-        self.instructions.append(Instruction(kernel, fields, layer=self.layer, times=self.times))
+        self.instructions.append(Instruction(kernel, fields, layer=self.layer, times=self.times, members=members))
 
     def read(self, value: Value) -> Buffer:
         """See program.Builder."""
@@ -164,8 +165,10 @@ class Plan:
         rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
         arrays = tuple(self.constants.arrays[key] for key in self.used)
         work = sum(info.row_bytes for info in self.buffers) + sum(map(self._multiply_adds, self.instructions))
+        alone = any(instruction.function is not None for instruction in self.instructions)
+        members = 1 if alone else max((instruction.members for instruction in self.instructions), default=1)
         return Program(
-            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, work, tuple(self.used)
+            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work, tuple(self.used)
         )
 
     def _block_bytes(self) -> int:
@@ -186,7 +189,7 @@ class Plan:
 
 def plan(
     network: Network, shapes: Sequence[tuple[int, ...]], integer: Sequence[bool], constants: Constants, *,
-    fold_limit: int, ragged: bool = False, streaming: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
+    fold_limit: int, threads: int = 1, ragged: bool = False, streaming: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Program:  # fmt: skip
     """The Program of a network for input shapes (less the batch).
 
@@ -202,6 +205,8 @@ def plan(
         Packed weights that earlier Programs of the model made.
     fold_limit
         Bytes that the table of an Embedding folded into the next layer's kernel may take.
+    threads
+        The most that one call may use.
     ragged
         The caller gives one array more, uint8 (timesteps,) a row: which steps of the input are there.
     streaming
@@ -209,7 +214,7 @@ def plan(
     stateful
         By layer path, the numbers of the caller's state arrays.
     """
-    work = Plan(constants, fold_limit, stateful or {}, streaming=streaming)
+    work = Plan(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
     values = [work.input(n, shape, integer=ids) for n, (shape, ids) in enumerate(zip(shapes, integer, strict=True))]
     if ragged:
         there = work.input(len(shapes), shapes[0][:1], itemsize=1)

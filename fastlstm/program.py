@@ -55,6 +55,7 @@ class Instruction:
     function: Callable[[int, Mapping[int, np.ndarray]], None] | None = None
     layer: str = ""  # path of the layer it came from, for people
     times: int = 1  # it has this many rows for each row of the batch
+    members: int = 1  # so many threads may compute it together
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Program:
     constants: tuple[np.ndarray, ...]  # 64-byte aligned, contiguous
     output_shapes: tuple[tuple[int, ...], ...]  # less the batch
     block_rows: int  # how many rows at a time keep the scratch in cache
+    members: int = 1  # so many threads may run it together
     work: int = 1 << 62  # multiply-adds and bytes written for each row, roughly
     names: tuple[str, ...] = ()  # what the constants are: "layer:what"
 
@@ -103,6 +105,7 @@ class Builder(Protocol):
         """Floats in a vector of the CPU level in use: 16, 8 or 4."""
 
     fold_limit: int  # bytes that a folded lookup table may take
+    threads: int  # the most that one call may use
     streaming: bool  # one step after another: what came before is in the states
     present: Mask | None  # ragged input: which of its steps are there, the others are padding
 
@@ -112,8 +115,8 @@ class Builder(Protocol):
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
         """New scratch of ``elements`` for each row."""
 
-    def emit(self, kernel: str, /, **fields: Any) -> None:
-        """Append a kernel call."""
+    def emit(self, kernel: str, /, *, members: int = 1, **fields: Any) -> None:
+        """Append a kernel call, which so many threads may compute together."""
 
     def read(self, value: Value) -> Buffer:
         """The buffer of a value, carrying out a pending lookup first."""

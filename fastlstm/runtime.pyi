@@ -19,6 +19,14 @@ class Runner:
         first: int = 0, last: int = -1,
     ) -> None: ...  # fmt: skip
 
+class Crew:
+    def __init__(
+        self, runner: Runner, inputs: list[np.ndarray[Any, Any]], outputs: list[np.ndarray[Any, Any]],
+        states: list[np.ndarray[Any, Any]], members: int,
+    ) -> None: ...  # fmt: skip
+    def work(self, member: int) -> None: ...
+    def leave(self) -> None: ...
+
 class Guard:
     def __enter__(self) -> None: ...
     def __exit__(self, *error: object) -> None: ...

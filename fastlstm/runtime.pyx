@@ -13,13 +13,15 @@ from .program import At, Buffer, Constant
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cnp.import_array()
 
 ctypedef void (*kernel_t)(int64_t *) noexcept nogil
 
 include "levels.pxi"
+include "crew.pxi"
+include "entry.pxi"
 
 #: Work, as Program.work counts it, of about two microseconds. So much is done with the GIL held: where several threads work in
 #: so small steps, handing it over and waiting for it again takes several times as long.
@@ -34,14 +36,22 @@ cdef class Frame:
     cdef void *memory
     cdef char *arena
 
-    def __cinit__(self, Runner runner):
+    def __cinit__(self, Runner runner, Frame other=None):
+        """``other``: whose scratch and arrays this one works on too."""
+        self.memory = NULL
         self.fields = <int64_t *>malloc(max(runner.field_count, 1) * sizeof(int64_t))
         self.bases = <int64_t *>malloc(max(runner.array_count, 1) * sizeof(int64_t))
-        self.memory = malloc(runner.arena_size + 64)
-        if self.fields == NULL or self.bases == NULL or self.memory == NULL:
+        if self.fields == NULL or self.bases == NULL:
             raise MemoryError
-        self.arena = <char *>((<uintptr_t>self.memory + 63) & ~(<uintptr_t>63))
         memcpy(self.fields, runner.fields, runner.field_count * sizeof(int64_t))
+        if other is not None:
+            self.arena = other.arena
+            memcpy(self.bases, other.bases, runner.array_count * sizeof(int64_t))
+        else:
+            self.memory = malloc(runner.arena_size + 64)
+            if self.memory == NULL:
+                raise MemoryError
+            self.arena = <char *>((<uintptr_t>self.memory + 63) & ~(<uintptr_t>63))
         cdef int n
         for n in range(runner.scratch_count):
             self.fields[runner.scratch[n].field] = <int64_t><uintptr_t>self.arena + runner.scratch[n].offset
@@ -76,6 +86,7 @@ cdef class Runner:
     cdef int64_t block_rows, brief_rows
     cdef kernel_t *calls
     cdef int *starts
+    cdef int *divided  # which of all fields is an instruction's "member"; -1: it is one thread's
     cdef int64_t *times  # rows of each instruction for each row of the batch
     cdef int64_t *fields
     cdef int64_t *row_bytes  # of the caller's arrays: inputs, outputs, states
@@ -86,7 +97,7 @@ cdef class Runner:
     cdef list idle  # Frames
 
     def __cinit__(self):
-        self.calls, self.starts, self.times, self.fields, self.row_bytes = NULL, NULL, NULL, NULL, NULL
+        self.calls, self.starts, self.divided, self.times, self.fields, self.row_bytes = NULL, NULL, NULL, NULL, NULL, NULL
         self.patches, self.scratch = NULL, NULL
 
     def __init__(self, program, str level=None):
@@ -96,9 +107,10 @@ cdef class Runner:
         self.brief_rows = BRIEF // max(1, program.work)
         self.offsets, self.arena_size = arrange(program.instructions, program.buffers, self.block_rows)
         self._count_arrays()
-        values, patches, scratch, starts, calls = [], [], [], [], []
+        values, patches, scratch, starts, calls, divided = [], [], [], [], [], []
         for instruction in program.instructions:
             starts.append(len(values))
+            divided.append(-1 if instruction.members < 2 else len(values) + self.engine.fields[instruction.kernel].index("member"))
             if instruction.kernel == "python":
                 calls.append(0)
                 continue
@@ -109,16 +121,20 @@ cdef class Runner:
         self.field_count, self.patch_count, self.scratch_count = len(values), len(patches), len(scratch)
         self.calls = <kernel_t *>calloc(max(self.count, 1), sizeof(kernel_t))
         self.starts = <int *>calloc(max(self.count, 1), sizeof(int))
+        self.divided = <int *>calloc(max(self.count, 1), sizeof(int))
         self.times = <int64_t *>calloc(max(self.count, 1), sizeof(int64_t))
         self.fields = <int64_t *>calloc(max(self.field_count, 1), sizeof(int64_t))
         self.patches = <Patch *>calloc(max(self.patch_count, 1), sizeof(Patch))
         self.scratch = <Patch *>calloc(max(self.scratch_count, 1), sizeof(Patch))
-        if self.calls == NULL or self.starts == NULL or self.times == NULL or self.fields == NULL or self.patches == NULL or self.scratch == NULL:
+        if self.calls == NULL or self.starts == NULL or self.divided == NULL or self.times == NULL or self.fields == NULL:
+            raise MemoryError
+        if self.patches == NULL or self.scratch == NULL:
             raise MemoryError
         cdef int n
         for n in range(self.count):
             self.calls[n] = <kernel_t><uintptr_t>calls[n]
             self.starts[n] = starts[n]
+            self.divided[n] = divided[n]
             self.times[n] = program.instructions[n].times
         for n in range(self.field_count):
             self.fields[n] = values[n]
@@ -179,6 +195,7 @@ cdef class Runner:
     def __dealloc__(self):
         free(self.calls)
         free(self.starts)
+        free(self.divided)
         free(self.times)
         free(self.fields)
         free(self.row_bytes)
@@ -199,41 +216,56 @@ cdef class Runner:
             Which rows; by default all of the first input (of the first output where there is none).
         """
         cdef Frame frame
+        if last < 0:
+            last = len(inputs[0] if inputs else outputs[0])
+        if first < 0 or first > last:
+            raise ValueError(f"rows {first} to {last}: not a range")
+        frame = self._frame()
+        self._bind(frame, inputs, outputs, states, last)
+        self._compute(frame, first, last)
+        self.idle.append(frame)
+
+    cdef Frame _frame(self):
+        """One that nobody uses."""
+        return self.idle.pop() if self.idle else Frame(self)
+
+    cdef int _bind(self, Frame frame, list inputs, list outputs, list states, int64_t rows) except -1:
+        """Note where the caller's arrays are, which must have so many rows."""
         cdef int n, a
         if len(inputs) < self.input_count or len(outputs) < self.output_count or len(states) < self.state_count:
             raise ValueError(
                 f"expected {self.input_count} inputs, {self.output_count} outputs and {self.state_count} states, "
                 f"found {len(inputs)}, {len(outputs)} and {len(states)}"
             )
-        if last < 0:
-            last = len(inputs[0] if inputs else outputs[0])
-        if first < 0 or first > last:
-            raise ValueError(f"rows {first} to {last}: not a range")
-        frame = self.idle.pop() if self.idle else Frame(self)
         a = 0
         for n in range(self.input_count):
-            frame.bases[a] = self._address(<object>inputs[n], a, last)
+            frame.bases[a] = self._address(<object>inputs[n], a, rows)
             a += 1
         for n in range(self.output_count):
-            frame.bases[a] = self._address(<object>outputs[n], a, last)
+            frame.bases[a] = self._address(<object>outputs[n], a, rows)
             a += 1
         for n in range(self.state_count):
-            frame.bases[a] = self._address(<object>states[n], a, last)
+            frame.bases[a] = self._address(<object>states[n], a, rows)
             a += 1
-        self._compute(frame, first, last)
-        self.idle.append(frame)
+        return 0
 
     cdef int _compute(self, Frame frame, int64_t row, int64_t last) except -1:
         """Rows [row, last); frame.bases are set."""
         if last - row <= self.brief_rows:
-            return self._blocks(frame, row, last)
+            return self._blocks(frame, row, last, NULL, 0)
         with nogil:
-            self._blocks(frame, row, last)
+            self._blocks(frame, row, last, NULL, 0)
         return 0
 
-    cdef int _blocks(self, Frame frame, int64_t row, int64_t last) except -1 nogil:
-        """The same, block by block."""
+    cdef int _blocks(self, Frame frame, int64_t row, int64_t last, fastlstm_crew *crew, int member) except -1 nogil:
+        """The same, block by block; as a member of a crew, its part of what is divided, and the first member all else."""
         cdef int n
+        for n in range(self.count):
+            if self.divided[n] >= 0:
+                frame.fields[self.divided[n]] = member
+                frame.fields[self.divided[n] + 1] = 0 if crew == NULL else crew.members
+                frame.fields[self.divided[n] + 2] = <int64_t><uintptr_t>&fastlstm_meet
+                frame.fields[self.divided[n] + 3] = <int64_t><uintptr_t>crew
         # Blocks of like size, as a small last one would read all weights for few rows.
         cdef int64_t parts = max(1, (last - row + self.block_rows - 1) // self.block_rows)
         cdef int64_t most = min(self.block_rows, ((last - row + parts - 1) // parts + 5) // 6 * 6)
@@ -246,8 +278,13 @@ cdef class Runner:
                 )
             for n in range(self.count):
                 if self.calls[n] != NULL:
-                    frame.fields[self.starts[n]] = rows * self.times[n]
-                    self.calls[n](frame.fields + self.starts[n])
+                    if member == 0 or self.divided[n] >= 0:
+                        frame.fields[self.starts[n]] = rows * self.times[n]
+                        self.calls[n](frame.fields + self.starts[n])
+                    if crew != NULL:
+                        fastlstm_meet(<int64_t><uintptr_t>crew)
+                        if crew.broken:
+                            return 0
                 else:
                     with gil:
                         self._call_back(n, frame, row, rows)
@@ -285,199 +322,3 @@ cdef class Runner:
             arrays[value.index] = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_UINT8, <void *><uintptr_t>address)
         instruction.function(rows * self.times[n], arrays)
         return 0
-
-
-cdef class Guard:
-    """Lets one thread in, and tells a second one so instead of having it wait: ``with guard: ...``"""
-
-    cdef bint busy
-
-    cdef int take(self) except -1:
-        if self.busy:
-            raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
-        self.busy = True
-        return 0
-
-    def __enter__(self):
-        self.take()
-
-    def __exit__(self, *error):
-        self.busy = False
-
-
-cdef class Entry:
-    """From one array to one array without Python in between, for a Runner of one input and one output.
-
-    Takes what fits at once: a C-contiguous float32 array, or ids as int32 or int64, of the Program's shape. For everything
-    else it returns None, and the caller does it the long way.
-
-    Parameters
-    ----------
-    runner : Runner
-        With one input and one output.
-    shape : tuple of int
-        Of the input as the caller has it, less the batch: for a stream, less its time axis too.
-    output_shape : tuple of int
-        Of the output, likewise.
-    vocabulary : int
-        Ids must be below; 0: the input is float32.
-    rows : int
-        The number of rows that it must have; 0: any (where there are no states).
-    most_rows : int
-        The most rows that it takes.
-    states : list of numpy.ndarray
-        Of the Program, read and written in place by every call.
-    guard : Guard
-        Of the states: one thread at a time may be inside.
-    """
-
-    cdef Runner runner
-    cdef cnp.npy_intp shape[8]
-    cdef cnp.npy_intp output_shape[8]
-    cdef int ndim, output_ndim
-    cdef int64_t vocabulary, rows, most_rows
-    cdef list states
-    cdef Guard guard
-    cdef Frame own  # with a guard, as only one thread is inside: the states are at the same place every time
-
-    def __init__(
-        self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
-        int64_t most_rows=1 << 40, list states=None, Guard guard=None,
-    ):
-        if runner.input_count != 1 or runner.output_count != 1 or len(shape) > 7 or len(output_shape) > 7:
-            raise ValueError("expected a Runner of one input and one output of at most 8 axes")
-        states = states or []
-        if vocabulary >= 1 << 31 or len(states) < runner.state_count or (runner.state_count and (guard is None or rows < 1)):
-            raise ValueError("expected a vocabulary below 2**31, all states, and a guard and a number of rows for them")
-        self.runner, self.vocabulary, self.rows, self.most_rows = runner, vocabulary, rows, most_rows
-        self.states, self.guard, self.ndim, self.output_ndim = states, guard, len(shape) + 1, len(output_shape) + 1
-        cdef int n
-        for n in range(len(shape)):
-            self.shape[n + 1] = shape[n]
-        for n in range(len(output_shape)):
-            self.output_shape[n + 1] = output_shape[n]
-        if guard is not None:
-            self.own = Frame(runner)
-            for n in range(runner.state_count):
-                self.own.bases[2 + n] = runner._address(<object>states[n], 2 + n, rows)
-
-    def __call__(self, x, out=None):
-        """The output for ``x``, in ``out`` if that fits too; None if anything does not fit."""
-        return self.call(x, out)
-
-    cdef object call(self, object x, object out):
-        cdef cnp.ndarray array, result
-        cdef cnp.npy_intp rows
-        cdef cnp.npy_intp shape[8]
-        cdef int n, kind
-        cdef Frame frame
-        if not cnp.PyArray_CheckExact(x):
-            return None
-        array = x
-        if cnp.PyArray_NDIM(array) != self.ndim or not cnp.PyArray_ISCARRAY_RO(array):
-            return None
-        for n in range(1, self.ndim):
-            if cnp.PyArray_DIM(array, n) != self.shape[n]:
-                return None
-        rows = cnp.PyArray_DIM(array, 0)
-        if rows > self.most_rows or (self.rows and rows != self.rows):
-            return None
-        kind = cnp.PyArray_TYPE(array)
-        if self.vocabulary:
-            array = self._ids(array, kind)
-            if array is None:
-                return None
-        elif kind != cnp.NPY_FLOAT32:
-            return None
-        memcpy(shape, self.output_shape, sizeof(shape))
-        shape[0] = rows
-        if out is None:
-            result = cnp.PyArray_SimpleNew(self.output_ndim, shape, cnp.NPY_FLOAT32)
-        else:
-            if not self._fits(out, shape):
-                return None
-            result = out
-        if self.guard is not None:
-            self.guard.take()
-            frame = self.own
-        else:
-            frame = self.runner.idle.pop() if self.runner.idle else Frame(self.runner)
-        frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(array)
-        frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(result)
-        if self.guard is not None:
-            try:
-                self.runner._compute(frame, 0, rows)
-            finally:
-                self.guard.busy = False
-        else:
-            self.runner._compute(frame, 0, rows)
-            self.runner.idle.append(frame)
-        return result
-
-    cdef bint _fits(self, object out, cnp.npy_intp *shape):
-        if not cnp.PyArray_CheckExact(out):
-            return False
-        cdef cnp.ndarray array = out
-        cdef int n
-        if cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT32 or not cnp.PyArray_ISCARRAY(array) or cnp.PyArray_NDIM(array) != self.output_ndim:
-            return False
-        for n in range(self.output_ndim):
-            if cnp.PyArray_DIM(array, n) != shape[n]:
-                return False
-        return True
-
-    cdef cnp.ndarray _ids(self, cnp.ndarray array, int kind):
-        """The ids as int32, every one of them within the vocabulary; None if they are not."""
-        cdef int64_t size = cnp.PyArray_SIZE(array), i, vocabulary = self.vocabulary
-        cdef int32_t *narrow
-        cdef int64_t *wide
-        cdef uint64_t outside = 0
-        cdef cnp.ndarray result
-        if kind == cnp.NPY_INT32:
-            narrow = <int32_t *>cnp.PyArray_DATA(array)
-            for i in range(size):
-                outside |= <uint64_t>(<uint32_t>narrow[i] >= <uint32_t>vocabulary)
-            return None if outside else array
-        if kind != cnp.NPY_INT64:
-            return None
-        result = cnp.PyArray_SimpleNew(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.NPY_INT32)
-        narrow, wide = <int32_t *>cnp.PyArray_DATA(result), <int64_t *>cnp.PyArray_DATA(array)
-        for i in range(size):
-            outside |= <uint64_t>(<uint64_t>wide[i] >= <uint64_t>vocabulary)
-            narrow[i] = <int32_t>wide[i]
-        return None if outside else result
-
-
-cdef class Stepper:
-    """The part of a Stream that is called once for every timestep: one call into C where the input fits an Entry."""
-
-    cdef public Entry _entry
-
-    def step(self, x_t, *, rows=None, out=None):
-        """Advance by one timestep.
-
-        Parameters
-        ----------
-        x_t : array_like
-            (batch_size, features), or ids (batch_size,): the model's input less its time axis. Several inputs: a list or
-            a dict by name.
-        rows : array_like of int, optional
-            Numbers of the rows that have data; ``x_t`` holds just those, and only they advance. All rows by default.
-        out : numpy.ndarray, optional
-            Array for the result, where the model has one output.
-
-        Returns
-        -------
-        numpy.ndarray, list or dict
-            The model's outputs, (batch_size, units) each, or a row for each of ``rows``.
-
-        Raises
-        ------
-        InputError
-            If the input does not fit, or another thread is inside.
-        """
-        if rows is None and self._entry is not None:
-            y = self._entry.call(x_t, out)
-            if y is not None:
-                return y
-        return self._step(x_t, rows, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ def lanes_of(level: str) -> int:
 def call(
     level: str, kernel: str, rows: int, given: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray], fields: Mapping[str, Any],
     scratch: tuple[int, int] | None = None, block_rows: int | None = None, states: Mapping[str, np.ndarray] | None = None,
+    members: int = 1,
 ) -> None:  # fmt: skip
     """Run a kernel.
 
@@ -37,6 +39,8 @@ def call(
         The other fields; arrays among them are constants.
     scratch
         Bytes for each row, and besides.
+    members
+        So many threads compute it together.
     """
     buffers: list[BufferInfo] = []
     constants: list[np.ndarray] = []
@@ -54,6 +58,12 @@ def call(
             values[name] = Constant(len(constants) - 1)
         else:
             values[name] = value
-    program = Program((Instruction(kernel, values),), tuple(buffers), tuple(constants), (), block_rows or rows)
+    program = Program((Instruction(kernel, values, members=members),), tuple(buffers), tuple(constants), (), block_rows or rows, members)
     runner = runtime.Runner(program, level)
-    runner.run(list(given.values()), list(made.values()), list((states or {}).values()), 0, rows)
+    arrays = list(given.values()), list(made.values()), list((states or {}).values())
+    if members == 1:
+        runner.run(*arrays, 0, rows)
+        return
+    crew = runtime.Crew(runner, *arrays, members)
+    with ThreadPoolExecutor(members) as pool:
+        list(pool.map(crew.work, range(members)))

@@ -36,6 +36,7 @@ class Case:
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
     block_rows: int | None = None
+    members: int = 1
     seed: int = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -108,18 +109,13 @@ def packed(case: Case, given: dict[str, np.ndarray], level: str) -> tuple[dict[s
     }, packing.columns(u, 2, lanes) + packing.columns(u, 1, lanes)  # fmt: skip
 
 
-def table(case: Case, given: dict[str, np.ndarray], weights: dict[str, Any], columns: int, level: str) -> np.ndarray:
-    """The pre-activations of every id, by the ``project`` kernel."""
-    out = np.zeros((7, columns), np.float32)
-    parts = [(2, "", 0), (1, "_h", packing.columns(case.units, 2, lanes_of(level)))] if case.cell == "gru_before" else []
-    for gates, suffix, offset in parts or [(GATES[case.cell], "", 0)]:
-        part = np.zeros((7, packing.columns(case.units, gates, lanes_of(level))), np.float32)
-        call(level, "project", 7, {"x": given["embeddings"]}, {"y": part}, {
-            "features": case.features, "units": case.units, "gates": gates, "x_row": case.features, "y_row": part.shape[1],
-            "kernel": weights["kernel" + suffix], "bias": weights["bias" + suffix],
-        })  # fmt: skip
-        out[:, offset : offset + part.shape[1]] = part
-    return out
+def table(case: Case, given: dict[str, np.ndarray], level: str) -> np.ndarray:
+    """The pre-activations of every id, in the order of panels."""
+    z = given["embeddings"].astype(np.float64) @ given["W"] + given["b"]
+    split = 2 * case.units
+    parts = [(2, z[:, :split]), (1, z[:, split:])] if case.cell == "gru_before" else [(GATES[case.cell], z)]
+    rows = [np.concatenate([packing.bias(part[n], gates, case.units, lanes_of(level)) for gates, part in parts]) for n in range(len(z))]
+    return np.stack(rows)
 
 
 def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
@@ -130,7 +126,7 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
     inputs = {}
     if case.folded:
         inputs["ids"] = given["ids"]
-        weights["table"] = table(case, given, weights, columns, level)
+        weights["table"] = packing.aligned(table(case, given, level))
     elif case.by_id:
         inputs["ids"] = given["ids"]
         weights["x"] = packing.aligned(given["embeddings"])
@@ -154,8 +150,8 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
     }  # fmt: skip
     if case.cell != "simple_rnn":
         fields["recurrent_activation"] = NATIVE[case.recurrent_activation]
-    scratch = packing.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level))
-    call(level, case.cell, case.rows, inputs, made, fields, scratch, case.block_rows)
+    scratch = packing.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level), case.members)
+    call(level, case.cell, case.rows, inputs, made, fields, scratch, case.block_rows, members=case.members)
     return made
 
 
@@ -189,6 +185,22 @@ def test_every_remainder_of_rows_and_units(level: str, cell: str, units: int) ->
 def test_large(level: str, cell: str) -> None:
     check(Case(cell, 200, 70, features=37, steps=9, mask=masks(70, 9)["holes"]), level, 5e-6)
     check(Case(cell, 200, 3, features=37, steps=150), level, 5e-6)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("members", [2, 3])
+def test_threads_that_divide_the_units(level: str, cell: str, members: int) -> None:
+    """They compute, to the last bit, what one computes; also where some have no panel, and where rows are few or masked."""
+    sizes = ((1, 70, 20, None), (1, 200, 3, "holes"), (3, 37, 40, "pre"), (13, 130, 33, "post"), (7, 5, 4, "holes"))
+    for rows, units, features, kind in sizes:
+        for folded in (False, True):
+            mask = masks(rows, 9)[kind] if kind else None
+            case = Case(cell, units, rows, features, 9, mask, initial=True, folded=folded, block_rows=6 if rows > 6 else None)
+            given = case.arrays()
+            alone, together = run(case, level, given), run(replace(case, members=members), level, given)
+            for name, found in together.items():
+                np.testing.assert_array_equal(found, alone[name], err_msg=f"{name} of {case}")
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -1,16 +1,20 @@
-"""Dense layers, and the projection of inputs into panel-ordered rows that tables are made of."""
+"""Dense layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..packing import DOT_UNITS
+from .. import packing
 from .activation import activated, default_alpha
+from .panels import ONE, ZERO, compiled, last_vectors
 from .registry import kernel
-from .sequence import ONE, ZERO, compiled, fill_addresses, last_vectors, padded_units, projector
+from .sequence import fill_addresses
 from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import fma, load, load_first, load_float, load_int, splat, stack, store_first, store_float, store_int, total
+
+DOT_UNITS = packing.DOT_UNITS
+padded_units = compiled(packing.padded_units)
 
 #: Rows whose addresses are worked out at once.
 GROUP = 96
@@ -95,26 +99,3 @@ def dense(f: Any) -> None:
                 else:
                     _many_units(f, xs, ys, count, biases, result)
                 count = 0
-
-
-_projectors = tuple(projector(gates) for gates in (1, 2, 3, 4))
-_project1, _project2, _project3, _project4 = _projectors
-
-
-@kernel("rows", "features", "units", "gates", "x", "x_row", "kernel", "bias", "y", "y_row")
-def project(f: Any) -> None:
-    """bias + x @ kernel as panel-ordered rows: the pre-activations that recurrent kernels take as ``table``."""
-    xs, biases = _addresses(), _biases()
-    fill_addresses(biases, ONE * TILE_ROWS, f.bias, ZERO)
-    for r in range(0, f.rows, GROUP):
-        count = min(GROUP, f.rows - r)
-        fill_addresses(xs, count, f.x + 4 * r * f.x_row, 4 * f.x_row)
-        y = f.y + 4 * r * f.y_row
-        if f.gates == 1:
-            _project1(xs, count, f.features, f.units, f.kernel, biases, y, 4 * f.y_row)
-        elif f.gates == 2:
-            _project2(xs, count, f.features, f.units, f.kernel, biases, y, 4 * f.y_row)
-        elif f.gates == 3:
-            _project3(xs, count, f.features, f.units, f.kernel, biases, y, 4 * f.y_row)
-        else:
-            _project4(xs, count, f.features, f.units, f.kernel, biases, y, 4 * f.y_row)

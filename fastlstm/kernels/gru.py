@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, hard_sigmoid
 from .elementary import fma, inlined, sigmoid, tanh
+from .panels import ONE, ZERO, columns_of, compiled, paired, projector, sweeper
 from .registry import kernel
-from .sequence import FIELDS, ONE, ZERO, columns_of, compiled, driver, fill_addresses, paired, projector, sweeper
+from .sequence import FIELDS, driver, fill_addresses, meet
 from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import load, load_int, store, store_int
@@ -138,7 +139,7 @@ def _start(f, w):  # type: ignore[no-untyped-def]
 
 @compiled
 def _project_chunk(f, w, pairs):  # type: ignore[no-untyped-def]
-    _project(w.pairs, pairs, f.features, f.units, f.kernel, w.biases, w.chunk, 4 * _columns(f.units))
+    _project(f, w.pairs, pairs, f.kernel, w.biases, w.chunk, 4 * _columns(f.units))
 
 
 @compiled
@@ -232,9 +233,9 @@ def _start_before(f, w):  # type: ignore[no-untyped-def]
 @compiled
 def _project_both(f, w, pairs):  # type: ignore[no-untyped-def]
     row = 4 * _columns_both(f.units)
-    _project_gates(w.pairs, pairs, f.features, f.units, f.kernel, w.biases, w.chunk, row)
+    _project_gates(f, w.pairs, pairs, f.kernel, w.biases, w.chunk, row)
     second = w.chunk + 4 * _columns_gates(f.units)
-    _project_candidate(w.pairs, pairs, f.features, f.units, f.kernel_h, w.biases2, second, row)
+    _project_candidate(f, w.pairs, pairs, f.kernel_h, w.biases2, second, row)
 
 
 @compiled
@@ -247,6 +248,7 @@ def _prepare_both(f, w, slot, z):  # type: ignore[no-untyped-def]
 def _step_before(f, w, rows, s, features):  # type: ignore[no-untyped-def]
     gates = 4 * _columns_gates(f.units)
     _sweep_gates(f, w, (s, features), rows, s & 1, ZERO, gates if f.table else 4 * features)
+    meet(f)  # the candidate needs every unit of r * h
     _sweep_candidate(f, w, (s, features), rows, s & 1, gates, 4 * _columns_candidate(f.units) if f.table else ZERO)
 
 

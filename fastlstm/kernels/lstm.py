@@ -17,8 +17,9 @@ from .activation import (
     relu,
 )
 from .elementary import fma, inlined, sigmoid, sigmoid_denominator, tanh, tanh_numerator
+from .panels import ONE, ZERO, columns_of, compiled, paired, projector, sweeper
 from .registry import kernel
-from .sequence import FIELDS, ONE, ZERO, columns_of, compiled, copy, driver, paired, projector, states_in, sweeper
+from .sequence import FIELDS, copy, driver, states_in
 from .target import LANES
 from .tile import tile
 from .vector import load_int, store_int
@@ -146,12 +147,13 @@ _sweep = sweeper(GATES, _visit)
 
 @compiled
 def _start(f, w):  # type: ignore[no-untyped-def]
-    states_in(f, w, w.extra, f.c0)
+    if f.member == 0:
+        states_in(f, w, w.extra, f.c0)
 
 
 @compiled
 def _project_chunk(f, w, pairs):  # type: ignore[no-untyped-def]
-    _project(w.pairs, pairs, f.features, f.units, f.kernel, w.biases, w.chunk, 4 * _columns(f.units))
+    _project(f, w.pairs, pairs, f.kernel, w.biases, w.chunk, 4 * _columns(f.units))
 
 
 @compiled

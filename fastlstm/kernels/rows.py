@@ -6,8 +6,9 @@ from typing import Any
 
 from .activation import RELU, SIGMOID, TANH, activated, relu
 from .elementary import exp, sigmoid, tanh
+from .panels import compiled
 from .registry import kernel
-from .sequence import clear, compiled, copy
+from .sequence import clear, copy
 from .target import LANES
 from .vector import (
     any_true,

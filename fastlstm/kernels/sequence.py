@@ -7,38 +7,27 @@ the rows that have so many are computed: a prefix, of which each row reads the t
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-from numba import njit
-
 from .. import packing
-from .elementary import inlined
+from .panels import ONE, TILE_VECTORS, ZERO, compiled
 from .target import LANES, TILE_ROWS
-from .tile import AHEAD_ROWS, LONG, WIDE, tile
 from .vector import (
+    call,
     load,
     load_byte,
     load_first,
     load_int,
     load_int32,
-    load_one,
-    load_pair,
-    prefetch,
     splat,
     store,
     store_first,
     store_int,
     store_int32,
-    store_one,
-    store_pair,
 )
 
-compiled = njit(error_model="numpy")
-last_width, last_vectors = compiled(packing.last_width), compiled(packing.last_vectors)
-padded_units, state_row = compiled(packing.padded_units), compiled(packing.state_row)
-chunk_rows = compiled(packing.chunk_rows)
+state_row, chunk_rows = compiled(packing.state_row), compiled(packing.chunk_rows)
+member_row, member_fixed = compiled(packing.member_row), compiled(packing.member_fixed)
 
 #: Fields that every recurrent kernel has, in the order of the struct. Strides are in elements.
 FIELDS = (
@@ -57,17 +46,13 @@ FIELDS = (
     "fill",  # output of masked steps: 0 the previous one, 1 zeros
     "head",  # with fill 0, before the first valid step: 0 zeros, 1 the initial state
     "scratch",
+    "member", "members",  # this thread's number among those that compute together; 0 and 0: alone
+    "meet", "crew",  # address of the function with which they wait for each other, and its argument
     # Of some cells only. All cells have one struct, so that what they share is compiled once.
     "c0", "c_out",  # lstm: rows as those of h0 and h_out
     "recurrent_bias",  # gru
     "kernel_h", "recurrent_h", "bias_h",  # gru_before: of the candidate; the others are of z and r
 )  # fmt: skip
-
-#: Numba compiles a function anew for every argument that is a literal; these are not.
-ZERO, ONE = np.int64(0), np.int64(1)
-
-#: Vectors that the result of a tile may have: as many as rows times panels' vectors, or those of one row and several panels.
-TILE_VECTORS = max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items()))
 
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
 FEW_FEATURES = 8
@@ -111,16 +96,16 @@ def _after(address: int, size: int) -> int:
 
 
 @compiled
-def lay_out(scratch: int, rows: int, features: int, steps: int, units: int, columns: int) -> Work:
-    """Divide up scratch; packing.recurrent_scratch is how much it takes."""
-    row = 4 * state_row(units, LANES)
-    chunk_size = chunk_rows(columns)
-    h_even = _after(scratch, ZERO)
+def lay_out(f: Any, features: int, columns: int) -> Work:
+    """Divide up scratch, of which packing.recurrent_scratch says how much there is: the states first, then what each member has."""
+    rows, steps, row = f.rows, f.steps, 4 * state_row(f.units, LANES)
+    h_even = _after(f.scratch, ZERO)
     h_odd = _after(h_even, rows * row)
     extra = _after(h_odd, rows * row)
     extra2 = _after(extra, rows * row)
-    inputs = _after(extra2, rows * row)
     input_row = 4 * state_row(features, LANES)
+    one = rows * member_row(state_row(features, LANES), steps) + member_fixed(chunk_rows(columns), steps, columns, LANES)
+    inputs = _after(_after(extra2, rows * row), f.member * _after(one, ZERO))
     index = _after(inputs, rows * input_row)
     order = _after(index, 4 * rows * steps)
     count = _after(order, 8 * rows)
@@ -132,7 +117,7 @@ def lay_out(scratch: int, rows: int, features: int, steps: int, units: int, colu
     states2 = _after(states, 8 * rows)
     states3 = _after(states2, 8 * rows)
     pairs = _after(states3, 8 * rows)
-    tile_result = _after(pairs, 8 * chunk_size)
+    tile_result = _after(pairs, 8 * chunk_rows(columns))
     # Gates are read a whole vector at a time, also where the last block is narrower: up to a vector behind a row.
     tile2 = _after(tile_result, TILE_VECTORS * 4 * LANES + 4 * LANES)
     biases = _after(tile2, TILE_VECTORS * 4 * LANES + 4 * LANES)
@@ -142,6 +127,13 @@ def lay_out(scratch: int, rows: int, features: int, steps: int, units: int, colu
         h_even, h_odd, extra, extra2, row, inputs, input_row, index, order, count, x, ahead, z, z2, states, states2, states3, pairs, chunk,
         tile_result, tile2, biases, biases2,
     )  # fmt: skip
+
+
+@compiled
+def meet(f: Any) -> None:
+    """Wait for the other members, if there are any: what they wrote can be read."""
+    if f.members > 1:
+        call(f.meet, f.crew)
 
 
 @compiled
@@ -205,134 +197,6 @@ def compress(f: Any, w: Work) -> None:
         store_int(w.count, slot, n)
 
 
-def paired(make: Callable[[Any, Any], Callable[..., None]], how: Callable[..., Any] = inlined) -> Callable[..., None]:
-    """A function of blocks that does what ``make(load, store)(blocks, n)`` does to block n: two at a time, the last one alone.
-
-    A block is one chain of dependent operations; side by side they keep the CPU busy, which one after the other does not.
-    ``blocks.count`` says how many there are.
-    """
-    one, two = make(load_one, store_one), make(load_pair, store_pair)
-
-    @how
-    def run(blocks):  # type: ignore[no-untyped-def]
-        for n in range(0, blocks.count & -2, 2):
-            two(blocks, n)
-        if blocks.count & 1:
-            one(blocks, blocks.count - 1)
-
-    return run
-
-
-class Tile(NamedTuple):
-    """What one visit of a cell computes."""
-
-    which: int  # number of the tile
-    first: int  # slot of its first row
-    rows: int
-    panel: int  # the first of its panels
-    panels: int
-    width: int  # columns of a gate
-    vectors: int  # in a row of a panel
-    jump: int  # where this tile's share of the next panel starts: bytes behind this one, for each k
-
-
-def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
-    """A function that takes the panels one after another, and for each the rows in tiles.
-
-    ``visit(f, w, cell, tile)`` computes one.
-    """
-    whole_vectors = packing.panel_vectors(gates)
-    block = packing.block_units(gates, LANES)
-    whole_width = block if gates == 1 else LANES
-    at_once = WIDE[whole_vectors]
-    wide_tile = 4 * TILE_ROWS + whole_vectors - 1
-    panel_bytes = 4 * LANES * whole_vectors  # for each k
-    panel_lines = (panel_bytes + 63) // 64
-
-    @compiled
-    def sweep(f, w, cell, rows, backwards, ahead, size):  # type: ignore[no-untyped-def]
-        """``ahead``, ``size``: which bytes at the slots' addresses ``w.ahead`` are fetched meanwhile."""
-        whole = f.units // block
-        groups = whole // at_once if rows == 1 else 0
-        grouped = groups * at_once
-        singles = whole - grouped
-        last = last_vectors(f.units, ONE * gates, ONE * LANES)
-        items = groups + singles + (1 if last else 0)
-        parts = (rows + TILE_ROWS - 1) // TILE_ROWS
-        least = rows // parts
-        more = rows - least * parts
-        lines = (size + 63) >> 6
-        onwards = -ONE * panel_bytes if backwards else ONE * panel_bytes
-        fetched = ONE * panel_lines if rows >= AHEAD_ROWS and (f.features > LONG or f.units > LONG) else ZERO
-        for item in range(items):
-            # Forwards and backwards in turn: what the caches still hold is used first.
-            at = items - 1 - item if backwards else item
-            panel, panels, width, vectors = grouped + at - groups, ONE, ONE * whole_width, ONE * whole_vectors
-            if at < groups:
-                panel, panels = at * at_once, ONE * at_once
-            elif panel == whole:
-                width, vectors = last_width(f.units, ONE * gates, ONE * LANES), last
-            # A little at a time, as a core can wait for few lines at once.
-            begin, end = lines * item // items, lines * (item + 1) // items
-            first = ZERO
-            for part in range(parts):
-                count = least + (1 if part < more else 0)
-                which = 4 * (count - 1) + vectors - 1 if panels == 1 else ONE * wide_tile
-                jump = onwards + 64 * part if part < fetched and item + 1 < items else ZERO
-                visit(f, w, cell, Tile(which, first, count, panel, panels, width, vectors, jump))
-                for slot in range(first, first + count):
-                    for line in range(begin, end):
-                        prefetch(load_int(w.ahead, slot) + ahead + 64 * line)
-                first += count
-
-    return sweep
-
-
-@cache
-def projector(gates: int) -> Callable[..., None]:
-    """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
-    whole_vectors = packing.panel_vectors(gates)
-    block = packing.block_units(gates, LANES)
-    panel_bytes = 4 * LANES * whole_vectors
-    panel_lines = (panel_bytes + 63) // 64
-
-    @compiled
-    def project(pairs, count, features, units, kernel, bias, y, y_row):  # type: ignore[no-untyped-def]
-        """``pairs``: addresses of the rows of x; ``bias``: addresses of the bias, for each row of a tile; ``y_row``: bytes."""
-        whole = units // block
-        last = last_vectors(units, ONE * gates, ONE * LANES)
-        parts = (count + TILE_ROWS - 1) // TILE_ROWS
-        least = count // parts
-        more = count - least * parts
-        for panel in range(whole + (1 if last else 0)):
-            vectors = whole_vectors if panel < whole else last
-            offset = 4 * LANES * whole_vectors * panel
-            onwards = ZERO if (panel + 1) * block >= units else ONE * panel_bytes
-            first = ZERO
-            for part in range(parts):
-                rows = least + (1 if part < more else 0)
-                tile(
-                    4 * (rows - 1) + vectors - 1, y + first * y_row + offset, y_row, bias, offset,
-                    pairs + 8 * first, kernel + offset * features, features, pairs, 0, 0,
-                    onwards + 64 * part if part < panel_lines else ZERO,
-                )  # fmt: skip
-                first += rows
-
-    return project
-
-
-@cache
-def columns_of(gates: int) -> Callable[[int], int]:
-    """A function units -> floats in a panel-ordered row."""
-    block, vectors = packing.block_units(gates, LANES), packing.panel_vectors(gates)
-
-    @compiled
-    def columns(units: int) -> int:
-        return (units // block * vectors + last_vectors(units, ONE * gates, ONE * LANES)) * LANES
-
-    return columns
-
-
 @compiled
 def start_addresses(f: Any, w: Work) -> None:
     """The addresses that stay the same for all steps."""
@@ -359,8 +223,9 @@ def _table_row(f: Any, w: Work, slot: int, s: int, row_size: int) -> int:
 
 @compiled
 def _emit(f: Any, w: Work, rows: int, s: int, h: int) -> None:
-    """Copy the states after compressed step s to y."""
-    for slot in range(rows):
+    """Copy the states after compressed step s to y: a member its share of the rows."""
+    members = max(f.members, 1)
+    for slot in range(rows * f.member // members, rows * (f.member + 1) // members):
         row = load_int(w.order, slot)
         t = load_int32(w.index, row * f.steps + s)
         if f.reverse and not f.y_time_order:
@@ -425,7 +290,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
     columns
         (units) -> floats in a panel-ordered row of pre-activations.
     start, finish
-        (f, w): fetch and deliver what a cell keeps besides h.
+        (f, w): fetch and deliver what a cell keeps besides h; the latter is called in one member of a crew.
     project
         (f, w, pairs): bias + x @ kernel of a chunk into w.chunk.
     prepare
@@ -438,11 +303,13 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
     def drive(f):  # type: ignore[no-untyped-def]
         width = columns(f.units)
         row_size = 4 * width
-        w = lay_out(f.scratch, f.rows, ZERO if f.table else f.features, f.steps, f.units, width)
+        w = lay_out(f, ZERO if f.table else f.features, width)
         compress(f, w)
-        states_in(f, w, w.h_even, f.h0)
+        if f.member == 0:
+            states_in(f, w, w.h_even, f.h0)
         start_addresses(f, w)
         start(f, w)
+        meet(f)
         longest = load_int(w.count, 0)
         capacity = chunk_rows(width)
         rows = f.rows
@@ -485,12 +352,15 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                         store_int(w.x, slot, x)
                         store_int(w.ahead, slot, _input_address(f, w, slot, following))
                 step(f, w, rows, s, ZERO if projected or f.table else f.features)
+                meet(f)
                 if f.y:
                     _emit(f, w, rows, s, w.h_even if s & 1 else w.h_odd)
                 s += 1
-        if f.y and f.mask:
-            _fill_masked(f, w)
-        _final(f, w)
-        finish(f, w)
+        meet(f)
+        if f.member == 0:
+            if f.y and f.mask:
+                _fill_masked(f, w)
+            _final(f, w)
+            finish(f, w)
 
     return drive

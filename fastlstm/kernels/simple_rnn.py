@@ -6,8 +6,9 @@ from typing import Any
 
 from .activation import RELU, TANH, activated, default_alpha, relu
 from .elementary import tanh
+from .panels import ZERO, columns_of, compiled, projector, sweeper
 from .registry import kernel
-from .sequence import FIELDS, ZERO, columns_of, compiled, driver, projector, sweeper
+from .sequence import FIELDS, driver
 from .target import LANES
 from .tile import tile
 from .vector import load, store, store_int
@@ -49,7 +50,7 @@ def _nothing(f, w):  # type: ignore[no-untyped-def]
 
 @compiled
 def _project_chunk(f, w, pairs):  # type: ignore[no-untyped-def]
-    _project(w.pairs, pairs, f.features, f.units, f.kernel, w.biases, w.chunk, 4 * _columns(f.units))
+    _project(f, w.pairs, pairs, f.kernel, w.biases, w.chunk, 4 * _columns(f.units))
 
 
 @compiled

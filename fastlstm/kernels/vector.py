@@ -384,6 +384,13 @@ def largest(b, v):  # type: ignore[no-untyped-def]
     return _tree(b, v, lambda x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
 
 
+@_intrinsic(types.void, _N, _N)
+def call(b, function, argument):  # type: ignore[no-untyped-def]
+    """Call the function at an address, as void (*)(int64)."""
+    kind = ir.FunctionType(ir.VoidType(), [I64])
+    b.call(b.inttoptr(function, kind.as_pointer()), [argument])
+
+
 def prefetched(b: ir.IRBuilder, address: ir.Value, offset: int = 0, locality: int = 3) -> None:
     """Have a cache fetch what lies at an address, which need not be valid; locality 3: the first, 2: the second."""
     place = b.inttoptr(b.add(address, I64(offset)), I8.as_pointer())

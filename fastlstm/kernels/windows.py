@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .panels import compiled
 from .registry import kernel
-from .sequence import clear, compiled, copy
+from .sequence import clear, copy
 from .target import LANES
 from .vector import load, load_byte, load_first, select, splat, store, store_first
 

@@ -17,6 +17,10 @@ from .lowering import default_code
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
 CELL_INERT = inert("kernel", "recurrent", "bias") | frozenset({"dropout", "recurrent_dropout", "implementation", "seed"})
 
+#: From so many weights a step on, threads divide the units of a layer rather than the rows of a batch: more than a core's second
+#: cache holds has to be read anew at every step, and waiting for each other costs little beside that.
+DIVIDED_WEIGHTS = 1 << 18
+
 
 class Cell(Layer):
     """One step of a recurrent layer.
@@ -110,9 +114,14 @@ class GatedCell(Cell):
         """Floats in a row of pre-activations as the kernels lay them out."""
         return sum(packing.columns(self.units, gates, lanes) for _, _, gates in self.parts())
 
+    def members(self, b: Builder, features: int) -> int:
+        """How many threads may divide the units; ``features`` is 0 where the input is a folded table."""
+        return b.threads if (features + self.units) * self.gates * self.units >= DIVIDED_WEIGHTS else 1
+
     def scratch(self, b: Builder, steps: int, features: int) -> Buffer:
-        """The kernel's scratch; ``features`` is 0 where the input is a folded table."""
-        row_bytes, fixed_bytes = packing.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes)
+        """The kernel's scratch."""
+        members = self.members(b, features)
+        row_bytes, fixed_bytes = packing.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes, members)
         return b.buffer(row_bytes, itemsize=1, fixed_bytes=fixed_bytes)
 
     def table(self, embeddings: np.ndarray, lanes: int) -> np.ndarray:

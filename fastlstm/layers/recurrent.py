@@ -194,10 +194,11 @@ class Recurrent(Layer):
                 fields |= {f"{name}0": starts[n], f"{name}_out": finals[n]}
             fields |= {**common, **self._input_fields(b, x, cell), "features": x.shape[1]}
             fields |= {"units": units, "h0_row": units, "out_row": units}
-            fields["scratch"] = cell.scratch(b, steps, x.shape[1] if fields["table"] is None else 0)
+            features = x.shape[1] if fields["table"] is None else 0
+            fields |= {"scratch": cell.scratch(b, steps, features), "members": cell.members(b, features)}
             if place < len(cells):
                 inner = b.buffer(steps * units)
-                between = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1}
+                between: dict[str, Any] = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1}
                 b.emit(kernel, **fields, **between, last=None, last_row=0, fill=0, head=0)
                 x = Value(inner, (steps, units))
                 continue

@@ -1,0 +1,196 @@
+# The shortest ways from Python to a Runner. Part of runtime.pyx.
+
+cdef class Guard:
+    """Lets one thread in, and tells a second one so instead of having it wait: ``with guard: ...``"""
+
+    cdef bint busy
+
+    cdef int take(self) except -1:
+        if self.busy:
+            raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
+        self.busy = True
+        return 0
+
+    def __enter__(self):
+        self.take()
+
+    def __exit__(self, *error):
+        self.busy = False
+
+
+cdef class Entry:
+    """From one array to one array without Python in between, for a Runner of one input and one output.
+
+    Takes what fits at once: a C-contiguous float32 array, or ids as int32 or int64, of the Program's shape. For everything
+    else it returns None, and the caller does it the long way.
+
+    Parameters
+    ----------
+    runner : Runner
+        With one input and one output.
+    shape : tuple of int
+        Of the input as the caller has it, less the batch: for a stream, less its time axis too.
+    output_shape : tuple of int
+        Of the output, likewise.
+    vocabulary : int
+        Ids must be below; 0: the input is float32.
+    rows : int
+        The number of rows that it must have; 0: any (where there are no states).
+    most_rows : int
+        The most rows that it takes.
+    states : list of numpy.ndarray
+        Of the Program, read and written in place by every call.
+    guard : Guard
+        Of the states: one thread at a time may be inside.
+    """
+
+    cdef Runner runner
+    cdef cnp.npy_intp shape[8]
+    cdef cnp.npy_intp output_shape[8]
+    cdef int ndim, output_ndim
+    cdef int64_t vocabulary, rows, most_rows
+    cdef list states
+    cdef Guard guard
+    cdef Frame own  # with a guard, as only one thread is inside: the states are at the same place every time
+
+    def __init__(
+        self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
+        int64_t most_rows=1 << 40, list states=None, Guard guard=None,
+    ):
+        if runner.input_count != 1 or runner.output_count != 1 or len(shape) > 7 or len(output_shape) > 7:
+            raise ValueError("expected a Runner of one input and one output of at most 8 axes")
+        states = states or []
+        if vocabulary >= 1 << 31 or len(states) < runner.state_count or (runner.state_count and (guard is None or rows < 1)):
+            raise ValueError("expected a vocabulary below 2**31, all states, and a guard and a number of rows for them")
+        self.runner, self.vocabulary, self.rows, self.most_rows = runner, vocabulary, rows, most_rows
+        self.states, self.guard, self.ndim, self.output_ndim = states, guard, len(shape) + 1, len(output_shape) + 1
+        cdef int n
+        for n in range(len(shape)):
+            self.shape[n + 1] = shape[n]
+        for n in range(len(output_shape)):
+            self.output_shape[n + 1] = output_shape[n]
+        if guard is not None:
+            self.own = Frame(runner)
+            for n in range(runner.state_count):
+                self.own.bases[2 + n] = runner._address(<object>states[n], 2 + n, rows)
+
+    def __call__(self, x, out=None):
+        """The output for ``x``, in ``out`` if that fits too; None if anything does not fit."""
+        return self.call(x, out)
+
+    cdef object call(self, object x, object out):
+        cdef cnp.ndarray array, result
+        cdef cnp.npy_intp rows
+        cdef cnp.npy_intp shape[8]
+        cdef int n, kind
+        cdef Frame frame
+        if not cnp.PyArray_CheckExact(x):
+            return None
+        array = x
+        if cnp.PyArray_NDIM(array) != self.ndim or not cnp.PyArray_ISCARRAY_RO(array):
+            return None
+        for n in range(1, self.ndim):
+            if cnp.PyArray_DIM(array, n) != self.shape[n]:
+                return None
+        rows = cnp.PyArray_DIM(array, 0)
+        if rows > self.most_rows or (self.rows and rows != self.rows):
+            return None
+        kind = cnp.PyArray_TYPE(array)
+        if self.vocabulary:
+            array = self._ids(array, kind)
+            if array is None:
+                return None
+        elif kind != cnp.NPY_FLOAT32:
+            return None
+        memcpy(shape, self.output_shape, sizeof(shape))
+        shape[0] = rows
+        if out is None:
+            result = cnp.PyArray_SimpleNew(self.output_ndim, shape, cnp.NPY_FLOAT32)
+        else:
+            if not self._fits(out, shape):
+                return None
+            result = out
+        if self.guard is not None:
+            self.guard.take()
+            frame = self.own
+        else:
+            frame = self.runner._frame()
+        frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(array)
+        frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(result)
+        if self.guard is not None:
+            try:
+                self.runner._compute(frame, 0, rows)
+            finally:
+                self.guard.busy = False
+        else:
+            self.runner._compute(frame, 0, rows)
+            self.runner.idle.append(frame)
+        return result
+
+    cdef bint _fits(self, object out, cnp.npy_intp *shape):
+        if not cnp.PyArray_CheckExact(out):
+            return False
+        cdef cnp.ndarray array = out
+        cdef int n
+        if cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT32 or not cnp.PyArray_ISCARRAY(array) or cnp.PyArray_NDIM(array) != self.output_ndim:
+            return False
+        for n in range(self.output_ndim):
+            if cnp.PyArray_DIM(array, n) != shape[n]:
+                return False
+        return True
+
+    cdef cnp.ndarray _ids(self, cnp.ndarray array, int kind):
+        """The ids as int32, every one of them within the vocabulary; None if they are not."""
+        cdef int64_t size = cnp.PyArray_SIZE(array), i, vocabulary = self.vocabulary
+        cdef int32_t *narrow
+        cdef int64_t *wide
+        cdef uint64_t outside = 0
+        cdef cnp.ndarray result
+        if kind == cnp.NPY_INT32:
+            narrow = <int32_t *>cnp.PyArray_DATA(array)
+            for i in range(size):
+                outside |= <uint64_t>(<uint32_t>narrow[i] >= <uint32_t>vocabulary)
+            return None if outside else array
+        if kind != cnp.NPY_INT64:
+            return None
+        result = cnp.PyArray_SimpleNew(cnp.PyArray_NDIM(array), cnp.PyArray_DIMS(array), cnp.NPY_INT32)
+        narrow, wide = <int32_t *>cnp.PyArray_DATA(result), <int64_t *>cnp.PyArray_DATA(array)
+        for i in range(size):
+            outside |= <uint64_t>(<uint64_t>wide[i] >= <uint64_t>vocabulary)
+            narrow[i] = <int32_t>wide[i]
+        return None if outside else result
+
+
+cdef class Stepper:
+    """The part of a Stream that is called once for every timestep: one call into C where the input fits an Entry."""
+
+    cdef public Entry _entry
+
+    def step(self, x_t, *, rows=None, out=None):
+        """Advance by one timestep.
+
+        Parameters
+        ----------
+        x_t : array_like
+            (batch_size, features), or ids (batch_size,): the model's input less its time axis. Several inputs: a list or
+            a dict by name.
+        rows : array_like of int, optional
+            Numbers of the rows that have data; ``x_t`` holds just those, and only they advance. All rows by default.
+        out : numpy.ndarray, optional
+            Array for the result, where the model has one output.
+
+        Returns
+        -------
+        numpy.ndarray, list or dict
+            The model's outputs, (batch_size, units) each, or a row for each of ``rows``.
+
+        Raises
+        ------
+        InputError
+            If the input does not fit, or another thread is inside.
+        """
+        if rows is None and self._entry is not None:
+            y = self._entry.call(x_t, out)
+            if y is not None:
+                return y
+        return self._step(x_t, rows, out)
