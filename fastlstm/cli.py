@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("-o", "--output", metavar="OUT", type=_output_path, help=".npy, .npz or .csv file (default: print as CSV)")
     predict.add_argument("--series", action="store_true", help="CSV: the whole file is one row of the batch, a line is a timestep")
     predict.add_argument("--layer", metavar="NAME", action="append", help="give the output of this layer instead (may be repeated)")
-    predict.add_argument("--threads", metavar="N", type=_positive, default=1, help="threads to split the rows over (default: 1)")
+    predict.add_argument("--threads", metavar="N", type=_positive, default=1, help="threads that share the work (default: 1)")
     _add_file_arguments(predict)
     predict.set_defaults(command=_predict)
 

@@ -38,7 +38,8 @@ def load(
     outputs
         Names of layers to end the model at.
     threads
-        Rows of a batch are split over this many threads. Results do not depend on it.
+        So many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
+        Results do not depend on it.
     precision
         "float32", or "float64" to compute everything in NumPy in float64.
     custom_layers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from .layers.network import Network, carrying, every_layer, root
 from .plan import Constants, evaluate, plan
 from .program import Program
 from .spec import ModelSpec, Ref, Shape
+from .threads import Helpers
 
 if TYPE_CHECKING:
     from .stream import Stream
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 KEPT_PROGRAMS = 256
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
 FOLD_LIMIT = 64 << 20
-#: Work, as Program.work counts it, of about a tenth of a millisecond: what it takes until another thread has woken up.
-SHARED_WORK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,6 @@ class LayerInfo:
     output_shape: Shape | tuple[Shape, ...] | None  # None where it could not be found out
     parameters: int
     runs: str  # "native", "NumPy", "folded", "no work", "unsupported"
-
-
-def shared_rows(program: Program) -> int:
-    """From how many rows on several threads are sooner done than one."""
-    return max(1 if program.members > 1 else 2, -(-SHARED_WORK // max(1, program.work)))
 
 
 class Model:
@@ -107,11 +100,10 @@ class Model:
         self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
-        self._crew_free = threading.Lock()
         self._constants = Constants(runtime.lanes())
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
-        self._pool: tuple[int, Any] | None = None  # process id, executor: a forked child makes its own
+        self._helpers = Helpers(threads)
         self._native_states = not wide and self._are_native(self._carrying)
         self._interpreted = wide or not self._are_native(self._stateful)
         self.reset_states()
@@ -252,7 +244,7 @@ class Model:
             return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
         runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
         if len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single" and not self._stateful:
-            most_rows = 1 << 40 if self.threads == 1 else shared_rows(program) - 1
+            most_rows = self._helpers.rows_alone(program)
             vocabulary = self._infos[0].vocabulary or 0
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
         return self._execute(runner, program, arrays, [array for path in sorted(self._states) for array in self._states[path]])
@@ -260,40 +252,9 @@ class Model:
     def _execute(
         self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], states: list[np.ndarray]
     ) -> list[np.ndarray]:
-        rows = len(arrays[0])
-        outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
-        if self.threads == 1 or rows < shared_rows(program):
-            runner.run(arrays, outputs, states, 0, rows)
-        elif program.members > 1 and rows <= program.block_rows and self._crew_free.acquire(blocking=False):
-            try:
-                self._execute_together(runner, program, arrays, outputs, states)
-            finally:
-                self._crew_free.release()
-        elif states or rows == 1:
-            runner.run(arrays, outputs, states, 0, rows)
-        else:
-            parts = min(self.threads, rows)
-            bounds = [rows * n // parts for n in range(parts + 1)]
-            ranges = zip(bounds[1:-1], bounds[2:], strict=True)
-            pending = [self._executor().submit(runner.run, arrays, outputs, states, first, last) for first, last in ranges]
-            runner.run(arrays, outputs, states, 0, bounds[1])  # this thread has its part too
-            for future in pending:
-                future.result()
+        outputs = [np.empty((len(arrays[0]), *shape), np.float32) for shape in program.output_shapes]
+        self._helpers.run(runner, program, arrays, outputs, states)
         return outputs
-
-    def _execute_together(
-        self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]
-    ) -> None:
-        """Weights are large and rows few: every thread takes its part of the units of all rows."""
-        crew = runtime.Crew(runner, arrays, outputs, states, program.members)
-        try:
-            pending = [self._executor().submit(crew.work, member) for member in range(1, program.members)]
-            crew.work(0)
-        except BaseException:
-            crew.leave()
-            raise
-        for future in pending:
-            future.result()
 
     def _run_stateful(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         batch = self.inputs[0].shape[0]
@@ -364,13 +325,6 @@ class Model:
             return None
         shapes = tuple(tuple(16 if size is None else size for size in info.shape[1:]) for info in self._infos)
         return self._runner(shapes)[1]
-
-    def _executor(self) -> Any:
-        from concurrent.futures import ThreadPoolExecutor  # costs 10 ms at import, and most Models never need it
-
-        if self._pool is None or self._pool[0] != os.getpid():
-            self._pool = (os.getpid(), ThreadPoolExecutor(self.threads - 1, thread_name_prefix="fastlstm"))
-        return self._pool[1]
 
     def __reduce__(self) -> Any:
         return _rebuild, (self.spec, self._options, self._states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 import fastlstm
 from fastlstm import runtime
 from fastlstm.model import Model
+from fastlstm.threads import Helpers, Team
 
 CELLS = {"LSTM": {}, "GRU": {"reset_after": True}, "GRU before": {"reset_after": False}, "SimpleRNN": {}}
 
@@ -22,7 +24,7 @@ CELLS = {"LSTM": {}, "GRU": {"reset_after": True}, "GRU before": {"reset_after":
 @pytest.fixture
 def divided() -> Iterator[None]:
     """However small layers and batches are."""
-    with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.model.SHARED_WORK", 1):
+    with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.threads.SHARED_WORK", 1):
         yield
 
 
@@ -59,7 +61,7 @@ def test_same_bits_as_one_thread(tmp_path: Path, cell: str, threads: int) -> Non
             assert several.predict(x).tobytes() == one.predict(x).tobytes()
         sequences = [np.ascontiguousarray(row[: 1 + number % 6]) for number, row in enumerate(x)]
         assert several.predict(sequences).tobytes() == one.predict(sequences).tobytes()
-        assert several._pool is not None
+        assert several._helpers.team is not None
 
 
 @pytest.mark.usefixtures("divided")
@@ -130,7 +132,7 @@ def test_threads_that_cannot_start(tmp_path: Path) -> None:
             started[0].start()
             return Future()
 
-    with patch.object(Model, "_executor", lambda self: Full()), pytest.raises(RuntimeError, match="can't start"):
+    with patch.object(Helpers, "_team", lambda self: Team(0, Full(), threading.Lock())), pytest.raises(RuntimeError, match="can't start"):
         model.predict(x)
     started[0].join(30)
     assert not started[0].is_alive()
@@ -150,3 +152,24 @@ def test_wrong_numbers(tmp_path: Path) -> None:
     for member in (-1, 2):
         with pytest.raises(ValueError, match="expected a member below 2"):
             runtime.Crew(runner, [x], [y], [], 2).work(member)
+
+
+@pytest.mark.usefixtures("divided")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(tmp_path: Path) -> None:
+    """Even if it was forked in the middle of a call that the parent's threads share."""
+    model = together(build.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), 2)
+    x = np.ones((2, 6, 8))
+    expected = model.predict(x)
+    parents = model._helpers.team
+    assert parents is not None
+    with parents.free:
+        child = os.fork()
+        if child == 0:
+            wrong = True
+            try:
+                wrong = model.predict(x).tobytes() != expected.tobytes() or model._helpers.team is parents
+            finally:
+                os._exit(wrong)
+    assert os.waitpid(child, 0)[1] == 0

@@ -24,6 +24,7 @@ FLOORS = (
     ("formats", "layers", "kernels"),
     ("plan", "inputs"),
     ("runtime",),
+    ("threads",),
     ("model", "stream"),
     ("selftest",),
     ("files",),

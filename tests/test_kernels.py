@@ -324,3 +324,14 @@ def test_the_environment_chooses_the_level(asked: str) -> None:
         assert done.stdout.strip() == asked
     else:
         assert "KernelError: FASTLSTM_KERNELS=v9" in done.stderr
+
+
+def test_large_arrays_lie_in_huge_pages() -> None:
+    """Or not, as the system will have it: the values are the same, and so is the alignment."""
+    for size in (packing.HUGE_PAGE // 4, 3 * packing.HUGE_PAGE // 4 + 5, 100):
+        array = np.arange(size, dtype=np.float32)[1:]
+        copy = packing.aligned(array)
+        np.testing.assert_array_equal(copy, array)
+        assert copy.ctypes.data % packing.ALIGNMENT == 0
+        assert copy.flags.writeable
+        assert packing.aligned(copy) is copy

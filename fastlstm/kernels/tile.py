@@ -18,8 +18,9 @@ from numba.extending import intrinsic
 from .target import LANES, TILE_ROWS
 from .vector import F32, I32, I64, VF, muladd, pointer, prefetched, splatted
 
-#: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add.
-WIDE = {1: 4, 2: 4, 3: 3, 4: 2}  # vectors of a panel -> panels
+#: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add. Of three
+#: vectors no more than two: those of 64 units fit the first cache, and are there when the next step starts with them.
+WIDE = {1: 4, 2: 4, 3: 2, 4: 2}  # vectors of a panel -> panels
 
 #: Weights are fetched so many steps of k ahead where a panel is longer than what the first cache keeps, and rows enough to hide
 #: that work: the CPU's own guesses come late. One row alone is read faster without.
