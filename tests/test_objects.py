@@ -16,6 +16,8 @@ from fastlstm.kernels import build
 
 LEVELS = ("v2", "v3", "v4") if "baseline" not in runtime.available_levels() else ("baseline",)
 WIDEST = {"v2": "xmm", "v3": "ymm", "v4": "zmm"}
+#: Tiles of so many rows take two steps at a time.
+PAIRING_ROWS = {"v2": 9, "v3": 3, "v4": 4}
 
 
 @pytest.fixture(scope="session", params=LEVELS)
@@ -92,7 +94,8 @@ def test_tiles_keep_their_sums_in_registers(built: Path, level: str) -> None:
         assert not [line for line in stack if re.search(r"[xyz]mm", line)], f"{name} spills in its loop: {stack}"
         rows, vectors, panels = map(int, tile.groups())
         sums = [line for line in body if re.match(r"vfmadd|addps", line) and WIDEST[level] in line]
-        assert len(sums) == rows * vectors * panels, name
+        at_once = 2 if rows >= PAIRING_ROWS[level] else 1  # steps
+        assert len(sums) == at_once * rows * vectors * panels, name
         assert not [line for line in body if re.match(r"v?(mul|add|fmadd\w*)ss", line)], f"{name} computes single floats"
     assert len(seen) == {"v2": 12, "v3": 16, "v4": 28}[level]
     with_frame_pointer = [name for name, body in functions(built) if any(re.match(r"mov\s+%rsp,%rbp", line) for line in body)]

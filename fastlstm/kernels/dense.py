@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import packing
 from .activation import activated, default_alpha
-from .panels import ONE, ZERO, compiled, last_vectors
+from .panels import ONE, ZERO, compiled, fetched_by, last_vectors, pace_of
 from .registry import kernel
 from .sequence import fill_addresses
 from .target import LANES, TILE_ROWS
@@ -57,16 +57,20 @@ def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-de
     parts = (count + TILE_ROWS - 1) // TILE_ROWS
     least = count // parts
     more = count - least * parts
-    for panel in range(whole + (1 if last else 0)):
+    pace = pace_of(features * units, ONE, parts, 16 * ONE * LANES)
+    panels = whole + (1 if last else 0)
+    for panel in range(panels):
         vectors = 4 if panel < whole else last
         offset = 16 * LANES * panel
         z_row = 4 * LANES * vectors
+        following = 16 * ONE * LANES if panel + 1 < panels else ZERO
         first = 0
         for part in range(parts):
             rows = least + (1 if part < more else 0)
+            fetched = fetched_by(part, following, pace, 16 * ONE * LANES)
             tile(
                 4 * (rows - 1) + vectors - 1, result, z_row, biases, offset if f.bias else 0,
-                xs + 8 * first, weights + offset * features, features, xs, 0, 0, 0,
+                xs + 8 * first, weights + offset * features, features, xs, 0, 0, fetched,
             )  # fmt: skip
             for i in range(rows):
                 y = load_int(ys, first + i) + offset

@@ -108,9 +108,9 @@ def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     if own:
         tile(
             t.which, w.tile2, z_row, w.z + 8 * t.first, offset,
-            w.x + 8 * t.first, f.kernel + offset * f.features, features, w.x, 0, 0, t.jump,
+            w.x + 8 * t.first, f.kernel + offset * f.features, features, w.x, 0, 0, t.fetched,
         )  # fmt: skip
-    tile(t.which, w.tile, z_row, w.z2, offset, states + 8 * t.first, f.recurrent + offset * f.units, f.units, w.x, 0, 0, t.jump)
+    tile(t.which, w.tile, z_row, w.z2, offset, states + 8 * t.first, f.recurrent + offset * f.units, f.units, w.x, 0, 0, t.fetched)
     gate, code, at = f.recurrent_activation, f.activation, t.first * w.row + 4 * LANES * t.panel
     # Several rows, or several panels of one.
     count, z_step, step = (t.panels, 4 * LANES * t.vectors, ONE * 4 * LANES) if t.panels > 1 else (t.rows, z_row, w.row)
@@ -182,7 +182,7 @@ def _visit_gates(f, w, cell, t):  # type: ignore[no-untyped-def]
     tile(
         t.which, w.tile, z_row, w.z + 8 * t.first, offset,
         w.x + 8 * t.first, f.kernel + offset * f.features, features,
-        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.jump,
+        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.fetched,
     )  # fmt: skip
     gate, at = f.recurrent_activation, 4 * LANES * t.panel
     alpha = default_alpha(gate)
@@ -209,7 +209,7 @@ def _visit_candidate(f, w, cell, t):  # type: ignore[no-untyped-def]
     tile(
         t.which, w.tile, z_row, w.z2 + 8 * t.first, offset,
         w.x + 8 * t.first, f.kernel_h + offset * f.features, features,
-        w.states3 + 8 * t.first, f.recurrent_h + offset * f.units, f.units, t.jump,
+        w.states3 + 8 * t.first, f.recurrent_h + offset * f.units, f.units, t.fetched,
     )  # fmt: skip
     code = f.activation
     beta = default_alpha(code)

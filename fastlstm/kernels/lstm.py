@@ -124,7 +124,7 @@ def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     tile(
         t.which, w.tile, z_row, w.z + 8 * t.first, offset,
         w.x + 8 * t.first, f.kernel + offset * f.features, features,
-        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.jump,
+        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.fetched,
     )  # fmt: skip
     gate, code, at = f.recurrent_activation, f.activation, t.first * w.row + 4 * LANES * t.panel
     # Several rows, or several panels of one.

@@ -12,7 +12,7 @@ from numba import njit
 from .. import packing
 from .elementary import inlined
 from .target import LANES, TILE_ROWS
-from .tile import AHEAD_ROWS, LONG, WIDE, tile
+from .tile import WIDE, tile
 from .vector import load_int, load_one, load_pair, prefetch, store_one, store_pair
 
 compiled = njit(error_model="numpy")
@@ -23,6 +23,9 @@ ZERO, ONE = np.int64(0), np.int64(1)
 
 #: Vectors that the result of a tile may have: as many as rows times panels' vectors, or those of one row and several panels.
 TILE_VECTORS = max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items()))
+
+#: Weights of more bytes are streamed: each panel is fetched into the second cache while the one before it is used.
+STREAMED = 1 << 19
 
 
 def paired(make: Callable[[Any, Any], Callable[..., None]], how: Callable[..., Any] = inlined) -> Callable[..., None]:
@@ -52,6 +55,28 @@ def share(whole: int, at_once: int, member: int, members: int) -> tuple[int, int
     return begin, whole if member + 1 == members else whole * (member + 1) // members // at_once * at_once
 
 
+@compiled
+def pace_of(weights: int, members: int, parts: int, panel: int) -> int:
+    """How many lines of the next panel a tile fetches for each two k; 0: there are so few weights that a cache keeps a member's.
+
+    So many tiles share a panel that has so many bytes for each k. At a line for every k the fetches wait for each other, and with
+    them what reads the weights of this panel: where tiles are enough, each fetches a line for every second.
+    """
+    if 4 * weights <= STREAMED * max(members, 1):
+        return 0
+    return 1 if 4 * 32 * parts >= 3 * panel else 2
+
+
+@compiled
+def fetched_by(part: int, following: int, pace: int, panel: int) -> int:
+    """A tile's share of the next panel, ``following`` bytes behind: where it starts, in bytes for each k, and the pace in the low bits.
+
+    What has no share in it, or where ``following`` is 0 as none comes, fetches from its own panel, which is there.
+    """
+    share = 32 * pace * part
+    return following + share + pace if following and share < panel else pace
+
+
 class Tile(NamedTuple):
     """What one visit of a cell computes."""
 
@@ -62,7 +87,7 @@ class Tile(NamedTuple):
     panels: int
     width: int  # columns of a gate
     vectors: int  # in a row of a panel
-    jump: int  # where this tile's share of the next panel starts: bytes behind this one, for each k
+    fetched: int  # of the next panel
 
 
 def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
@@ -76,7 +101,6 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
     at_once = WIDE[whole_vectors]
     wide_tile = 4 * TILE_ROWS + whole_vectors - 1
     panel_bytes = 4 * LANES * whole_vectors  # for each k
-    panel_lines = (panel_bytes + 63) // 64
 
     @compiled
     def sweep(f, w, cell, rows, backwards, ahead, size):  # type: ignore[no-untyped-def]
@@ -89,11 +113,19 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
         items = groups + theirs - grouped + (1 if last else 0)
         parts = (rows + TILE_ROWS - 1) // TILE_ROWS
-        least = rows // parts
+        least = rows // parts if parts > 1 else rows
         more = rows - least * parts
         lines = (size + 63) >> 6
         onwards = -ONE * panel_bytes if backwards else ONE * panel_bytes
-        fetched = ONE * panel_lines if rows >= AHEAD_ROWS and (f.features > LONG or f.units > LONG) else ZERO
+        inputs = ZERO if f.table else f.features
+        pace = pace_of(gates * (inputs + f.units) * f.units, f.members, parts, ONE * panel_bytes)
+        # A little at a time, as a core can wait for few lines at once. Found without a division, which would be a good part of
+        # one row's step: at least lines / items.
+        scale = ZERO
+        while 2 << scale <= items:
+            scale += 1
+        each = (lines + (1 << scale) - 1) >> scale
+        end = ZERO
         for item in range(items):
             # Forwards and backwards in turn: what the caches still hold is used first.
             at = items - 1 - item if backwards else item
@@ -102,14 +134,13 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
                 panel, panels = mine + at * at_once, ONE * at_once
             elif panel == whole:
                 width, vectors = last_width(f.units, ONE * gates, ONE * LANES), last
-            # A little at a time, as a core can wait for few lines at once.
-            begin, end = lines * item // items, lines * (item + 1) // items
+            begin, end = end, min(end + each, lines)
             first = ZERO
             for part in range(parts):
                 count = least + (1 if part < more else 0)
                 which = 4 * (count - 1) + vectors - 1 if panels == 1 else ONE * wide_tile
-                jump = onwards + 64 * part if part < fetched and item + 1 < items else ZERO
-                visit(f, w, cell, Tile(which, first, count, panel, panels, width, vectors, jump))
+                fetched = fetched_by(part, ZERO if item + 1 == items else onwards, pace, ONE * panel_bytes)
+                visit(f, w, cell, Tile(which, first, count, panel, panels, width, vectors, fetched))
                 for slot in range(first, first + count):
                     for line in range(begin, end):
                         prefetch(load_int(w.ahead, slot) + ahead + 64 * line)
@@ -125,7 +156,6 @@ def projector(gates: int) -> Callable[..., None]:
     block = packing.block_units(gates, LANES)
     at_once = WIDE[whole_vectors]
     panel_bytes = 4 * LANES * whole_vectors
-    panel_lines = (panel_bytes + 63) // 64
 
     @compiled
     def project(f, pairs, count, kernel, bias, y, y_row):  # type: ignore[no-untyped-def]
@@ -137,17 +167,18 @@ def projector(gates: int) -> Callable[..., None]:
         parts = (count + TILE_ROWS - 1) // TILE_ROWS
         least = count // parts
         more = count - least * parts
+        pace = pace_of(gates * features * units, f.members, parts, ONE * panel_bytes)
         for panel in range(mine, theirs + (1 if last else 0)):
             vectors = whole_vectors if panel < whole else last
             offset = 4 * LANES * whole_vectors * panel
-            onwards = ZERO if (panel + 1) * block >= units else ONE * panel_bytes
+            following = ZERO if (panel + 1) * block >= units else ONE * panel_bytes
             first = ZERO
             for part in range(parts):
                 rows = least + (1 if part < more else 0)
                 tile(
                     4 * (rows - 1) + vectors - 1, y + first * y_row + offset, y_row, bias, offset,
                     pairs + 8 * first, kernel + offset * features, features, pairs, 0, 0,
-                    onwards + 64 * part if part < panel_lines else ZERO,
+                    fetched_by(part, following, pace, ONE * panel_bytes),
                 )  # fmt: skip
                 first += rows
 

@@ -25,7 +25,7 @@ def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     tile(
         t.which, w.tile, z_row, w.z + 8 * t.first, offset,
         w.x + 8 * t.first, f.kernel + offset * f.features, features,
-        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.jump,
+        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.fetched,
     )  # fmt: skip
     code = f.activation
     beta = default_alpha(code)

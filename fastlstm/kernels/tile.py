@@ -15,18 +15,23 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .target import LANES, TILE_ROWS
+from .target import LANES, LEVEL, TILE_ROWS
 from .vector import F32, I32, I64, VF, muladd, pointer, prefetched, splatted
 
 #: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add. Of three
 #: vectors no more than two: those of 64 units fit the first cache, and are there when the next step starts with them.
 WIDE = {1: 4, 2: 4, 3: 2, 4: 2}  # vectors of a panel -> panels
 
-#: Weights are fetched so many steps of k ahead where a panel is longer than what the first cache keeps, and rows enough to hide
-#: that work: the CPU's own guesses come late. One row alone is read faster without.
-AHEAD, LONG, AHEAD_ROWS = 16, 96, 4
+#: Tiles of so many rows take so many steps of k at a time: the fewer instructions beside the multiply-adds the better, above all on a
+#: core that is shared, where half as many are issued. Where products need registers of their own there are none for that.
+MANY_ROWS = min(4, TILE_ROWS)
+AT_ONCE = 2 if LEVEL.fused else 1
 
-_ARGUMENTS = ("c", "c_row", "z", "z_offset", "a1", "b1", "k1", "a2", "b2", "k2", "jump")
+#: These tiles have the time to fetch weights that the second cache does not keep, into the first one and so many steps of k before they
+#: are needed: the CPU's own guesses come late.
+AHEAD = 16
+
+_ARGUMENTS = ("c", "c_row", "z", "z_offset", "a1", "b1", "k1", "a2", "b2", "k2", "fetched")
 _TABLE = "fastlstm_tiles"
 _TYPE = ir.FunctionType(ir.VoidType(), [I64] * len(_ARGUMENTS))
 
@@ -38,7 +43,7 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
         return function
     function.attributes.add("noinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, jump = function.args
+    c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, fetched = function.args
     width = panels * vectors
 
     def vector(address: ir.Value, n: int) -> ir.Value:
@@ -50,7 +55,7 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
         sums += [vector(row, n) for n in range(width)]
     for a, weights, k in ((a1, b1, k1), (a2, b2, k2)):
         addresses = [b.load(pointer(b, a, I64(m), I64)) for m in range(rows)]
-        sums = _accumulate(b, sums, addresses, weights, k, vectors, panels, jump)
+        sums = _accumulate(b, sums, addresses, weights, k, vectors, panels, fetched)
     for i, value in enumerate(sums):
         row = b.add(c, b.mul(c_row, I64(i // width)))
         b.store(value, pointer(b, row, I64(i % width * LANES), F32, VF), align=4)
@@ -60,30 +65,23 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
 
 def _accumulate(
     b: ir.IRBuilder, sums: list[ir.Value], rows: list[ir.Value], weights: ir.Value, count: ir.Value, vectors: int, panels: int,
-    jump: ir.Value,
+    fetched: ir.Value,
 ) -> list[ir.Value]:
     """sums + rows @ weights, over ``count`` values of each row."""
-    before, after = b.block, b.append_basic_block("after")
-    stride = b.mul(count, I64(vectors * LANES * 4))  # from panel to panel
+    at_once = AT_ONCE if len(rows) >= MANY_ROWS else 1
+    before, most, rest, after = b.block, *(b.append_basic_block(name) for name in ("most", "rest", "after"))
+    step_bytes = vectors * LANES * 4
+    stride = b.mul(count, I64(step_bytes))  # from panel to panel
     panel_starts = [b.add(weights, b.mul(stride, I64(p))) for p in range(panels)]
     weight_at = [(start, n) for start in panel_starts for n in range(vectors)]
-    following_panel = b.add(weights, b.mul(jump, count))
+    following_panel = b.add(weights, b.mul(b.and_(fetched, I64(-4)), count))
+    whole = b.and_(count, I64(-at_once))
 
     def weight(start: ir.Value, n: int, offset: ir.Value) -> ir.Value:
         return b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
 
-    def loop(ahead: bool) -> tuple[ir.Block, list[ir.Value]]:
-        """The loop over k: its block, and the sums that it leaves."""
-        body = b.append_basic_block("k")
-        b.position_at_end(body)
-        k = b.phi(I64)
-        accumulators = [b.phi(VF) for _ in sums]
+    def step(k: ir.Value, accumulators: list[ir.Value]) -> list[ir.Value]:
         offset = b.mul(k, I64(vectors * LANES))
-        for start in panel_starts if ahead else ():
-            for line in range(0, vectors * LANES * 4, 64):
-                prefetched(b, b.add(start, b.mul(offset, I64(4))), AHEAD * vectors * LANES * 4 + line)
-        if ahead:
-            prefetched(b, b.add(following_panel, b.mul(k, I64(64))), locality=2)
         updated = list(accumulators)
         if len(rows) < len(weight_at):
             # Fewer rows than vectors: the rows' values stay in registers while the weights pass by, which 16 registers need.
@@ -98,34 +96,57 @@ def _accumulate(
                 x = splatted(b, b.load(pointer(b, row, k, F32)))
                 for n, w in enumerate(ws):
                     updated[m * len(ws) + n] = muladd(b, x, w, accumulators[m * len(ws) + n])
-        following = b.add(k, I64(1))
+        return updated
+
+    def loop(lines: int) -> tuple[ir.Block, list[ir.Value]]:
+        """The loop over k that fetches so many lines of the next panel for two steps: its block, and the sums that it leaves."""
+        body = b.append_basic_block("k")
+        b.position_at_end(body)
+        k = b.phi(I64)
+        accumulators = updated = [b.phi(VF) for _ in sums]
+        for n in range(at_once):
+            for start in panel_starts if lines else ():
+                place = b.add(start, b.mul(k, I64(step_bytes)))
+                for line in range(n * step_bytes, (n + 1) * step_bytes, 64):
+                    prefetched(b, place, AHEAD * step_bytes + line)
+            if n < lines:
+                prefetched(b, b.add(following_panel, b.mul(k, I64(lines * 32))), 64 * n, locality=2)
+            updated = step(b.add(k, I64(n)), updated)
+        following = b.add(k, I64(at_once))
         k.add_incoming(I64(0), before)
         k.add_incoming(following, body)
         for phi, start, value in zip(accumulators, sums, updated, strict=True):
             phi.add_incoming(start, before)
             phi.add_incoming(value, body)
-        b.cbranch(b.icmp_signed("<", following, count), body, after)
+        b.cbranch(b.icmp_signed("<", following, whole), body, most)
         return body, updated
 
-    loops = [loop(ahead) for ahead in ((False, True) if len(rows) >= AHEAD_ROWS else (False,))]
+    loops = [loop(lines) for lines in ((0, 1, 2) if len(rows) >= MANY_ROWS else (0,))]
     b.position_at_end(before)
-    some = b.icmp_signed(">", count, I64(0))
-    if len(loops) == 1:
-        b.cbranch(some, loops[0][0], after)
-    else:
-        choice = b.switch(b.add(b.zext(some, I32), b.zext(b.icmp_signed(">", count, I64(LONG)), I32)), after)
-        for number, (body, _) in enumerate(loops, 1):
-            choice.add_case(I32(number), body)
+    choice = b.zext(b.icmp_signed(">", whole, I64(0)), I64)
+    if len(loops) > 1:
+        choice = b.mul(choice, b.add(b.and_(fetched, I64(3)), I64(1)))
+    start = b.switch(choice, most)
+    for number, (body, _) in enumerate(loops, 1):
+        start.add_case(I64(number), body)
 
+    b.position_at_end(most)
+    so_far = _joined(b, [(before, sums), *loops])
+    b.cbranch(b.icmp_signed("<", whole, count), rest, after)
+    b.position_at_end(rest)
+    last = step(whole, so_far)
+    b.branch(after)
     b.position_at_end(after)
-    results = []
-    for n, start in enumerate(sums):
-        phi = b.phi(VF)
-        phi.add_incoming(start, before)
-        for body, updated in loops:
-            phi.add_incoming(updated[n], body)
-        results.append(phi)
-    return results
+    return _joined(b, [(most, so_far), (rest, last)])
+
+
+def _joined(b: ir.IRBuilder, ways: list[tuple[ir.Block, list[ir.Value]]]) -> list[ir.Value]:
+    """The values that come from one of several blocks."""
+    phis = [b.phi(VF) for _ in ways[0][1]]
+    for block, values in ways:
+        for phi, value in zip(phis, values, strict=True):
+            phi.add_incoming(value, block)
+    return phis
 
 
 def tiles() -> str:
@@ -148,7 +169,7 @@ llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 
 
 @intrinsic
-def tile(typingctx, which, c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, jump):  # type: ignore[no-untyped-def]
+def tile(typingctx, which, c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, fetched):  # type: ignore[no-untyped-def]
     """Run a tile.
 
     Parameters
@@ -163,9 +184,8 @@ def tile(typingctx, which, c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, jump):
         Address of the addresses of the rows of A1; the panel; values in a row.
     a2, b2, k2
         The same for A2. k may be 0.
-    jump
-        The second cache meanwhile fetches a line for each k, from ``jump`` bytes for each k behind a panel on: a part of the next
-        panel, see :class:`Tile`. 0: nothing is to come.
+    fetched
+        Which part of the next panel is fetched into the second cache meanwhile, as :func:`.panels.fetched_by` says; 0: nothing.
     """
 
     def generate(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
