@@ -185,6 +185,9 @@ def test_every_remainder_of_rows_and_units(level: str, cell: str, units: int) ->
 def test_large(level: str, cell: str) -> None:
     check(Case(cell, 200, 70, features=37, steps=9, mask=masks(70, 9)["holes"]), level, 5e-6)
     check(Case(cell, 200, 3, features=37, steps=150), level, 5e-6)
+    # Weights that are streamed, by few tiles and by many.
+    for rows in (4, 9, 25, 50):
+        check(Case(cell, 401, rows, features=151, steps=3), level, 5e-6)
 
 
 @pytest.mark.parametrize("level", LEVELS)
