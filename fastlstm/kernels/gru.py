@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, hard_sigmoid
 from .elementary import fma, inlined, sigmoid, tanh
-from .panels import ONE, ZERO, columns_of, compiled, paired, projector, sweeper
+from .panels import ONE, ZERO, columns_of, compiled, fetch, paired, projector, sweeper
 from .registry import kernel
 from .sequence import FIELDS, driver, fill_addresses, meet
 from .target import LANES, TILE_ROWS
@@ -122,11 +122,11 @@ def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
         rows, x = w.z + 8 * t.first, offset
     b = Blocks(count, rows, x, w.tile, z_step, t.width, before + at, after + at, step, gate, code)
     if gate == SIGMOID and code == TANH:
-        _usual(b)
+        _usual(b, t)
     elif gate == HARD_SIGMOID and code == TANH:
-        _hard(b)
+        _hard(b, t)
     else:
-        _any(b)
+        _any(b, t)
 
 
 _sweep = sweeper(GATES, _visit)
@@ -187,6 +187,7 @@ def _visit_gates(f, w, cell, t):  # type: ignore[no-untyped-def]
     gate, at = f.recurrent_activation, 4 * LANES * t.panel
     alpha = default_alpha(gate)
     for slot in range(t.first, t.first + t.rows):
+        fetch(t, slot - t.first)
         for block in range(t.panels):
             g = w.tile + (slot - t.first) * z_row + 4 * LANES * t.vectors * block
             unit = slot * w.row + at + 4 * LANES * block
@@ -214,6 +215,7 @@ def _visit_candidate(f, w, cell, t):  # type: ignore[no-untyped-def]
     code = f.activation
     beta = default_alpha(code)
     for slot in range(t.first, t.first + t.rows):
+        fetch(t, slot - t.first)
         for v in range(t.vectors * t.panels):
             unit = slot * w.row + offset + 4 * LANES * v
             x = load(w.tile + (slot - t.first) * z_row, LANES * v)

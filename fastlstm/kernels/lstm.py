@@ -62,12 +62,12 @@ def updater(carry: Callable[..., Any], output: Callable[..., Any], how: Callable
 
         return block
 
-    every_c, every_h = paired(carries, how), paired(outputs, how)
+    every_c, every_h = paired(carries, how), paired(outputs, how, fetching=False)
 
     @how
-    def update(b):  # type: ignore[no-untyped-def]
-        every_c(b)
-        every_h(b)
+    def update(b, t):  # type: ignore[no-untyped-def]
+        every_c(b, t)
+        every_h(b, t)
 
     return update
 
@@ -131,15 +131,15 @@ def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     count, z_step, step = (t.panels, 4 * LANES * t.vectors, ONE * 4 * LANES) if t.panels > 1 else (t.rows, z_row, w.row)
     b = Blocks(count, w.tile, z_step, t.width, w.extra + at, h + at, step, gate, code)
     if gate == SIGMOID and code == TANH:
-        _usual(b)
+        _usual(b, t)
     elif gate == HARD_SIGMOID and code == TANH:
-        _hard(b)
+        _hard(b, t)
     elif gate == SIGMOID and code == RELU:
-        _relu(b)
+        _relu(b, t)
     elif gate == HARD_SIGMOID and code == RELU:
-        _hard_relu(b)
+        _hard_relu(b, t)
     else:
-        _any(b)
+        _any(b, t)
 
 
 _sweep = sweeper(GATES, _visit)

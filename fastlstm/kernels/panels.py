@@ -28,20 +28,53 @@ TILE_VECTORS = max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WI
 STREAMED = 1 << 19
 
 
-def paired(make: Callable[[Any, Any], Callable[..., None]], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+class Tile(NamedTuple):
+    """What one visit of a cell computes."""
+
+    which: int  # number of the tile
+    first: int  # slot of its first row
+    rows: int
+    panel: int  # the first of its panels
+    panels: int
+    width: int  # columns of a gate
+    vectors: int  # in a row of a panel
+    fetched: int  # of the next panel
+    ahead: int  # address of the addresses of what its rows read at the next step
+    begin: int  # of that, the lines to be fetched meanwhile: from, and up to
+    end: int
+
+
+@inlined
+def fetch(t: Tile, n: int) -> None:
+    """Have the second cache fetch what row n of a tile, if it has so many, reads at the next step: as much as is this tile's share."""
+    if n < t.rows:
+        row = load_int(t.ahead, n)
+        for line in range(t.begin, t.end):
+            prefetch(row + 64 * line)
+
+
+def paired(
+    make: Callable[[Any, Any], Callable[..., None]], how: Callable[..., Any] = inlined, fetching: bool = True
+) -> Callable[..., None]:
     """A function of blocks that does what ``make(load, store)(blocks, n)`` does to block n: two at a time, the last one alone.
 
     A block is one chain of dependent operations; side by side they keep the CPU busy, which one after the other does not.
-    ``blocks.count`` says how many there are.
+    ``blocks.count`` says how many there are. What the tile's rows read next is fetched meanwhile: all at once, the fetches would
+    wait for each other.
     """
     one, two = make(load_one, store_one), make(load_pair, store_pair)
 
     @how
-    def run(blocks):  # type: ignore[no-untyped-def]
+    def run(blocks, t):  # type: ignore[no-untyped-def]
         for n in range(0, blocks.count & -2, 2):
             two(blocks, n)
+            if fetching:
+                fetch(t, n)
+                fetch(t, n + 1)
         if blocks.count & 1:
             one(blocks, blocks.count - 1)
+            if fetching:
+                fetch(t, blocks.count - 1)
 
     return run
 
@@ -77,23 +110,10 @@ def fetched_by(part: int, following: int, pace: int, panel: int) -> int:
     return following + share + pace if following and share < panel else pace
 
 
-class Tile(NamedTuple):
-    """What one visit of a cell computes."""
-
-    which: int  # number of the tile
-    first: int  # slot of its first row
-    rows: int
-    panel: int  # the first of its panels
-    panels: int
-    width: int  # columns of a gate
-    vectors: int  # in a row of a panel
-    fetched: int  # of the next panel
-
-
 def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
     """A function that takes the panels one after another, and for each the rows in tiles.
 
-    ``visit(f, w, cell, tile)`` computes one.
+    ``visit(f, w, cell, tile)`` computes one, and fetches meanwhile what the tile says.
     """
     whole_vectors = packing.panel_vectors(gates)
     block = packing.block_units(gates, LANES)
@@ -115,17 +135,16 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         parts = (rows + TILE_ROWS - 1) // TILE_ROWS
         least = rows // parts if parts > 1 else rows
         more = rows - least * parts
-        lines = (size + 63) >> 6
+        end, last_line = ahead >> 6, (ahead + size + 63) >> 6
         onwards = -ONE * panel_bytes if backwards else ONE * panel_bytes
         inputs = ZERO if f.table else f.features
         pace = pace_of(gates * (inputs + f.units) * f.units, f.members, parts, ONE * panel_bytes)
         # A little at a time, as a core can wait for few lines at once. Found without a division, which would be a good part of
-        # one row's step: at least lines / items.
+        # one row's step: at least lines for each item.
         scale = ZERO
         while 2 << scale <= items:
             scale += 1
-        each = (lines + (1 << scale) - 1) >> scale
-        end = ZERO
+        each = (last_line - end + (1 << scale) - 1) >> scale
         for item in range(items):
             # Forwards and backwards in turn: what the caches still hold is used first.
             at = items - 1 - item if backwards else item
@@ -134,16 +153,13 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
                 panel, panels = mine + at * at_once, ONE * at_once
             elif panel == whole:
                 width, vectors = last_width(f.units, ONE * gates, ONE * LANES), last
-            begin, end = end, min(end + each, lines)
+            begin, end = end, min(end + each, last_line)
             first = ZERO
             for part in range(parts):
                 count = least + (1 if part < more else 0)
                 which = 4 * (count - 1) + vectors - 1 if panels == 1 else ONE * wide_tile
                 fetched = fetched_by(part, ZERO if item + 1 == items else onwards, pace, ONE * panel_bytes)
-                visit(f, w, cell, Tile(which, first, count, panel, panels, width, vectors, fetched))
-                for slot in range(first, first + count):
-                    for line in range(begin, end):
-                        prefetch(load_int(w.ahead, slot) + ahead + 64 * line)
+                visit(f, w, cell, Tile(which, first, count, panel, panels, width, vectors, fetched, w.ahead + 8 * first, begin, end))
                 first += count
 
     return sweep

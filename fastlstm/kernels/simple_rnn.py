@@ -6,7 +6,7 @@ from typing import Any
 
 from .activation import RELU, TANH, activated, default_alpha, relu
 from .elementary import tanh
-from .panels import ZERO, columns_of, compiled, projector, sweeper
+from .panels import ZERO, columns_of, compiled, fetch, projector, sweeper
 from .registry import kernel
 from .sequence import FIELDS, driver
 from .target import LANES
@@ -30,6 +30,7 @@ def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
     code = f.activation
     beta = default_alpha(code)
     for slot in range(t.first, t.first + t.rows):
+        fetch(t, slot - t.first)
         z, h = w.tile + (slot - t.first) * z_row, after + slot * w.row + offset
         for i in range(0, LANES * t.vectors * t.panels, LANES):
             if code == TANH:
