@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--engines", default=",".join(ENGINES), help=f"comma separated, of {', '.join(ENGINES)}")
     group.addoption("--workloads", default="", metavar="REGEX", help="workloads whose name/batch matches")
     group.addoption("--engine-threads", type=int, default=1, metavar="N")
+    group.addoption("--rounds", type=int, default=1, metavar="N", help="measure everything so many times")
+    group.addoption("--turns", default="", metavar="FROM,TO", help="file descriptors: read a byte before each test, write one after it")
     group.addoption("--prepared", type=Path, default=HERE / ".prepared", help="folder for the engines' files")
 
 
@@ -28,13 +31,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = re.compile(metafunc.config.getoption("--workloads"))
     engines = metafunc.config.getoption("--engines").split(",")
     measured = [
-        pytest.param(workload, batch, engine, id=f"{workload.name}-{batch}-{engine}")
+        pytest.param(workload, batch, engine, id=f"{workload.name}-{batch}-{engine}-{number}")
+        for number in range(metafunc.config.getoption("--rounds"))
         for workload in WORKLOADS
         for batch in workload.batches
         for engine in engines
         if chosen.search(f"{workload.name}/{batch}")
     ]
     metafunc.parametrize(("workload", "batch", "engine"), measured)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Engines that run at the same time measure by turns."""
+    turns = item.config.getoption("--turns")
+    if not turns:
+        return (yield)
+    turn, over = map(int, turns.split(","))
+    os.read(turn, 1)
+    try:
+        return (yield)
+    finally:
+        os.write(over, b".")
 
 
 @pytest.fixture(scope="session")

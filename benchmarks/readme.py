@@ -56,7 +56,8 @@ def part(found: dict[str, Any], results: Path) -> str:
     single, many = geometric_means(one)
     labels = list(dict.fromkeys(result.label for result in one if result.engine != OURS))
     lines = [
-        f"One thread, {found['machine']['processor']}, medians; every engine is checked against Keras before it is timed. "
+        f"One thread, {found['machine']['processor']}, the median of the fastest of four rounds, in which the engines take turns; "
+        "each is checked against Keras before it is timed. "
         f"The others are {', '.join(labels[:-1])} and {labels[-1]}; the best of those that compute in float32 stands beside fastlstm. "
         f"In the geometric mean fastlstm is {single:.1f} times as fast as that one for one row, {many:.1f} times for 32 rows and more.",
         "",

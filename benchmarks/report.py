@@ -51,6 +51,15 @@ def measurements(found: dict[str, Any]) -> list[Measurement]:
     return results
 
 
+def fastest_rounds(results: Iterable[Measurement]) -> list[Measurement]:
+    """Of each engine and workload the round with the least median: in the others something else took part of the machine."""
+    fastest: dict[tuple[str, int, str], Measurement] = {}
+    for result in results:
+        key = result.workload, result.batch, result.engine
+        fastest[key] = min(fastest.get(key, result), result, key=lambda each: each.median)
+    return list(fastest.values())
+
+
 def machine() -> dict[str, str]:
     """The processor, and what ran on it."""
     model = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Runs the suite with every engine in a process of its own, and puts the figures side by side.
+"""Runs the suite with every engine in a process of its own, by turns, and puts the figures side by side.
 
 python -m benchmarks [--quick] [--engines fastlstm,onnxruntime] [--workloads REGEX] [--threads N] [--json OUT] [--chart OUT]
 python -m benchmarks --streams       one timestep at a time: latency, and throughput by number of threads
@@ -11,26 +11,34 @@ With --record the figures are kept in benchmarks/results.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import readme
 import roofline
 import streams
 from engines import ENGINES
-from report import Measurement, chart, machine, markdown, measurements, write
+from report import Measurement, chart, fastest_rounds, machine, markdown, measurements, write
 from stream_engines import STREAM_ENGINES
 from stream_engines import is_prepared as streams_are_prepared
 from workloads import WORKLOADS
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+
+#: Each engine goes through all workloads so many times, by turns with the others; of each workload its fastest round counts.
+ROUNDS = 4
+
+#: Seconds before each turn where engines have several threads: those of the one before may still be looking for work.
+PAUSE = 0.1
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -63,28 +71,70 @@ def prepare_streams(folder: Path) -> None:
         script("stream_engines.py", folder)
 
 
-def measure(engine: str, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """pytest-benchmark's JSON for one engine; None where nothing of it could be measured."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.json"
-        command = [
-            sys.executable, "-m", "pytest", "suite.py", "-p", "no:cacheprovider", "-q", "-rs", "--benchmark-columns=median,iqr,rounds",
-            f"--engines={engine}", f"--workloads={arguments.workloads}", f"--engine-threads={arguments.threads}",
-            f"--prepared={arguments.prepared}", f"--benchmark-json={out}", "--benchmark-warmup=off", "--benchmark-disable-gc",
-            f"--benchmark-max-time={0.1 if arguments.quick else 0.7}", "--benchmark-min-rounds=5",
-        ]  # fmt: skip
-        ran = subprocess.run(command, cwd=HERE, env=environment(arguments.threads), text=True, capture_output=True, check=False)
-        notable = [line for line in ran.stdout.splitlines() if line.startswith(("SKIPPED", "FAILED", "ERROR", "E  "))]
-        outcome = ran.stdout.strip().splitlines()[-1] if ran.stdout.strip() else ran.stderr
-        print("\n".join([f"{engine}: {outcome}", *notable]), file=sys.stderr, flush=True)
-        return json.loads(out.read_text()) if out.exists() and out.stat().st_size else None
+class Started(NamedTuple):
+    """An engine's process, which waits for its turns."""
+
+    engine: str
+    process: subprocess.Popen[str]
+    go: int  # a byte written there lets it measure one workload
+    over: int  # and one comes from there when it has
+    figures: Path
+    text: Path
+
+
+def start(engine: str, arguments: argparse.Namespace, folder: Path) -> Started:
+    """The suite for one engine."""
+    turn, go = os.pipe()
+    over, done = os.pipe()
+    figures, text = folder / f"{engine}.json", folder / f"{engine}.txt"
+    seconds = (0.1 if arguments.quick else 0.7) / ROUNDS
+    command = [
+        sys.executable, "-m", "pytest", "suite.py", "-p", "no:cacheprovider", "-q", "-rs", "--benchmark-columns=median,iqr,rounds",
+        f"--engines={engine}", f"--workloads={arguments.workloads}", f"--engine-threads={arguments.threads}",
+        f"--prepared={arguments.prepared}", f"--turns={turn},{done}", f"--rounds={ROUNDS}",
+        f"--benchmark-json={figures}", "--benchmark-warmup=off", "--benchmark-disable-gc",
+        f"--benchmark-max-time={seconds}", "--benchmark-min-rounds=2",
+    ]  # fmt: skip
+    with text.open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=HERE, env=environment(arguments.threads), text=True, stdout=out, stderr=subprocess.STDOUT, pass_fds=(turn, done)
+        )
+    os.close(turn)
+    os.close(done)
+    return Started(engine, process, go, over, figures, text)
+
+
+def take_turns(started: list[Started], pause: float) -> None:
+    """Let each measure a workload after the other, and then the next one, until all have ended.
+
+    So the engines meet the same machine: what else happens on it comes and goes in minutes.
+    """
+    waiting = list(started)
+    while waiting:
+        for one in list(waiting):
+            time.sleep(pause)
+            with contextlib.suppress(BrokenPipeError):  # it has ended
+                os.write(one.go, b".")
+            if not os.read(one.over, 1):
+                waiting.remove(one)
+
+
+def collect(one: Started) -> list[Measurement]:
+    """What one found, and a line of how it went."""
+    one.process.wait()
+    lines = one.text.read_text().strip().splitlines()
+    notable = [line for line in lines if line.startswith(("SKIPPED", "FAILED", "ERROR", "E  "))]
+    print("\n".join([f"{one.engine}: {lines[-1] if lines else 'nothing said'}", *notable]), file=sys.stderr, flush=True)
+    some = one.figures.exists() and one.figures.stat().st_size
+    return fastest_rounds(measurements(json.loads(one.figures.read_text()))) if some else []
 
 
 def run_suite(arguments: argparse.Namespace) -> int:
-    results: list[Measurement] = []
-    for engine in arguments.engines.split(","):
-        found = measure(engine, arguments)
-        results += measurements(found) if found else []
+    prepare(arguments.prepared, arguments.workloads.split("/")[0])
+    with tempfile.TemporaryDirectory() as folder:
+        started = [start(engine, arguments, Path(folder)) for engine in arguments.engines.split(",")]
+        take_turns(started, PAUSE if arguments.threads > 1 else 0.0)
+        results = [result for one in started for result in collect(one)]
     if not results:
         print("nothing was measured", file=sys.stderr)
         return 1

@@ -9,22 +9,46 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from engine import UnavailableError
+from engine import Engine, UnavailableError
 from engines import ENGINES
 from prepare import CHECKED
 from pytest_benchmark.fixture import BenchmarkFixture
 from workloads import Workload
 
 
+class Ready(NamedTuple):
+    """An engine with its model loaded, found right, and warm."""
+
+    predict: Callable[[Any], Any]
+    following: Callable[[], Any]  # the next inputs
+
+
+#: What has been measured, for the rounds to come.
+_ready: dict[tuple[str, int, str], Ready] = {}
+
+
 def test_workload(
     workload: Workload, batch: int, engine: str, prepared: Path, pytestconfig: pytest.Config, benchmark: BenchmarkFixture
 ) -> None:
-    threads = pytestconfig.getoption("--engine-threads")
-    adapter = ENGINES[engine]
+    threads, adapter, key = pytestconfig.getoption("--engine-threads"), ENGINES[engine], (workload.name, batch, engine)
+    if key not in _ready:
+        _ready[key] = made_ready(workload, batch, adapter, threads, prepared)
+    predict, following = _ready[key]
+    benchmark.group = f"{workload.name} batch {batch}"
+    benchmark.extra_info.update(
+        workload=workload.name, batch=batch, engine=engine, label=adapter.label, float32=adapter.float32,
+        threads=threads, versions=adapter.versions(),
+    )  # fmt: skip
+    warm_up(predict, following, 0.02)
+    benchmark(lambda: predict(following()))
+
+
+def made_ready(workload: Workload, batch: int, adapter: type[Engine], threads: int, prepared: Path) -> Ready:
+    """Load, and compare with Keras's own answers."""
     try:
         loaded = adapter(prepared / f"{workload.name}.h5", batch, threads)
     except (UnavailableError, ImportError) as reason:
@@ -35,15 +59,9 @@ def test_workload(
         for number, x in enumerate(given[:CHECKED]):
             expected = answers[f"batch{batch}_{number}"]
             np.testing.assert_allclose(loaded.predict(x), expected, rtol=adapter.tolerance, atol=adapter.tolerance / 10)
-    following = itertools.cycle(given).__next__
-    predict = loaded.predict
-    benchmark.group = f"{workload.name} batch {batch}"
-    benchmark.extra_info.update(
-        workload=workload.name, batch=batch, engine=engine, label=adapter.label, float32=adapter.float32,
-        threads=threads, versions=adapter.versions(),
-    )  # fmt: skip
-    warm_up(predict, following)
-    benchmark(lambda: predict(following()))
+    ready = Ready(loaded.predict, itertools.cycle(given).__next__)
+    warm_up(*ready)
+    return ready
 
 
 def warm_up(predict: Callable[[Any], Any], following: Callable[[], Any], seconds: float = 0.1) -> None:
