@@ -137,10 +137,10 @@ def measure(folder: Path, pattern: Any, seconds: float) -> dict[str, Any]:
         costs = {name: min(cost, activation_seconds(name)) for name, cost in costs.items()}
         for number, (workload, batch, _, loaded) in enumerate(cases):
             inputs = workload.inputs(batch)
-            before = peaks(seconds / 24)
+            before = peaks(seconds / ROUNDS / 8)
             given = [workload.ragged(x) for x in inputs] if workload.ragged else inputs
-            took = median_seconds(loaded.predict, given, seconds / 3)
-            after = peaks(seconds / 24)
+            took = median_seconds(loaded.predict, given, seconds / ROUNDS)
+            after = peaks(seconds / ROUNDS / 8)
             best, peak = fastest.get(number, (took, 0.0))
             fastest[number] = min(best, took), max(peak, before.multiply_adds, after.multiply_adds)
     entries = []
@@ -199,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workloads", default="", metavar="REGEX")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each workload, all rounds together")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each workload, all rounds together")
     arguments = parser.parse_args()
     print(json.dumps(measure(arguments.folder, re.compile(arguments.workloads), arguments.seconds)))
 

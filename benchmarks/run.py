@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -163,7 +164,7 @@ def run_streams(arguments: argparse.Namespace) -> int:
 
 def run_roofline(arguments: argparse.Namespace) -> int:
     prepare(arguments.prepared, arguments.workloads.split("/")[0])
-    seconds = 0.1 if arguments.quick else 1.0
+    seconds = 0.2 if arguments.quick else 2.0
     text = script("roofline.py", arguments.prepared, "--workloads", arguments.workloads, "--seconds", seconds, capture=True)
     if text is None:
         return 1
@@ -199,6 +200,13 @@ def main() -> int:
     for engine in arguments.engines.split(","):
         if engine not in ENGINES:
             parser.error(f"--engines: expected some of {', '.join(ENGINES)}, found {engine!r}")
+    try:
+        chosen = re.compile(arguments.workloads)
+    except re.error as error:
+        parser.error(f"--workloads: expected a regular expression, found {arguments.workloads!r} ({error})")
+    names = [f"{workload.name}/{batch}" for workload in WORKLOADS for batch in workload.batches]
+    if not any(map(chosen.search, names)):
+        parser.error(f"--workloads: expected something that is found in {', '.join(names)}; found {arguments.workloads!r}")
     if arguments.readme:
         return readme.update(RESULTS)
     return run_streams(arguments) if arguments.streams else run_roofline(arguments) if arguments.roofline else run_suite(arguments)

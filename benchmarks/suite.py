@@ -35,6 +35,8 @@ def test_workload(
     workload: Workload, batch: int, engine: str, prepared: Path, pytestconfig: pytest.Config, benchmark: BenchmarkFixture
 ) -> None:
     threads, adapter, key = pytestconfig.getoption("--engine-threads"), ENGINES[engine], (workload.name, batch, engine)
+    if pytestconfig.getoption("--rounds") == 1:
+        _ready.clear()
     if key not in _ready:
         _ready[key] = made_ready(workload, batch, adapter, threads, prepared)
     predict, following = _ready[key]
