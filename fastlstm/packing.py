@@ -9,8 +9,10 @@ columns a gate, its row filled up to whole vectors. With one gate, a block is up
 
 from __future__ import annotations
 
+import math
 import mmap
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -115,16 +117,17 @@ def aligned(array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
     if array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
         return array
-    out = _memory(array.nbytes).view(array.dtype).reshape(array.shape)
+    out = empty(array.shape, array.dtype)
     out[...] = array
     return out
 
 
-def _memory(size: int) -> np.ndarray:
-    """New memory of so many bytes, aligned; in huge pages where the system has them and the size fills some.
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
+    """A new array that starts at a multiple of 64 bytes; in huge pages where the system has them and its size fills some.
 
     Weights of megabytes are read from end to end at every timestep: of small pages that would be more than a core keeps track of.
     """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         raw, alignment = np.empty(size + ALIGNMENT, np.uint8), ALIGNMENT
     else:
@@ -133,7 +136,7 @@ def _memory(size: int) -> np.ndarray:
         with suppress(OSError):  # a system may be built without them
             pages.madvise(mmap.MADV_HUGEPAGE, -raw.ctypes.data % HUGE_PAGE, size // HUGE_PAGE * HUGE_PAGE)
     start = -raw.ctypes.data % alignment
-    return raw[start : start + size]
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:

@@ -21,6 +21,9 @@ CELL_INERT = inert("kernel", "recurrent", "bias") | frozenset({"dropout", "recur
 #: cache holds has to be read anew at every step, and waiting for each other costs little beside that.
 DIVIDED_WEIGHTS = 1 << 18
 
+#: Entries of a folded Embedding computed at once, in float64: a core's second cache holds them until they are rounded.
+TABLE_BLOCK = 1 << 16
+
 
 class Cell(Layer):
     """One step of a recurrent layer.
@@ -130,18 +133,20 @@ class GatedCell(Cell):
         Summed in float64, so that a folded Embedding is never less accurate than one carried out.
         """
         kernel, _, *bias = self.cast(np.float64)
-        z = embeddings.astype(np.float64) @ kernel
+        # Bias below, and a column of zeros before.
+        weights = np.zeros((len(kernel) + 1, kernel.shape[1] + 1))
+        weights[:-1, 1:] = kernel
         if bias:
-            z = z + np.atleast_2d(bias[0])[0]
-        out = np.zeros((len(z), self.columns(lanes)), np.float32)
-        start = 0
-        for _, columns, gates in self.parts():
-            wanted = z[:, columns]
-            # Where each column goes: packed numbers from 1, 0 where nothing goes.
-            places = packing.panels(np.arange(1, wanted.shape[1] + 1, dtype=np.float32)[np.newaxis], gates, lanes).astype(np.int64)
-            used = np.flatnonzero(places)
-            out[:, start + used] = wanted[:, places[used] - 1]
-            start += len(places)
+            weights[-1, 1:] = np.atleast_2d(bias[0])[0]
+        # Which column goes where: numbers packed as a row of weights, from 1; 0 where nothing goes.
+        numbers = np.arange(1, weights.shape[1], dtype=np.float32)[np.newaxis]
+        packed = np.concatenate([packing.panels(numbers[:, columns], gates, lanes) for _, columns, gates in self.parts()])
+        weights = weights[:, packed.astype(np.int64)]
+        out = packing.empty((len(embeddings), len(packed)))
+        rows = max(1, TABLE_BLOCK // len(packed))
+        for first in range(0, len(out), rows):
+            block = embeddings[first : first + rows].astype(np.float64) @ weights[:-1]
+            out[first : first + rows] = np.add(block, weights[-1], out=block)
         return out
 
 
