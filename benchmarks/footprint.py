@@ -88,7 +88,8 @@ def size(package: Distribution) -> float:
     name = package.metadata["Name"].replace("-", "_")
     in_place = not any(file.parts[-2:-1] == (name,) for file in listed)
     if in_place and (HERE.parent / name).is_dir():
-        found = sum(file.stat().st_size for file in (HERE.parent / name).rglob("*") if file.is_file() and file.suffix != ".pyc")
+        files = (file for file in (HERE.parent / name).rglob("*") if file.is_file())
+        found = sum(file.stat().st_size for file in files if file.suffix not in (".pyc", ".c"))  # C is what Cython leaves behind
     return found / MEGABYTE
 
 
