@@ -212,7 +212,8 @@ _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
 
 _ALONG_FEATURES = frozenset({"softmax", "log_softmax", "sparsemax", "glu"})
 
-_ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", "exp": "exponential"}
+_ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", "log_softmax_v2": "log_softmax",
+            "exp": "exponential"}  # fmt: skip
 
 #: Layers that Keras takes as activation: canonical name, and for each parameter its names in configs and its default.
 _LAYERS: dict[str, tuple[str, dict[str, tuple[tuple[str, ...], Any]]]] = {

@@ -103,6 +103,7 @@ def test_nan_stays_nan(name):
         ("hard_sigmoid", False, "hard_sigmoid"),
         ("hard_sigmoid", True, "hard_sigmoid_keras3"),
         ("softmax_v2", False, "softmax"),
+        ("log_softmax_v2", False, "log_softmax"),
         ("LeakyReLU", False, {"name": "leaky_relu", "negative_slope": 0.3}),
         ({"class_name": "function", "config": "relu"}, False, "relu"),
         ({"module": "builtins", "class_name": "function", "config": "swish", "registered_name": "function"}, True, "silu"),

@@ -289,6 +289,19 @@ def test_cells_without_arguments(tmp_path: Path) -> None:
     assert "without their arguments" in spec.problems[0].what
 
 
+@pytest.mark.parametrize(("version", "read"), [("2.0.5", True), ("2.4.0", False)])
+def test_dtype_of_ids_is_not_that_of_an_embedding(tmp_path: Path, rng: np.random.Generator, version: str, read: bool) -> None:
+    config = chain(("Embedding", {"name": "e", "input_dim": 5, "output_dim": 3, "dtype": "int32", "batch_input_shape": [None, 4]}))
+    embeddings = rng.normal(size=(5, 3)).astype(np.float32)
+    path = write_h5(tmp_path / "m.h5", config, {"e": [embeddings]}, version)
+    if read:
+        ids = np.array([[0, 4, 2, 2]])
+        np.testing.assert_array_equal(fastlstm.load(path).predict(ids), embeddings[ids])
+    else:
+        with pytest.raises(fastlstm.UnsupportedError, match="its dtype is 'int32'"):
+            fastlstm.load(path)
+
+
 def test_names_split_over_attributes(tmp_path: Path, rng: np.random.Generator) -> None:
     path = build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 2, 3, rng), build.dense(1, 2, rng)], (4, 3))
     with h5py.File(path, "r+") as file:
