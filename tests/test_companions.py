@@ -55,6 +55,13 @@ def test_merged_masks():
     product = merge("Multiply", *both, rules=Rules(merge_mask="or")).value
     expected = np.where(m[..., None], a, 1) * np.where(n[..., None], b, 1) * (m | n)[..., None]
     np.testing.assert_allclose(product, expected, rtol=1e-14)
+    for name, combine in (("Maximum", np.maximum), ("Minimum", np.minimum)):
+        expected = np.where((m & n)[..., None], combine(a, b), np.where((n & ~m)[..., None], b, a))
+        np.testing.assert_array_equal(merge(name, *both, rules=Rules(merge_mask="or")).value, expected)
+        np.testing.assert_array_equal(merge(name, *both).value, combine(a, b))
+        last = merge(name, both[0], b, rules=Rules(merge_mask="or"))
+        np.testing.assert_array_equal(last.value, np.where(m[..., None], combine(a, b), b))
+        assert last.mask is None
 
 
 def test_dot():

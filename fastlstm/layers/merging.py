@@ -33,6 +33,8 @@ class ElementWise(Layer):
     count: int | None = None
     #: The kernel "merge"'s number of the operation; None: it has none.
     op: int | None = None
+    #: Whether masks, where they are united, change the values too.
+    masks_count: bool = False
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Two operands of broadcastable shapes."""
@@ -63,7 +65,7 @@ class ElementWise(Layer):
         masks = [value.mask for value in inputs if value.mask is not None]
         mask = None
         if masks and self.rules.merge_mask == "or":
-            if self.op == OPS["multiply"] or len(masks) < len(inputs) or len({mask.shape for mask in masks}) > 1:
+            if self.masks_count or len(masks) < len(inputs) or len({mask.shape for mask in masks}) > 1:
                 return None
             mask = merged_masks(b, 1, masks)
         elif masks and self.rules.merge_mask == "and":
@@ -104,7 +106,23 @@ class Subtract(ElementWise):
         return a - b
 
 
-class Maximum(ElementWise):
+class Extreme(ElementWise):
+    """What the largest and the smallest of several inputs share."""
+
+    masks_count = True
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        if self.rules.merge_mask != "or" or all(tensor.mask is None for tensor in inputs):
+            return super().apply(inputs, keywords, states)
+        # Where masks are united, an input does not count at its masked steps; the first one stands at steps that all inputs mask.
+        (out, *values), (counted, *masks) = aligned([floating(t.value) for t in inputs]), aligned([expanded(t) for t in inputs])
+        for value, mask in zip(values, masks, strict=True):
+            value = np.where(mask, value, out)
+            out, counted = self.combine(np.where(counted, out, value), value), counted | mask
+        return (Tensor(out, merged_mask(inputs, self.rules.merge_mask)),)
+
+
+class Maximum(Extreme):
     CLASSES = ("Maximum",)
     op = OPS["maximum"]
 
@@ -112,7 +130,7 @@ class Maximum(ElementWise):
         return np.maximum(a, b)
 
 
-class Minimum(ElementWise):
+class Minimum(Extreme):
     CLASSES = ("Minimum",)
     op = OPS["minimum"]
 
@@ -134,6 +152,7 @@ class Average(Add):
 class Multiply(ElementWise):
     CLASSES = ("Multiply",)
     op = OPS["multiply"]
+    masks_count = True
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a * b
