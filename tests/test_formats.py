@@ -218,6 +218,29 @@ def test_keras3_masks_that_say_nothing_are_left_out(tmp_path: Path) -> None:
     assert spec.calls[spec.outputs[0].call].keywords
 
 
+def test_keras3_masks_are_traced_through_branches_that_share_layers(tmp_path: Path) -> None:
+    def masked(kind: str, name: str, given: Any, /, **config: Any) -> dict[str, Any]:
+        return layer(kind, name, [{"args": [given], "kwargs": {}}], **config)
+
+    x, both = keras3_tensor("x", 0, 0), [keras3_tensor("any", 0, 0), keras3_tensor("any", 0, 0)]
+    layers = [
+        entrance("x", 4, 3),
+        {"class_name": "NotEqual", "name": "ne", "config": {"name": "ne"}, "inbound_nodes": [{"args": [x, 0.0], "kwargs": {}}]},
+        {"class_name": "Any", "name": "any", "config": {"name": "any", "axis": -1},
+         "inbound_nodes": [{"args": [keras3_tensor("ne", 0, 0)], "kwargs": {}}]},
+        {"class_name": "LogicalOr", "name": "or", "config": {"name": "or"}, "inbound_nodes": [{"args": both, "kwargs": {}}]},
+        masked("Masking", "m", x, mask_value=0.0),
+        masked("Activation", "a", keras3_tensor("m", 0, 0), activation="tanh", trainable=True),
+        masked("Activation", "b", keras3_tensor("a", 0, 0), activation="tanh", trainable=True),
+        masked("Add", "add", [keras3_tensor("a", 0, 0), keras3_tensor("b", 0, 0)], trainable=True),
+        layer("LSTM", "l", [{"args": [keras3_tensor("add", 0, 0)], "kwargs": {"mask": keras3_tensor("or", 0, 0)}}], units=2),
+    ]  # fmt: skip
+    weights = {"l": [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]}
+    spec = formats.read(write_h5(tmp_path / "m.h5", functional(layers, ["x", 0, 0], ["l", 0, 0], "Functional"), weights, "3.5.0"))
+    assert [one.class_name for one in spec.layers] == ["InputLayer", "Masking", "Activation", "Activation", "Add", "LSTM"]
+    assert not spec.calls[-1].keywords and not spec.problems
+
+
 def test_keras3_operations_are_no_layers(tmp_path: Path) -> None:
     node = {"args": [keras3_tensor("x", 0, 0), 2.0], "kwargs": {}}
     layers = [entrance("x", 3), {"class_name": "Multiply", "name": "multiply", "config": {"name": "multiply"}, "inbound_nodes": [node]}]

@@ -98,20 +98,19 @@ class Tracer:
 
     def leaves(self, tensor: Tensor) -> Leaves | None:
         """The leaves of one tensor, found without recursion: graphs may be deep."""
-        stack = [(tensor.layer, tensor.node)]
+        stack, entered = [(tensor.layer, tensor.node)], set()
         while stack:
             place = stack[-1]
             node = self.index.get(place)
             if node is None or place in self.known:
                 self.known.setdefault(place, None)
                 stack.pop()
-                continue
-            waiting = [(t.layer, t.node) for t in node.inputs if (t.layer, t.node) not in self.known]
-            if waiting and not any(other in stack for other in waiting):
-                stack += waiting
-                continue
-            self.known[place] = self.rule(self.layers[node.layer], node)
-            stack.pop()
+            elif place in entered:
+                self.known[place] = self.rule(self.layers[node.layer], node)
+                stack.pop()
+            else:
+                entered.add(place)
+                stack += [(t.layer, t.node) for t in node.inputs if (t.layer, t.node) not in entered]
         return self.known[(tensor.layer, tensor.node)]
 
     def together(self, node: Node, count: int | None = None) -> Leaves | None:
