@@ -312,6 +312,16 @@ def test_cells_without_arguments(tmp_path: Path) -> None:
     assert "without their arguments" in spec.problems[0].what
 
 
+@pytest.mark.parametrize(("version", "beta_first"), [("2.0.6-tf", True), ("2.0.8-tf", False), ("2.0.6", False)])
+def test_batchnormalization_by_generation(tmp_path: Path, rng: np.random.Generator, version: str, beta_first: bool) -> None:
+    gamma, beta, mean, variance = weights = [rng.uniform(1, 2, 3).astype(np.float32) for _ in range(4)]
+    config = chain(("BatchNormalization", {"name": "b", "epsilon": 0.001, "batch_input_shape": [None, 3]}))
+    stored = [beta, gamma, mean, variance] if beta_first else weights
+    model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {"b": stored}, version))
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_allclose(model.predict(x), (x - mean) / np.sqrt(variance + 0.001) * gamma + beta, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("version", "read"), [("2.0.5", True), ("2.4.0", False)])
 def test_dtype_of_ids_is_not_that_of_an_embedding(tmp_path: Path, rng: np.random.Generator, version: str, read: bool) -> None:
     config = chain(("Embedding", {"name": "e", "input_dim": 5, "output_dim": 3, "dtype": "int32", "batch_input_shape": [None, 4]}))

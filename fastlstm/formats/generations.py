@@ -37,6 +37,7 @@ nodes of nested models             numbered from 1 if the model has a node of it
                                    own, else from 0
 cells of RNN                       Keras 2.0-2.1.2 saved no arguments: units from  cells_without_arguments
                                    the weights
+arrays of BatchNormalization       beta first in tf.contrib.keras; else gamma      batchnormalization_by_generation
 gates of LSTM and GRU              Keras 0 and 1 keep each gate's arrays apart,    keras1_gates
                                    LSTM's as i c f o
 =================================  ==============================================  =========================================================
@@ -68,6 +69,7 @@ class Dialect(NamedTuple):
     theano: bool  # convolution kernels are stored flipped, and "same" pads otherwise
     keras1: bool = False  # arrays in the layout of Keras 1
     keras0: bool = False  # ... and what Keras 0 meant otherwise (see ``weights``)
+    beta_first: bool = False  # BatchNormalization keeps beta before gamma
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
@@ -157,7 +159,9 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         time_distributed_inner_mask=not early,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
     )  # fmt: skip
-    return Dialect(generation, rules, False, False, "hard_sigmoid" if first else "sigmoid", False, fused_repeats, False)
+    beta_first = numbers < (2, 0, 8)  # up to TensorFlow 1.3
+    default = "hard_sigmoid" if first else "sigmoid"
+    return Dialect(generation, rules, False, False, default, False, fused_repeats, False, beta_first=beta_first)
 
 
 def records_initializer_dtype(config: Any) -> bool:

@@ -152,6 +152,9 @@ def settle(layer: LayerDraft, dialect: Dialect) -> None:
     if dialect.theano and layer.class_name in CONVOLUTIONS:
         last = 2 if layer.class_name == "ConvLSTM2D" else 1
         layer.weights = tuple(flipped(array) if place < last else array for place, array in enumerate(layer.weights))
+    if dialect.beta_first and layer.class_name == "BatchNormalization" and len(layer.weights) == 4:
+        beta, gamma, *moving = layer.weights
+        layer.weights = (gamma, beta, *moving)
     dtype = np.float64 if layer.dtype == "float64" else np.float32
     layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
 
