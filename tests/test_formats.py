@@ -312,6 +312,13 @@ def test_cells_without_arguments(tmp_path: Path) -> None:
     assert "without their arguments" in spec.problems[0].what
 
 
+def test_numbers_kept_as_arrays(tmp_path: Path) -> None:
+    number = {"type": "ndarray", "value": 0.25}
+    config = chain(("ReLU", {"name": "r", "max_value": None, "negative_slope": number, "threshold": 0, "batch_input_shape": [None, 2]}))
+    model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {"r": []}, "2.1.6-tf"))
+    np.testing.assert_array_equal(model.predict(np.array([[-2.0, 3.0]])), [[-0.5, 3.0]])
+
+
 @pytest.mark.parametrize(("version", "beta_first"), [("2.0.6-tf", True), ("2.0.8-tf", False), ("2.0.6", False)])
 def test_batchnormalization_by_generation(tmp_path: Path, rng: np.random.Generator, version: str, beta_first: bool) -> None:
     gamma, beta, mean, variance = weights = [rng.uniform(1, 2, 3).astype(np.float32) for _ in range(4)]

@@ -31,7 +31,7 @@ def test_every_row_of_the_table_names_a_test() -> None:
 
 def bidirectional(folder: Path, version: str, **options: Any) -> fastlstm.Model:
     rng = np.random.default_rng(0)
-    forward = build.recurrent("LSTM", 3, 2, rng, return_sequences=True, **options)
+    forward = build.recurrent("LSTM", 3, 2, rng, **{"return_sequences": True, **options})
     layer = build.bidirectional(forward, build.recurrent("LSTM", 3, 2, rng).weights)
     entries = [build.masking(0.0).entry, layer.entry]
     entries[0] = {**entries[0], "config": {**entries[0]["config"], "batch_input_shape": [None, 4, 2]}}
@@ -50,6 +50,17 @@ def test_bidirectional_masked_steps_by_generation(tmp_path: Path, version: str, 
     np.testing.assert_array_equal(y[2, :3], y[1, :3] if repeats else 0)  # forwards, the step before
     np.testing.assert_array_equal(y[2, 3:], y[3, 3:] if repeats else 0)  # backwards, the step behind
     assert np.all(y[[0, 1, 3]] != 0)
+
+
+@pytest.mark.parametrize("recorded", [{}, {"zero_output_for_mask": True}])
+def test_last_output_of_bidirectional_with_a_mask(tmp_path: Path, recorded: dict[str, Any]) -> None:
+    x = np.random.default_rng(1).normal(size=(3, 4, 2)).astype(np.float32)
+    x[1, 3] = x[2, 0] = 0  # the last step of one direction or the other
+    model = bidirectional(tmp_path, "2.2.4-tf", return_sequences=False, **recorded)
+    for y in (model.predict(x), fastlstm.load(tmp_path / "model.h5", precision="float64").predict(x)):
+        forwards, backwards = y[:, :3], y[:, 3:]
+        assert np.all(forwards[[0, 2]] != 0) and np.all(backwards[[0, 1]] != 0)
+        assert np.all((forwards[1] == 0) == bool(recorded)) and np.all((backwards[2] == 0) == bool(recorded))
 
 
 @pytest.mark.parametrize(("version", "backwards"), [("2.2.4", False), ("2.15.0", False), ("3.3.3", True)])

@@ -161,6 +161,7 @@ class Reader:
             problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
         draft.dtype = dtype or "float32"
         draft.split_gates = bool(config.get(SPLIT))
+        config = {key: plain_number(value) for key, value in config.items()}
         self.check_values(config, path)
         draft.config = layer_config(kind, config, self.dialect)
         self.wrapped(draft, kind, prefix, problems, depth)
@@ -243,6 +244,11 @@ class Reader:
         if key not in draft.config:
             raise self.fail(draft.path, f"a {draft.class_name} without the argument {key}")
         return draft.config.pop(key)
+
+
+def plain_number(value: Any) -> Any:
+    """A config's value; ``{"type": "ndarray", "value": ...}`` is how tf.keras up to 2.0 writes the numbers that it keeps as arrays."""
+    return value["value"] if isinstance(value, Mapping) and value.keys() == {"type", "value"} else value
 
 
 def fused(layer: LayerDraft) -> bool:

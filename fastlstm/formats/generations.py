@@ -14,6 +14,7 @@ masked head with a state           the state up to 2.2.4 and tf.keras 1.12 (not 
 Bidirectional, masked steps        repeated in multi-backend Keras and tf.keras    bidirectional_masked_steps_by_generation
                                    1.5-1.12; zeros later, but TensorFlow 2.0 and
                                    2.1 repeat in LSTM/GRU of the fused kind
+Bidirectional, last step masked    the state; TensorFlow 1.13: zeros               last_output_of_bidirectional_with_a_mask
 initial_state given as a tensor    Keras 3 then ignores the mask                   mask_beside_an_initial_state
 mask of Add, Multiply, ...         AND; Keras 3.0-3.3: none; Keras 3.4 on: OR      merge_masks_by_generation
 stacked cells, masked steps        2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first    masked_steps_of_stacked_cells
