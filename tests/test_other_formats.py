@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from written import arrays, chain, entrance, functional, layer, write_h5
 
+import fastlstm
 from fastlstm import formats
 from fastlstm.errors import FormatError, InputError
 from fastlstm.formats import native
@@ -73,6 +74,34 @@ def test_keras1_kernels(tmp_path: Path, rng: np.random.Generator, suffix: str, t
     spec = formats.read(tmp_path / "m.h5")
     assert (spec.layers[1].class_name, spec.layers[1].config["padding"]) == ("Conv1D", "same")
     assert np.array_equal(spec.layers[1].weights[0], kernel[::-1, 0] if turned else kernel[:, 0])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_keras1_highway(tmp_path: Path, rng: np.random.Generator, together: bool) -> None:
+    kernel, carry_kernel = rng.normal(size=(2, 3, 3)).astype(np.float32)
+    bias, carry_bias = rng.normal(size=(2, 3)).astype(np.float32)
+    entry = {"name": "h", "transform_bias": -2, "bias": True, "activation": "tanh", "batch_input_shape": [None, 3], "input_dtype": "float32"}
+    config = {"class_name": "Sequential", "config": [{"class_name": "Highway", "config": entry}]}
+    stored = [kernel, carry_kernel, bias, carry_bias] if together else [kernel, bias, carry_kernel, carry_bias]  # Keras 1.2; before
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"h": stored}, "1.2.0" if together else "1.1.2"))
+    for ours, theirs in zip(spec.layers[1].weights, (kernel, carry_kernel, bias, carry_bias), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("suffix", "clipped"), [(":0", False), ("", True)])
+def test_keras1_srelu(tmp_path: Path, suffix: str, clipped: bool) -> None:
+    entry = {"name": "s", "t_left_init": "zero", "batch_input_shape": [None, 1], "input_dtype": "float32"}
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["keras_version"] = "1.1.2"
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": [{"class_name": "SReLU", "config": entry}]})
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = ["s"]
+        names = [f"s_{name}{suffix}" for name in ("t_left", "a_left", "t_right", "a_right")]
+        group.create_group("s").attrs["weight_names"] = names
+        for name, value in zip(names, (0.0, -1.0, 0.5, 2.0), strict=True):
+            group[f"s/{name}"] = np.array([value], np.float32)
+    y = fastlstm.load(tmp_path / "m.h5").predict(np.array([[-3.0], [0.25], [2.0]]))
+    np.testing.assert_allclose(y[:, 0], [0.5 if clipped else 3.0, 0.25, 0.5 + 1.5 * 2], rtol=1e-6)
 
 
 def numbered(path: Path, groups: list[list[np.ndarray]]) -> Path:

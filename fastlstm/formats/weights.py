@@ -169,6 +169,11 @@ def from_keras1(layer: LayerDraft, dialect: Dialect) -> None:
     elif layer.class_name in CONVOLUTIONS and layer.weights:
         kernel, *rest = layer.weights
         layer.weights = (modern_kernel(layer.class_name, kernel, config.get("filters"), first), *rest)
+    if layer.class_name == "Highway" and len(layer.weights) == 4 and layer.weights[1].ndim == 1:  # up to Keras 1.1
+        kernel, bias, carry_kernel, carry_bias = layer.weights
+        layer.weights = (kernel, carry_kernel, bias, carry_bias)
+    if layer.class_name == "SReLU":
+        config["clip_left"] = dialect.theano
     dropout = config.pop(EMBEDDING_DROPOUT, None)
     if dialect.keras0:
         from_keras0(layer, dropout)
@@ -181,9 +186,6 @@ def from_keras0(layer: LayerDraft, dropout: Any) -> None:
         *others, deviation = layer.weights
         layer.weights = (*others, np.square(deviation.astype(np.float64) + float(layer.config.get("epsilon", 1e-6))))
         layer.config["epsilon"] = 0.0
-    if layer.class_name == "Highway" and len(layer.weights) == 4:
-        kernel, bias, carry_kernel, carry_bias = layer.weights
-        layer.weights = (kernel, carry_kernel, bias, carry_bias)
     if layer.class_name == "Embedding" and isinstance(dropout, (int, float)):
         layer.weights = tuple(array * np.float32(1.0 - dropout) for array in layer.weights)
 
