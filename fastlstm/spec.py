@@ -72,6 +72,8 @@ class Rules:
     stacked_state_order: Literal["forward", "reversed"] = "forward"
     # Does the mask made inside TimeDistributed(layer) reach the next layer?
     time_distributed_inner_mask: bool = False
+    # Do outputs of a nested model keep their masks?
+    nested_masks: bool = True
     # Does predict carry the states of stateful layers from call to call?
     carries_state: bool = True
     # ... and of stateful layers inside Bidirectional?

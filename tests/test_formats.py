@@ -314,7 +314,8 @@ def test_cells_without_arguments(tmp_path: Path) -> None:
 
 def test_numbers_kept_as_arrays(tmp_path: Path) -> None:
     number = {"type": "ndarray", "value": 0.25}
-    config = chain(("ReLU", {"name": "r", "max_value": None, "negative_slope": number, "threshold": 0, "batch_input_shape": [None, 2]}))
+    none = {"type": "ndarray", "value": float("nan")}
+    config = chain(("ReLU", {"name": "r", "max_value": none, "negative_slope": number, "threshold": 0, "batch_input_shape": [None, 2]}))
     model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {"r": []}, "2.1.6-tf"))
     np.testing.assert_array_equal(model.predict(np.array([[-2.0, 3.0]])), [[-0.5, 3.0]])
 

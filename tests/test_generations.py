@@ -11,6 +11,7 @@ import build
 import h5py
 import numpy as np
 import pytest
+from written import entrance, functional, write_h5
 
 import fastlstm
 from fastlstm.formats import generations
@@ -50,6 +51,25 @@ def test_bidirectional_masked_steps_by_generation(tmp_path: Path, version: str, 
     np.testing.assert_array_equal(y[2, :3], y[1, :3] if repeats else 0)  # forwards, the step before
     np.testing.assert_array_equal(y[2, 3:], y[3, 3:] if repeats else 0)  # backwards, the step behind
     assert np.all(y[[0, 1, 3]] != 0)
+
+
+@pytest.mark.parametrize(("version", "bare", "kept"), [("2.1.6-tf", False, False), ("2.1.6-tf", True, True), ("2.2.4-tf", False, True)])
+def test_masks_of_nested_models(tmp_path: Path, version: str, bare: bool, kept: bool) -> None:
+    masking = {"class_name": "Masking", "config": {"name": "m", "mask_value": 0.0, "batch_input_shape": [None, 4, 2]}}
+    inner = {"class_name": "Sequential", "config": [masking] if bare else {"name": "s", "layers": [masking]}}
+    lstm = build.recurrent("LSTM", 3, 2, np.random.default_rng(0))
+    config = functional(
+        [entrance("x", 4, 2), {**inner, "name": "s", "inbound_nodes": [[["x", 0, 0, {}]]]},
+         {**lstm.entry, "name": "l", "inbound_nodes": [[["s", 1, 0, {}]]]}],
+        [["x", 0, 0]], [["l", 0, 0]],
+    )  # fmt: skip
+    path = write_h5(tmp_path / "m.h5", config, {"s": [], "l": lstm.weights}, version)
+    x = np.random.default_rng(1).normal(size=(1, 4, 2)).astype(np.float32)
+    x[0, 2] = 0
+    shorter = build.save(tmp_path / "l.h5", [lstm], (None, 2))
+    same = fastlstm.load(shorter).predict(np.delete(x, 2, axis=1) if kept else x)
+    for precision in ("float32", "float64"):
+        np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), same, atol=1e-6)
 
 
 @pytest.mark.parametrize("recorded", [{}, {"zero_output_for_mask": True}])

@@ -80,7 +80,7 @@ def test_keras1_kernels(tmp_path: Path, rng: np.random.Generator, suffix: str, t
 def test_keras1_highway(tmp_path: Path, rng: np.random.Generator, together: bool) -> None:
     kernel, carry_kernel = rng.normal(size=(2, 3, 3)).astype(np.float32)
     bias, carry_bias = rng.normal(size=(2, 3)).astype(np.float32)
-    entry = {"name": "h", "transform_bias": -2, "bias": True, "activation": "tanh", "batch_input_shape": [None, 3], "input_dtype": "float32"}
+    entry = {"name": "h", "transform_bias": -2, "bias": True, "activation": "tanh", "batch_input_shape": [None, 3]}
     config = {"class_name": "Sequential", "config": [{"class_name": "Highway", "config": entry}]}
     stored = [kernel, carry_kernel, bias, carry_bias] if together else [kernel, bias, carry_kernel, carry_bias]  # Keras 1.2; before
     spec = formats.read(write_h5(tmp_path / "m.h5", config, {"h": stored}, "1.2.0" if together else "1.1.2"))

@@ -247,8 +247,11 @@ class Reader:
 
 
 def plain_number(value: Any) -> Any:
-    """A config's value; ``{"type": "ndarray", "value": ...}`` is how tf.keras up to 2.0 writes the numbers that it keeps as arrays."""
-    return value["value"] if isinstance(value, Mapping) and value.keys() == {"type", "value"} else value
+    """A config's value; ``{"type": "ndarray", "value": ...}`` is how tf.keras up to 2.0 writes what it keeps as arrays, None as NaN."""
+    if not isinstance(value, Mapping) or value.keys() != {"type", "value"}:
+        return value
+    number = value["value"]
+    return None if number != number else number
 
 
 def fused(layer: LayerDraft) -> bool:

@@ -23,6 +23,7 @@ stacked cells, order of states     last cell first up to 2.2.2 and tf.keras 1.10
                                    first first later
 mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and          time_distributed_mask_from_inside
                                    tf.keras; not before, nor in Keras 3
+masks of nested models             stay inside in TensorFlow 1.11 and 1.12            masks_of_nested_models
 states carried by predict          from call to call; not by Keras 3 on JAX        rules_of_a_generation
 ... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7    bidirectional_splits_initial_states
                                    to 1.15, yes elsewhere
@@ -153,16 +154,26 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     early = numbers < (2, 2, 4)  # up to TensorFlow 1.12
     fused_repeats = not first and numbers < (2, 3)  # TensorFlow 2.0 and 2.1
     # TensorFlow 1.9 to 1.12 all call themselves 2.1.6-tf. The first two write a Sequential model as a bare list, as all before.
-    natural = not early or (numbers == (2, 1, 6) and not isinstance(config.get("config"), list))
+    newer = numbers == (2, 1, 6) and not lists_layers(config)
+    natural = not early or newer
     rules = Rules(
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
         time_distributed_inner_mask=not early,
-        bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
+        nested_masks=not newer, bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
     )  # fmt: skip
     beta_first = numbers < (2, 0, 8)  # up to TensorFlow 1.3
     default = "hard_sigmoid" if first else "sigmoid"
     return Dialect(generation, rules, False, False, default, False, fused_repeats, False, beta_first=beta_first)
+
+
+def lists_layers(config: Any) -> bool:
+    """Whether any Sequential model of a config is a bare list of its layers."""
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "Sequential" and isinstance(config.get("config"), list):
+            return True
+        return any(lists_layers(value) for value in config.values())
+    return isinstance(config, list) and any(lists_layers(item) for item in config)
 
 
 def records_initializer_dtype(config: Any) -> bool:

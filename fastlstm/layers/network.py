@@ -135,10 +135,16 @@ class Network(Layer):
         return self.walk(inputs, lambda layer, given, words: sound(lambda: layer.shapes(given, words), layer.spec, layer.context))
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        return self.walk(inputs, lambda layer, given, words: layer.apply(given, words, states))
+        found = self.walk(inputs, lambda layer, given, words: layer.apply(given, words, states))
+        return found if self._keeps_masks else tuple(tensor._replace(mask=None) for tensor in found)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        return self.walk(inputs, lambda layer, given, words: b.lower(layer, given, words))
+        found = self.walk(inputs, lambda layer, given, words: b.lower(layer, given, words))
+        return found if self._keeps_masks else tuple(value._replace(mask=None) for value in found)
+
+    @property
+    def _keeps_masks(self) -> bool:
+        return not self.path or self.rules.nested_masks
 
 
 def sound(make: Callable[[], T], spec: LayerSpec, context: Context) -> T:
