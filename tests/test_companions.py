@@ -71,6 +71,9 @@ def test_dot():
     np.testing.assert_allclose(merge("Dot", x, y, axes=-1).value, (x * y).sum(1, keepdims=True), rtol=1e-13)
     cosine = (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)
     np.testing.assert_allclose(merge("Dot", x, y, axes=1, normalize=True).value[:, 0], cosine, rtol=1e-12)
+    old = merge("MergeCosine", x, y, axes=[1, 1])
+    np.testing.assert_allclose(old.value, cosine[:, None, None], rtol=1e-12)
+    assert made(simple("MergeCosine", {"axes": -1})).shapes([(None, 3), (None, 3)], {}) == ((None, 1, 1),)
     np.testing.assert_allclose(merge("Dot", a, x, axes=[2, 1]).value, np.einsum("btf,bf->bt", a, x), rtol=1e-13)
     with pytest.raises(FormatError, match="do not go together"):
         made(simple("Dot", {"axes": 1})).shapes([(None, 3), (None, 4)], {})

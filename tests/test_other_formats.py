@@ -144,6 +144,17 @@ def test_keras1_merge_of_branches(tmp_path: Path) -> None:
     assert len(arrays(spec)) == 7
 
 
+@pytest.mark.parametrize(("keys", "kind"), [({"mode_type": "raw"}, "MergeCosine"), ({}, "Merge")])  # Keras 1; Keras 0 gave another shape
+def test_keras1_cosine(tmp_path: Path, keys: dict[str, Any], kind: str) -> None:
+    merge = {"name": "c", "mode": "cos", "dot_axes": [1, 1], "concat_axis": -1, **keys}
+    layers = [entrance("a", 3), entrance("b", 3),
+              {"class_name": "Merge", "name": "c", "config": merge, "inbound_nodes": [[["a", 0, 0], ["b", 0, 0]]]}]  # fmt: skip
+    layers[0]["config"]["input_dtype"] = "float32"
+    config = functional(layers, [["a", 0, 0], ["b", 0, 0]], [["c", 0, 0]])
+    spec = formats.read(write_h5(tmp_path / "m.h5", config, {"c": []}, "1.2.2"))
+    assert spec.layers[-1].class_name == kind
+
+
 def test_keras0_graph(tmp_path: Path) -> None:
     def dense(units: int) -> dict[str, Any]:
         return {"name": "Dense", "custom_name": "d", "output_dim": units, "activation": "linear", "cache_enabled": True}

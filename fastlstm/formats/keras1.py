@@ -30,7 +30,8 @@ CLASSES = {
     "TimeDistributedDense": "Dense", "Convolution1D": "Conv1D", "AtrousConvolution1D": "Conv1D", "Convolution2D": "Conv2D",
     "AtrousConvolution2D": "Conv2D",
 }  # fmt: skip
-MERGES = {"sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum", "dot": "Dot"}
+MERGES = {"sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum", "dot": "Dot",
+          "cos": "MergeCosine"}  # fmt: skip
 #: New names of arguments, by class ("" for all).
 RENAMED: dict[str, dict[str, str]] = {
     "": {"bias": "use_bias", "inner_activation": "recurrent_activation", "dropout_W": "dropout", "dropout_U": "recurrent_dropout",
@@ -207,16 +208,17 @@ class Modern:
         return {"class_name": new, "config": config}
 
     def merge(self, old: Mapping[str, Any]) -> dict[str, Any]:
-        """The layer that a Merge became; other modes stay a Merge, which is refused by name."""
+        """The layer that a Merge became; other modes, and the cosine of Keras 0, stay a Merge, which is refused by name."""
         mode = old.get("mode") if old.get("mode_type", "raw") == "raw" else None
         config: dict[str, Any] = {"name": old.get("name")}
         if mode == "concat":
             config["axis"] = old.get("concat_axis", -1)
-        if mode == "dot":
+        if mode in ("dot", "cos"):
             axes = old.get("dot_axes", -1)
             config["axes"] = [axis[0] if isinstance(axis, list) else axis for axis in axes] if isinstance(axes, list) else axes
+        if mode == "dot":
             config["normalize"] = False
-        if not isinstance(mode, str) or mode not in MERGES:
+        if not isinstance(mode, str) or mode not in MERGES or (mode == "cos" and "mode_type" not in old):
             return {"class_name": "Merge", "config": {**config, "mode": mode}}
         return {"class_name": MERGES[mode], "config": config}
 

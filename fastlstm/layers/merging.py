@@ -264,12 +264,34 @@ class Dot(Layer):
         one, two = self._axes([a.ndim, b.ndim])
         if self.config.get("normalize", False):
             a, b = unit_length(a, one), unit_length(b, two)
-        left = list(range(a.ndim))
-        right = [0, *range(a.ndim, a.ndim + b.ndim - 1)]
-        right[two] = one
-        out = [n for n in left if n != one] + [n for n in right[1:] if n != one]
-        value = np.einsum(a, left, b, right, out)
-        return (Tensor(value if value.ndim > 1 else value[:, None]),)
+        return (Tensor(dot(a, b, one, two)),)
+
+
+class Cosine(Dot):
+    """What Merge(mode="cos") of Keras 1 computes: a b / sqrt((a a) (b b)), each product a Dot, and an axis more."""
+
+    CLASSES = ("MergeCosine",)
+    HONOURED = frozenset({"axes"})
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        ((batch, *others),) = super().shapes(inputs, keywords)
+        return ((batch, 1, *others),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        a, b = (floating(tensor.value) for tensor in inputs)
+        axes = self._axes([a.ndim, b.ndim])
+        lengths = np.sqrt(dot(a, a, *axes) * dot(b, b, *axes))
+        return (Tensor((dot(a, b, *axes) / np.maximum(lengths, a.dtype.type(1e-7)))[:, None]),)
+
+
+def dot(a: np.ndarray, b: np.ndarray, one: int, two: int) -> np.ndarray:
+    """Sums of products along axis ``one`` of a and ``two`` of b, row by row; (batch, 1) where no other axis is left."""
+    left = list(range(a.ndim))
+    right = [0, *range(a.ndim, a.ndim + b.ndim - 1)]
+    right[two] = one
+    out = [n for n in left if n != one] + [n for n in right[1:] if n != one]
+    value: np.ndarray = np.einsum(a, left, b, right, out)
+    return value if value.ndim > 1 else value[:, None]
 
 
 def unit_length(x: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
