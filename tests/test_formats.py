@@ -301,6 +301,19 @@ def test_theano_kernels_are_turned(tmp_path: Path, rng: np.random.Generator) -> 
     assert np.array_equal(spec.layers[1].weights[0], kernel[::-1])
 
 
+@pytest.mark.parametrize(("size", "stride"), [(3, 2), (2, 1), (4, 1), (4, 3), (2, 3), (5, 2)])
+@pytest.mark.parametrize("steps", [4, 7])
+def test_theano_pads_half_a_window_in_front(tmp_path: Path, rng: np.random.Generator, steps: int, size: int, stride: int) -> None:
+    kernel, x = rng.normal(size=(size, 2, 3)).astype(np.float32), rng.normal(size=(2, steps, 2)).astype(np.float32)
+    geometry = {"filters": 3, "kernel_size": [size], "strides": [stride], "padding": "same"}
+    config = chain(("Conv1D", {"name": "c", "batch_input_shape": [None, steps, 2], **geometry}))
+    path = write_h5(tmp_path / "m.h5", config, {"c": [kernel, np.zeros(3)]}, "2.1.0", "theano")
+    padded = np.pad(x, ((0, 0), (size // 2, size), (0, 0)))
+    expected = [np.einsum("bkf,kfg->bg", padded[:, t : t + size], kernel[::-1]) for t in range(0, steps, stride)]
+    for precision in ("float32", "float64"):
+        np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), np.stack(expected, 1), atol=1e-5)
+
+
 def test_cells_without_arguments(tmp_path: Path) -> None:
     cell = {"class_name": "LSTMCell", "config": {"name": "lstm_cell_1", "trainable": True}}
     config = chain(("RNN", {"name": "r", "cell": cell, "batch_input_shape": [None, 4, 3]}))

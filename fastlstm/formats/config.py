@@ -166,7 +166,11 @@ class Reader:
         draft.config = layer_config(kind, config, self.dialect)
         self.wrapped(draft, kind, prefix, problems, depth)
         if self.dialect.theano and pads_otherwise(draft.config):
-            problems.append(Problem(path, kind, "it was trained on Theano, whose padding 'same' is not that of other backends here"))
+            if kind in ("Conv1D", "Conv2D", "Conv3D"):
+                draft.config["padding"] = "half"
+            else:
+                what = "it was trained on Theano, whose padding 'same' is not that of other backends here"
+                problems.append(Problem(path, kind, what))
         return draft
 
     def input_config(self, config: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:

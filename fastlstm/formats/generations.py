@@ -35,6 +35,7 @@ mask of Rescaling, Normalization   dropped; passed by Keras 3                   
 Bidirectional, backward layer      the opposite direction; Keras 3: always         backward_layer_by_generation
                                    backwards
 convolution kernels                files of backend theano hold them flipped       theano_kernels_are_turned
+convolutions padded "same"         on Theano half the window in front               theano_pads_half_a_window_in_front
 nodes of nested models             numbered from 1 if the model has a node of its  nested_models_number_their_calls_from_0_or_1
                                    own, else from 0
 cells of RNN                       Keras 2.0-2.1.2 saved no arguments: units from  cells_without_arguments

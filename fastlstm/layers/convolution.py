@@ -41,14 +41,15 @@ def output_length(length: int | None, size: int, stride: int, dilation: int, pad
 
 
 def padding_amounts(length: int, size: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
-    """Steps that padding adds before and behind, as TensorFlow has it."""
+    """Steps that padding adds before and behind: ``same`` as TensorFlow has it, ``half`` what Theano makes of it."""
     reach = window_reach(size, dilation)
     if padding == "valid":
         return 0, 0
     if padding == "causal":
         return reach - 1, 0
     total = max((-(-length // stride) - 1) * stride + reach - length, 0)
-    return total // 2, total - total // 2
+    before = reach // 2 if padding == "half" else total // 2
+    return before, max(total - before, 0)
 
 
 def windows(
@@ -100,6 +101,7 @@ class Convolution(Layer):
     """What all convolutions share: geometry, bias, activation, and channels in front (``data_format``)."""
 
     AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
+    PADDINGS: ClassVar[tuple[str, ...]] = ("valid", "same")  # besides "causal" along time
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -112,7 +114,7 @@ class Convolution(Layer):
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
         self.channels = 0  # known once ``shapes`` has seen its input
-        if self.padding not in ("valid", "same") and (self.padding != "causal" or self.axes != 1):
+        if self.padding not in self.PADDINGS and (self.padding != "causal" or self.axes != 1):
             self.refuse(f"argument padding={self.padding!r} is not known")
         if any(len(sizes) != self.axes or min(sizes) < 1 for sizes in (self.size, self.strides, self.dilation)):
             raise self.fault(f"kernel_size {self.size}, strides {self.strides} or dilation_rate {self.dilation} do not fit {self.axes}D")
@@ -182,6 +184,7 @@ class Conv(Convolution):
     """Conv1D, Conv2D, Conv3D."""
 
     AXES: ClassVar[dict[str, int]] = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
+    PADDINGS = ("valid", "same", "half")
     CLASSES = tuple(AXES)
     HONOURED = COMMON | {"filters", "groups", "lora_rank", "quantization_config"}
     INERT = inert("kernel", "bias")
