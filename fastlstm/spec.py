@@ -72,6 +72,8 @@ class Rules:
     stacked_state_order: Literal["forward", "reversed"] = "forward"
     # Does the mask made inside TimeDistributed(layer) reach the next layer?
     time_distributed_inner_mask: bool = False
+    # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on?
+    identity_masks: bool = True
     # Do outputs of a nested model keep their masks?
     nested_masks: bool = True
     # Does predict carry the states of stateful layers from call to call?

@@ -53,6 +53,24 @@ def test_bidirectional_masked_steps_by_generation(tmp_path: Path, version: str, 
     assert np.all(y[[0, 1, 3]] != 0)
 
 
+@pytest.mark.parametrize(
+    ("version", "passed"), [("2.0.6-tf", True), ("2.0.8-tf", False), ("2.1.6-tf", False), ("2.2.4-tf", True), ("2.1.6", True)]
+)
+@pytest.mark.parametrize("kind", ["Activation", "ActivityRegularization"])
+def test_masks_of_layers_that_change_nothing(tmp_path: Path, kind: str, version: str, passed: bool) -> None:
+    masking = {"class_name": "Masking", "config": {"name": "m", "mask_value": 0.0, "batch_input_shape": [None, 4, 2]}}
+    nothing = {"class_name": kind, "config": {"name": "n", **({"activation": "linear"} if kind == "Activation" else {"l2": 0.1})}}
+    lstm = build.recurrent("LSTM", 3, 2, np.random.default_rng(0))
+    entry = {**lstm.entry, "config": {**lstm.entry["config"], "name": "l"}}
+    config = {"class_name": "Sequential", "config": [masking, nothing, entry]}
+    path = write_h5(tmp_path / "m.h5", config, {"m": [], "n": [], "l": lstm.weights}, version)
+    x = np.random.default_rng(1).normal(size=(1, 4, 2)).astype(np.float32)
+    x[0, 2] = 0
+    same = fastlstm.load(build.save(tmp_path / "l.h5", [lstm], (None, 2))).predict(np.delete(x, 2, axis=1) if passed else x)
+    for precision in ("float32", "float64"):
+        np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), same, atol=1e-6)
+
+
 @pytest.mark.parametrize(("version", "bare", "kept"), [("2.1.6-tf", False, False), ("2.1.6-tf", True, True), ("2.2.4-tf", False, True)])
 def test_masks_of_nested_models(tmp_path: Path, version: str, bare: bool, kept: bool) -> None:
     masking = {"class_name": "Masking", "config": {"name": "m", "mask_value": 0.0, "batch_input_shape": [None, 4, 2]}}

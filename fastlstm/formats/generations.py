@@ -23,6 +23,8 @@ stacked cells, order of states     last cell first up to 2.2.2 and tf.keras 1.10
                                    first first later
 mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and          time_distributed_mask_from_inside
                                    tf.keras; not before, nor in Keras 3
+Activation("linear") and           drop masks in TensorFlow 1.4 to 1.12; pass them    masks_of_layers_that_change_nothing
+ActivityRegularization             elsewhere
 masks of nested models             stay inside in TensorFlow 1.11 and 1.12            masks_of_nested_models
 states carried by predict          from call to call; not by Keras 3 on JAX        rules_of_a_generation
 ... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7    bidirectional_splits_initial_states
@@ -161,7 +163,8 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
         time_distributed_inner_mask=not early,
-        nested_masks=not newer, bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
+        identity_masks=not early or numbers < (2, 0, 8), nested_masks=not newer,
+        bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
     )  # fmt: skip
     beta_first = numbers < (2, 0, 8)  # up to TensorFlow 1.3
     default = "hard_sigmoid" if first else "sigmoid"

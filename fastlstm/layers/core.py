@@ -60,10 +60,14 @@ class Inert(Layer):
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        return (inputs[0],)
+        return (inputs[0]._replace(mask=inputs[0].mask if self._passes_mask else None),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        return (inputs[0],)
+        return (inputs[0]._replace(mask=inputs[0].mask if self._passes_mask else None),)
+
+    @property
+    def _passes_mask(self) -> bool:
+        return self.rules.identity_masks or self.spec.class_name != "ActivityRegularization"
 
 
 class Activation(Layer):
@@ -84,10 +88,17 @@ class Activation(Layer):
         return ((*shape[:-1], activations.output_features(self.activation_name, shape[-1])),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask),)
+        return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask if self._passes_mask else None),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        return (activated(b, self.activation_name, inputs[0]),) if has_kernel(self.activation_name) else None
+        if not has_kernel(self.activation_name):
+            return None
+        out = activated(b, self.activation_name, inputs[0])
+        return (out if self._passes_mask else out._replace(mask=None),)
+
+    @property
+    def _passes_mask(self) -> bool:
+        return self.rules.identity_masks or self.activation_name != "linear"
 
 
 class Dense(Layer):
