@@ -18,11 +18,11 @@ def folder() -> Path:
     return Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "real_models"
 
 
-FILES = [path.with_suffix("") for path in sorted(folder().glob("*.npz"))]
-ABSENT = pytest.param(None, marks=pytest.mark.skip("no published models: shared/real_models beside the repository"))
+FILES = [pytest.param(path.with_suffix(""), id=path.stem) for path in sorted(folder().glob("*.npz"))]
+ABSENT = pytest.param(None, id="absent", marks=pytest.mark.skip("no published models: shared/real_models beside the repository"))
 
 
-@pytest.mark.parametrize("path", FILES or [ABSENT], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES or [ABSENT])
 def test_published_model(path: Path, figure) -> None:
     with np.load(path.with_name(path.name + ".npz")) as file:
         recorded = dict(file)
