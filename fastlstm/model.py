@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from . import runtime
 from .errors import InputError, UnsupportedError
 from .inputs import InputInfo, Ragged, gather
 from .layers.base import Context, Layer
-from .layers.network import Network, carrying, every_layer, root
+from .layers.network import Network, carrying, every_layer, repeated, root
 from .plan import Constants, evaluate, plan
 from .program import Program
 from .spec import ModelSpec, Ref, Shape
@@ -243,7 +243,8 @@ class Model:
         if self._interpreted:
             return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
         runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
-        if len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single" and not self._stateful:
+        single = len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single"
+        if single and not self._stateful and not program.fixed:
             most_rows = self._helpers.rows_alone(program)
             vocabulary = self._infos[0].vocabulary or 0
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
@@ -252,7 +253,9 @@ class Model:
     def _execute(
         self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], states: list[np.ndarray]
     ) -> list[np.ndarray]:
-        outputs = [np.empty((len(arrays[0]), *shape), np.float32) for shape in program.output_shapes]
+        rows = len(arrays[0])
+        arrays = arrays + [repeated(array, rows * times, np.float32) for array, times in program.fixed]
+        outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
         self._helpers.run(runner, program, arrays, outputs, states)
         return outputs
 
@@ -315,9 +318,12 @@ class Model:
                 self._runners.popitem(last=False)
         return found
 
-    def _are_native(self, paths: Container[str]) -> bool:
+    def _are_native(self, paths: Iterable[str]) -> bool:
         program = self._example_program()
-        return program is not None and not any(i.kernel == "python" and i.layer in paths for i in program.instructions)
+        if program is None:
+            return False
+        interpreted = {i.layer for i in program.instructions if i.kernel == "python"}
+        return not any(path == layer or path.startswith(layer + "/") for path in paths for layer in interpreted)
 
     def _example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""

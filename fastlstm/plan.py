@@ -47,6 +47,8 @@ class Plan:
     threads: int = 1
     streaming: bool = False
     present: Mask | None = None
+    inputs: int = 0  # of the caller's arrays, so far
+    held: list[tuple[np.ndarray, int]] = field(default_factory=list)  # see Program.fixed
     layer: str = ""
     times: int = 1
 
@@ -68,10 +70,16 @@ class Plan:
         self.buffers.append(info)
         return Buffer(len(self.buffers) - 1)
 
-    def input(self, number: int, shape: tuple[int, ...], *, integer: bool = False, itemsize: int = 4) -> Value:
-        """An input of the model: the caller's array ``number``."""
-        size = int(np.prod(shape, dtype=np.int64))
-        return Value(self._add(BufferInfo("input", size * itemsize, number=number)), shape, integer=integer)
+    def input(self, shape: tuple[int, ...], *, integer: bool = False, itemsize: int = 4) -> Value:
+        """The caller's next array."""
+        size = self.times * int(np.prod(shape, dtype=np.int64))
+        self.inputs += 1
+        return Value(self._add(BufferInfo("input", size * itemsize, number=self.inputs - 1)), shape, integer=integer)
+
+    def fixed(self, array: np.ndarray) -> Value:
+        """See program.Builder."""
+        self.held.append((array if array.dtype == bool else array.astype(np.float32, copy=False), self.times))
+        return self.input(array.shape[1:], itemsize=1 if array.dtype == bool else 4)
 
     def emit(self, kernel: str, /, *, members: int = 1, **fields: Any) -> None:
         """See program.Builder."""
@@ -168,8 +176,9 @@ class Plan:
         alone = any(instruction.function is not None for instruction in self.instructions)
         members = 1 if alone else max((instruction.members for instruction in self.instructions), default=1)
         return Program(
-            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work, tuple(self.used)
-        )
+            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work, tuple(self.used),
+            tuple(self.held),
+        )  # fmt: skip
 
     def _block_bytes(self) -> int:
         return max(BLOCK_BYTES, min(4 * 4 * sum(map(self._weights, self.instructions)), 16 * BLOCK_BYTES))
@@ -215,9 +224,9 @@ def plan(
         By layer path, the numbers of the caller's state arrays.
     """
     work = Plan(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
-    values = [work.input(n, shape, integer=ids) for n, (shape, ids) in enumerate(zip(shapes, integer, strict=True))]
+    values = [work.input(shape, integer=ids) for shape, ids in zip(shapes, integer, strict=True)]
     if ragged:
-        there = work.input(len(shapes), shapes[0][:1], itemsize=1)
+        there = work.input(shapes[0][:1], itemsize=1)
         work.present = Mask(there.buffer, there.shape)
         values[0] = values[0]._replace(mask=work.present)
     taken: set[int] = set()
@@ -229,7 +238,8 @@ def evaluate(
     network: Network, inputs: Sequence[np.ndarray], dtype: Any, states: dict[str, tuple[np.ndarray, ...]] | None = None,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """The network's meaning in NumPy: ``apply`` of every layer, in ``dtype``."""
-    given = [Tensor(x if x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
+    # Ids stay integers, but in float64: what they choose is computed in their dtype, and float64 holds every id.
+    given = [Tensor(x if x.dtype.kind in "iu" and dtype != np.float64 else x.astype(dtype, copy=False)) for x in inputs]
     with np.errstate(all="ignore"):  # NaN and infinities are data
         return tuple(tensor.value for tensor in network.apply(given, {}, states))
 

@@ -70,6 +70,8 @@ class Program:
     members: int = 1  # so many threads may run it together
     work: int = 1 << 62  # multiply-adds and bytes written for each row, roughly
     names: tuple[str, ...] = ()  # what the constants are: "layer:what"
+    # Tensors that the model's file holds: the caller gives them as further inputs, repeated for this many rows for each row of the batch.
+    fixed: tuple[tuple[np.ndarray, int], ...] = ()
 
 
 class Lookup(NamedTuple):
@@ -111,6 +113,9 @@ class Builder(Protocol):
 
     def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
         """The constant of that key (made once a Model, whatever the number of Programs)."""
+
+    def fixed(self, array: np.ndarray) -> Value:
+        """A tensor that stands in the model's file, batch first."""
 
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
         """New scratch of ``elements`` for each row."""

@@ -23,13 +23,21 @@ class Ref(NamedTuple):
     output: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A tensor whose values stand in the file itself, where an output of another layer could stand."""
+
+    array: np.ndarray  # batch first, as Keras takes it; bool for masks, else float32 (float64 where float32 would not do)
+
+
 @dataclass(frozen=True)
 class Call:
     """One use of a layer in the graph. A shared layer has several."""
 
     layer: int  # index into ModelSpec.layers
-    inputs: tuple[Ref, ...] = ()  # the positional tensors, a list argument flattened: (x,), (a, b, ...), (query, value, key)
-    # call arguments that change the result; tensors as Ref or tuple of Ref: {"initial_state": (Ref, Ref)}, {"use_causal_mask": True}
+    inputs: tuple[Ref | Fixed, ...] = ()  # the positional tensors, a list argument flattened: (x,), (a, b, ...), (query, value, key)
+    # call arguments that change the result; tensors as Ref or Fixed, or a tuple of them: {"initial_state": (Ref, Ref)},
+    # {"mask": Fixed}, {"use_causal_mask": True}
     keywords: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,6 +72,8 @@ class Rules:
     bidirectional_masked_output: Literal["zeros", "repeat"] = "zeros"
     # Does a recurrent layer given initial_state as a tensor honour its mask?
     mask_with_initial_state: bool = True
+    # Does a stateful layer that is given initial_state go on from its recorded state instead, unless that is all zeros?
+    recorded_state_wins: bool = False
     # Mask of Add, Multiply, Average, ... of several masked tensors.
     merge_mask: Literal["and", "or", "none"] = "and"
     # At masked steps, stacked cells emit the last output, or the h of the first cell.

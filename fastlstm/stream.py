@@ -12,7 +12,7 @@ from .errors import InputError, Problem, UnsupportedError
 from .inputs import InputInfo, gather, shape_text
 from .layers.base import Layer, Streaming
 from .layers.convolution import Convolution
-from .layers.network import Network, carrying
+from .layers.network import Network, carrying, repeated
 from .layers.recurrent import Recurrent
 from .model import Model, output_structure
 from .plan import evaluate
@@ -158,6 +158,8 @@ class Stream(runtime.Stepper):
         if len(shape) + 1 != len(info.shape):
             return None
         runner, program = model._runner(((1, *shape),) if self._sequence[0] else (shape,), streaming=True)
+        if program.fixed:
+            return None
         output = program.output_shapes[0]
         states = [array for path in sorted(self._states) for array in self._states[path]]
         return runtime.Entry(
@@ -221,8 +223,10 @@ class Stream(runtime.Stepper):
                     array[...] = value
             return outputs
         runner, program = self.model._runner(tuple(x.shape[1:] for x in arrays), streaming=True)
-        outputs = [np.empty((len(arrays[0]), *shape), np.float32) for shape in program.output_shapes]
-        runner.run(arrays, outputs, [array for path in sorted(states) for array in states[path]], 0, len(arrays[0]))
+        rows = len(arrays[0])
+        given = [*arrays, *(repeated(array, rows * times, np.float32) for array, times in program.fixed)]
+        outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
+        runner.run(given, outputs, [array for path in sorted(states) for array in states[path]], 0, rows)
         return outputs
 
 
@@ -239,9 +243,16 @@ def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
     def refuse(layer: Layer, what: str) -> None:
         problems.append(Problem(layer.path, layer.spec.class_name, what))
 
+    def fixed(array: np.ndarray) -> str:
+        if len(array) > 1:
+            problems.append(Problem("", "", f"it holds a tensor for {len(array)} rows, and the rows of a stream advance by themselves"))
+        return ROW
+
     def visit(layer: Layer, given: Sequence[str], words: Mapping[str, Any]) -> Sequence[str]:
+        if "mask" in words:
+            refuse(layer, "it is given a mask for timesteps that are still to come")
         if isinstance(layer, Network):
-            return layer.walk(given, visit)
+            return layer.walk(given, visit, fixed)
         if layer.state_shapes() and layer.path in seen:
             refuse(layer, "it is used more than once, and a stream keeps one state for each layer")
         seen.add(layer.path)
@@ -265,4 +276,4 @@ def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
 
     infos = zip(network.input_shapes(), network.vocabularies(), strict=True)
     given = [STEPS if is_sequence(InputInfo("", shape, "", vocabulary)) else ROW for shape, vocabulary in infos]
-    return problems, network.walk(given, visit)
+    return problems, network.walk(given, visit, fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import naive
@@ -86,9 +87,22 @@ def test_mask_beside_an_initial_state():
     assert ignored.mask is MASK  # handed on all the same
 
 
-def test_wrong_number_of_initial_states():
-    with pytest.raises(FormatError, match="initial_state has 1 tensors, expected 2"):
-        applied(made(recurrent("LSTM")), normal(2, 3, 3), initial_state=(Tensor(normal(2, 4)),))
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ([(None, 4)], "initial_state has 1 tensors, expected 2"),
+        ([(None, 4)] * 3, "initial_state has 3 tensors, expected 2"),
+        ([(None, 4), (None, 5)], r"initial_state has a tensor of shape (None, 5), expected (None, 4)"),
+        ([(None, 4), (2, 1, 4)], r"initial_state has a tensor of shape (2, 1, 4), expected (None, 4)"),
+    ],
+)
+def test_initial_states_that_do_not_fit(states, expected):
+    single, both = made(recurrent("LSTM")), made(LayerSpec("Bidirectional", "both", {}, (), (recurrent("LSTM"), recurrent("LSTM"))))
+    with pytest.raises(FormatError, match=re.escape(expected)):
+        single.shapes([(None, 3, 3)], {"initial_state": tuple(states)})
+    with pytest.raises(FormatError, match=re.escape(expected) if len(states) != 3 else "initial_state has 3 tensors"):
+        both.shapes([(None, 3, 3)], {"initial_state": tuple(states if len(states) == 3 else states * 2)})
+    single.shapes([(None, 3, 3)], {"initial_state": ((None, 4), (2, 4))})
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
@@ -183,8 +197,6 @@ def test_bidirectional_splits_initial_states():
     one, two = applied(made(spec), x, initial_state=states)
     for found, child, given in ((one, spec.children[0], states[:2]), (two, spec.children[1], states[2:])):
         np.testing.assert_allclose(found.value, truth(child, x, None, [t.value for t in given])[1], rtol=1e-12)
-    with pytest.raises(FormatError, match="3 tensors"):
-        applied(made(spec), x, initial_state=states[:3])
     stateful = bidirectional("LSTM", stateful=True)
     assert [layer.stateful for layer in made(stateful).children] == [True, True]
     assert [layer.stateful for layer in made(stateful, Rules(bidirectional_carries_state=False)).children] == [False, False]

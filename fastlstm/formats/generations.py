@@ -29,6 +29,8 @@ masks of nested models             stay inside in TensorFlow 1.11 and 1.12      
 states carried by predict          from call to call; not by Keras 3 on JAX        rules_of_a_generation
 ... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7    bidirectional_splits_initial_states
                                    to 1.15, yes elsewhere
+stateful, given initial_state      starts from it in each call; TensorFlow 2.1 on: state_that_stateful_layers_start_from
+                                   only while its recorded state is all zeros
 masks of MultiHeadAttention        ignored and dropped up to tf.keras 2.9;         rules_of_a_generation
                                    honoured and passed later
 MultiHeadAttention seeing nothing  the mean of all values; with dropout from       rules_of_a_generation
@@ -156,6 +158,7 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and records_initializer_dtype(config))
     early = numbers < (2, 2, 4)  # up to TensorFlow 1.12
     fused_repeats = not first and numbers < (2, 3)  # TensorFlow 2.0 and 2.1
+    # Of TensorFlow 2.0 and 2.1, the second's InputLayers record whether they are ragged.
     # TensorFlow 1.9 to 1.12 all call themselves 2.1.6-tf. The first two write a Sequential model as a bare list, as all before.
     newer = numbers == (2, 1, 6) and not lists_layers(config)
     natural = not early or newer
@@ -165,6 +168,7 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         time_distributed_inner_mask=not early,
         identity_masks=not early or numbers < (2, 0, 8), nested_masks=not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
+        recorded_state_wins=numbers >= (2, 3) or (not first and records_ragged(config)),
     )  # fmt: skip
     beta_first = numbers < (2, 0, 8)  # up to TensorFlow 1.3
     default = "hard_sigmoid" if first else "sigmoid"
@@ -178,6 +182,16 @@ def lists_layers(config: Any) -> bool:
             return True
         return any(lists_layers(value) for value in config.values())
     return isinstance(config, list) and any(lists_layers(item) for item in config)
+
+
+def records_ragged(config: Any) -> bool:
+    """Whether any InputLayer of a config records ``ragged``."""
+    if isinstance(config, Mapping):
+        settings = config.get("config")
+        if config.get("class_name") == "InputLayer" and isinstance(settings, Mapping) and "ragged" in settings:
+            return True
+        return any(map(records_ragged, config.values()))
+    return isinstance(config, list) and any(map(records_ragged, config))
 
 
 def records_initializer_dtype(config: Any) -> bool:

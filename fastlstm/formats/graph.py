@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from ..errors import FormatError, Problem
-from ..spec import WEIGHTS, Call, Ref
+from ..spec import WEIGHTS, Call, Fixed, Ref
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
 from .jsontext import expect
 from .masks import drop_own_masks
-from .nodes import Node, Tensor, mapped, tensors_in
-from .vocabulary import RECURRENT
+from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensors_in, with_fixed
+from .vocabulary import CONV_LSTM, RECURRENT
 
+T = TypeVar("T")
 #: Layers whose tensors beyond the first are their initial state.
 STATEFUL_CALL = RECURRENT | {"Bidirectional"}
 ATTENTION = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
 #: Call arguments that layers honour, by the classes that do.
 KEYWORDS = {
     "initial_state": STATEFUL_CALL, "use_causal_mask": ATTENTION, "return_attention_scores": ATTENTION,
-    "attention_mask": frozenset({"MultiHeadAttention"}),
+    "attention_mask": frozenset({"MultiHeadAttention"}), "mask": STATEFUL_CALL | {"TimeDistributed", "GlobalAveragePooling1D"},
 }  # fmt: skip
+#: What a node, and a tensor in it, may say in Keras 3.
+NODE_KEYS = frozenset({"args", "kwargs"})
+TENSOR_KEYS = frozenset({"keras_history", "shape", "dtype"})
+#: Tensors whose values Keras 3 writes into the config.
+FIXED_CLASSES = ("__tensor__", "__numpy__")
 #: Names of the first argument, for layers called by keyword.
 FIRST_ARGUMENT = ("inputs", "sequence", "sequences", "query", "x")
 
@@ -77,8 +84,8 @@ class Graph:
         """The nodes of one layer."""
         name = self.layers[layer].name
         entries = expect(self.source, f"model config: {name}: inbound_nodes", entries, list, "a list of nodes")
-        if not entries and self.layers[layer].class_name == "InputLayer":
-            return [Node(layer, 0)]
+        if not entries and (self.layers[layer].class_name == "InputLayer" or self.layers[layer].class_name not in WEIGHTS):
+            return [Node(layer, 0)]  # an operation without inputs, as TensorFlow's Const, is one call too
         found = []
         for number, entry in enumerate(entries):
             node = Node(layer, number)
@@ -94,29 +101,45 @@ class Graph:
 
     def read_args(self, node: Node, entry: Mapping[str, Any]) -> None:
         """A node of Keras 3: args and kwargs with serialised tensors."""
-        for argument in entry.get("args") or []:
-            value = self.keras3_value(argument)
-            found = list(tensors_in(value))
-            node.inputs += found
-            if isinstance(value, Mapping):
-                node.keys = list(value)
-            if not found:
-                node.constants.append(value)
-        kwargs = entry.get("kwargs") or {}
-        if not isinstance(kwargs, Mapping):
-            raise self.fail(f"a node of {self.layers[node.layer].name!r} has kwargs that are no object")
-        node.keywords = {key: self.keras3_value(value) for key, value in kwargs.items()}
+        self.only_known(node, entry, NODE_KEYS)
+        for argument in expect(self.source, f"{self.place(node)}: args", entry.get("args") or [], list, "a list"):
+            node.take(self.keras3_value(node, argument))
+        kwargs = expect(self.source, f"{self.place(node)}: kwargs", entry.get("kwargs") or {}, Mapping, "an object")
+        node.keywords = {key: self.keras3_value(node, value) for key, value in kwargs.items()}
 
-    def keras3_value(self, value: Any) -> Any:
+    def keras3_value(self, node: Node, value: Any) -> Any:
         """A call argument of Keras 3."""
         if isinstance(value, Mapping):
-            if value.get("class_name") == "__keras_tensor__":
-                config = value.get("config")
-                return self.tensor(config.get("keras_history") if isinstance(config, Mapping) else None)
-            return {key: self.keras3_value(inner) for key, inner in value.items()}
+            kind, config = value.get("class_name"), value.get("config")
+            if kind in ("__keras_tensor__", *FIXED_CLASSES):
+                config = expect(self.source, f"{self.place(node)}: {kind}", config, Mapping, "an object")
+                if kind in FIXED_CLASSES:
+                    dtype = config.get("dtype")
+                    return self.values(node, kind, lambda: fixed(config.get("value"), dtype if isinstance(dtype, str) else None))
+                self.only_known(node, config, TENSOR_KEYS)
+                return self.tensor(config.get("keras_history"))
+            return {key: self.keras3_value(node, inner) for key, inner in value.items()}
         if isinstance(value, list):
-            return [self.keras3_value(inner) for inner in value]
+            return [self.keras3_value(node, inner) for inner in value]
         return value
+
+    def values(self, node: Node, what: str, make: Callable[[], T]) -> T:
+        """The tensors that ``make`` finds in a call argument; a FormatError where there are none."""
+        try:
+            return make()
+        except (ValueError, TypeError, OverflowError) as error:
+            raise self.fail(f"a call of layer {self.layers[node.layer].name!r}: {what}: {error}") from error
+
+    def only_known(self, node: Node, entry: Mapping[str, Any], known: frozenset[str]) -> None:
+        """Note what a node says beyond what is understood: leaving it out could change the numbers."""
+        layer = self.layers[node.layer]
+        for key in entry:
+            if key not in known:
+                self.problems.append(Problem(layer.path, layer.class_name, f"its call has {key}={short(entry[key])}, which is not known"))
+
+    def place(self, node: Node) -> str:
+        """A node, for messages."""
+        return f"model config: {self.path or 'the graph'}: a call of layer {self.layers[node.layer].name!r}"
 
     def read_lists(self, node: Node, entry: list[Any]) -> None:
         """A node of Keras 1, 2 and tf.keras: lists of [layer, node, output] or [layer, node, output, kwargs]."""
@@ -126,11 +149,15 @@ class Graph:
             if not is_tensor(item):
                 raise self.fail(f"a node of {self.layers[node.layer].name!r}: expected [layer, node, output], found {item!r}")
             if item[1] == -1:  # tf.keras's ["_CONSTANT_VALUE", -1, value, kwargs]
-                node.constants.append(item[2])
+                if isinstance(item[2], list):
+                    node.inputs.append(self.values(node, "a constant", partial(fixed, item[2])))
+                else:
+                    node.others.append(item[2])
             else:
                 node.inputs.append(self.tensor(item[:3]))
-            if len(item) > 3 and isinstance(item[3], Mapping):
-                node.keywords.update({key: self.list_value(value) for key, value in item[3].items()})
+            if len(item) > 3:
+                words = expect(self.source, f"{self.place(node)}: arguments", item[3], Mapping, "an object")
+                node.keywords.update({key: self.list_value(value) for key, value in words.items()})
 
     def list_value(self, value: Any) -> Any:
         """A call argument of Keras 2 and tf.keras: [layer, node, output] is a tensor."""
@@ -187,7 +214,7 @@ class Graph:
             return tensor._replace(node=new.get(tensor._replace(output=0), tensor.node))
 
         for node in nodes:
-            node.inputs = [change(tensor) for tensor in node.inputs]
+            node.inputs = mapped(node.inputs, change)
             node.keywords = mapped(node.keywords, change)
         return [change(tensor) for tensor in outputs]
 
@@ -235,33 +262,42 @@ class Graph:
         if not inputs and layer.class_name != "InputLayer":
             for key in FIRST_ARGUMENT:
                 if key in keywords:
-                    inputs = list(tensors_in(keywords.pop(key)))
+                    node.take(keywords.pop(key))
                     break
+            inputs = list(node.inputs)
         if node.keys:
             inputs = self.by_key(layer, inputs, node.keys)
         if not inputs and layer.class_name in WEIGHTS and layer.class_name != "InputLayer":
             raise self.fail(f"layer {layer.name!r} is called without a tensor")
         if layer.class_name == "MultiHeadAttention":
             for key in ("value", "key"):
-                inputs += tensors_in(keywords.pop(key, None))
+                node.take(keywords.pop(key, None))
+            inputs = list(node.inputs)
         if layer.class_name in STATEFUL_CALL:
-            self.split_states(layer, inputs, keywords)
-        if keywords.pop("training", None) and (layer.model is not None or is_random(layer)):
-            self.problems.append(Problem(layer.path, layer.class_name, "it is called with training=True, which makes it random"))
-        unknown = [key for key in keywords if layer.class_name in WEIGHTS and layer.class_name not in KEYWORDS.get(key, ())]
-        if unknown:
+            self.split_states(node, inputs, keywords)
+        if keywords.pop("training", None) and trains_otherwise(layer):
+            self.problems.append(Problem(layer.path, layer.class_name, training_problem(layer)))
+        if "mask" in keywords and layer.class_name in KEYWORDS["mask"] and not any(True for _ in tensors_in(keywords["mask"])):
+            axes = axes_of_lists(keywords["mask"])
+            keywords["mask"] = self.values(node, "mask", partial(as_mask, keywords["mask"], axes))
+        computed = {key: value for key, value in keywords.items() if self.is_computed(layer, key, value)}
+        unknown = [key for key in keywords if key not in computed]
+        if layer.class_name in WEIGHTS and unknown:
             what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
             self.problems.append(Problem(layer.path, layer.class_name, what))
-        if layer.class_name in WEIGHTS and any(constant is not None for constant in node.constants):
-            self.problems.append(
-                Problem(layer.path, layer.class_name, f"it is called with the constant {short(node.constants)} among its tensors")
-            )
+        others = [other for other in node.others if other is not None]
+        if layer.class_name in WEIGHTS and others:
+            self.problems.append(Problem(layer.path, layer.class_name, f"it is called with {short(others)} among its tensors"))
         return Call(
-            new[node.layer], tuple(self.ref(tensor, position) for tensor in inputs),
+            new[node.layer], tuple(self.resolve(tensor, position) for tensor in inputs),
             {key: self.resolve(value, position) for key, value in keywords.items()},
         )  # fmt: skip
 
-    def by_key(self, layer: LayerDraft, inputs: list[Tensor], keys: list[str]) -> list[Tensor]:
+    def is_computed(self, layer: LayerDraft, key: str, value: Any) -> bool:
+        """Whether a layer honours a call argument of that name and kind."""
+        return layer.class_name in KEYWORDS.get(key, ()) and not (key == "mask" and any(True for _ in tensors_in(value)))
+
+    def by_key(self, layer: LayerDraft, inputs: list[Tensor | Fixed], keys: list[str]) -> list[Tensor | Fixed]:
         """The tensors of a dict in the order of the nested model's inputs; other layers take them as they come."""
         if layer.model is None or len(keys) != len(inputs):
             return inputs
@@ -271,24 +307,27 @@ class Graph:
                 return [given[name] for name in names]
         raise self.fail(f"model {layer.name!r} is called with {sorted(given)}, its inputs are {sorted(layer.model.input_names)}")
 
-    def split_states(self, layer: LayerDraft, inputs: list[Tensor], keywords: dict[str, Any]) -> None:
+    def split_states(self, node: Node, inputs: list[Tensor | Fixed], keywords: dict[str, Any]) -> None:
         """Move the tensors behind the first to ``initial_state`` (and ``constants``)."""
+        layer = self.layers[node.layer]
         extra = inputs[1:]
         del inputs[1:]
         count = layer.config.get("num_constants", layer.config.get("_num_constants"))
         if isinstance(count, int) and 0 < count <= len(extra):
             keywords["constants"] = extra[-count:]
             extra = extra[:-count]
-        if extra:
-            keywords["initial_state"] = extra
-        elif "initial_state" in keywords:
-            keywords["initial_state"] = list(tensors_in(keywords["initial_state"]))
+        if extra and "initial_state" in keywords:
+            raise self.fail(f"layer {layer.name!r} is given its initial state twice")
+        given = extra or keywords.pop("initial_state", None)
+        if given is not None:
+            given = self.values(node, "initial_state", partial(with_fixed, given, state_axes(layer)))
+            keywords["initial_state"] = list(leaves_in(given))
 
     def resolve(self, value: Any, position: Mapping[tuple[int, int], int]) -> Any:
         """A call argument with its tensors by position."""
         if isinstance(value, Tensor):
             return self.ref(value, position)
-        if isinstance(value, list) and any(True for _ in tensors_in(value)):
+        if isinstance(value, list) and any(isinstance(leaf, (Tensor, Fixed)) for leaf in leaves_in(value)):
             return tuple(self.resolve(inner, position) for inner in value)
         return value
 
@@ -321,11 +360,42 @@ def is_idle(key: str, value: Any) -> bool:
     return value is None or (key == "training" and not value)
 
 
+def state_axes(layer: LayerDraft) -> int:
+    """How many axes each state of a recurrent layer has, its batch among them."""
+    if layer.class_name == "Bidirectional":
+        return state_axes(layer.children[0])
+    return 2 + int(layer.class_name[-2]) if layer.class_name in CONV_LSTM else 2
+
+
+def as_mask(value: Any, axes: int) -> Fixed:
+    """A mask whose values stand in the file."""
+    found = with_fixed(value, axes)
+    if not isinstance(found, Fixed):
+        raise ValueError(f"expected one tensor, found {short(value)}")
+    return Fixed(found.array.astype(bool))
+
+
 def is_random(layer: LayerDraft) -> bool:
-    """Whether a layer computes differently while training."""
-    config = layer.config
+    """Whether a layer draws random numbers while training."""
     rates = ("rate", "stddev", "dropout", "recurrent_dropout")
-    return layer.class_name == "BatchNormalization" or any(config.get(rate) for rate in rates) or any(map(is_random, layer.children))
+    return any(layer.config.get(rate) for rate in rates) or any(map(is_random, inside(layer)))
+
+
+def trains_otherwise(layer: LayerDraft) -> bool:
+    """Whether a layer computes differently while training."""
+    return layer.class_name == "BatchNormalization" or is_random(layer) or any(map(trains_otherwise, inside(layer)))
+
+
+def inside(layer: LayerDraft) -> list[LayerDraft]:
+    """The layers that a layer or model holds."""
+    return [*layer.children, *(layer.model.layers if layer.model is not None else ())]
+
+
+def training_problem(layer: LayerDraft) -> str:
+    """What training=True means for a layer that it changes."""
+    if is_random(layer):
+        return "it is called with training=True, which makes it random"
+    return "it is called with training=True: it normalises by the mean and variance of each batch, which is not computed"
 
 
 def short(value: Any) -> str:

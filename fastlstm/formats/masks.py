@@ -56,9 +56,9 @@ def masked_by(key: str, node: Node) -> list[Tensor]:
     """The inputs that a mask argument is for: ``query_mask`` for the query, ``mask`` for all."""
     name = key.removesuffix("_mask")
     if name not in ATTENTION_INPUTS:
-        return node.inputs
+        return list(tensors_in(node.inputs))
     place = ATTENTION_INPUTS.index(name)
-    return list(tensors_in(node.keywords[name])) if name in node.keywords else node.inputs[place : place + 1]
+    return list(tensors_in(node.keywords[name] if name in node.keywords else node.inputs[place : place + 1]))
 
 
 def reachable(layers: list[LayerDraft], nodes: list[Node], index: dict[tuple[str, int], Node], wanted: list[Tensor]) -> list[Node]:
@@ -110,14 +110,14 @@ class Tracer:
                 stack.pop()
             else:
                 entered.add(place)
-                stack += [(t.layer, t.node) for t in node.inputs if (t.layer, t.node) not in entered]
+                stack += [(t.layer, t.node) for t in tensors_in(node.inputs) if (t.layer, t.node) not in entered]
         return self.known[(tensor.layer, tensor.node)]
 
     def together(self, node: Node, count: int | None = None) -> Leaves | None:
         """The leaves of a node's inputs, whose own are known by now."""
         found: Leaves = frozenset()
         for tensor in node.inputs[:count]:
-            leaves = self.known.get((tensor.layer, tensor.node))
+            leaves = self.known.get((tensor.layer, tensor.node)) if isinstance(tensor, Tensor) else None
             if leaves is None:
                 return None
             found |= leaves
@@ -126,8 +126,9 @@ class Tracer:
     def written(self, layer: LayerDraft, node: Node) -> Leaves | None:
         """Leaves of a mask computed by operations."""
         if layer.class_name == OPERATION + "NotEqual":
-            value = node.constants[0] if len(node.inputs) == 1 and len(node.constants) == 1 else None
-            return frozenset({(node.inputs[0], number(value))}) if isinstance(value, (int, float)) else None
+            value = node.others[0] if len(node.inputs) == 1 and len(node.others) == 1 else None
+            masked = node.inputs[0] if node.inputs else None
+            return frozenset({(masked, number(value))}) if isinstance(value, (int, float)) and isinstance(masked, Tensor) else None
         if layer.class_name in (OPERATION + "OnesLike", OPERATION + "ZerosLike"):
             return frozenset()
         return self.together(node) if layer.class_name in MASK_OPERATIONS else None
@@ -135,10 +136,11 @@ class Tracer:
     def implied(self, layer: LayerDraft, node: Node) -> Leaves | None:
         """Leaves of the mask that a layer's output carries."""
         config: dict[str, Any] = layer.config
-        if layer.class_name == "Masking" and node.inputs:
-            return frozenset({(node.inputs[0], number(config.get("mask_value", 0.0)))})
-        if layer.class_name == "Embedding" and config.get("mask_zero") and node.inputs:
-            return frozenset({(node.inputs[0], 0.0)})
+        read = node.inputs[0] if node.inputs else None
+        if layer.class_name == "Masking" and isinstance(read, Tensor):
+            return frozenset({(read, number(config.get("mask_value", 0.0)))})
+        if layer.class_name == "Embedding" and config.get("mask_zero") and isinstance(read, Tensor):
+            return frozenset({(read, 0.0)})
         inner = layer.children[0].config if layer.class_name == "Bidirectional" else config
         if layer.class_name in RECURRENT | {"Bidirectional"}:
             return self.together(node, 1) if inner.get("return_sequences") else frozenset()

@@ -9,20 +9,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import FormatError, InputError, Problem
-from ..spec import Call, Case, Generation, LayerSpec, ModelSpec, Ref, Rules
+from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules
 from .jsontext import parse_json
 
-VERSION = 1
+#: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
+VERSION = 2
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
 NESTING = 60
+#: What a header, and the models, layers and calls in it, may say.
+HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
+MODEL_KEYS = frozenset({
+    "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
+    "problems",
+})  # fmt: skip
+LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
+CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
 
 T = TypeVar("T")
 
@@ -115,6 +124,7 @@ class Store:
             raise FormatError(f"{path}: header: expected a format_version, found {version!r}")
         if version > VERSION:
             raise FormatError(f"{path}: written in the newer format version {version}; this fastlstm reads up to {VERSION}, upgrade it")
+        self.only(self.header, HEADER_KEYS)
 
     def __enter__(self) -> Store:
         return self
@@ -130,6 +140,12 @@ class Store:
             return np.asarray(self.file.get_tensor(name))
         except (self.error, OSError, ValueError, TypeError) as error:
             raise FormatError(f"{self.path}: the array {name!r} cannot be read ({error})") from error
+
+    def only(self, entry: Mapping[str, Any], known: Container[str]) -> None:
+        """Refuse what is not understood: leaving it out could change the numbers."""
+        unknown = sorted(key for key in entry if key not in known)
+        if unknown:
+            raise FormatError(f"{self.path}: header: {', '.join(unknown)} not known")
 
     def decode(self, rule: Callable[[Any], T]) -> T:
         """What a rule makes of the header; anything malformed there is a FormatError."""
@@ -159,12 +175,20 @@ def put(tensors: dict[str, np.ndarray], name: str, array: np.ndarray) -> str:
 
 def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
     """A model as JSON, its arrays into ``tensors``."""
+
+    def keep(array: np.ndarray) -> str:
+        return put(tensors, f"{path}:tensor", array)
+
     return {
         "name": spec.name,
         "class_name": spec.class_name,
         "layers": [encode_layer(layer, path, tensors) for layer in spec.layers],
         "calls": [
-            {"layer": call.layer, "inputs": [list(ref) for ref in call.inputs], "keywords": encode_value(dict(call.keywords))}
+            {
+                "layer": call.layer,
+                "inputs": [list(given) if isinstance(given, Ref) else encode_value(given, keep) for given in call.inputs],
+                "keywords": encode_value(dict(call.keywords), keep),
+            }
             for call in spec.calls
         ],
         "inputs": [list(ref) for ref in spec.inputs],
@@ -182,13 +206,14 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     """A model from JSON."""
     if depth > NESTING:
         raise FormatError(f"{store.path}: models nested more than {NESTING} deep")
+    store.only(entry, MODEL_KEYS)
+    for call in entry["calls"]:
+        store.only(call, CALL_KEYS)
     calls = tuple(
-        Call(int(call["layer"]), tuple(map(decode_ref, call["inputs"])), dict(decode_value(call["keywords"]))) for call in entry["calls"]
+        Call(int(call["layer"]), tuple(decode_given(given, store) for given in call["inputs"]), dict(decode_value(call["keywords"], store)))
+        for call in entry["calls"]
     )
-    known = {field.name for field in fields(Rules)}
-    unknown = set(entry["rules"]) - known
-    if unknown:
-        raise FormatError(f"{store.path}: header: the rules {sorted(unknown)} are not known")
+    store.only(entry["rules"], {field.name for field in fields(Rules)})
     generation = Generation(**{**entry["generation"], "file_kind": ".fastlstm"})
     spec = ModelSpec(
         str(entry["name"]), entry["class_name"], tuple(decode_layer(layer, store, depth + 1) for layer in entry["layers"]), calls,
@@ -203,7 +228,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
 def check_references(spec: ModelSpec, path: str) -> None:
     """Refuse graphs whose calls refer to what is not there, or not there yet."""
     for position, call in enumerate(spec.calls):
-        before = [*call.inputs, *refs_in(call.keywords)]
+        before = [*refs_in(call.inputs), *refs_in(call.keywords)]
         if not 0 <= call.layer < len(spec.layers) or any(not 0 <= ref.call < position or ref.output < 0 for ref in before):
             raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
         if bool(call.inputs) == (spec.layers[call.layer].class_name == "InputLayer"):
@@ -235,7 +260,7 @@ def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> 
     return {
         "class_name": spec.class_name,
         "name": spec.name,
-        "config": encode_value(dict(spec.config)),
+        "config": encode_value(dict(spec.config), no_tensor),
         "weights": [put(tensors, f"{own}:{number}", array) for number, array in enumerate(spec.weights)],
         "children": [encode_layer(child, own, tensors) for child in spec.children],
         "model": None if spec.model is None else encode_model(spec.model, own, tensors),
@@ -247,42 +272,65 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     """A layer from JSON."""
     if depth > NESTING:
         raise FormatError(f"{store.path}: layers nested more than {NESTING} deep")
+    store.only(entry, LAYER_KEYS)
     if entry["dtype"] not in ("float32", "float64", "float16", "bfloat16"):
         raise FormatError(f"{store.path}: layer {entry['name']!r}: unknown dtype {entry['dtype']!r}")
     weights = tuple(store.array(name) for name in entry["weights"])
     if any(array.dtype not in (np.float32, np.float64) for array in weights):
         raise FormatError(f"{store.path}: layer {entry['name']!r}: weights of another dtype than float32 and float64")
     return LayerSpec(
-        str(entry["class_name"]), str(entry["name"]), dict(decode_value(entry["config"])), weights,
+        str(entry["class_name"]), str(entry["name"]), dict(decode_value(entry["config"], store)), weights,
         tuple(decode_layer(child, store, depth + 1) for child in entry["children"]),
         None if entry["model"] is None else decode_model(entry["model"], store, depth + 1), entry["dtype"],
     )  # fmt: skip
 
 
-def encode_value(value: Any) -> Any:
-    """A config value or call argument as JSON: Refs and tuples are kept apart from lists."""
+def encode_value(value: Any, keep: Callable[[np.ndarray], str]) -> Any:
+    """A config value or call argument as JSON: Refs and tuples are kept apart from lists; ``keep`` stores an array and names it."""
     if isinstance(value, Ref):
         return {"$ref": list(value)}
+    if isinstance(value, Fixed):
+        return {"$tensor": keep(value.array)}
     if isinstance(value, tuple):
-        return {"$tuple": [encode_value(inner) for inner in value]}
+        return {"$tuple": [encode_value(inner, keep) for inner in value]}
     if isinstance(value, list):
-        return [encode_value(inner) for inner in value]
+        return [encode_value(inner, keep) for inner in value]
     if isinstance(value, Mapping):
-        return {str(key): encode_value(inner) for key, inner in value.items()}
+        return {str(key): encode_value(inner, keep) for key, inner in value.items()}
     return value
 
 
-def decode_value(value: Any) -> Any:
+def no_tensor(array: np.ndarray) -> str:
+    """What keeps the arrays of configs, which hold none."""
+    raise TypeError(f"a config holds an array of shape {array.shape}")
+
+
+def decode_value(value: Any, store: Store) -> Any:
     """A config value or call argument from JSON."""
     if isinstance(value, list):
-        return [decode_value(inner) for inner in value]
+        return [decode_value(inner, store) for inner in value]
     if isinstance(value, Mapping):
         if set(value) == {"$ref"}:
             return decode_ref(value["$ref"])
+        if set(value) == {"$tensor"}:
+            return decode_fixed(value["$tensor"], store)
         if set(value) == {"$tuple"}:
-            return tuple(decode_value(inner) for inner in value["$tuple"])
-        return {key: decode_value(inner) for key, inner in value.items()}
+            return tuple(decode_value(inner, store) for inner in value["$tuple"])
+        return {key: decode_value(inner, store) for key, inner in value.items()}
     return value
+
+
+def decode_given(value: Any, store: Store) -> Ref | Fixed:
+    """A positional tensor of a call from JSON."""
+    return decode_fixed(value["$tensor"], store) if isinstance(value, Mapping) else decode_ref(value)
+
+
+def decode_fixed(name: Any, store: Store) -> Fixed:
+    """A tensor that the file holds."""
+    array = store.array(name)
+    if array.dtype not in (np.bool_, np.float32, np.float64) or array.ndim == 0 or len(array) == 0:
+        raise FormatError(f"{store.path}: the tensor {name!r} has dtype {array.dtype} and shape {array.shape}")
+    return Fixed(array)
 
 
 def decode_ref(value: Any) -> Ref:

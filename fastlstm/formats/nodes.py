@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ..spec import Fixed
+
 
 class Tensor(NamedTuple):
     """A tensor as the config names it."""
@@ -21,14 +25,21 @@ class Node:
 
     layer: int
     number: int
-    inputs: list[Tensor] = field(default_factory=list)
+    inputs: list[Tensor | Fixed] = field(default_factory=list)
     keywords: dict[str, Any] = field(default_factory=dict)
-    constants: list[Any] = field(default_factory=list)  # positional arguments that are no tensors
+    others: list[Any] = field(default_factory=list)  # positional arguments that are no tensors: numbers, slices, ...
     keys: list[str] = field(default_factory=list)  # names of the inputs, where they were passed as a dict
 
+    def take(self, argument: Any) -> None:
+        """Add a positional argument, its tensors apart from what is none."""
+        if isinstance(argument, Mapping) and "class_name" not in argument:
+            self.keys = list(argument)
+        for leaf in leaves_in(argument):
+            (self.inputs if isinstance(leaf, (Tensor, Fixed)) else self.others).append(leaf)
+
     def tensors(self) -> Iterator[Tensor]:
-        """All tensors that it depends on."""
-        yield from self.inputs
+        """All outputs of other layers that it depends on."""
+        yield from tensors_in(self.inputs)
         yield from tensors_in(self.keywords)
 
 
@@ -51,3 +62,60 @@ def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Mapping):
         return {key: mapped(inner, change) for key, inner in value.items()}
     return [mapped(inner, change) for inner in value] if isinstance(value, list) else value
+
+
+def leaves_in(value: Any) -> Iterator[Any]:
+    """What nested call arguments come down to: tensors, numbers, texts, and objects of a class of their own."""
+    if isinstance(value, Mapping) and "class_name" not in value:
+        for inner in value.values():
+            yield from leaves_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves_in(inner)
+    else:
+        yield value
+
+
+def fixed(values: Any, dtype: str | None = None) -> Fixed:
+    """The tensor of nested lists of numbers, whose dtype Keras 3 records; before, all there is to tell are the values.
+
+    Raises
+    ------
+    ValueError
+        If they are no numbers, or of unequal lengths.
+    """
+    array = np.asarray(values)
+    if dtype == "bool" or array.dtype == bool:
+        return Fixed(array.astype(bool))
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"expected numbers, found dtype {array.dtype}")
+    narrow = array.astype(np.float32)
+    wide = array.astype(np.float64)
+    return Fixed(narrow if np.array_equal(narrow, wide, equal_nan=True) else wide)
+
+
+def axes_of_lists(value: Any) -> int:
+    """How deep lists of numbers are nested, along their first elements."""
+    axes = 0
+    while isinstance(value, list) and value:
+        value, axes = value[0], axes + 1
+    return axes
+
+
+def with_fixed(value: Any, axes: int) -> Any:
+    """A call argument in which lists of numbers, so deep, have become the tensors that they are.
+
+    Raises
+    ------
+    ValueError
+        If there is anything else that is no tensor.
+    """
+    if isinstance(value, (Tensor, Fixed)):
+        return value
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"expected a tensor, found {value!r:.60}")
+    if any(isinstance(leaf, (Tensor, Fixed)) for leaf in leaves_in(value)) or axes_of_lists(value) > axes:
+        return [with_fixed(inner, axes) for inner in value]
+    if axes_of_lists(value) < axes:
+        raise ValueError(f"expected numbers along {axes} axes, found {axes_of_lists(value)}")
+    return fixed(value)

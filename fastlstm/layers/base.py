@@ -191,7 +191,7 @@ class Layer:
         inputs
             The positional tensors.
         keywords
-            Call arguments; tensors among them as Tensor.
+            Call arguments; tensors among them as Tensor. ``mask`` is True where the first input's mask was given as an argument.
         states
             Where it has this layer's path, the layer starts from those arrays and leaves its final states there.
         """

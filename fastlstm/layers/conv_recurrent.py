@@ -12,7 +12,7 @@ from ..spec import LayerSpec, Shape, Weight
 from .base import Context, States, inert
 from .cells import Cell
 from .convolution import convolve, output_length, per_axis
-from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent
+from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent, states_given
 
 CELL_KEYS = frozenset({
     "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "recurrent_activation", "use_bias",
@@ -106,6 +106,7 @@ class ConvLSTM(Recurrent):
             raise self.fault(f"reads (batch, timesteps, {self.cell.axes} spatial axes, channels), found shape {shape}")
         self.cell.check(shape[-1])
         state: Shape = (shape[0], *self.cell.lengths(shape[2:-1]), self.cell.filters)
+        self.check_states(list(states_given(keywords)), [state[1:]] * len(self.state_sizes))
         out = (shape[0], shape[1], *state[1:]) if self.return_sequences else state
         return (out, state, state) if self.return_state else (out,)
 

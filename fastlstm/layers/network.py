@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from ..errors import FastLSTMError, FormatError
-from ..program import Builder, Value
-from ..spec import LayerSpec, ModelSpec, Ref, Shape
-from .base import REGISTRY, Context, Layer, States, Tensor
+import numpy as np
+
+from ..errors import FastLSTMError, FormatError, InputError
+from ..program import Builder, Mask, Value
+from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape
+from .base import REGISTRY, Context, Layer, States, Tensor, floating
 
 T = TypeVar("T")
 #: What a layer's code raises where a config or a graph is not one that Keras writes.
@@ -50,14 +53,14 @@ class Network(Layer):
         wanted = {ref.call for ref in self.model.outputs}
         for number in range(len(self.model.calls) - 1, -1, -1):
             if number in wanted:
-                call = self.model.calls[number]
-                wanted.update(ref.call for ref in call.inputs)
-                wanted.update(ref.call for ref in refs_in(call.keywords))
+                wanted.update(ref.call for ref in refs_of(self.model.calls[number]))
         wanted.update(ref.call for ref in self.model.inputs)
         return sorted(wanted)
 
-    def walk(self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]]) -> tuple[T, ...]:
-        """Carry ``inputs`` through the graph, ``visit`` saying what each layer makes of its own."""
+    def walk(
+        self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]], fixed: Callable[[np.ndarray], T]
+    ) -> tuple[T, ...]:
+        """Carry ``inputs`` through the graph: ``visit`` says what a layer makes of its own, ``fixed`` what a tensor of the file is."""
         if len(inputs) != len(self.model.inputs):
             raise FormatError(
                 f"{self.source}: model {self.path or self.model.name!r} has {len(self.model.inputs)} inputs, called with {len(inputs)}"
@@ -67,8 +70,12 @@ class Network(Layer):
             if number in known:
                 continue
             call = self.model.calls[number]
-            keywords = {name: resolve(value, known) for name, value in call.keywords.items()}
-            known[number] = visit(self.layers[call.layer], [lookup(ref, known, self) for ref in call.inputs], keywords)
+
+            def stands_for(given: Ref | Fixed) -> T:
+                return fixed(given.array) if isinstance(given, Fixed) else lookup(given, known, self)
+
+            keywords = {name: resolve(value, stands_for) for name, value in call.keywords.items()}
+            known[number] = visit(self.layers[call.layer], [stands_for(given) for given in call.inputs], keywords)
         return tuple(lookup(ref, known, self) for ref in self.model.outputs)
 
     def input_shapes(self) -> tuple[Shape, ...]:
@@ -91,6 +98,11 @@ class Network(Layer):
             if isinstance(layer, Network):
                 yield from layer.listed()
 
+    def rows_together(self) -> int:
+        """The number of rows that must divide a batch: that of the tensors which the file holds, where it holds any."""
+        own = [len(given.array) for call in self.model.calls for given in fixed_in((call.inputs, call.keywords))]
+        return math.lcm(*own, *(layer.rows_together() for layer in every_layer(self) if isinstance(layer, Network)))
+
     def vocabularies(self) -> tuple[int | None, ...]:
         """For each input: the ids below which all its readers want it, or None where any reads it as numbers."""
 
@@ -107,7 +119,7 @@ class Network(Layer):
         def enter(network: Network, given: Sequence[Shape]) -> tuple[Shape, ...]:
             for ref, shape in zip(network.model.inputs, given, strict=True):
                 found[network.layers[network.model.calls[ref.call].layer].path] = shape
-            return network.walk(given, visit)
+            return network.walk(given, visit, lambda array: array.shape)
 
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> tuple[Shape, ...]:
             shapes = enter(layer, given) if isinstance(layer, Network) else layer.shapes(given, words)
@@ -132,14 +144,33 @@ class Network(Layer):
                 yield layer
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        return self.walk(inputs, lambda layer, given, words: sound(lambda: layer.shapes(given, words), layer.spec, layer.context))
+        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
+            if "mask" in words:
+                check_mask(layer, words["mask"], given[0])
+            return sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
+
+        return self.walk(inputs, visit, lambda array: array.shape)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        found = self.walk(inputs, lambda layer, given, words: layer.apply(given, words, states))
+        def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
+            if "mask" not in words:
+                return layer.apply(given, words, states)
+            first, *rest = given
+            return layer.apply([first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}, states)
+
+        rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
+        found = self.walk(inputs, visit, lambda array: Tensor(repeated(array, rows, dtype)))
         return found if self._keeps_masks else tuple(tensor._replace(mask=None) for tensor in found)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        found = self.walk(inputs, lambda layer, given, words: b.lower(layer, given, words))
+        def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
+            if "mask" not in words:
+                return b.lower(layer, given, words)
+            first, *rest = given
+            mask = Mask(words["mask"].buffer, words["mask"].shape)
+            return b.lower(layer, [first._replace(mask=mask), *rest], {**words, "mask": True})
+
+        found = self.walk(inputs, visit, b.fixed)
         return found if self._keeps_masks else tuple(value._replace(mask=None) for value in found)
 
     @property
@@ -165,6 +196,45 @@ def root(model: ModelSpec, context: Context) -> Network:
     return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=model), context)
 
 
+def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:
+    """Refuse a mask whose values stand in the file, but whose shape is not that of the layer's input."""
+    if len(mask) < 2 or len(mask) > len(x) or any(m != n for m, n in zip(mask[1:], x[1:], strict=False) if n is not None):
+        raise layer.fault(f"it is given a mask of shape {mask} for input of shape {x}")
+
+
+def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:
+    """A tensor that stands in the file, again and again for so many rows: Keras computes batches of as many as it has.
+
+    Raises
+    ------
+    InputError
+        If its rows do not divide them.
+    """
+    if len(array) == 0 or rows % len(array):
+        raise InputError(
+            f"x: expected a number of rows that {len(array)} divides, as the model holds a tensor of shape {array.shape}, found {rows}"
+        )
+    array = array if array.dtype == bool else array.astype(dtype, copy=False)
+    return np.ascontiguousarray(np.broadcast_to(array, (rows // len(array), *array.shape))).reshape(rows, *array.shape[1:])
+
+
+def fixed_in(value: Any) -> Iterator[Fixed]:
+    """The tensors among call arguments that stand in the file."""
+    if isinstance(value, Fixed):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from fixed_in(tuple(value.values()))
+    elif isinstance(value, (tuple, list)):
+        for inner in value:
+            yield from fixed_in(inner)
+
+
+def refs_of(call: Call) -> Iterator[Ref]:
+    """What a call depends on."""
+    yield from refs_in(call.inputs)
+    yield from refs_in(call.keywords)
+
+
 def refs_in(value: Any) -> Iterator[Ref]:
     """The Refs among call arguments."""
     if isinstance(value, Ref):
@@ -177,12 +247,12 @@ def refs_in(value: Any) -> Iterator[Ref]:
             yield from refs_in(inner)
 
 
-def resolve(value: Any, known: Mapping[int, Sequence[T]]) -> Any:
-    """A call argument with its Refs replaced by what they stand for."""
-    if isinstance(value, Ref):
-        return known[value.call][value.output]
+def resolve(value: Any, stands_for: Callable[[Ref | Fixed], T]) -> Any:
+    """A call argument with its tensors replaced by what they stand for."""
+    if isinstance(value, (Ref, Fixed)):
+        return stands_for(value)
     if isinstance(value, (tuple, list)):
-        return tuple(resolve(inner, known) for inner in value)
+        return tuple(resolve(inner, stands_for) for inner in value)
     return value
 
 

@@ -31,6 +31,19 @@ def found_in(value: Any, kind: type[T]) -> Iterator[T]:
             yield from found_in(inner, kind)
 
 
+def states_given(keywords: Mapping[str, Any]) -> Iterator[Shape]:
+    """The shapes of the tensors of initial_state, however nested."""
+
+    def shapes(value: Any) -> Iterator[Shape]:
+        if isinstance(value, tuple) and value and all(isinstance(inner, tuple) for inner in value):
+            for inner in value:
+                yield from shapes(inner)
+        elif value:
+            yield value
+
+    yield from shapes(keywords.get("initial_state"))
+
+
 class Recurrent(Layer):
     """What all recurrent layers share.
 
@@ -90,9 +103,18 @@ class Recurrent(Layer):
         if features is None:
             raise self.fault("the number of features of its input is not known")
         self.cell.check(features)
+        self.check_states(list(states_given(keywords)), tuple((size,) for size in self.state_sizes))
         units = self.cell.output_size
         out: Shape = (batch, steps, units) if self.return_sequences else (batch, units)
         return (out, *((batch, size) for size in self.state_sizes)) if self.return_state else (out,)
+
+    def check_states(self, given: Sequence[Shape], expected: Sequence[Shape]) -> None:
+        """Check the shapes of an initial_state, if there is one, against those of the states, less the batch."""
+        if given and len(given) != len(expected):
+            raise self.fault(f"initial_state has {len(given)} tensors, expected {len(expected)}")
+        for shape, wanted in zip(given, expected, strict=False):
+            if len(shape) != len(wanted) + 1 or any(n is not None and n != size for n, size in zip(shape[1:], wanted, strict=True)):
+                raise self.fault(f"initial_state has a tensor of shape {shape}, expected {(None, *wanted)}")
 
     def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
         """Shape of the output of one step of one row."""
@@ -101,18 +123,17 @@ class Recurrent(Layer):
     def start(self, x: np.ndarray, keywords: Mapping[str, Any], states: States | None) -> tuple[np.ndarray, ...]:
         """The states before the first step."""
         given = list(found_in(keywords.get("initial_state"), Tensor))
-        if given:
-            if len(given) != len(self.state_sizes):
-                raise self.fault(f"initial_state has {len(given)} tensors, expected {len(self.state_sizes)}")
+        recorded = states[self.path] if states is not None and self.path in states else ()
+        if given and not (self.rules.recorded_state_wins and any(map(np.any, recorded))):
             return tuple(tensor.value.astype(x.dtype, copy=False) for tensor in given)
-        if states is not None and self.path in states:
-            return tuple(state.astype(x.dtype, copy=False) for state in states[self.path])
+        if recorded:
+            return tuple(state.astype(x.dtype, copy=False) for state in recorded)
         return tuple(np.zeros((len(x), size), x.dtype) for size in self.state_sizes)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         mask = inputs[0].mask
-        if keywords.get("initial_state") is not None and not self.rules.mask_with_initial_state:
+        if keywords.get("initial_state") is not None and not self._honours_mask(keywords):
             mask = None
         head_state = self.head_state or isinstance(states, Streaming)
         outputs, last, final = self.loop(x, mask, self.start(x, keywords, states), head_state)
@@ -121,6 +142,10 @@ class Recurrent(Layer):
         # The mask handed on is the input's, never reversed, also where this layer did not honour it.
         out = Tensor(outputs, inputs[0].mask) if self.return_sequences else Tensor(last)
         return (out, *(Tensor(state) for state in final)) if self.return_state else (out,)
+
+    def _honours_mask(self, keywords: Mapping[str, Any]) -> bool:
+        """Whether a mask counts beside an initial_state: always if it was given as an argument itself."""
+        return self.rules.mask_with_initial_state or "mask" in keywords
 
     def loop(
         self, x: np.ndarray, mask: np.ndarray | None, states: tuple[np.ndarray, ...], head_state: bool
@@ -155,8 +180,10 @@ class Recurrent(Layer):
 
     def has_kernel(self, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> bool:
         """Can :meth:`write` write this layer?"""
-        values = [inputs[0], *found_in(keywords.get("initial_state"), Value)]
-        if any(value.integer for value in values):
+        given = list(found_in(keywords.get("initial_state"), Value))
+        if any(value.integer for value in (inputs[0], *given)):
+            return False
+        if given and self.stateful and self.rules.recorded_state_wins:
             return False
         if isinstance(self.cell, StackedRNNCells) and self._first_cell_emits and inputs[0].mask is not None:
             return False
@@ -176,7 +203,7 @@ class Recurrent(Layer):
         """
         steps = x.shape[0]
         given = list(found_in(keywords.get("initial_state"), Value))
-        mask = x.mask if not given or self.rules.mask_with_initial_state else None
+        mask = x.mask if not given or self._honours_mask(keywords) else None
         carried = [b.state(self.path, n, size) for n, size in enumerate(self.state_sizes)]
         starts: list[Buffer | None] = [b.read(value) for value in given] if given else list(carried)
         finals: list[Buffer | None] = list(carried)

@@ -13,7 +13,7 @@ from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor
 from .lowering import OPS, merged
 from .network import Network
-from .recurrent import Recurrent, found_in
+from .recurrent import Recurrent, found_in, states_given
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
@@ -79,16 +79,19 @@ class Bidirectional(Layer):
     def _split(self, keywords: Mapping[str, Any], kind: type[Any] = Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """Each direction's part of the call arguments: half of the initial states each."""
         given = list(found_in(keywords.get("initial_state"), kind))
+        both = {"mask": keywords["mask"]} if "mask" in keywords else {}
         if not given:
-            return {}, {}
-        if len(given) % 2:
-            raise self.fault(f"initial_state has {len(given)} tensors, expected as many for both directions")
+            return both, dict(both)
         half = len(given) // 2
-        return {"initial_state": tuple(given[:half])}, {"initial_state": tuple(given[half:])}
+        return {**both, "initial_state": tuple(given[:half])}, {**both, "initial_state": tuple(given[half:])}
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        one, *states = self.forward.shapes(inputs[:1], {})
-        other, *more = self.backward.shapes(inputs[:1], {})
+        given = list(states_given(keywords))
+        if len(given) % 2:
+            raise self.fault(f"initial_state has {len(given)} tensors, expected as many for both directions")
+        forwards, backwards = ({"initial_state": tuple(part)} for part in (given[: len(given) // 2], given[len(given) // 2 :]))
+        one, *states = self.forward.shapes(inputs[:1], forwards)
+        other, *more = self.backward.shapes(inputs[:1], backwards)
         return (*self._merge_shapes(one, other), *states, *more)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
