@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__, arrayfiles, demo, progress, replacing, runtime, terminal
 from .errors import FastLSTMError
@@ -111,7 +111,7 @@ def convert_weights(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "convert-weights", description=CONVERT, epilog=CONVERT_EXAMPLES.format(prog="convert-weights"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -123,7 +123,7 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     terminal.take_any_text()
     code = FAILED
     try:
-        arguments = _parsed(parser, argv)
+        arguments = parser.parse_args(argv)
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
     except BrokenPipeError:
@@ -140,28 +140,24 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     return code
 
 
-def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    try:
-        return parser.parse_args(argv)
-    except SystemExit:  # help or the version is printed
-        if sys.stdout is not None:
-            with terminal.output():
-                pass
-        raise
-
-
 class _Version(argparse.Action):
     """Asks for the kernels only when it must: they may be missing."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"fastlstm {__version__}, {runtime.level()} kernels")
+        _print(f"fastlstm {__version__}, {runtime.level()} kernels")
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints its help as all is printed here; argparse itself does not mind if that fails."""
+
+    def print_help(self, file: Any = None) -> None:
+        with terminal.output() as stream:
+            (file or stream).write(self.format_help())
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "fastlstm", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser("fastlstm", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and which kernels this CPU runs, and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
