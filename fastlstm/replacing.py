@@ -75,7 +75,7 @@ def is_standard_output(path: str) -> bool:
     try:
         collected = os.fstat(STANDARD_OUTPUT)
         return os.path.samestat(os.stat(path), collected) and not stat.S_ISCHR(collected.st_mode)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
