@@ -6,20 +6,27 @@ A CSV line is one row of the batch: its values in the order of the timesteps, th
 from __future__ import annotations
 
 import math
-import sys
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import numpy as np
 
+from . import csvlines, terminal
 from .errors import InputError
 from .inputs import shape_text
 from .model import TensorInfo
+from .replacing import writing
 
 ENDINGS = (".npy", ".npz", ".csv")
+
+#: What NumPy and zipfile raise about files that are not what their names say; TokenError comes of a header that is no Python.
+DAMAGE = (ValueError, EOFError, KeyError, RuntimeError, MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+#: How NumPy stores arrays in a .npz file.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 Rows = np.ndarray | list[np.ndarray]  # one input: an array, or a list of sequences of different lengths
 
@@ -45,8 +52,19 @@ def read(path: Path, inputs: Sequence[TensorInfo], *, series: bool = False) -> l
     Raises
     ------
     InputError
-        If the file does not hold what the model takes.
+        If the file cannot be read or does not hold what the model takes.
     """
+    try:
+        rows = _read(path, inputs, series)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len({len(values) for values in rows}) > 1:
+        found = ", ".join(f"{info.name!r} has {len(values)}" for info, values in zip(inputs, rows, strict=True))
+        raise InputError(f"{path}: expected the same number of rows in every input, found {found}")
+    return rows
+
+
+def _read(path: Path, inputs: Sequence[TensorInfo], series: bool) -> list[Rows]:
     ending = path.suffix.lower()
     if series and ending != ".csv":
         raise InputError(f"{path}: expected a .csv file with --series, found {path.suffix or 'no ending'}")
@@ -70,9 +88,22 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     try:
         with path.open("rb") as file:
             found = np.load(file, allow_pickle=False)
-            return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            if isinstance(found, np.lib.npyio.NpzFile):
+                members = found.zip.infolist() if found.zip is not None else []
+                if any(member.compress_type not in METHODS for member in members):
+                    raise zipfile.BadZipFile("its arrays are not compressed as NumPy does")
+                found = dict(found)
+    except DAMAGE as error:
         raise InputError(f"{path}: cannot be read as {path.suffix}: {error}") from error
+    for name, array in found.items() if isinstance(found, dict) else [("", found)]:
+        if not isinstance(array, np.ndarray) or not array.ndim:
+            what = f"array {name!r}: " if name else ""
+            raise InputError(f"{path}: {what}expected an array with a row for each example, found {_described(array)}")
+    return found
+
+
+def _described(found: object) -> str:
+    return f"a single {found.dtype}" if isinstance(found, np.ndarray) else "a file that is no array"
 
 
 def _chosen(path: Path, found: np.ndarray | dict[str, np.ndarray], inputs: Sequence[TensorInfo]) -> list[Rows]:
@@ -92,61 +123,45 @@ def _chosen(path: Path, found: np.ndarray | dict[str, np.ndarray], inputs: Seque
 
 
 def _read_csv(path: Path, info: TensorInfo, series: bool) -> Rows:
-    lines = _parse(path)
+    lines = csvlines.read(path)
     sizes = info.shape[1:]
-    lengths = {len(line) for line in lines}
     if series:
-        if len(lengths) > 1:
-            raise InputError(f"{path}: expected the same number of values in every line with --series, found {_span(lengths)}")
-        table = np.array(lines, np.float64)
-        return table.reshape(1, *table.shape) if len(sizes) > 1 else table.reshape(1, -1)
+        return _series(path, lines, len(sizes))
+    if sizes.count(None) > 1:
+        raise InputError(
+            f"{path}: input {info.name!r} has shape {shape_text(info.shape)}: a .csv file cannot tell more than one size that is open; "
+            "expected a .npy file"
+        )
     row_size = math.prod(size for size in sizes if size is not None)
     for number, line in enumerate(lines, start=1):
-        if len(line) % row_size if None in sizes else len(line) != row_size:
+        if len(line.values) % row_size if None in sizes else len(line.values) != row_size:
             expected = f"a multiple of {row_size}" if None in sizes else str(row_size)
             raise InputError(
                 f"{path}: input {info.name!r} has shape {shape_text(info.shape)}: expected {expected} values in every line, "
-                f"found {len(line)} in row {number} (--series if a line is a timestep)"
+                f"found {len(line.values)} in row {number}, which is {_line(line)} (--series if a line is a timestep)"
             )
-    if len(lengths) == 1:
-        return np.array(lines, np.float64).reshape(len(lines), *(-1 if size is None else size for size in sizes))
-    return [np.array(line, np.float64).reshape([-1 if size is None else size for size in sizes]) for line in lines]
+    shape = [-1 if size is None else size for size in sizes]
+    if len({len(line.values) for line in lines}) == 1:
+        return np.array([line.values for line in lines], np.float64).reshape(len(lines), *shape)
+    return [np.array(line.values, np.float64).reshape(shape) for line in lines]
 
 
-def _span(lengths: Iterable[int]) -> str:
-    return f"{min(lengths)} to {max(lengths)}"
+def _series(path: Path, lines: Sequence[csvlines.Line], rank: int) -> np.ndarray:
+    """One row of the batch, of a timestep a line."""
+    first = lines[0]
+    for line in lines:
+        if len(line.values) != len(first.values):
+            raise InputError(
+                f"{path}: expected the same number of values in every line with --series, "
+                f"found {len(first.values)} in {_line(first)} and {len(line.values)} in {_line(line)}"
+            )
+    table = np.array([line.values for line in lines], np.float64)
+    return table.reshape(1, *table.shape) if rank > 1 else table.reshape(1, -1)
 
 
-def _parse(path: Path) -> list[list[float]]:
-    """Lines of numbers; a first line with a word in it is a heading, empty cells at the end of a line are none."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected text, found other bytes: {error.reason} at byte {error.start}") from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip(" \t,;") and line[0] != "#"]
-    if not lines:
-        raise InputError(f"{path}: expected lines of numbers, found none")
-    separator = next((mark for mark in ",;\t" if mark in lines[0][1]), None)
-    strip = " \t" if separator is None else " \t" + separator
-    parsed = []
-    for position, (number, line) in enumerate(lines):
-        cells = line.rstrip(strip).split(separator)
-        try:
-            parsed.append([float(cell) for cell in cells])
-        except ValueError:
-            if position == 0 and len(lines) > 1:
-                continue
-            column, word = next((column, cell) for column, cell in enumerate(cells, start=1) if not _is_number(cell))
-            raise InputError(f"{path}: line {number}, column {column}: expected a number, found {word.strip()!r}") from None
-    return parsed
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _line(line: csvlines.Line) -> str:
+    """A line by its number, with what may be the reason why it is short."""
+    return f"line {line.number}" + (f", whose column {len(line.values) + 1} is empty" if line.empty else "")
 
 
 def write(path: Path | None, outputs: Mapping[str, Rows]) -> None:
@@ -162,31 +177,44 @@ def write(path: Path | None, outputs: Mapping[str, Rows]) -> None:
     Raises
     ------
     InputError
-        If that kind of file cannot hold them.
+        If that kind of file cannot hold them, or if it cannot be written; the file that was there stands then.
     """
     ending = ".csv" if path is None else path.suffix.lower()
     values = list(outputs.values())
-    if ending == ".npz":
-        arrays: dict[str, np.ndarray] = {}
-        for name, value in outputs.items():
-            arrays.update({f"{name}_{row}": y for row, y in enumerate(value)} if isinstance(value, list) else {name: value})
-        np.savez(str(path), **arrays)  # type: ignore[arg-type]  # mypy takes the names for options
-        return
-    if len(values) > 1:
+    if ending != ".npz" and len(values) > 1:
         place = f"{path}: a {ending} file" if path else "standard output"
         raise InputError(f"{place} holds one output, the model has {len(values)} ({', '.join(outputs)}): expected -o with a .npz file")
-    if ending == ".npy":
-        if isinstance(values[0], list):
-            raise InputError(f"{path}: a .npy file holds one array, the rows differ in length: expected a .npz or .csv file")
-        np.save(str(path), values[0], allow_pickle=False)
-    elif path is None:
-        _write_csv(sys.stdout, values[0])
-    else:
-        with path.open("w", encoding="utf-8") as file:
-            _write_csv(file, values[0])
+    if ending == ".npy" and isinstance(values[0], list):
+        raise InputError(f"{path}: a .npy file holds one array, the rows differ in length: expected a .npz or .csv file")
+    if path is None:
+        with terminal.output() as printed:
+            printed.writelines(_csv_lines(values[0]))
+        return
+    with writing(path) as stream:
+        if ending == ".npz":
+            _write_npz(stream, path, outputs)
+        elif ending == ".npy":
+            np.save(stream, values[0], allow_pickle=False)
+        else:
+            stream.writelines(line.encode("ascii") for line in _csv_lines(values[0]))
 
 
-def _write_csv(file: TextIO, rows: Rows) -> None:
+def _write_npz(stream: BinaryIO, path: Path, outputs: Mapping[str, Rows]) -> None:
+    """As ``numpy.savez``, which takes no array of the name "file"."""
+    written: set[str] = set()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for output, value in outputs.items():
+            named = {f"{output}_{row}": y for row, y in enumerate(value)} if isinstance(value, list) else {output: value}
+            for name, array in named.items():
+                member = terminal.one_line(name)
+                if member in written:
+                    raise InputError(f"{path}: two arrays would be called {name!r}: expected one output at a time, with --layer")
+                written.add(member)
+                with archive.open(f"{member}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+
+
+def _csv_lines(rows: Rows) -> Iterator[str]:
     digits = 17 if len(rows) and rows[0].dtype == np.float64 else 9  # enough to give back the very bits
     for row in rows:
-        file.write(",".join(f"{value:.{digits}g}" for value in row.ravel().tolist()) + "\n")
+        yield ",".join(f"{value:.{digits}g}" for value in row.ravel().tolist()) + "\n"

@@ -1,7 +1,8 @@
 """The command line: ``fastlstm`` and ``convert-weights``.
 
 Exit codes: 0 all is well; 1 it could not be done (a bad or unsupported file, data that does not fit, results that differ);
-2 the command was not understood.
+2 the command was not understood. Two are those that a shell gives to what a signal ends: 130 interrupted (Ctrl-C), 141 the
+reader of standard output went away.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from . import __version__, arrayfiles, demo, progress, runtime
+from . import __version__, arrayfiles, demo, progress, replacing, runtime, terminal
 from .errors import FastLSTMError
 from .files import Description, convert, describe, load, verify
 from .model import LayerInfo
@@ -30,11 +30,12 @@ examples:
   fastlstm convert model.h5 model.fastlstm
   fastlstm inspect weights.h5 --architecture model.json
 
-exit codes: 0 done, 1 failed (the reason is on standard error), 2 command not understood
+exit codes: 0 done, 1 failed (the reason is on standard error), 2 command not understood, 130 interrupted (Ctrl-C),
+141 the reader of standard output went away; a file is replaced by a whole new one or left as it was, whatever the code
 """
 CONVERT = """\
 Writes a model that Keras saved as a .fastlstm file, which loads faster and needs no HDF5. Cases with their outputs are
-recorded in it and checked first; 'fastlstm verify' reruns them wherever the file goes.
+recorded in it and checked first; 'fastlstm verify' reruns them wherever the file goes. SRC itself is never the target.
 """
 CONVERT_EXAMPLES = """\
 examples:
@@ -52,7 +53,8 @@ exit code 1 if the file holds something unsupported
 PREDICT = """\
 Computes a model's outputs for the rows of a file. A .csv file has one row of the batch a line: its values in the order of
 the timesteps, the features of a timestep side by side; lines may differ in length where the model leaves the number of
-timesteps open. A .npz file holds an array for each input, under its name.
+timesteps open. A first line of names is skipped, and so are lines that begin with #. A .npz file holds an array for each
+input, under its name.
 """
 PREDICT_EXAMPLES = """\
 examples:
@@ -73,6 +75,11 @@ examples:
   fastlstm demo
   fastlstm demo --plot sunspots.png                  needs matplotlib: pip install 'fastlstm[plot]'
 """
+
+
+FAILED = 1
+INTERRUPTED = 130  # 128 and the number of the signal, as shells have it
+PIPE_CLOSED = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +111,7 @@ def convert_weights(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "convert-weights", description=CONVERT, epilog=CONVERT_EXAMPLES.format(prog="convert-weights"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
@@ -113,37 +120,44 @@ def convert_weights(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    terminal.take_any_text()
+    code = FAILED
     try:
         arguments = parser.parse_args(argv)
         command: Callable[[argparse.Namespace], int] = arguments.command
-        code = command(arguments)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader of a pipe, head for example, had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return command(arguments)
+    except BrokenPipeError:
+        return PIPE_CLOSED
     except FastLSTMError as error:
         reason = str(error)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+    except MemoryError as error:
+        reason = "not enough memory" + (f": {error}" if str(error) else "")
     except KeyboardInterrupt:
-        reason = "interrupted"
-    print(f"{parser.prog}: error: {reason}", file=sys.stderr)
-    return 1
+        reason, code = "interrupted", INTERRUPTED
+    terminal.complain(f"{parser.prog}: error: {reason}")
+    return code
 
 
 class _Version(argparse.Action):
     """Asks for the kernels only when it must: they may be missing."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"fastlstm {__version__}, {runtime.level()} kernels")
+        _print(f"fastlstm {__version__}, {runtime.level()} kernels")
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints its help as all is printed here; argparse itself does not mind if that fails."""
+
+    def print_help(self, file: Any = None) -> None:
+        with terminal.output() as stream:
+            (file or stream).write(self.format_help())
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "fastlstm", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser("fastlstm", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and which kernels this CPU runs, and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -177,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_verify)
 
     show = add("demo", "forecast sunspots", DEMO, DEMO_EXAMPLES)
-    show.add_argument("--plot", metavar="OUT", type=Path, help="draw actual and forecast numbers into this image file")
+    show.add_argument("--plot", metavar="OUT", help="draw actual and forecast numbers into this image file")
     show.set_defaults(command=_demo)
     return parser
 
@@ -189,7 +203,7 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", type=Path, help="a file that Keras saved")
-    parser.add_argument("target", metavar="DST", type=Path, help="the .fastlstm file to write")
+    parser.add_argument("target", metavar="DST", help="the .fastlstm file to write")
     _add_file_arguments(parser)
     parser.add_argument("--no-verify", action="store_true", help="do not check the recorded cases")
     parser.add_argument("--keras", action="store_true", help="check against an installed Keras of the file's generation too")
@@ -210,22 +224,31 @@ def _output_path(text: str) -> Path:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
+    into_output = replacing.is_standard_output(arguments.target)
     report = convert(
         arguments.source, arguments.target, architecture=arguments.architecture, by_name=arguments.by_name,
         verify=not arguments.no_verify, keras=arguments.keras,
     )  # fmt: skip
-    print(report)
+    if into_output:  # the report does not belong into the model
+        terminal.complain(str(report))
+    else:
+        _print(str(report))
     return 0
+
+
+def _print(*lines: str) -> None:
+    with terminal.output() as stream:
+        for line in lines:
+            print(line, file=stream)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     description = describe(arguments.file, architecture=arguments.architecture, by_name=arguments.by_name)
     if arguments.json:
-        print(json.dumps(_as_json(description), indent=2))
+        _print(json.dumps(_as_json(description), indent=2))
     else:
-        for line in _as_text(description):
-            print(line)
-    return 1 if description.problems else 0
+        _print(*map(terminal.one_line, _as_text(description)))
+    return FAILED if description.problems else 0
 
 
 def _as_json(description: Description) -> dict[str, object]:
@@ -268,6 +291,8 @@ def _shape(shape: object) -> str:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    if arguments.output is not None:
+        replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
     model = load(
         arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer, threads=arguments.threads
     )
@@ -278,14 +303,17 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     report = verify(arguments.file, architecture=arguments.architecture, keras=arguments.keras)
-    print(report)
-    return 0 if report.passed else 1
+    _print(str(report))
+    return 0 if report.passed else FAILED
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    if arguments.plot is not None:
+        replacing.checked(arguments.plot, *demo.FILES)
     result = demo.run()
-    demo.report(result)
+    with terminal.output() as stream:
+        demo.report(result, lambda line: print(line, file=stream))
     if arguments.plot is not None:
         demo.plot(result, arguments.plot)
-        print(f"drawn into {arguments.plot}")
+        _print(f"drawn into {arguments.plot}")
     return 0

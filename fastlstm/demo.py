@@ -6,6 +6,7 @@ what was trained.
 
 from __future__ import annotations
 
+import io
 import statistics
 import time
 from collections.abc import Callable
@@ -17,11 +18,13 @@ import numpy as np
 
 from .errors import FastLSTMError
 from .files import load
+from .replacing import checked, writing
 
 DATA = Path(__file__).parent / "data"
 MODEL = DATA / "sunspots.h5"  # saved by Keras, untouched
 SERIES = DATA / "sunspots.csv"  # month,sunspots
 RECORDED = DATA / "sunspots_keras.npy"  # what Keras itself forecast for the held-back windows, as the network gives it
+FILES = (MODEL, SERIES, RECORDED)
 
 WINDOW = 132  # months that the network sees: a solar cycle
 HORIZON = 12  # months that it forecasts
@@ -187,8 +190,9 @@ def plot(result: Result, path: str | Path) -> None:
     Raises
     ------
     FastLSTMError
-        If matplotlib is not installed, or does not know the file's ending.
+        If matplotlib is not installed or does not know the file's ending, or if the file cannot be written.
     """
+    target = checked(path, *FILES)
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -205,7 +209,10 @@ def plot(result: Result, path: str | Path) -> None:
     axes.axvline(years[result.first[0]], color="0.3", linestyle=":", linewidth=1)
     axes.set(xlabel="year", ylabel="monthly mean sunspot number", title=f"Sunspots since {FIRST_HELD_BACK}, never seen in training")
     axes.legend(loc="upper right", frameon=False)
+    image = io.BytesIO()
     try:
-        figure.savefig(path, dpi=120)
-    except ValueError as error:
-        raise FastLSTMError(f"{path}: cannot be drawn: {error}") from error
+        figure.savefig(image, dpi=120, format=Path(target).suffix[1:] or None)
+    except (ValueError, RuntimeError, OSError) as error:  # a format that is not there, or that needs programs which are not
+        raise FastLSTMError(f"{target}: cannot be drawn: {error}") from error
+    with writing(target) as stream:
+        stream.write(image.getbuffer())

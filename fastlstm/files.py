@@ -13,6 +13,7 @@ from .errors import InputError, Problem, UnsupportedError, VerificationError
 from .layers.base import Context
 from .layers.network import root
 from .model import FOLD_LIMIT, LayerInfo, Model, cut
+from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
 from .spec import Shape
 
@@ -171,7 +172,7 @@ def convert(
     Parameters
     ----------
     src, dst
-        The Keras file, and the file to write (replaced only when everything went well).
+        The Keras file, and the file to write: another one, replaced only when everything went well.
     architecture, by_name
         As for :func:`load`.
     verify
@@ -184,8 +185,10 @@ def convert(
     ------
     VerificationError
         If a result differs; nothing is written then.
+    InputError
+        If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands.
     """
-    source, target = os.fspath(src), os.fspath(dst)
+    source, target = os.fspath(src), checked(dst, src, architecture)
     model = load(source, architecture=architecture, by_name=by_name)
     cases = record(model)
     results = check(model, cases) if verify else ()
@@ -202,8 +205,8 @@ def convert(
             f"{source}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
-    formats.native.write(target, model.spec, cases, source_sha256=_sha256(source))
-    return ConversionReport(source, target, str(model.generation), model.count_params(), os.path.getsize(target), against, results)
+    size = formats.native.write(target, model.spec, cases, source_sha256=_sha256(source))
+    return ConversionReport(source, target, str(model.generation), model.count_params(), size, against, results)
 
 
 def _sha256(path: str) -> str:

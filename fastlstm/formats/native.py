@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import FormatError, InputError, Problem
+from ..replacing import writing
 from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules
 from .jsontext import parse_json
 
@@ -50,7 +51,7 @@ def is_native(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] = (), *, source_sha256: str = "") -> None:
+def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] = (), *, source_sha256: str = "") -> int:
     """Write a model; the file is replaced only once it is complete.
 
     Parameters
@@ -63,6 +64,16 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
         Recorded self-tests.
     source_sha256
         Of the file that the model was read from.
+
+    Returns
+    -------
+    int
+        The bytes written.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, with the cause.
     """
     from safetensors.numpy import save
 
@@ -73,16 +84,9 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
         "sha256": {name: checksum(array) for name, array in tensors.items()},
     }  # fmt: skip
     data = save(tensors, {KEY: json.dumps(header, separators=(",", ":"))})
-    target = os.fspath(path)
-    partial = f"{target}.{os.getpid()}.partial"
-    try:
-        with open(partial, "wb") as stream:
-            stream.write(data)
-        os.replace(partial, target)
-    except OSError as error:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise InputError(f"{target}: cannot be written ({error.strerror})") from error
+    with writing(path) as stream:
+        stream.write(data)
+    return len(data)
 
 
 def read(path: str, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
