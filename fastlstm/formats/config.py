@@ -16,6 +16,17 @@ from .keras1 import SPLIT
 from .vocabulary import MODELS, OPERATION, RECURRENT, class_name, compute_dtype, layer_config
 
 NESTING = 40
+#: What the entries of models and layers may say; what stands there otherwise is a problem of the file, as it could change the numbers.
+ENTRY_KEYS = frozenset({
+    "class_name", "config", "name", "inbound_nodes", "module", "registered_name", "build_config", "compile_config", "shared_object_id",
+})  # fmt: skip
+ROOT_KEYS = ENTRY_KEYS | {"keras_version", "backend"}
+#: ... and the configs of models, and of InputLayers.
+MODEL_KEYS = frozenset({"name", "layers", "input_layers", "output_layers", "trainable", "dtype", "build_input_shape"})
+INPUT_KEYS = frozenset({
+    "name", "batch_input_shape", "batch_shape", "input_shape", "dtype", "input_dtype", "sparse", "ragged", "optional", "trainable",
+    "type_spec",
+})  # fmt: skip
 #: Arguments that are sizes, and the largest that makes sense.
 SIZES = ("units", "filters", "output_dim", "input_dim", "n", "num_heads", "key_dim")
 LARGEST = 1 << 28
@@ -59,6 +70,7 @@ class Reader:
             raise self.fail("", f"a model of the class {kind!r}, whose graph is in Python code, not in the file; only Sequential and "
                                 "functional models can be read")  # fmt: skip
         draft = self.model(entry, "", 0)
+        self.only_known(entry, ROOT_KEYS, "", "", draft.problems)
         if own:
             draft.problems.append(Problem("", "", f"the model is of the class {kind!r}, whose code is not in the file",
                                           "save it again as a plain Sequential or functional Model"))  # fmt: skip
@@ -79,12 +91,20 @@ class Reader:
             raise self.fail(path, "a model without layers")
         prefix = path + "/" if path else ""
         problems: list[Problem] = []
+        if entry.get("class_name") in MODELS:
+            self.only_known(config, MODEL_KEYS, path, str(entry["class_name"]), problems)
         if "input_layers" in config:
             layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
             nodes = [one.get("inbound_nodes", []) for one in entries]
             graph = Graph(self.source, self.dialect, path, layers, problems)
             return graph.model(name, nodes, config["input_layers"], config.get("output_layers"))
         return self.sequential(name, entry, config, entries, prefix, problems, depth)
+
+    def only_known(self, entry: Mapping[str, Any], known: frozenset[str], path: str, kind: str, problems: list[Problem]) -> None:
+        """Note what an entry says beyond what is understood."""
+        for key, value in entry.items():
+            if key not in known:
+                problems.append(Problem(path, kind, f"{key}={short(value)} in its entry is not known", "please report the file"))
 
     def sequential(
         self, name: str, entry: Mapping[str, Any], config: Mapping[str, Any], entries: list[Any], prefix: str, problems: list[Problem],
@@ -148,6 +168,7 @@ class Reader:
         name = rename + expect(self.source, f"model config: {prefix}{kind}", name, str, "a layer's name")
         path = prefix + name
         saved = entry["class_name"].rsplit(">", 1)[-1]
+        self.only_known(entry, ENTRY_KEYS, path, kind, problems)
         draft = LayerDraft(kind, name, {}, path, saved, trainable=config.get("trainable") is not False)
         if kind in MODELS and isinstance(config.get("layers"), list):
             draft.model = self.model({**entry, "config": config}, path, depth)
@@ -157,13 +178,18 @@ class Reader:
         if kind == "InputLayer":
             draft.config = self.input_config(config, path, problems)
             return draft
-        if dtype is None and not kind.startswith(OPERATION):
+        mode = quantisation(config)
+        if mode:
+            draft.quantised = True
+            problems.append(Problem(path, kind, f"it is quantised ({mode}), which is not computed", "save the model before quantize()"))
+        elif dtype is None and not kind.startswith(OPERATION):
             problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
         draft.dtype = dtype or "float32"
         draft.split_gates = bool(config.get(SPLIT))
         config = {key: plain_number(value) for key, value in config.items()}
         self.check_values(config, path)
         draft.config = layer_config(kind, config, self.dialect)
+        self.low_rank(draft)
         self.wrapped(draft, kind, prefix, problems, depth)
         if self.dialect.theano and pads_otherwise(draft.config):
             if kind in ("Conv1D", "Conv2D", "Conv3D"):
@@ -173,6 +199,16 @@ class Reader:
                 problems.append(Problem(path, kind, what))
         return draft
 
+    def low_rank(self, draft: LayerDraft) -> None:
+        """Take what enable_lora has left in a config."""
+        rank, alpha = draft.config.pop("lora_rank", None), draft.config.pop("lora_alpha", None)
+        draft.config.pop("quantization_config", None)
+        if rank is not None:
+            if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float, type(None))):
+                found = f"{short(rank)} with lora_alpha={short(alpha)}"
+                raise self.fail(draft.path, f"lora_rank: expected a positive whole number, found {found}")
+            draft.lora = (rank if alpha is None else alpha) / rank
+
     def input_config(self, config: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
         """The canonical config of an InputLayer."""
         shape = config.get("batch_input_shape", config.get("batch_shape"))
@@ -180,6 +216,7 @@ class Reader:
             shape = [None, *config["input_shape"]]
         if shape is None:
             raise self.fail(path, "an InputLayer without a shape")
+        self.only_known(config, INPUT_KEYS, path, "InputLayer", problems)
         for key in ("sparse", "ragged"):
             if config.get(key):
                 problems.append(Problem(path, "InputLayer", f"it takes {key} tensors"))
@@ -248,6 +285,17 @@ class Reader:
         if key not in draft.config:
             raise self.fail(draft.path, f"a {draft.class_name} without the argument {key}")
         return draft.config.pop(key)
+
+
+def quantisation(config: Mapping[str, Any]) -> str:
+    """How Keras 3 has quantised a layer: "int8", ...; nothing where it has not."""
+    dtype = config.get("dtype")
+    policy = dtype.get("config") if isinstance(dtype, Mapping) else None
+    if isinstance(policy, Mapping):
+        if "mode" in policy:
+            return str(policy["mode"])
+        dtype = policy.get("name")
+    return dtype.split("_from_")[0] if isinstance(dtype, str) and "_from_" in dtype else ""  # "int8_from_float32"
 
 
 def plain_number(value: Any) -> Any:

@@ -24,6 +24,8 @@ class LayerDraft:
     dtype: DType = "float32"
     trainable: bool = True
     split_gates: bool = False  # Keras 1: three arrays a gate
+    lora: float | None = None  # with two arrays more, whose product, so often, belongs to the first (Keras 3's enable_lora)
+    quantised: bool = False  # with arrays that nobody knows
     children: list[LayerDraft] = field(default_factory=list)
     model: ModelDraft | None = None
     weights: tuple[np.ndarray, ...] = ()

@@ -15,7 +15,7 @@ from .generations import Dialect
 from .jsontext import expect
 from .masks import drop_own_masks
 from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensors_in, with_fixed
-from .vocabulary import CONV_LSTM, RECURRENT
+from .vocabulary import CELLS, CONV_LSTM, RECURRENT
 
 T = TypeVar("T")
 #: Layers whose tensors beyond the first are their initial state.
@@ -285,6 +285,8 @@ class Graph:
         if layer.class_name in WEIGHTS and unknown:
             what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
             self.problems.append(Problem(layer.path, layer.class_name, what))
+        if layer.class_name in CELLS:
+            self.problems.append(Problem(layer.path, layer.class_name, "it is a cell that is called as a layer of its own"))
         others = [other for other in node.others if other is not None]
         if layer.class_name in WEIGHTS and others:
             self.problems.append(Problem(layer.path, layer.class_name, f"it is called with {short(others)} among its tensors"))

@@ -6,7 +6,6 @@ Soft and external links, external storage, virtual datasets, object, compound an
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError
+from .source import Source
 
 try:
     import h5py
@@ -42,18 +42,19 @@ def is_hdf5(head: bytes) -> bool:
 
 
 @contextmanager
-def opened(source: str, file: Any, size: int) -> Iterator[Group]:
-    """The root group of an HDF5 file (a path, or a binary file object) of ``size`` bytes."""
-    handle = None
+def opened(source: Source) -> Iterator[Group]:
+    """The root group of an HDF5 file."""
+    handle = source.handle
     try:
         try:
-            handle = h5py.File(file, "r")
+            if handle is None:
+                handle = h5py.File(source.path if source.path is not None else source.open(), "r")
             root = handle["/"]
         except H5_ERRORS as error:
-            raise FormatError(f"{source}: damaged or truncated HDF5 file ({first_line(error)})") from error
-        yield Group(Budget(source, size), root, "")
+            raise FormatError(f"{source.name}: damaged or truncated HDF5 file ({first_line(error)})") from error
+        yield Group(Budget(source.name, source.size), root, "")
     finally:
-        if handle is not None:
+        if handle is not None and source.handle is None:
             with suppress(*H5_ERRORS):  # what could be read has been read
                 handle.close()
 
@@ -238,8 +239,3 @@ class Group:
         if np.size(value) == 0:  # an empty list was stored as float64 of shape (0,)
             return []
         raise self.fail(f"attribute {name}: expected names, found numbers")
-
-
-def file_size(path: str | os.PathLike[str]) -> int:
-    """Size of a file in bytes."""
-    return os.stat(path).st_size

@@ -17,6 +17,7 @@ from .draft import LayerDraft, ModelDraft
 from .generations import Dialect, dialect
 from .jsontext import parse_json
 from .keras1 import modern
+from .source import Source
 from .tree import fill, is_tree
 from .weights import deal, fill_cells, finish, has_weights
 
@@ -29,19 +30,20 @@ def sniff(head: bytes, name: str) -> bool:
     return hdf5.is_hdf5(head)
 
 
-def read(path: str, *, architecture: Architecture | None = None, by_name: bool = False) -> ModelSpec:
+def read(source: Source, *, architecture: Architecture | None = None, by_name: bool = False) -> ModelSpec:
     """The model of an HDF5 file.
 
     Parameters
     ----------
-    path
+    source
         The file.
     architecture
         For a file of weights alone: the model's JSON (``model.to_json()``), a path to it, or it parsed.
     by_name
         Pair layers with the file's groups by their names instead of their order.
     """
-    with hdf5.opened(path, path, hdf5.file_size(path)) as root:
+    path = source.name
+    with hdf5.opened(source) as root:
         text = root.text("model_config")
         if architecture is not None:
             entry = load_architecture(architecture, path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,6 +13,7 @@ from . import hdf5
 from .config import Reader
 from .generations import dialect
 from .jsontext import LIMIT, parse_json
+from .source import Source
 from .tree import fill
 from .weights import finish
 
@@ -32,25 +31,26 @@ def sniff(head: bytes, name: str) -> bool:
     return head.startswith(b"PK\x03\x04")
 
 
-def read(path: str, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
+def read(source: Source, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a ``.keras`` file."""
+    path = source.name
     if architecture is not None:
         raise InputError(f"architecture: {path} is a .keras file, which holds its own")
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(source.path if source.path is not None else source.open())
     except ZIP_ERRORS as error:
         raise FormatError(f"{path}: damaged or truncated .keras file ({error})") from error
     with archive:
         members = directory(archive, path)
-        entry = parse_json(text(archive, members[CONFIG], path), path, CONFIG)
-        metadata = parse_json(text(archive, members[METADATA], path), path, METADATA) if METADATA in members else {}
-        data = member(archive, members[WEIGHTS], path, hdf5.TOTAL_LIMIT)
+        entry = parse_json(text(archive, members[CONFIG], source), path, CONFIG)
+        metadata = parse_json(text(archive, members[METADATA], source), path, METADATA) if METADATA in members else {}
+        data = member(archive, members[WEIGHTS], source, hdf5.TOTAL_LIMIT)
     if not isinstance(entry, Mapping):
         raise FormatError(f"{path}: {CONFIG}: expected an object with class_name and config, found {type(entry).__name__}")
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     understood = dialect(version if isinstance(version, str) else None, None, entry, ".keras")
     model = Reader(path, understood).root(entry)
-    with hdf5.opened(f"{path}/{WEIGHTS}", io.BytesIO(data), len(data)) as root:
+    with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data)) as root:
         fill(model, root, path)
     return finish(model, understood)
 
@@ -71,17 +71,17 @@ def directory(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]
     return found
 
 
-def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str) -> str:
+def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source) -> str:
     """A member of text."""
     try:
-        return member(archive, info, path, LIMIT).decode("utf-8")
+        return member(archive, info, source, LIMIT).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: {info.filename} is not UTF-8 text") from error
+        raise FormatError(f"{source.name}: {info.filename} is not UTF-8 text") from error
 
 
-def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, limit: int) -> bytes:
+def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, limit: int) -> bytes:
     """A member's bytes, its declared size checked before it is unpacked."""
-    packed = min(info.compress_size, os.path.getsize(path))
+    path, packed = source.name, min(info.compress_size, source.size)
     allowed = min(limit, max(FREE, EXPANSION * packed))
     if info.file_size > allowed:
         raise FormatError(f"{path}: {info.filename} declares {info.file_size} bytes, packed into {packed}")

@@ -19,6 +19,7 @@ from ..errors import FormatError, InputError, Problem
 from ..replacing import writing
 from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules
 from .jsontext import parse_json
+from .source import Source, source_of
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 VERSION = 2
@@ -42,12 +43,15 @@ def sniff(head: bytes, name: str) -> bool:
     return len(head) > 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= HEADER_LIMIT
 
 
-def is_native(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is one of fastlstm's own, by its first bytes."""
+def is_native(path: Any) -> bool:
+    """Whether a file (see ``formats.read``) is one of fastlstm's own, by its first bytes."""
+    source = source_of(path)
+    if source.handle is not None:
+        return False
     try:
-        with open(path, "rb") as stream:
-            return sniff(stream.read(16), os.fspath(path))
-    except OSError:
+        with source.open() as stream:
+            return sniff(stream.read(16), source.name)
+    except (FormatError, OSError):
         return False
 
 
@@ -89,33 +93,57 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
     return len(data)
 
 
-def read(path: str, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
+def read(source: Source, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a ``.fastlstm`` file."""
     if architecture is not None:
-        raise InputError(f"architecture: {path} is a .fastlstm file, which holds its own")
-    with Store(path) as store:
+        raise InputError(f"architecture: {source.name} is a .fastlstm file, which holds its own")
+    with Store(source) as store:
         return store.decode(lambda header: decode_model(header["model"], store, 0))
 
 
-def read_cases(path: str | os.PathLike[str]) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+def read_cases(path: Any) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """The recorded self-tests, and the names of the arrays that are not what was written."""
-    with Store(os.fspath(path)) as store:
+    with Store(source_of(path)) as store:
         cases = store.decode(lambda header: tuple(decode_case(entry, store) for entry in header["cases"]))
         recorded = store.decode(lambda header: {str(name): str(value) for name, value in header["sha256"].items()})
         altered = [name for name, value in recorded.items() if name not in store.names or checksum(store.array(name)) != value]
         return cases, tuple(altered)
 
 
+class InMemory:
+    """The arrays of a safetensors file of which all bytes are there; as far as needed here, what ``safe_open`` gives for a path."""
+
+    def __init__(self, data: bytes):
+        from safetensors.numpy import load
+
+        self.arrays = load(data)
+        self.data = data
+
+    def metadata(self) -> dict[str, str]:
+        """The texts in its header."""
+        header = json.loads(self.data[8 : 8 + int.from_bytes(self.data[:8], "little")])  # as long and as deep as ``load`` lets be
+        return header.get("__metadata__", {})
+
+    def keys(self) -> list[str]:
+        """Names of the arrays."""
+        return list(self.arrays)
+
+    def get_tensor(self, name: str) -> np.ndarray:
+        """One array."""
+        return self.arrays[name]
+
+
 class Store:
     """An open file: its header and its arrays."""
 
-    def __init__(self, path: str):
+    def __init__(self, source: Source):
         from safetensors import SafetensorError, safe_open
 
-        self.path = path
+        self.path = path = source.name
         self.error = SafetensorError
+        self.file: Any
         try:
-            self.file = safe_open(path, framework="np")
+            self.file = InMemory(source.data) if source.data is not None else safe_open(source.path, framework="np")
         except (SafetensorError, OSError, ValueError) as error:
             raise FormatError(f"{path}: damaged or truncated .fastlstm file ({error})") from error
         text = (self.file.metadata() or {}).get(KEY)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import FormatError
+from ..errors import FormatError, Problem
 from .draft import LayerDraft, ModelDraft
 from .hdf5 import Group
 from .vocabulary import OPERATION
@@ -29,6 +29,8 @@ PARTS = {
 }
 #: The attribute that holds what a wrapper wraps.
 CHILDREN = {"Bidirectional": ("forward_layer", "backward_layer"), "TimeDistributed": ("layer",), "RNN": ("cell",)}
+#: Objects in layers that keep the state of random numbers, which inference does not draw.
+GENERATORS = ("seed_generator", "random_generator")
 DEPTH, MEMBERS = 64, 200_000
 
 
@@ -39,7 +41,9 @@ def is_tree(group: Group) -> bool:
 
 def fill(model: ModelDraft, root: Group, source: str) -> None:
     """Give every layer of a model its arrays."""
-    Filler(root, source).model(model, "")
+    filler = Filler(root, source)
+    filler.model(model, "")
+    model.problems += filler.left_over()
 
 
 def snake_case(name: str) -> str:
@@ -65,6 +69,7 @@ class Filler:
     def __init__(self, root: Group, source: str):
         self.source = source
         self.arrays: dict[str, list[tuple[Group, str]]] = {}
+        self.dealt: set[str] = set()
         self.places: set[str] = set()
         self.index(root, "", 0)
 
@@ -100,6 +105,17 @@ class Filler:
         else:
             self.leaf(layer, path)
 
+    def left_over(self) -> list[Problem]:
+        """What stands in the way if layers have arrays that none of the model's has taken, other than the states of random numbers."""
+        rest = [
+            place for place in self.arrays
+            if place not in self.dealt and place.startswith(LAYERS) and not any(name in place for name in GENERATORS)
+        ]  # fmt: skip
+        if not rest:
+            return []
+        more = f" and {len(rest) - 1} places more" if len(rest) > 1 else ""
+        return [Problem("", "", f"the arrays at {rest[0]}{more} belong to no layer of the model", "please report the file")]
+
     def leaf(self, layer: LayerDraft, path: str) -> None:
         """Fill a layer that keeps arrays itself."""
         parts = [[f"{path}/{name}/vars" for name in names] for names in PARTS.get(layer.class_name, ())] or [[f"{path}/vars"]]
@@ -107,8 +123,11 @@ class Filler:
         for names in parts:
             place = next((name for name in names if name in self.arrays), None)
             if place is not None:
-                found += [group.array(key) for group, key in sorted(self.arrays[place], key=lambda one: in_order(one[1]))]
+                found += self.taken(place)
         expected = known_weights(layer, self.source)
+        if expected is None:  # what a layer of the user's keeps in layers of its own is its too
+            for place in [place for place in self.arrays if place.startswith(path + "/") and place not in self.dealt]:
+                found += self.taken(place)
         if expected is not None and len(found) != len(expected):
             listed = ", ".join(weight.name for weight in expected)
             raise FormatError(
@@ -116,6 +135,11 @@ class Filler:
                 f"found {len(found)}"
             )
         layer.weights = tuple(found)
+
+    def taken(self, place: str) -> list[np.ndarray]:
+        """The arrays at a place, in order."""
+        self.dealt.add(place)
+        return [group.array(key) for group, key in sorted(self.arrays[place], key=lambda one: in_order(one[1]))]
 
 
 def in_order(key: str) -> tuple[int, str]:

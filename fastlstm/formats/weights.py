@@ -33,7 +33,7 @@ class Leaf:
 def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
     """The arrays that a layer of a known class keeps."""
     tell = WEIGHTS.get(layer.class_name)
-    if tell is None:
+    if tell is None or layer.quantised:
         return None
     if layer.split_gates:
         gates = GATES[layer.class_name]
@@ -56,6 +56,8 @@ def leaves(layer: LayerDraft, source: str, keras3: bool, frozen: bool = False) -
             yield from leaves(inner, source, keras3, frozen or not layer.trainable)
     else:
         weights = known_weights(layer, source)
+        if weights and layer.lora is not None:
+            weights = (weights[0]._replace(trainable=False), *weights[1:], Weight("lora_a"), Weight("lora_b"))
         if weights is None or weights:
             yield Leaf(layer, weights, frozen or not layer.trainable)
 
@@ -141,10 +143,20 @@ def outside() -> int:
     return level
 
 
+def merge_low_rank(layer: LayerDraft) -> None:
+    """Add the product of the arrays of enable_lora to the kernel: .keras files hold it merged, .h5 files apart."""
+    if layer.lora is not None and len(layer.weights) > 2 and layer.weights[-1].ndim == 2:
+        kernel, *others, a, b = layer.weights
+        if a.shape == (*kernel.shape[:-1], b.shape[0]) and b.shape[1] == kernel.shape[-1]:
+            product = a.astype(np.float64) @ b.astype(np.float64)
+            layer.weights = ((kernel + layer.lora * product).astype(kernel.dtype), *others)
+
+
 def settle(layer: LayerDraft, dialect: Dialect) -> None:
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
     for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
         settle(inner, dialect)
+    merge_low_rank(layer)
     if dialect.keras1:
         from_keras1(layer, dialect)
     if layer.class_name in GATES:

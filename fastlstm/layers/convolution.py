@@ -186,15 +186,13 @@ class Conv(Convolution):
     AXES: ClassVar[dict[str, int]] = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
     PADDINGS = ("valid", "same", "half")
     CLASSES = tuple(AXES)
-    HONOURED = COMMON | {"filters", "groups", "lora_rank", "quantization_config"}
+    HONOURED = COMMON | {"filters", "groups"}
     INERT = inert("kernel", "bias")
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.filters = int(self.config["filters"])
         self.groups = int(self.config.get("groups", 1))
-        self.only("lora_rank", None)
-        self.only("quantization_config", None)
 
     @classmethod
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:

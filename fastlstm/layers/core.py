@@ -105,7 +105,7 @@ class Dense(Layer):
     """activation(x W + b) on the last axis, for input of any rank."""
 
     CLASSES = ("Dense",)
-    HONOURED = frozenset({"units", "activation", "use_bias", "lora_rank", "quantization_config"})
+    HONOURED = frozenset({"units", "activation", "use_bias"})
     INERT = inert("kernel", "bias")
     per_step = True
 
@@ -114,8 +114,6 @@ class Dense(Layer):
         self.units = int(self.config["units"])
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
-        self.only("lora_rank", None)
-        self.only("quantization_config", None)
 
     @classmethod
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
@@ -155,7 +153,7 @@ class Embedding(Layer):
     """Rows of a table, chosen by integer ids. Ids given as float64 give float64."""
 
     CLASSES = ("Embedding",)
-    HONOURED = frozenset({"input_dim", "output_dim", "mask_zero", "lora_rank", "quantization_config"})
+    HONOURED = frozenset({"input_dim", "output_dim", "mask_zero"})
     INERT = inert("embeddings") | {"input_length", "dropout", "sparse"}
     per_step = True
 
@@ -165,8 +163,6 @@ class Embedding(Layer):
         self.vocabulary = self.rows
         self.features = int(self.config["output_dim"])
         self.mask_zero = bool(self.config.get("mask_zero", False))
-        self.only("lora_rank", None)
-        self.only("quantization_config", None)
 
     @classmethod
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:

@@ -18,14 +18,12 @@ class EinsumDense(Layer):
     """activation(einsum(equation, x, kernel) + bias); the equation is ``ab,bc->ac``, with ``...`` first or last in x and output."""
 
     CLASSES = ("EinsumDense",)
-    HONOURED = frozenset({"equation", "output_shape", "activation", "bias_axes", "lora_rank", "quantization_config"})
-    INERT = inert("kernel", "bias") | {"lora_alpha", "gptq_unpacked_column_size"}
+    HONOURED = frozenset({"equation", "output_shape", "activation", "bias_axes"})
+    INERT = inert("kernel", "bias") | {"gptq_unpacked_column_size"}
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.activation_name, self.act = self.activation("activation")
-        self.only("lora_rank", None)
-        self.only("quantization_config", None)
         equation = str(self.config["equation"]).replace(" ", "")
         found = re.fullmatch(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?", equation)
         if found is None or (found[1], found[3]) != (found[5], found[7]) or (found[1] and found[3]):

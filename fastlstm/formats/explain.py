@@ -1,0 +1,85 @@
+"""What a file or folder is that no reader takes, and what would help."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from .source import Source
+
+#: The folders that are models: a file in each that tells, what such a folder is, and what to do.
+FOLDERS = (
+    ("saved_model.pb", "a SavedModel folder, not a file", "load it in TensorFlow and save the model as .h5 or .keras"),
+    ("model.weights.h5", "a folder that Keras 3 wrote with zipped=False",
+     "zip its files: python -m zipfile -c model.keras {0}/config.json {0}/metadata.json {0}/model.weights.h5"),
+    ("model.weights.json", "a folder that Keras 3 wrote with zipped=False, its weights in parts",
+     "load it in Keras and save the model as .keras"),
+    ("checkpoint", "a folder of TensorFlow checkpoints, which hold weights alone",
+     "load them into the model in TensorFlow and save it with model.save('model.h5')"),
+)  # fmt: skip
+CHECKPOINT = "weights of a TensorFlow checkpoint, without the model; load them into the model in TensorFlow and use model.save('model.h5')"
+#: The last bytes of the table that a checkpoint's .index is.
+TABLE_END = bytes.fromhex("57fb808b247547db")
+#: How other kinds of files begin: at which byte, with what, what they are, and what to do.
+BEGINNINGS = (
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the model itself; fetch it with 'git lfs pull'"),
+    (4, b"TFL3", "a TensorFlow Lite model, which holds no layers; save the Keras model itself as .h5 or .keras"),
+    (0, b"\x93NUMPY", "a NumPy array, not a model"),
+    (0, b"\x1f\x8b", "packed with gzip; unpack it first (gunzip)"),
+    (0, b"BZh", "packed with bzip2; unpack it first (bunzip2)"),
+    (0, b"\xfd7zXZ", "packed with xz; unpack it first (unxz)"),
+    (0, b"PAR1", "a Parquet file, not a model"),
+    (257, b"ustar", "a tar archive; unpack it first"),
+)
+
+
+def explain_folder(path: str) -> str:
+    """What a folder is."""
+    for name, what, advice in FOLDERS:
+        if os.path.exists(os.path.join(path, name)):
+            return f"{what}; {advice.format(path)}"
+    return "a folder, not a file; pass the file in it (.h5, .keras or .fastlstm)"
+
+
+def explain(source: Source, head: bytes) -> str:
+    """What a file of no known format is."""
+    if not head:
+        return "the file is empty"
+    for place, mark, what in BEGINNINGS:
+        if head.startswith(mark, place):
+            return what
+    if head.startswith(b"\x80") and head[1:2] in b"\x02\x03\x04\x05":
+        return "a pickle, which is never loaded; save the model with model.save('model.h5')"
+    name = os.path.basename(source.name)
+    if re.search(r"\.data-\d+-of-\d+$", name) or ends_with(source, TABLE_END):
+        return CHECKPOINT
+    if name == "saved_model.pb":
+        return "part of a SavedModel folder; load that in TensorFlow and save the model as .h5 or .keras"
+    if b"\0" not in head:
+        return explain_text(head)
+    if b"HDF\r\n" in head or head.startswith(b"\x89H"):
+        return "a damaged or truncated HDF5 file"
+    return "not a format that fastlstm reads (.h5 and .keras of Keras, .fastlstm)"
+
+
+def explain_text(head: bytes) -> str:
+    """What a file of text is."""
+    text = head.lstrip()
+    if text.startswith((b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML")):
+        return "a web page, not a model; the download went wrong"
+    if text.startswith(b"{") and b'"weight_map"' in head:
+        return "the list of weights that Keras 3 wrote in parts; load them in Keras and save the model as .keras"
+    if text.startswith((b"{", b'"')):
+        return "JSON, which has no weights; pass the file of weights as the model, and this as architecture="
+    if b"model_checkpoint_path" in head:
+        return CHECKPOINT
+    if b"class_name:" in head:
+        return "YAML, which has no weights; save the model with model.save('model.h5')"
+    return "a text file, not a model"
+
+
+def ends_with(source: Source, mark: bytes) -> bool:
+    """Whether the last bytes of a file are these."""
+    with source.open() as stream:
+        stream.seek(max(0, source.size - len(mark)))
+        return stream.read() == mark

@@ -1,0 +1,102 @@
+"""What a model is read from: a path, bytes, an open file, or an h5py.File that is open already."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ..errors import FormatError, InputError
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+BYTES = (bytes, bytearray, memoryview)
+EXPECTED = "a path, bytes, a file opened with 'rb', or an h5py.File"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's bytes come from.
+
+    Attributes
+    ----------
+    name
+        For messages.
+    path
+        Of the file, None where there is none.
+    data
+        All bytes, None where ``path`` or ``handle`` has them.
+    handle
+        An h5py.File that the caller has opened and will close.
+    """
+
+    name: str
+    path: str | None = None
+    data: bytes | None = None
+    handle: Any = None
+
+    def open(self) -> BinaryIO:
+        """A stream of the bytes, from the first one."""
+        if self.path is None:
+            return io.BytesIO(self.data or b"")
+        try:
+            return open(self.path, "rb")
+        except (OSError, ValueError) as error:  # ValueError: no path can be so
+            raise FormatError(f"{self.name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        if self.handle is not None:
+            return int(self.handle.id.get_filesize())
+        return len(self.data or b"") if self.path is None else os.stat(self.path).st_size
+
+
+def source_of(given: Any) -> Source:
+    """The source that a caller's argument stands for.
+
+    Raises
+    ------
+    InputError
+        If it is nothing that can be read from.
+    """
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        path = os.fsdecode(given)
+        if URL.match(path):
+            raise InputError(f"path: expected {EXPECTED}, found the URL {path}, which is never fetched; download the file first")
+        return Source(path, path=path)
+    if isinstance(given, BYTES):
+        return Source(f"<{len(bytes(given))} bytes>", data=bytes(given))
+    h5py = sys.modules.get("h5py")  # whoever has such a file has imported it
+    if h5py is not None and isinstance(given, h5py.File):
+        if not given:
+            raise InputError(f"path: expected {EXPECTED}, found an h5py.File that is closed")
+        return Source(os.fsdecode(given.filename), handle=given)
+    if callable(getattr(given, "read", None)):
+        return Source(_name(given), data=_content(given))
+    raise InputError(f"path: expected {EXPECTED}, found {type(given).__name__}")
+
+
+def _name(stream: Any) -> str:
+    name = getattr(stream, "name", None)
+    return name if isinstance(name, str) else f"<{type(stream).__name__}>"
+
+
+def _content(stream: Any) -> bytes:
+    """All that an open file holds, wherever it stands; it stands there again afterwards."""
+    try:
+        place = stream.tell() if stream.seekable() else None
+        if place is not None:
+            stream.seek(0)
+        data = stream.read()
+        if place is not None:
+            stream.seek(place)
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"path: expected {EXPECTED}, found {_name(stream)}, which cannot be read ({error})") from error
+    if not isinstance(data, BYTES):
+        raise InputError(f"path: expected {EXPECTED}, found {_name(stream)}, which gives text; open it with 'rb'")
+    return bytes(data)
