@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import runtime
-from .errors import InputError, UnsupportedError
-from .inputs import InputInfo, Ragged, gather
+from .errors import FormatError, InputError, UnsupportedError
+from .inputs import InputInfo, Ragged, gather, shape_text
 from .layers.base import Context, Layer
 from .layers.network import Network, carrying, every_layer, repeated, root
 from .plan import Constants, evaluate, plan
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Programs are kept for this many different input shapes of a Model.
 KEPT_PROGRAMS = 256
+#: What sizes that a model leaves open are tried as, to see how it runs.
+EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
 FOLD_LIMIT = 64 << 20
 
@@ -101,6 +103,7 @@ class Model:
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
         self._constants = Constants(runtime.lanes())
+        self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
         self._helpers = Helpers(threads)
@@ -241,6 +244,7 @@ class Model:
 
     def _run(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[np.ndarray]:
         if self._interpreted:
+            self._check_shapes(tuple(x.shape[1:] for x in arrays))
             return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
         runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
         single = len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single"
@@ -302,6 +306,7 @@ class Model:
         key = (shapes, ragged, streaming)
         found = self._runners.get(key)
         if found is None:
+            self._check_shapes(shapes)
             stateful = self._carrying if streaming else self._stateful
             numbers: dict[str, tuple[int, ...]] = {}
             for path in sorted(stateful):
@@ -318,6 +323,19 @@ class Model:
                 self._runners.popitem(last=False)
         return found
 
+    def _check_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        """Refuse inputs of shapes (less the batch) that some layer cannot take, before anything runs."""
+        if shapes in self._checked:
+            return
+        try:
+            self._network.shapes([(None, *shape) for shape in shapes], {})
+        except FormatError as error:
+            given = " and ".join(shape_text((None, *shape)) for shape in shapes)
+            raise InputError(f"x: input of shape {given} does not do: {error}") from error
+        if len(self._checked) >= KEPT_PROGRAMS:
+            self._checked.clear()
+        self._checked.add(shapes)
+
     def _are_native(self, paths: Iterable[str]) -> bool:
         program = self._example_program()
         if program is None:
@@ -329,8 +347,19 @@ class Model:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
         if self._dtype == np.float64:
             return None
-        shapes = tuple(tuple(16 if size is None else size for size in info.shape[1:]) for info in self._infos)
-        return self._runner(shapes)[1]
+        return self._runner(self._example_shapes())[1]
+
+    def _example_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of inputs (less the batch) that the model takes: sizes that it leaves open are 16, or what its windows need."""
+        for size in EXAMPLE_SIZES:
+            shapes = tuple(tuple(size if n is None else n for n in info.shape[1:]) for info in self._infos)
+            try:
+                self._check_shapes(shapes)
+            except InputError as error:
+                refused = error
+            else:
+                return shapes
+        raise FormatError(f"{self.source}: no length of input was found that its layers take: {refused}")
 
     def __reduce__(self) -> Any:
         return _rebuild, (self.spec, self._options, self._states)

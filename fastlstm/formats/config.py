@@ -10,9 +10,10 @@ from ..errors import FormatError, Problem
 from ..spec import Call, Ref
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
-from .graph import Graph, short
+from .graph import Graph
 from .jsontext import expect
 from .keras1 import SPLIT
+from .values import short, wrong_argument, wrong_shape
 from .vocabulary import MODELS, OPERATION, RECURRENT, class_name, compute_dtype, layer_config
 
 NESTING = 40
@@ -27,16 +28,6 @@ INPUT_KEYS = frozenset({
     "name", "batch_input_shape", "batch_shape", "input_shape", "dtype", "input_dtype", "sparse", "ragged", "optional", "trainable",
     "type_spec",
 })  # fmt: skip
-#: Arguments that are sizes, and the largest that makes sense.
-SIZES = ("units", "filters", "output_dim", "input_dim", "n", "num_heads", "key_dim")
-LARGEST = 1 << 28
-#: Arguments that are true or false (the numbers 0 and 1 are taken for these).
-FLAGS = (
-    "use_bias", "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "reset_after", "mask_zero", "time_major",
-    "zero_output_for_mask", "center", "normalize", "use_scale", "unit_forget_bias",
-)  # fmt: skip
-#: Arguments that are numbers.
-NUMBERS = ("rate", "stddev", "dropout", "recurrent_dropout", "epsilon", "theta", "negative_slope", "mask_value", "momentum")
 
 
 @dataclass
@@ -228,25 +219,14 @@ class Reader:
         if isinstance(value, Mapping):  # a serialised TensorShape or tuple
             value = value.get("items", value.get("config"))
         sizes = expect(self.source, f"model config: {path}: shape", value, (list, tuple), "a list of sizes")
-        for size in sizes:
-            if size is not None and (not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < LARGEST):
-                raise self.fail(path, f"the shape {list(sizes)!r} has a size that is no whole number")
-        if not 1 <= len(sizes) <= 8:
-            raise self.fail(path, f"a shape of {len(sizes)} dimensions: {list(sizes)!r}")
+        if what := wrong_shape(sizes):
+            raise self.fail(path, what)
         return list(sizes)
 
     def check_values(self, config: Mapping[str, Any], path: str) -> None:
         """Refuse sizes, flags and numbers that no layer can have."""
-        for key in FLAGS:
-            if config.get(key) is not None and config[key] not in (False, True):
-                raise self.fail(path, f"{key}: expected true or false, found {short(config[key])}")
-        for key in NUMBERS:
-            if config.get(key) is not None and not isinstance(config[key], (int, float)):
-                raise self.fail(path, f"{key}: expected a number, found {short(config[key])}")
-        for key in SIZES:
-            value = config.get(key)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 < value < LARGEST):
-                raise self.fail(path, f"{key}: expected a positive whole number, found {short(value)}")
+        if what := wrong_argument(config):
+            raise self.fail(path, what)
 
     def wrapped(self, draft: LayerDraft, kind: str, prefix: str, problems: list[Problem], depth: int) -> None:
         """Read the layers that a layer wraps, out of its config into ``children``."""

@@ -15,6 +15,7 @@ from .generations import Dialect
 from .jsontext import expect
 from .masks import drop_own_masks
 from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensors_in, with_fixed
+from .values import short
 from .vocabulary import CELLS, CONV_LSTM, RECURRENT
 
 T = TypeVar("T")
@@ -398,9 +399,3 @@ def training_problem(layer: LayerDraft) -> str:
     if is_random(layer):
         return "it is called with training=True, which makes it random"
     return "it is called with training=True: it normalises by the mean and variance of each batch, which is not computed"
-
-
-def short(value: Any) -> str:
-    """A repr of bounded length."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

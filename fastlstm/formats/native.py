@@ -20,6 +20,7 @@ from ..replacing import writing
 from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules
 from .jsontext import parse_json
 from .source import Source, source_of
+from .values import wrong_argument, wrong_shape
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 VERSION = 2
@@ -269,10 +270,8 @@ def check_references(spec: ModelSpec, path: str) -> None:
         if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
             raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
     for ref in spec.inputs:
-        layer = spec.layers[spec.calls[ref.call].layer]
-        shape = layer.config.get("shape")
-        if layer.class_name != "InputLayer" or not isinstance(shape, list) or not all(n is None or isinstance(n, int) for n in shape):
-            raise FormatError(f"{path}: header: call {ref.call} is no input of a shape")
+        if spec.layers[spec.calls[ref.call].layer].class_name != "InputLayer":
+            raise FormatError(f"{path}: header: call {ref.call} is no input")
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
 
@@ -310,6 +309,9 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     weights = tuple(store.array(name) for name in entry["weights"])
     if any(array.dtype not in (np.float32, np.float64) for array in weights):
         raise FormatError(f"{store.path}: layer {entry['name']!r}: weights of another dtype than float32 and float64")
+    what = wrong_argument(entry["config"]) or (wrong_shape(entry["config"]["shape"]) if entry["class_name"] == "InputLayer" else "")
+    if what:
+        raise FormatError(f"{store.path}: layer {entry['name']!r} ({entry['class_name']}): {what}")
     return LayerSpec(
         str(entry["class_name"]), str(entry["name"]), dict(decode_value(entry["config"], store)), weights,
         tuple(decode_layer(child, store, depth + 1) for child in entry["children"]),

@@ -147,16 +147,20 @@ class Network(Layer):
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
             if "mask" in words:
                 check_mask(layer, words["mask"], given[0])
-            return sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
+            shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
+            empty = [shape for shape in shapes if any(size is not None and size < 1 for size in shape)]
+            if empty:
+                raise layer.fault(f"its output would have the shape {empty[0]}, of input of shape {given[0] if given else None}")
+            return shapes
 
         return self.walk(inputs, visit, lambda array: array.shape)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
-            if "mask" not in words:
-                return layer.apply(given, words, states)
-            first, *rest = given
-            return layer.apply([first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}, states)
+            if "mask" in words:
+                first, *rest = given
+                given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
+            return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
 
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
         found = self.walk(inputs, visit, lambda array: Tensor(repeated(array, rows, dtype)))
@@ -164,11 +168,11 @@ class Network(Layer):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
-            if "mask" not in words:
-                return b.lower(layer, given, words)
-            first, *rest = given
-            mask = Mask(words["mask"].buffer, words["mask"].shape)
-            return b.lower(layer, [first._replace(mask=mask), *rest], {**words, "mask": True})
+            if "mask" in words:
+                first, *rest = given
+                mask = Mask(words["mask"].buffer, words["mask"].shape)
+                given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
+            return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
 
         found = self.walk(inputs, visit, b.fixed)
         return found if self._keeps_masks else tuple(value._replace(mask=None) for value in found)
