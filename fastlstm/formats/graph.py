@@ -27,9 +27,11 @@ KEYWORDS = {
     "initial_state": STATEFUL_CALL, "use_causal_mask": ATTENTION, "return_attention_scores": ATTENTION,
     "attention_mask": frozenset({"MultiHeadAttention"}), "mask": STATEFUL_CALL | {"TimeDistributed", "GlobalAveragePooling1D"},
 }  # fmt: skip
-#: What a node, and a tensor in it, may say in Keras 3.
+#: What a node, an object and a tensor in it may say in Keras 3.
 NODE_KEYS = frozenset({"args", "kwargs"})
+OBJECT_KEYS = frozenset({"class_name", "config", "module", "registered_name"})
 TENSOR_KEYS = frozenset({"keras_history", "shape", "dtype"})
+FIXED_KEYS = frozenset({"value", "dtype"})
 #: Tensors whose values Keras 3 writes into the config.
 FIXED_CLASSES = ("__tensor__", "__numpy__")
 #: Names of the first argument, for layers called by keyword.
@@ -113,8 +115,10 @@ class Graph:
         if isinstance(value, Mapping):
             kind, config = value.get("class_name"), value.get("config")
             if kind in ("__keras_tensor__", *FIXED_CLASSES):
+                self.only_known(node, value, OBJECT_KEYS)
                 config = expect(self.source, f"{self.place(node)}: {kind}", config, Mapping, "an object")
                 if kind in FIXED_CLASSES:
+                    self.only_known(node, config, FIXED_KEYS)
                     dtype = config.get("dtype")
                     return self.values(node, kind, lambda: fixed(config.get("value"), dtype if isinstance(dtype, str) else None))
                 self.only_known(node, config, TENSOR_KEYS)

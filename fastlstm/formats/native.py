@@ -17,7 +17,8 @@ import numpy as np
 
 from ..errors import FormatError, InputError, Problem
 from ..replacing import writing
-from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules
+from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules
+from .graph import KEYWORDS
 from .jsontext import parse_json
 from .source import Source, source_of
 from .values import wrong_argument, wrong_shape
@@ -35,6 +36,7 @@ MODEL_KEYS = frozenset({
 })  # fmt: skip
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
+CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance"})
 
 T = TypeVar("T")
 
@@ -266,6 +268,10 @@ def check_references(spec: ModelSpec, path: str) -> None:
             raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
         if bool(call.inputs) == (spec.layers[call.layer].class_name == "InputLayer"):
             raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r} has {len(call.inputs)} inputs")
+        kind = spec.layers[call.layer].class_name
+        unknown = [name for name in call.keywords if kind in WEIGHTS and kind not in KEYWORDS.get(name, ())]
+        if unknown:
+            raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r}: {', '.join(unknown)} not known")
     for ref in (*spec.inputs, *spec.outputs):
         if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
             raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
@@ -396,4 +402,5 @@ def decode_case(entry: Any, store: Store) -> Case:
     def arrays(calls: Any) -> tuple[tuple[np.ndarray, ...], ...]:
         return tuple(tuple(store.array(name) for name in names) for names in calls)
 
+    store.only(entry, CASE_KEYS)
     return Case(str(entry["name"]), arrays(entry["inputs"]), arrays(entry["outputs"]), float(entry["tolerance"]))
