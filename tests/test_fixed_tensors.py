@@ -197,3 +197,23 @@ def test_equals_keras(tmp_path: Path, keras: ModuleType) -> None:
         assert set(ours) == set(theirs)
         for name, y in theirs.items():
             assert golden.difference(ours[name], y) <= golden.bound(y), (precision, name)
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_a_mask_that_only_looks_like_the_layers_own(tmp_path: Path) -> None:
+    """Keras 3 writes masks as operations: one that takes all features of a step where Masking takes any is another mask."""
+    keras = pytest.importorskip("keras", minversion="3")
+    x = X.copy()
+    x[:, 1, 0] = 0  # masked for "all", not for Masking
+    x[:, 3] = 0
+    for name in ("any", "all"):
+        start = keras.Input((STEPS, FEATURES))
+        mask = getattr(keras.ops, name)(keras.ops.not_equal(start, 0.0), axis=-1)
+        model = keras.Model(start, keras.layers.LSTM(UNITS)(keras.layers.Masking()(start), mask=mask))
+        model.save(tmp_path / "m.keras")
+        if name == "all":
+            with pytest.raises(UnsupportedError, match="argument mask"):
+                fastlstm.load(tmp_path / "m.keras")
+        else:
+            equal(fastlstm.load(tmp_path / "m.keras").predict(x), model.predict(x, verbose=0))

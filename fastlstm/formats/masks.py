@@ -30,8 +30,9 @@ PASSING_FIRST = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention
 #: The inputs of attention layers, in order.
 ATTENTION_INPUTS = ("query", "value", "key")
 
-#: What a mask comes from: a tensor, and the value that counts as masked in it.
-Leaves = frozenset[tuple[Tensor, float]]
+#: What a mask comes from: a tensor, the value that counts as masked in it, and how its features become steps: "any" of them is another
+#: (so does Masking), "all" of them are, or it is not said: the tensor holds ids, each a step.
+Leaves = frozenset[tuple[Tensor, float, str]]
 
 
 def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Tensor], outputs: list[Tensor]) -> list[Node]:
@@ -47,9 +48,16 @@ def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Ten
             continue  # Keras 3 never fills in a mask there: this one is the user's
         for key in [key for key in node.keywords if key.endswith("mask")]:
             found = explicit.all(tensors_in(node.keywords[key]))
-            if found and found == implied.all(masked_by(key, node)):
+            if found and agree(found, implied.all(masked_by(key, node))):
                 del node.keywords[key]
     return reachable(layers, nodes, index, [*inputs, *outputs])
+
+
+def agree(found: Leaves, implied: Leaves | None) -> bool:
+    """Whether a mask that is written is the one that follows from the layers."""
+    if implied is None or {leaf[:2] for leaf in found} != {leaf[:2] for leaf in implied}:
+        return False
+    return not any(how == "all" and (tensor, value, "any") in implied for tensor, value, how in found)
 
 
 def masked_by(key: str, node: Node) -> list[Tensor]:
@@ -128,19 +136,21 @@ class Tracer:
         if layer.class_name == OPERATION + "NotEqual":
             value = node.others[0] if len(node.inputs) == 1 and len(node.others) == 1 else None
             masked = node.inputs[0] if node.inputs else None
-            return frozenset({(masked, number(value))}) if isinstance(value, (int, float)) and isinstance(masked, Tensor) else None
+            return frozenset({(masked, number(value), "")}) if isinstance(value, (int, float)) and isinstance(masked, Tensor) else None
         if layer.class_name in (OPERATION + "OnesLike", OPERATION + "ZerosLike"):
             return frozenset()
-        return self.together(node) if layer.class_name in MASK_OPERATIONS else None
+        found = self.together(node) if layer.class_name in MASK_OPERATIONS else None
+        how = {OPERATION + "Any": "any", OPERATION + "All": "all"}.get(layer.class_name)
+        return frozenset((tensor, value, before or how) for tensor, value, before in found) if found and how else found
 
     def implied(self, layer: LayerDraft, node: Node) -> Leaves | None:
         """Leaves of the mask that a layer's output carries."""
         config: dict[str, Any] = layer.config
         read = node.inputs[0] if node.inputs else None
         if layer.class_name == "Masking" and isinstance(read, Tensor):
-            return frozenset({(read, number(config.get("mask_value", 0.0)))})
+            return frozenset({(read, number(config.get("mask_value", 0.0)), "any")})
         if layer.class_name == "Embedding" and config.get("mask_zero") and isinstance(read, Tensor):
-            return frozenset({(read, 0.0)})
+            return frozenset({(read, 0.0, "")})
         inner = layer.children[0].config if layer.class_name == "Bidirectional" else config
         if layer.class_name in RECURRENT | {"Bidirectional"}:
             return self.together(node, 1) if inner.get("return_sequences") else frozenset()
