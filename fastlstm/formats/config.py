@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import FormatError, Problem
+from ..errors import FormatError, Problem, UnsupportedError
 from ..spec import Call, Ref
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
@@ -58,8 +58,8 @@ class Reader:
             raise self.fail("", f"expected class_name and config, found the keys {sorted(map(str, entry))[:8]}")
         own = kind not in MODELS
         if own and not (isinstance(config, Mapping) and "layers" in config):
-            raise self.fail("", f"a model of the class {kind!r}, whose graph is in Python code, not in the file; only Sequential and "
-                                "functional models can be read")  # fmt: skip
+            what = f"the model is of the class {kind!r}, whose graph is in Python code, not in the file"
+            raise UnsupportedError(self.source, (Problem("", "", what, "save it again as a plain Sequential or functional Model"),))
         draft = self.model(entry, "", 0)
         self.only_known(entry, ROOT_KEYS, "", "", draft.problems)
         if own:

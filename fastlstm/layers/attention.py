@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from ..errors import Problem, UnsupportedError
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
 
@@ -44,8 +43,10 @@ class DenseAttention(Layer):
         raise NotImplementedError
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        if len(inputs) not in (2, 3) or any(len(shape) != 3 for shape in inputs):
-            raise self.fault(f"reads query, value and perhaps key of 3 axes each, found shapes {', '.join(map(str, inputs))}")
+        if len(inputs) not in (2, 3):
+            raise self.fault(f"reads query, value and perhaps key, found {len(inputs)} inputs")
+        if any(len(shape) != 3 for shape in inputs):
+            raise self.unsupported(f"it is computed for query, value and key of 3 axes each, found shapes {', '.join(map(str, inputs))}")
         query, value = inputs[:2]
         if query[-1] is None:
             raise self.fault(f"the number of features of its input is not known (shape {query})")
@@ -158,7 +159,7 @@ class MultiHeadAttention(Layer):
         query, value, key = self._given(inputs, keywords)
         if any(len(shape) != 3 for shape in (query, value, key)):
             what = f"attention over inputs of shapes {query}, {value} and {key} is not computed, only over (batch, steps, features)"
-            raise UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, what),))
+            raise self.unsupported(what)
         if None in (query[-1], value[-1], key[-1]):
             raise self.fault("the number of features of its inputs is not known")
         width = self.config.get("output_shape")

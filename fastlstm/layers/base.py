@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import activations
-from ..errors import FormatError, Problem
+from ..errors import FormatError, Problem, UnsupportedError
 from ..program import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
 
@@ -162,6 +162,10 @@ class Layer:
     def fault(self, what: str) -> FormatError:
         """An error that names the file and this layer."""
         return FormatError(f"{self.source}: layer {self.path!r} ({self.spec.class_name}): {what}")
+
+    def unsupported(self, what: str) -> UnsupportedError:
+        """An error about a use of this layer that Keras computes and fastlstm does not."""
+        return UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, what),))
 
     def arrays(self, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
         """The layer's weights, checked against the shapes that its config and input imply.
