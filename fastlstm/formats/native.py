@@ -305,6 +305,7 @@ def encode_case(case: Case, path: str, tensors: dict[str, np.ndarray]) -> dict[s
 
     return {
         "name": case.name, "inputs": names(case.inputs, "in"), "outputs": names(case.outputs, "out"), "tolerance": float(case.tolerance),
+        "tolerances": list(map(float, case.tolerances)),
     }  # fmt: skip
 
 
@@ -314,4 +315,5 @@ def decode_case(entry: Any, store: Store) -> Case:
     def arrays(calls: Any) -> tuple[tuple[np.ndarray, ...], ...]:
         return tuple(tuple(store.array(name) for name in names) for names in calls)
 
-    return Case(str(entry["name"]), arrays(entry["inputs"]), arrays(entry["outputs"]), float(entry["tolerance"]))
+    tolerances = tuple(map(float, entry.get("tolerances", ())))  # older files have one for all outputs
+    return Case(str(entry["name"]), arrays(entry["inputs"]), arrays(entry["outputs"]), float(entry["tolerance"]), tolerances)
