@@ -171,8 +171,9 @@ class Trial:
 
     def tells(self) -> float:
         """How much a wrong weight would show: what the outputs make of different inputs, in units of the tolerance."""
-        found = zip(self.responses, self.tolerances(), strict=True)
-        return float(np.mean([min(response / allowed, ENOUGH) for response, allowed in found]))
+        finite = (all(np.isfinite(y).all() for y in calls) for calls in zip(*self.outputs, strict=True))
+        found = zip(self.responses, self.tolerances(), finite, strict=True)
+        return float(np.mean([min(response / allowed, ENOUGH) if whole else 0.0 for response, allowed, whole in found]))
 
     def case(self, name: str) -> Case:
         """What is recorded."""
@@ -181,10 +182,9 @@ class Trial:
 
 
 def response(calls: Sequence[np.ndarray]) -> float:
-    """By how much an output differs from row to row; 0 where it is not a number."""
-    if not all(np.isfinite(y).all() for y in calls):
-        return 0.0
-    return max(float(np.ptp(y, axis=0).max(initial=0.0)) if len(y) > 1 else largest(y) for y in calls)
+    """By how much an output differs from row to row, where it is a number."""
+    with np.errstate(all="ignore"):
+        return max(largest(np.ptp(y, axis=0)) if len(y) > 1 else largest(y) for y in calls)
 
 
 def outputs_of(network: Network, calls: Sequence[Sequence[np.ndarray]], dtype: Any) -> list[list[np.ndarray]]:
@@ -242,7 +242,7 @@ class Draw(NamedTuple):
 
 
 #: Tried in turn, until one tells ENOUGH; ids, which have no scale, are drawn anew.
-DRAWS = (Draw(1.0), Draw(0.3), Draw(0.3, positive=True), Draw(0.1), Draw(0.03), Draw(0.01))
+DRAWS = (Draw(1.0), Draw(0.3), Draw(0.3, positive=True), Draw(0.1), Draw(0.03), Draw(0.01), Draw(3.0), Draw(10.0))
 ENOUGH = 1e4
 MASKED = ("masked before", "masked behind", "masked in between", "masked wholly")
 ONE_HOT = "one-hot"
