@@ -113,6 +113,8 @@ def _array(value: Any, info: InputInfo, where: str = "") -> np.ndarray:
     array = as_array(value, f"input {info.name!r}{where}", info.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"input {info.name!r}{where}: expected numbers, found {type(value).__name__} of dtype {array.dtype}")
+    if 0 in array.strides and array.size > 1:  # broadcast: memory may tell sooner than a look at each number that it is too much
+        return np.ascontiguousarray(array)
     return array
 
 

@@ -219,6 +219,8 @@ class Stream(runtime.Stepper):
         numbers = as_array(rows, "rows", (None,))
         if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
             raise InputError(f"rows: expected a list of row numbers, found {numbers.dtype} of shape {shape_text(numbers.shape)}")
+        if numbers.size > self.batch_size:
+            raise InputError(f"rows: expected each of {self.batch_size} rows once, found {numbers.size} numbers")
         if numbers.size and (numbers.min() < 0 or numbers.max() >= self.batch_size):
             raise InputError(f"rows: expected numbers from 0 to {self.batch_size - 1}, found {numbers.min()} to {numbers.max()}")
         numbers = numbers.astype(np.intp)

@@ -67,7 +67,7 @@ def test_public_name_is_documented_and_typed(name: str) -> None:
 
 def test_version_is_one() -> None:
     assert importlib.metadata.version("fastlstm") == fastlstm.__version__
-    heading = re.search(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    heading = re.search(r"^## (\d\S*)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert heading is not None
     assert heading.group(1) == fastlstm.__version__
 

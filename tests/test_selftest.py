@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import build
 import numpy as np
@@ -132,7 +133,8 @@ def test_same_cases_every_time(path: Path) -> None:
     first, second = (selftest.record(fastlstm.load(path)) for _ in range(2))
     for a, b in zip(first, second):
         assert (a.name, a.tolerances) == (b.name, b.tolerances)
-        assert [x.tobytes() for call in (*a.inputs, *a.outputs) for x in call] == [x.tobytes() for call in (*b.inputs, *b.outputs) for x in call]
+        for one, other in zip((*a.inputs, *a.outputs), (*b.inputs, *b.outputs)):
+            assert [x.tobytes() for x in one] == [x.tobytes() for x in other]
 
 
 def swapped(matrix: np.ndarray, gates: int) -> np.ndarray:
@@ -176,18 +178,19 @@ def test_every_array_counts(path: Path) -> None:
     cases = selftest.record(model)
     arrays = written.arrays(model.spec)
     for number in range(len(arrays)):
-        places = iter(range(len(arrays)))
-        wrong = Model(selftest.reweighted(model.spec, lambda array: array * np.float32(1.1 if next(places) == number else 1.0)))
-        assert not all(case.equal for case in selftest.check(wrong, cases)), f"array {number}, {arrays[number].shape}"
+        factors = iter([1.1 if place == number else 1.0 for place in range(len(arrays))])
+        wrong = selftest.reweighted(model.spec, lambda array, factors=factors: array * np.float32(next(factors)))
+        assert not all(case.equal for case in selftest.check(Model(wrong), cases)), f"array {number}, {arrays[number].shape}"
 
 
 @pytest.mark.parametrize("path", ["masked"], indirect=True)
 def test_a_mask_not_honoured_is_found(path: Path) -> None:
     model = fastlstm.load(path)
-    layers = [
-        replace(layer, config={**layer.config, "mask_value": 7.0}) if layer.class_name == "Masking" else layer for layer in model.spec.layers
-    ]
-    results = selftest.check(Model(replace(model.spec, layers=tuple(layers))), selftest.record(model))
+    layers = tuple(
+        replace(layer, config={**layer.config, "mask_value": 7.0} if layer.class_name == "Masking" else layer.config)
+        for layer in model.spec.layers
+    )
+    results = selftest.check(Model(replace(model.spec, layers=layers)), selftest.record(model))
     assert {case.case for case in results if not case.equal} == set(selftest.MASKED)
 
 
@@ -236,3 +239,21 @@ def test_overflow_at_any_scale_is_what_float32_gives(tmp_path: Path) -> None:
     fastlstm.convert(source, tmp_path / "model.fastlstm")
     cases, _ = native.read_cases(tmp_path / "model.fastlstm")
     assert all(np.isinf(case.outputs[0][0]).all() for case in cases)
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+@pytest.mark.parametrize("stateful", [False, True])
+def test_against_live_keras(keras: ModuleType, tmp_path: Path, stateful: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers, source = keras.layers, tmp_path / "model.h5"
+    sizes = {"batch_shape" if keras.__name__ == "keras" else "batch_input_shape": (2 if stateful else None, 6, 20)}
+    mask = layers.Masking(-1.0) if keras.__name__ == "keras" else layers.Masking(-1.0, **sizes)
+    front = [layers.Input(**sizes)] if keras.__name__ == "keras" else []
+    keras.Sequential([*front, mask, layers.LSTM(12, stateful=stateful), layers.Dense(3, activation="softmax")]).save(source)
+    report = fastlstm.convert(source, tmp_path / "model.fastlstm", keras=True)
+    assert "Keras" in report.checked_against and {"plain", "one-hot", *selftest.MASKED} <= {case.case for case in report.cases}
+    assert fastlstm.verify(source, keras=True).passed
+    right = packing.panels
+    monkeypatch.setattr(packing, "panels", lambda matrix, gates, lanes: right(nudged(matrix, gates), gates, lanes))
+    found = fastlstm.verify(source, keras=True)
+    assert not any(case.equal for case in found.keras if case.case == "plain")
