@@ -1,5 +1,9 @@
 # The shortest ways from Python to a Runner. Part of runtime.pyx.
 
+#: An Entry serves inputs and outputs of up to so many axes, the batch among them.
+ENTRY_AXES = 8
+
+
 cdef class Guard:
     """Lets one thread in, and tells a second one so instead of having it wait: ``with guard: ...``"""
 
@@ -22,7 +26,7 @@ cdef class Entry:
     """From one array to one array without Python in between, for a Runner of one input and one output.
 
     Takes what fits at once: a C-contiguous float32 array, or ids as int32 or int64, of the Program's shape. For everything
-    else it returns None, and the caller does it the long way.
+    else, and where the output is to go where the input lies, it returns None, and the caller does it the long way.
 
     Parameters
     ----------
@@ -49,6 +53,7 @@ cdef class Entry:
     cdef cnp.npy_intp output_shape[8]
     cdef int ndim, output_ndim
     cdef int64_t vocabulary, rows, most_rows
+    cdef int64_t elements, output_elements  # of a row
     cdef list states
     cdef Guard guard
     cdef Frame own  # with a guard, as only one thread is inside: the states are at the same place every time
@@ -57,18 +62,21 @@ cdef class Entry:
         self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
         int64_t most_rows=1 << 40, list states=None, Guard guard=None,
     ):
-        if runner.input_count != 1 or runner.output_count != 1 or len(shape) > 7 or len(output_shape) > 7:
-            raise ValueError("expected a Runner of one input and one output of at most 8 axes")
+        if runner.input_count != 1 or runner.output_count != 1 or max(len(shape), len(output_shape)) >= ENTRY_AXES:
+            raise ValueError(f"expected a Runner of one input and one output of at most {ENTRY_AXES} axes")
         states = states or []
         if vocabulary >= 1 << 31 or len(states) < runner.state_count or (runner.state_count and (guard is None or rows < 1)):
             raise ValueError("expected a vocabulary below 2**31, all states, and a guard and a number of rows for them")
         self.runner, self.vocabulary, self.rows, self.most_rows = runner, vocabulary, rows, most_rows
         self.states, self.guard, self.ndim, self.output_ndim = states, guard, len(shape) + 1, len(output_shape) + 1
         cdef int n
+        self.elements = self.output_elements = 1
         for n in range(len(shape)):
             self.shape[n + 1] = shape[n]
+            self.elements *= shape[n]
         for n in range(len(output_shape)):
             self.output_shape[n + 1] = output_shape[n]
+            self.output_elements *= output_shape[n]
         if guard is not None:
             self.own = Frame(runner)
             for n in range(runner.state_count):
@@ -82,7 +90,9 @@ cdef class Entry:
         cdef cnp.ndarray array, result
         cdef cnp.npy_intp rows
         cdef cnp.npy_intp shape[8]
-        cdef int n, kind
+        cdef int n, kind, itemsize
+        cdef char *first
+        cdef char *written
         cdef Frame frame
         if not cnp.PyArray_CheckExact(x):
             return None
@@ -110,6 +120,10 @@ cdef class Entry:
             if not self._fits(out, shape):
                 return None
             result = out
+            first, written = cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(result)
+            itemsize = 8 if kind == cnp.NPY_INT64 else 4
+            if written < first + rows * self.elements * itemsize and first < written + rows * self.output_elements * 4:
+                return None  # what is written would be read
         if self.guard is not None:
             self.guard.take()
             frame = self.own

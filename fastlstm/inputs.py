@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import InputError
+from .errors import FastLSTMError, InputError
 from .spec import Shape
+
+#: NumPy's arrays have no more axes.
+MOST_AXES = 64
 
 
 class InputInfo(NamedTuple):
@@ -27,8 +32,17 @@ class Ragged(NamedTuple):
     lengths: np.ndarray  # (batch,)
 
 
-def gather(x: Any, infos: Sequence[InputInfo]) -> list[np.ndarray] | Ragged:
+def gather(x: Any, infos: Sequence[InputInfo], name: str = "x") -> list[np.ndarray] | Ragged:
     """Check ``x`` against the model's inputs and cast it as Keras does.
+
+    Parameters
+    ----------
+    x
+        What the caller passed.
+    infos
+        The inputs that the model has.
+    name
+        What the caller knows the argument as.
 
     Returns
     -------
@@ -40,21 +54,30 @@ def gather(x: Any, infos: Sequence[InputInfo]) -> list[np.ndarray] | Ragged:
     InputError
         If ``x`` does not fit.
     """
+    try:
+        return _gathered(x, infos, name)
+    except FastLSTMError:
+        raise
+    except Exception as error:
+        raise unreadable(error, name) from error
+
+
+def _gathered(x: Any, infos: Sequence[InputInfo], name: str) -> list[np.ndarray] | Ragged:
     if isinstance(x, Mapping):
-        return _same_rows([cast(value, info) for value, info in zip(_by_name(x, infos), infos, strict=True)], infos)
+        return _same_rows([cast(value, info) for value, info in zip(_by_name(x, infos, name), infos, strict=True)], infos, name)
     if len(infos) == 1:
         info = infos[0]
         if isinstance(x, (list, tuple)) and x:
-            if len(x) == 1 and _rank(x[0]) == len(info.shape) and not _is_nested(x[0]):
+            if len(x) == 1 and _rank(x[0], info) == len(info.shape) and not _is_nested(x[0]):
                 x = x[0]  # Keras's way: a list with the one input
-            elif _is_ragged(x, len(info.shape)):
+            elif _is_ragged(x, info):
                 return _pad([cast_row(row, n, info) for n, row in enumerate(x)], info)
         return [cast(x, info)]
     if not isinstance(x, (list, tuple)) or len(x) != len(infos):
         names = ", ".join(info.name for info in infos)
         found = f"{len(x)} of them" if isinstance(x, (list, tuple)) else type(x).__name__
-        raise InputError(f"x: expected a list of {len(infos)} arrays ({names}) or a dict by these names, found {found}")
-    return _same_rows([cast(value, info) for value, info in zip(x, infos, strict=True)], infos)
+        raise InputError(f"{name}: expected a list of {len(infos)} arrays ({names}) or a dict by these names, found {found}")
+    return _same_rows([cast(value, info) for value, info in zip(x, infos, strict=True)], infos, name)
 
 
 def cast(value: Any, info: InputInfo) -> np.ndarray:
@@ -87,12 +110,11 @@ def cast_row(value: Any, number: int, info: InputInfo) -> np.ndarray:
 
 
 def _array(value: Any, info: InputInfo, where: str = "") -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"input {info.name!r}{where}: expected numbers of shape {shape_text(info.shape)}, found {error}") from error
+    array = as_array(value, f"input {info.name!r}{where}", info.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"input {info.name!r}{where}: expected numbers, found {type(value).__name__} of dtype {array.dtype}")
+    if 0 in array.strides and array.size > 1:  # broadcast: memory may tell sooner than a look at each number that it is too much
+        return np.ascontiguousarray(array)
     return array
 
 
@@ -111,17 +133,17 @@ def _typed(array: np.ndarray, info: InputInfo) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.int32)
 
 
-def _by_name(x: Mapping[str, Any], infos: Sequence[InputInfo]) -> list[Any]:
+def _by_name(x: Mapping[str, Any], infos: Sequence[InputInfo], name: str) -> list[Any]:
     names = [info.name for info in infos]
     if set(x) != set(names):
-        raise InputError(f"x: expected a dict with the keys {', '.join(names)}, found {', '.join(map(str, x)) or 'an empty one'}")
-    return [x[name] for name in names]
+        raise InputError(f"{name}: expected a dict with the keys {', '.join(names)}, found {', '.join(map(str, x)) or 'an empty one'}")
+    return [x[key] for key in names]
 
 
-def _same_rows(arrays: list[np.ndarray], infos: Sequence[InputInfo]) -> list[np.ndarray]:
+def _same_rows(arrays: list[np.ndarray], infos: Sequence[InputInfo], name: str) -> list[np.ndarray]:
     if len({array.shape[0] for array in arrays}) > 1:
         found = ", ".join(f"{info.name!r} has {array.shape[0]}" for info, array in zip(infos, arrays, strict=True))
-        raise InputError(f"x: expected the same number of rows in every input, found {found}")
+        raise InputError(f"{name}: expected the same number of rows in every input, found {found}")
     return arrays
 
 
@@ -129,19 +151,27 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _rank(value: Any) -> int:
+def _rank(value: Any, info: InputInfo) -> int:
     """Dimensions of nested lists, or of an array."""
     rank = 0
-    while _is_nested(value):
+    while _is_nested(value) and rank < MOST_AXES:  # one that contains itself has no end
         if not value:
             return rank + 1
         value, rank = value[0], rank + 1
-    return rank + np.ndim(value)
+    return rank if rank == MOST_AXES else rank + _axes(value, info)
 
 
-def _is_ragged(rows: Sequence[Any], rank: int) -> bool:
+def _axes(value: Any, info: InputInfo) -> int:
+    if isinstance(value, (int, float)):
+        return 0
+    axes = getattr(value, "ndim", None)
+    return axes if isinstance(axes, int) else as_array(value, f"input {info.name!r}", info.shape).ndim
+
+
+def _is_ragged(rows: Sequence[Any], info: InputInfo) -> bool:
     """Is it a list of sequences: arrays of one rank less, or nested lists whose lengths differ?"""
-    if rank < 2 or any(_rank(row) != rank - 1 for row in rows):
+    rank = len(info.shape)
+    if rank < 2 or any(_rank(row, info) != rank - 1 for row in rows):
         return False
     return any(not _is_nested(row) for row in rows) or len({len(row) for row in rows}) > 1
 
@@ -152,6 +182,66 @@ def _pad(rows: list[np.ndarray], info: InputInfo) -> Ragged:
     for row, target in zip(rows, padded, strict=True):
         target[: len(row)] = row
     return Ragged(padded, lengths)
+
+
+def as_array(value: Any, name: str, shape: Shape) -> np.ndarray:
+    """Anything that NumPy takes as an array. InputError for what it does not, and for lists too deep for an array of about that shape.
+
+    NumPy follows lists down to its last axis, on all branches: where two of them contain themselves, for ever.
+    """
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    inner, depth, expected = value, 0, f"numbers of shape {shape_text(shape)}"
+    with reading(name, expected):
+        while _is_sequence(inner) and len(inner):
+            inner, depth = inner[0], depth + 1
+            if depth > len(shape) + 2:
+                raise InputError(f"{name}: expected {expected}, found lists in lists, more than {depth - 1} deep")
+        return np.asarray(value)
+
+
+def _is_sequence(value: Any) -> bool:
+    """Does NumPy look into it, item by item?"""
+    if isinstance(value, (list, tuple)):
+        return True
+    kind = type(value)
+    plain = isinstance(value, (np.ndarray, np.generic, str, bytes, Mapping)) or hasattr(kind, "__array__")
+    return not plain and hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
+
+
+def unreadable(error: Exception, name: str, expected: str = "numbers") -> InputError:
+    """The InputError of an argument whose own class raised something, such as in ``__array__``, or that is larger than memory."""
+    if isinstance(error, MemoryError):
+        return InputError(f"{name}: expected no more than fits in memory, found more: {told(error) or 'out of memory'}")
+    return InputError(f"{name}: expected {expected}, found what cannot be read: {type(error).__name__}: {told(error)}")
+
+
+@contextmanager
+def reading(name: str, expected: str = "numbers") -> Iterator[None]:
+    """While an argument is read: whatever is raised is an InputError that names it."""
+    try:
+        yield
+    except FastLSTMError:
+        raise
+    except Exception as error:
+        raise unreadable(error, name, expected) from error
+
+
+def positive(value: Any, name: str, *, most: int | None = None, expected: str = "a positive number") -> int:
+    """A whole number above zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name}: expected {expected}, found {told(value)}")
+    if most is not None and value > most:
+        raise InputError(f"{name}: expected {expected} up to {most}, found {told(value)}")
+    return int(value)
+
+
+def told(value: Any) -> str:
+    """What a caller passed, or an error's text, for a message: short, and whatever its own class makes of it."""
+    try:
+        return str(value)[:300] if isinstance(value, Exception) else reprlib.repr(value)
+    except Exception:  # noqa: BLE001 - the message is about another fault
+        return f"{type(value).__name__} that cannot be printed"
 
 
 def shape_text(shape: Sequence[int | None]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import runtime
 from .errors import FormatError, InputError, UnsupportedError
-from .inputs import InputInfo, Ragged, gather, shape_text
+from .inputs import InputInfo, Ragged, gather, positive, shape_text, told, unreadable
 from .layers.base import Context, Layer
 from .layers.network import Network, carrying, every_layer, repeated, root
 from .plan import Constants, evaluate, plan
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 KEPT_PROGRAMS = 256
 #: What sizes that a model leaves open are tried as, to see how it runs.
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
+#: What ``verbose`` is unless a caller says otherwise.
+SILENT = 0
+#: Ids must be below, for an Entry.
+MOST_IDS = (1 << 31) - 1
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
 FOLD_LIMIT = 64 << 20
 
@@ -162,7 +166,7 @@ class Model:
 
     # -- what it does -----------------------------------------------------------------------------------------------------
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT) -> Any:
         """What ``predict`` of the Keras that saved the file returns.
 
         Parameters
@@ -187,12 +191,21 @@ class Model:
         InputError
             If ``x`` does not fit the model's inputs.
         """
-        if batch_size is None and not verbose and self._entry is not None:
-            y = self._entry(x)
-            if y is not None:
-                return y
-        if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1):
-            raise InputError(f"batch_size: expected a positive number or None, found {batch_size!r}")
+        try:
+            if batch_size is None and verbose is SILENT and self._entry is not None:
+                y = self._entry(x)
+                if y is not None:
+                    return y
+            return self._predict(x, batch_size, verbose)
+        except MemoryError as error:
+            raise unreadable(error, "x") from error
+
+    def _predict(self, x: Any, batch_size: Any, verbose: Any) -> Any:
+        """:meth:`predict` of what does not fit the short way."""
+        if batch_size is not None:
+            positive(batch_size, "batch_size", expected="a positive number or None")
+        if not (verbose is None or isinstance(verbose, (int, np.integer, np.bool_)) or (isinstance(verbose, str) and verbose == "auto")):
+            raise InputError(f"verbose: expected 0, 1, 2 or 'auto', found {told(verbose)}")
         start = time.perf_counter()
         given = gather(x, self._infos)
         if isinstance(given, Ragged):
@@ -224,6 +237,8 @@ class Model:
         ------
         UnsupportedError
             If a layer needs what is still to come: Bidirectional, go_backwards, pooling over time, Flatten over time, ...
+        InputError
+            If ``batch_size`` is no positive number, or there is no memory for so many states.
         """
         from .stream import Stream  # built on Model
 
@@ -245,10 +260,9 @@ class Model:
     def _run(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[np.ndarray]:
         if self._interpreted:
             self._check_shapes(tuple(x.shape[1:] for x in arrays))
-            return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
+            return copies(evaluate(self._network, arrays, self._dtype, states))
         runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
-        single = len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single"
-        if single and not self._stateful and not program.fixed:
+        if not self._stateful and not program.fixed and fits_entry(self, arrays[0].shape[1:], program.output_shapes):
             most_rows = self._helpers.rows_alone(program)
             vocabulary = self._infos[0].vocabulary or 0
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
@@ -347,22 +361,31 @@ class Model:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
         if self._dtype == np.float64:
             return None
-        return self._runner(self._example_shapes())[1]
-
-    def _example_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of inputs (less the batch) that the model takes: sizes that it leaves open are 16, or what its windows need."""
-        for size in EXAMPLE_SIZES:
-            shapes = tuple(tuple(size if n is None else n for n in info.shape[1:]) for info in self._infos)
-            try:
-                self._check_shapes(shapes)
-            except InputError as error:
-                refused = error
-            else:
-                return shapes
-        raise FormatError(f"{self.source}: no length of input was found that its layers take: {refused}")
+        size = self._network.fitting_size(EXAMPLE_SIZES)
+        shapes = self._network.sized(EXAMPLE_SIZES[0] if size is None else size)  # where none fits, the error says why
+        return self._runner(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))[1]
 
     def __reduce__(self) -> Any:
-        return _rebuild, (self.spec, self._options, self._states)
+        with self._lock:
+            states = {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
+        more: dict[str, Any] = {}
+        if type(self) is not Model:  # what a subclass keeps beside what every Model has
+            known = vars(Model(self.spec, **self._options))
+            more = {name: value for name, value in vars(self).items() if name not in known}
+        return _rebuild, (type(self), self.spec, self._options, states), more or None
+
+
+def fits_entry(model: Model, shape: tuple[int, ...], output_shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Can a ``runtime.Entry`` serve the model, with an input and outputs of such shapes (less the batch)?"""
+    if len(model.inputs) != 1 or len(output_shapes) != 1 or model.spec.output_kind != "single":
+        return False
+    vocabulary = model._infos[0].vocabulary or 0
+    return max(len(shape), len(output_shapes[0])) < runtime.ENTRY_AXES and vocabulary <= MOST_IDS
+
+
+def copies(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Outputs of ``apply`` as arrays of their own: a layer may have given back its very input, or a constant of the model."""
+    return [np.array(y, order="C") for y in outputs]
 
 
 def output_structure(spec: ModelSpec, outputs: Sequence[Any]) -> Any:
@@ -374,8 +397,10 @@ def output_structure(spec: ModelSpec, outputs: Sequence[Any]) -> Any:
     return list(outputs)
 
 
-def _rebuild(spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
-    model = Model(spec, **options)
+def _rebuild(kind: type[Model], spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
+    """What a copied or unpickled Model begins as; a subclass's ``__init__`` may ask for other arguments."""
+    model = Model.__new__(kind)
+    Model.__init__(model, spec, **options)
     model._states = {path: tuple(array.copy() for array in arrays) for path, arrays in states.items()}
     return model
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from .program import Program
 
+ENTRY_AXES: int
+
 class Engine:
     level: str
     lanes: int

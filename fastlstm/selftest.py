@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .layers.network import Network
+from .layers.base import Layer
+from .layers.network import Network, every_layer, root
+from .layers.recurrent import Recurrent
 from .model import Model
 from .plan import evaluate
-from .spec import Case, Ref
+from .spec import Case, LayerSpec, ModelSpec, Ref, Shape
 
-#: Equal to the recorded truth means within ABSOLUTE + RELATIVE * max|y|, or within SLACK times what NumPy in the model's
-#: own precision is off by, whichever is wider: a network that amplifies rounding does so for Keras too.
-ABSOLUTE, RELATIVE, SLACK = 2e-6, 1e-5, 4.0
+#: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by
+#: in the model's own precision, whichever is wider: a network that amplifies rounding does so for Keras too.
+RELATIVE, SLACK, TINY = 4e-6, 16.0, 1e-9
+#: What Keras may be off by, too (see the README), beside what fastlstm may.
+KERAS_ABSOLUTE, KERAS_RELATIVE = 2e-6, 1e-5
+#: So many models, the same but for the last bit of their weights, show what rounding makes of the outputs.
+NEIGHBOURS = 4
 #: Rows of a recorded batch, and timesteps where the model leaves them open.
 ROWS, STEPS, LONG = 5, 7, 50
+#: Timesteps instead, for models whose windows need more.
+MORE_STEPS = (16, 64, 256, 1024, 4096)
+#: A sequence of at least so many features may be meant to be one-hot.
+MANY_FEATURES = 16
 
 
 @dataclass(frozen=True)
@@ -37,26 +47,19 @@ class Comparison:
 
 
 def record(model: Model) -> tuple[Case, ...]:
-    """Cases for a model: plain, one timestep, long, and masked in every way that its masks allow.
+    """Cases for a model: plain, one timestep, long, one-hot where that suits it, and masked in every way that its masks allow.
 
-    The outputs are those of every layer's ``apply`` in float64.
+    The outputs are those of every layer's ``apply`` in float64. Inputs on which float32 overflows, or in whose rounding the
+    network loses itself, prove nothing; so each case has those that tell the most of the ones that were tried.
     """
     network = model._network
-    cases = []
-    for name, batches in _situations(model):
-        wide: dict[str, Any] = _zero_states(model, len(batches[0][0]), np.float64)
-        narrow: dict[str, Any] = _zero_states(model, len(batches[0][0]), np.float32)
-        outputs, off, size = [], 0.0, 0.0
-        for batch in batches:
-            with np.errstate(all="ignore"):
-                truth = evaluate(network, batch, np.float64, wide)
-                rough = evaluate(network, batch, np.float32, narrow)
-            outputs.append(tuple(y.astype(model.outputs[0].dtype) for y in truth))
-            off = max(off, *(difference(a, b) for a, b in zip(truth, rough, strict=True)))
-            size = max(size, *(_largest(y) for y in truth))
-        tolerance = max(ABSOLUTE + RELATIVE * size, SLACK * off if np.isfinite(off) else 0.0)
-        cases.append(Case(name, tuple(map(tuple, batches)), tuple(outputs), float(tolerance)))
-    return tuple(cases)
+    dtype = np.dtype(model.outputs[0].dtype)
+    trials = {situation.name: most_telling(network, situation, dtype) for situation in situations(network)}
+    for number in range(NEIGHBOURS):
+        near = neighbour(network, number)
+        for trial in trials.values():
+            trial.compare(outputs_of(near, trial.inputs, dtype))
+    return tuple(trial.case(name) for name, trial in trials.items() if np.isfinite(trial.noise).all())
 
 
 def check(model: Model, cases: Sequence[Case]) -> tuple[Comparison, ...]:
@@ -64,13 +67,22 @@ def check(model: Model, cases: Sequence[Case]) -> tuple[Comparison, ...]:
     results = []
     for case in cases:
         model.reset_states()
-        worst = 0.0
-        for inputs, expected in zip(case.inputs, case.outputs, strict=True):
-            found = flat(model.predict(list(inputs)))
-            worst = max(worst, *(difference(y, e) for y, e in zip(found, expected, strict=True)))
-        results.append(Comparison(case.name, worst, case.tolerance))
+        found = [flat(model.predict(list(inputs))) for inputs in case.inputs]
+        results.append(_compared(case, found, case.outputs, case.tolerances or (case.tolerance,) * len(found[0])))
     model.reset_states()
     return tuple(results)
+
+
+def _compared(
+    case: Case, found: Sequence[Sequence[np.ndarray]], expected: Sequence[Sequence[np.ndarray]], tolerances: Sequence[float]
+) -> Comparison:  # fmt: skip
+    """The output that comes out worst, as measured by its tolerance."""
+    worst = [
+        max(difference(mine[number], theirs[number]) for mine, theirs in zip(found, expected, strict=True))
+        for number in range(len(tolerances))
+    ]
+    parts = [Comparison(case.name, gap, allowed) for gap, allowed in zip(worst, tolerances, strict=True)]
+    return max(parts, key=lambda part: (not part.equal, part.difference / max(part.tolerance, TINY)))
 
 
 def own_keras(model: Model) -> Any | None:
@@ -91,11 +103,12 @@ def own_keras(model: Model) -> Any | None:
 def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any) -> tuple[Comparison, ...]:
     """Compare with a live Keras that loads the very file. Stateful models compare the first call of each case."""
     theirs = keras.models.load_model(path, compile=False)
+    stateful = bool(zero_states(model._network, 1, np.float32))
     results = []
     for case in cases:
         model.reset_states()
         inputs = list(case.inputs[0])
-        if model._stateful:
+        if stateful:
             for layer in theirs.layers:
                 for reset in ("reset_states", "reset_state"):
                     if getattr(layer, "stateful", False) and hasattr(layer, reset):
@@ -103,8 +116,10 @@ def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any)
                         break
         expected = flat(theirs.predict(inputs if len(inputs) > 1 else inputs[0], batch_size=len(inputs[0]), verbose=0))
         found = flat(model.predict(inputs))
-        worst = max(difference(y, np.asarray(e)) for y, e in zip(found, expected, strict=True))
-        results.append(Comparison(case.name, worst, case.tolerance))
+        theirs_too = [KERAS_ABSOLUTE + KERAS_RELATIVE * largest(np.asarray(y)) for y in expected]
+        tolerances = case.tolerances or (case.tolerance,) * len(found)
+        allowed = [max(pair) for pair in zip(tolerances, theirs_too, strict=True)]
+        results.append(_compared(case, [found], [[np.asarray(y) for y in expected]], allowed))
     model.reset_states()
     return tuple(results)
 
@@ -127,49 +142,201 @@ def difference(y: np.ndarray, expected: np.ndarray) -> float:
     return float(gap.max(initial=0.0))
 
 
-def _largest(y: np.ndarray) -> float:
-    finite = np.abs(y[np.isfinite(y)])
-    return float(finite.max(initial=0.0))
+def largest(y: np.ndarray) -> float:
+    """Largest absolute value of the finite ones."""
+    return float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
 
 
-def _zero_states(model: Model, rows: int, dtype: Any) -> dict[str, tuple[np.ndarray, ...]]:
-    return {path: tuple(np.zeros((rows, *shape), dtype) for shape in shapes) for path, shapes in model._stateful.items()}
+# -- what NumPy makes of inputs -------------------------------------------------------------------------------------------
 
 
-def _situations(model: Model) -> Iterator[tuple[str, list[list[np.ndarray]]]]:
-    """Names and inputs, call by call."""
-    random = np.random.default_rng(0)
-    masked = [mask_value(model._network, ref) for ref in model.spec.inputs]
+@dataclass
+class Trial:
+    """Inputs, what they should give, and what float32 loses of it."""
 
-    def batch(rows: int, steps: int) -> list[np.ndarray]:
-        rows = model.inputs[0].shape[0] or rows
-        found = []
-        for info in model._infos:
-            shape = (rows, *(steps if size is None else size for size in info.shape[1:]))
-            if info.vocabulary is not None:
-                low = 1 if info.vocabulary > 1 else 0  # 0 is what mask_zero masks
-                found.append(random.integers(low, info.vocabulary, shape, dtype=np.int32))
-            else:
-                found.append(random.standard_normal(shape).astype(np.float32))
-        return found
+    inputs: list[list[np.ndarray]]  # call by call
+    outputs: list[list[np.ndarray]]  # call by call
+    responses: list[float]  # of each output: by how much it differs from one random row to another
+    noise: list[float] = field(default_factory=list)  # of each output: the most that float32 was off by so far
 
-    yield "plain", [batch(ROWS, STEPS)]
-    yield "one row", [batch(1, STEPS)]
-    if any(None in info.shape[1:] for info in model.inputs):
-        yield "one timestep", [batch(ROWS, 1)]
-        yield "long", [batch(ROWS, LONG)]
-    if model._stateful:
-        yield "chained calls", [batch(ROWS, STEPS) for _ in range(3)]
-    if any(value is not None for value in masked):
-        for name in ("masked before", "masked behind", "masked in between", "masked wholly"):
-            inputs = batch(ROWS, STEPS)
-            for x, value in zip(inputs, masked, strict=True):
-                if value is not None:
-                    _mask_steps(x, value, name)
-            yield name, [inputs]
+    def compare(self, rough: Sequence[Sequence[np.ndarray]]) -> None:
+        """Take note of how far outputs that float32 gave are off."""
+        self.noise = [
+            max(before, *(difference(y, e[number]) for y, e in zip((call[number] for call in rough), self.outputs, strict=True)))
+            for number, before in enumerate(self.noise or [0.0] * len(self.outputs[0]))
+        ]
+
+    def tolerances(self) -> list[float]:
+        """The largest difference of each output that counts as equal."""
+        sizes = [max(largest(call[number]) for call in self.outputs) for number in range(len(self.noise))]
+        return [max(TINY, RELATIVE * size, SLACK * noise) for size, noise in zip(sizes, self.noise, strict=True)]
+
+    def tells(self) -> float:
+        """How much a wrong weight would show: what the outputs make of different inputs, in units of the tolerance."""
+        finite = (all(np.isfinite(y).all() for y in calls) for calls in zip(*self.outputs, strict=True))
+        found = zip(self.responses, self.tolerances(), finite, strict=True)
+        return float(np.mean([min(response / allowed, ENOUGH) if whole else 0.0 for response, allowed, whole in found]))
+
+    def case(self, name: str) -> Case:
+        """What is recorded."""
+        tolerances = self.tolerances()
+        return Case(name, tuple(map(tuple, self.inputs)), tuple(map(tuple, self.outputs)), max(tolerances), tuple(tolerances))
 
 
-def _mask_steps(x: np.ndarray, value: float, name: str) -> None:
+def response(calls: Sequence[np.ndarray]) -> float:
+    """By how much an output differs from row to row, where it is a number."""
+    with np.errstate(all="ignore"):
+        return max(largest(np.ptp(y, axis=0)) if len(y) > 1 else largest(y) for y in calls)
+
+
+def outputs_of(network: Network, calls: Sequence[Sequence[np.ndarray]], dtype: Any) -> list[list[np.ndarray]]:
+    """What ``apply`` of every layer gives for calls in a row, from states of zeros."""
+    states = zero_states(network, len(calls[0][0]), dtype)
+    return [list(evaluate(network, inputs, dtype, states)) for inputs in calls]
+
+
+def zero_states(network: Network, rows: int, dtype: Any) -> dict[str, tuple[np.ndarray, ...]]:
+    """States of the stateful layers."""
+    stateful = [layer for layer in every_layer(network) if layer.stateful]
+    return {layer.path: tuple(np.zeros((rows, *shape), dtype) for shape in layer.state_shapes()) for layer in stateful}
+
+
+def neighbour(network: Network, number: int) -> Network:
+    """The same network but for the last bit of each weight: rounding errors made anew, and as large as those of other orders of sums."""
+    random = np.random.default_rng(number)
+
+    def nudged(weight: np.ndarray) -> np.ndarray:
+        if weight.dtype.kind != "f":
+            return weight
+        towards = np.where(random.random(weight.shape, np.float32) < 0.5, -np.inf, np.inf).astype(weight.dtype)
+        return np.where(weight == 0, weight, np.nextafter(weight, towards))  # zeros may mean something: a padding id's row
+
+    return root(reweighted(network.model, nudged), replace(network.context, problems=[]))
+
+
+def reweighted(model: ModelSpec, change: Callable[[np.ndarray], np.ndarray]) -> ModelSpec:
+    """The model with every weight array changed."""
+
+    def layer(spec: LayerSpec) -> LayerSpec:
+        inner = None if spec.model is None else reweighted(spec.model, change)
+        return replace(spec, weights=tuple(map(change, spec.weights)), children=tuple(map(layer, spec.children)), model=inner)
+
+    return replace(model, layers=tuple(map(layer, model.layers)))
+
+
+# -- inputs ---------------------------------------------------------------------------------------------------------------
+
+
+class Situation(NamedTuple):
+    """What a case is to show."""
+
+    name: str
+    rows: int | None = None  # of the batch drawn; None: all
+    steps: int | None = None  # where the model leaves them open; None: so many as it takes
+    calls: int = 1
+
+
+class Draw(NamedTuple):
+    """Random numbers of a kind."""
+
+    scale: float
+    positive: bool = False  # as data scaled to 0...1, or a picture's
+
+
+#: Tried in turn, until one tells ENOUGH; ids, which have no scale, are drawn anew.
+DRAWS = (Draw(1.0), Draw(0.3), Draw(0.3, positive=True), Draw(0.1), Draw(0.03), Draw(0.01), Draw(3.0), Draw(10.0))
+ENOUGH = 1e4
+MASKED = ("masked before", "masked behind", "masked in between", "masked wholly")
+ONE_HOT = "one-hot"
+
+
+def situations(network: Network) -> Iterator[Situation]:
+    """The cases that suit a model."""
+    shapes = network.input_shapes()
+    yield Situation("plain")
+    if shapes[0][0] is None and network.rows_together() == 1:
+        yield Situation("one row", rows=1)
+    if any(None in shape[1:] for shape in shapes):
+        for name, steps in (("one timestep", 1), ("long", LONG)):
+            if network.fitting_size([steps]) is not None:
+                yield Situation(name, steps=steps)
+    if zero_states(network, 1, np.float32):
+        yield Situation("chained calls", calls=3)
+    if any(map(like_one_hot, shapes, network.vocabularies(), _readers(network))):
+        yield Situation(ONE_HOT)
+    if any(mask_value(network, ref) is not None for ref in network.model.inputs):
+        yield from map(Situation, MASKED)
+
+
+def most_telling(network: Network, situation: Situation, dtype: Any) -> Trial:
+    """The first of some random inputs that tells enough, or the one that tells the most."""
+    best, most = None, -1.0
+    for number, draw in enumerate(DRAWS):
+        random = np.random.default_rng(number)
+        inputs = [drawn(network, situation, draw, random) for _ in range(situation.calls)]
+        with np.errstate(all="ignore"):  # NaN and infinities are data
+            truth = [[y.astype(dtype) for y in call] for call in outputs_of(network, inputs, np.float64)]
+        responses = [response(calls) for calls in zip(*truth, strict=True)]
+        inputs, truth = ([[array[: situation.rows] for array in call] for call in calls] for calls in (inputs, truth))
+        rough = outputs_of(network, inputs, dtype)
+        trial = Trial(inputs, [list(map(_overflown, *pair)) for pair in zip(truth, rough, strict=True)], responses)
+        trial.compare(rough)
+        tells = trial.tells()
+        if tells > most:
+            best, most = trial, tells
+        if most >= ENOUGH:
+            break
+    assert best is not None  # tells() is never negative
+    return best
+
+
+def _overflown(truth: np.ndarray, rough: np.ndarray) -> np.ndarray:
+    """The truth; where it is beyond float32, what float32 makes of it, as Keras gives that too."""
+    return np.where(np.isfinite(rough), truth, rough)
+
+
+def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.Generator) -> list[np.ndarray]:
+    """Inputs of one call."""
+    shapes, vocabularies = network.input_shapes(), network.vocabularies()
+    together = network.rows_together()
+    rows = shapes[0][0] or (ROWS + together - 1) // together * together
+    steps = situation.steps or network.fitting_size((STEPS, *MORE_STEPS)) or STEPS
+    found = []
+    for ref, shape, vocabulary, readers in zip(network.model.inputs, shapes, vocabularies, _readers(network), strict=True):
+        size = (rows, *(steps if n is None else n for n in shape[1:]))
+        masked = mask_value(network, ref)
+        if vocabulary is not None:
+            x = random.integers(1 if masked == 0 and vocabulary > 1 else 0, vocabulary, size, dtype=np.int32)
+            x.flat[:1] = vocabulary - 1
+        elif situation.name == ONE_HOT and like_one_hot(shape, vocabulary, readers):
+            x = np.eye(size[-1], dtype=np.float32)[random.integers(0, size[-1], size[:-1])] * np.float32(draw.scale)
+        else:
+            x = random.standard_normal(size).astype(np.float32) * np.float32(draw.scale)
+            x = np.abs(x) if draw.positive else x
+        if masked is not None and situation.name in MASKED:
+            mask_steps(x, masked, situation.name)
+        found.append(x)
+    return found
+
+
+def like_one_hot(shape: Shape, vocabulary: int | None, readers: Sequence[Layer]) -> bool:
+    """May an input be meant for one-hot vectors: many numbers at each timestep, which a recurrent layer reads as they are?"""
+    if vocabulary is not None or len(shape) != 3 or (shape[-1] or 0) < MANY_FEATURES:
+        return False
+    return any(
+        isinstance(layer, Recurrent) or any(isinstance(child, Recurrent) for child in layer.children)
+        or (layer.per_step and not layer.count_params())  # Masking, Dropout: what comes behind cannot be told
+        for layer in readers
+    )  # fmt: skip
+
+
+def _readers(network: Network) -> Iterator[list[Layer]]:
+    """For each input, the layers that read it."""
+    for ref in network.model.inputs:
+        yield list(network.consumers(ref))
+
+
+def mask_steps(x: np.ndarray, value: float, name: str) -> None:
     """Give each row but the first masked steps of its own number."""
     steps = x.shape[1]
     for row in range(min(1, len(x) - 1), len(x)):

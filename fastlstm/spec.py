@@ -139,6 +139,7 @@ class Case:
     inputs: tuple[tuple[np.ndarray, ...], ...]  # call by call, one array an input of the model
     outputs: tuple[tuple[np.ndarray, ...], ...]  # call by call, float64 truth rounded to the model's dtype
     tolerance: float  # largest absolute difference that counts as equal
+    tolerances: tuple[float, ...] = ()  # the same of each output; empty: ``tolerance`` for all
 
 
 class Weight(NamedTuple):

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import runtime
 from .errors import InputError, Problem, UnsupportedError
-from .inputs import InputInfo, gather, shape_text
+from .inputs import InputInfo, as_array, gather, positive, reading, shape_text, told, unreadable
 from .layers.base import Layer, Streaming
 from .layers.convolution import Convolution
 from .layers.network import Network, carrying, repeated
 from .layers.recurrent import Recurrent
-from .model import Model, output_structure
+from .model import Model, copies, fits_entry, output_structure
 from .plan import evaluate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: What a tensor is while data streams in: one timestep after another, or one thing for each row.
 STEPS, ROW = "steps", "row"
+MOST_ROWS = 1 << 40
+#: Results of a step larger than this go the long way, which says so where there is no memory for them.
+ENTRY_BYTES = 1 << 28
 
 
 class Stream(runtime.Stepper):
@@ -27,7 +35,8 @@ class Stream(runtime.Stepper):
     What a step returns is the model's output if it were called with the sequence so far: its last timestep, where the
     model has an output for each.
 
-    A Stream belongs to one thread at a time; Streams of one Model run side by side.
+    A Stream belongs to one thread at a time; Streams of one Model run side by side. Copied (:meth:`copy`, ``copy.copy``,
+    ``copy.deepcopy``) or pickled, it goes on from the same state on its own; ``deepcopy`` and ``pickle`` take the Model along.
 
     Attributes
     ----------
@@ -39,33 +48,34 @@ class Stream(runtime.Stepper):
     """
 
     def __init__(self, model: Model, batch_size: int = 1):
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise InputError(f"batch_size: expected a positive number, found {batch_size!r}")
+        rows = positive(batch_size, "batch_size", most=MOST_ROWS)
         problems, tags = obstacles(model._network)
         if problems:
             raise UnsupportedError(f"{model.source} as a stream", tuple(problems))
         self.model = model
-        self.batch_size = int(batch_size)
+        self.batch_size = rows
         self._sequence = [is_sequence(info) for info in model._infos]
         self._per_step = [tag == STEPS for tag in tags]
         self._layers = {layer.path: layer for layer in carrying(model._network)}
         self._names = {path: layer.state_names() for path, layer in self._layers.items()}
-        self._states = self._zeros(self.batch_size)
+        with reading("batch_size"):
+            self._states = self._zeros(rows)
         self._step_infos = tuple(self._info(info, sequence, None) for info, sequence in zip(model._infos, self._sequence, strict=True))
         self._guard = runtime.Guard()
         self._entry = self._make_entry()
+        self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
     # -- advancing --------------------------------------------------------------------------------------------------------
 
     def _step(self, x_t: Any, rows: Any, out: np.ndarray | None) -> Any:
         """:meth:`step` where what is given does not fit the short way, or some rows alone advance."""
-        given = gather(x_t, self._step_infos)
+        given = gather(x_t, self._step_infos, "x_t")
         if not isinstance(given, list):
             raise InputError("x_t: expected an array, found a list of sequences")
         arrays = [x[:, np.newaxis] if sequence else x for x, sequence in zip(given, self._sequence, strict=True)]
         if out is not None:
             self._check_out(out, len(arrays[0]))
-        outputs = self._advance(arrays, rows)
+        outputs = self._advance(arrays, rows, "x_t")
         outputs = [y[:, -1] if per_step else y for y, per_step in zip(outputs, self._per_step, strict=True)]
         if out is None:
             return output_structure(self.model.spec, outputs)
@@ -88,10 +98,10 @@ class Stream(runtime.Stepper):
             Outputs of every timestep of the chunk where the model has them, else of the last one.
         """
         infos = tuple(self._info(info, sequence, "any") for info, sequence in zip(self.model._infos, self._sequence, strict=True))
-        given = gather(chunk, infos)
+        given = gather(chunk, infos, "chunk")
         if not isinstance(given, list):
             raise InputError("chunk: expected an array, found a list of sequences")
-        return output_structure(self.model.spec, self._advance(given, rows))
+        return output_structure(self.model.spec, self._advance(given, rows, "chunk"))
 
     def reset(self, rows: Any = None) -> None:
         """Set the states of the rows of those numbers, or of all, to zeros."""
@@ -119,29 +129,47 @@ class Stream(runtime.Stepper):
         InputError
             If names or shapes do not fit; the stream is left as it was.
         """
-        expected = [f"{path}/{name}" for path in self._states for name in self._names[path]]
-        if set(state) != set(expected):
-            raise InputError(f"state: expected the keys {', '.join(expected)}, found {', '.join(map(str, state)) or 'none'}")
-        loaded = {}
-        for path, arrays in self._states.items():
-            new = []
-            for name, array in zip(self._names[path], arrays, strict=True):
-                value = np.asarray(state[f"{path}/{name}"])
-                if value.shape != array.shape or value.dtype.kind not in "fiu":
-                    wanted = f"numbers of shape {shape_text(array.shape)}"
-                    raise InputError(f"state[{path + '/' + name!r}]: expected {wanted}, found {value.dtype} {shape_text(value.shape)}")
-                new.append(np.array(value, array.dtype, order="C"))
-            loaded[path] = tuple(new)
+        keys = [f"{path}/{name}" for path in self._states for name in self._names[path]]
+        if not isinstance(state, Mapping):
+            raise InputError(f"state: expected a dict with the keys {', '.join(keys) or 'none'}, found {told(state)}")
+        with reading("state"):
+            if set(state) != set(keys):
+                raise InputError(f"state: expected the keys {', '.join(keys) or 'none'}, found {', '.join(map(str, state)) or 'none'}")
+            given = {key: state[key] for key in keys}
+        loaded = {
+            path: tuple(
+                self._loaded(given[f"{path}/{name}"], f"state[{path + '/' + name!r}]", array)
+                for name, array in zip(self._names[path], arrays, strict=True)
+            )
+            for path, arrays in self._states.items()
+        }
         with self._guard:
             for path, arrays in self._states.items():
                 for array, new_array in zip(arrays, loaded[path], strict=True):
                     array[...] = new_array
 
-    def copy(self) -> Stream:
+    def _loaded(self, value: Any, name: str, array: np.ndarray) -> np.ndarray:
+        """A state that a caller gives for one of the stream's."""
+        found = as_array(value, name, array.shape)
+        if found.shape != array.shape or found.dtype.kind not in "fiu":
+            wanted = f"numbers of shape {shape_text(array.shape)}"
+            raise InputError(f"{name}: expected {wanted}, found {found.dtype} {shape_text(found.shape)}")
+        with reading(name), np.errstate(over="ignore"):  # beyond float32 is inf
+            return np.array(found, array.dtype, order="C")
+
+    def copy(self) -> Self:
         """A stream that goes on from here on its own."""
-        other = Stream(self.model, self.batch_size)
-        other.load_state(self.state)
-        return other
+        return copy.copy(self)
+
+    def __reduce__(self) -> Any:
+        """For ``copy`` and ``pickle``. The state is taken under the guard: another thread that is inside is told of."""
+        more = {name: value for name, value in vars(self).items() if name not in self._own}
+        return _begun, (type(self), self.model, self.batch_size), (self.state, more)
+
+    def __setstate__(self, given: tuple[dict[str, np.ndarray], dict[str, Any]]) -> None:
+        state, more = given
+        self.load_state(state)
+        vars(self).update(more)
 
     def __repr__(self) -> str:
         return f"<fastlstm.Stream of {self.model.name!r}, batch_size={self.batch_size}>"
@@ -151,7 +179,7 @@ class Stream(runtime.Stepper):
     def _make_entry(self) -> runtime.Entry | None:
         """The short way for steps of all rows, where the model has one input and one output."""
         model = self.model
-        if not (model._native_states and len(model._infos) == len(self._per_step) == 1 and model.spec.output_kind == "single"):
+        if not model._native_states or len(model.inputs) != 1:
             return None
         info = self._step_infos[0]
         shape = tuple(size for size in info.shape[1:] if size is not None)
@@ -161,6 +189,8 @@ class Stream(runtime.Stepper):
         if program.fixed:
             return None
         output = program.output_shapes[0]
+        if not fits_entry(model, shape, program.output_shapes) or 4 * self.batch_size * math.prod(output) > ENTRY_BYTES:
+            return None
         states = [array for path in sorted(self._states) for array in self._states[path]]
         return runtime.Entry(
             runner, shape, output[1:] if self._per_step[0] else output, info.vocabulary or 0, self.batch_size,
@@ -184,19 +214,29 @@ class Stream(runtime.Stepper):
         if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != self.model._dtype or not out.flags.writeable:
             found = f"{out.dtype} {shape_text(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
             raise InputError(f"out: expected a writeable array of shape {shape_text(shape)} and dtype {self.model._dtype}, found {found}")
+        if overlaps_itself(out):
+            raise InputError(f"out: expected an array whose elements have each a place of its own, found strides {out.strides}")
 
     def _numbers(self, rows: Any) -> np.ndarray:
-        numbers = np.asarray(rows)
+        numbers = as_array(rows, "rows", (None,))
         if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
             raise InputError(f"rows: expected a list of row numbers, found {numbers.dtype} of shape {shape_text(numbers.shape)}")
-        numbers = numbers.astype(np.intp)
+        if numbers.size > self.batch_size:
+            raise InputError(f"rows: expected each of {self.batch_size} rows once, found {numbers.size} numbers")
         if numbers.size and (numbers.min() < 0 or numbers.max() >= self.batch_size):
             raise InputError(f"rows: expected numbers from 0 to {self.batch_size - 1}, found {numbers.min()} to {numbers.max()}")
+        numbers = numbers.astype(np.intp)
         if len(np.unique(numbers)) != numbers.size:
             raise InputError("rows: expected every row once, found one twice")
         return numbers
 
-    def _advance(self, arrays: list[np.ndarray], rows: Any) -> list[np.ndarray]:
+    def _advance(self, arrays: list[np.ndarray], rows: Any, name: str) -> list[np.ndarray]:
+        try:
+            return self._advanced(arrays, rows)
+        except MemoryError as error:
+            raise unreadable(error, name) from error
+
+    def _advanced(self, arrays: list[np.ndarray], rows: Any) -> list[np.ndarray]:
         with self._guard:
             numbers = None if rows is None else self._numbers(rows)
             count = self.batch_size if numbers is None else len(numbers)
@@ -217,7 +257,7 @@ class Stream(runtime.Stepper):
         """Outputs; ``states`` are changed in place."""
         if not self.model._native_states:
             new = Streaming(states)
-            outputs = list(evaluate(self.model._network, arrays, self.model._dtype, new))
+            outputs = copies(evaluate(self.model._network, arrays, self.model._dtype, new))
             for path, held in states.items():
                 for array, value in zip(held, new[path], strict=True):
                     array[...] = value
@@ -228,6 +268,23 @@ class Stream(runtime.Stepper):
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
         runner.run(given, outputs, [array for path in sorted(states) for array in states[path]], 0, rows)
         return outputs
+
+
+def _begun(kind: type[Stream], model: Model, batch_size: int) -> Stream:
+    """What a copied or unpickled Stream begins as; a subclass's ``__init__`` may ask for other arguments."""
+    stream = Stream.__new__(kind)
+    Stream.__init__(stream, model, batch_size)
+    return stream
+
+
+def overlaps_itself(array: np.ndarray) -> bool:
+    """May two elements of an array, made with strides by hand, lie in one place?"""
+    extent = array.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1):
+        if stride < extent:
+            return True
+        extent += stride * (size - 1)
+    return False
 
 
 def is_sequence(info: InputInfo) -> bool:

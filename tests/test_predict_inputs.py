@@ -254,3 +254,53 @@ def test_stateful_batches(tmp_path: Path) -> None:
     assert np.concatenate([model.predict(x[:2]), model.predict(x[2:])]).tobytes() == once.tobytes()
     assert "2" in refusal(model, x[:3])
     refusal(model, [x[0], x[1, :2]])
+
+
+@pytest.mark.parametrize("axes", [7, 8, 9, 31])
+def test_outputs_of_many_axes(tmp_path: Path, axes: int) -> None:
+    """More than the shortest way from Python to the kernels takes: the longer way, every time."""
+    rng = np.random.default_rng(0)
+    shape = [2, 3, *[1] * (axes - 2)]
+    stack = [build.recurrent("LSTM", 6, FEATURES, rng)]
+    flat = fastlstm.load(build.save(tmp_path / "flat.h5", stack, (None, FEATURES)))
+    stack.append(build.Layer({"class_name": "Reshape", "config": {"target_shape": shape}}, []))
+    model = fastlstm.load(build.save(tmp_path / "model.h5", stack, (None, FEATURES)))
+    x = rng.normal(size=(4, 2, FEATURES)).astype(np.float32)
+    streams = flat.stream(4), model.stream(4)
+    for _ in range(3):
+        np.testing.assert_array_equal(model.predict(x), flat.predict(x).reshape(4, *shape))
+        y, expected = (stream.step(x[:, 0]) for stream in streams[::-1])
+        np.testing.assert_array_equal(y, expected.reshape(4, *shape))
+
+
+def test_masked_arrays_are_read_as_keras_reads_them(model: fastlstm.Model, x: np.ndarray) -> None:
+    """Keras 2 and 3 take what lies below NumPy's mask."""
+    assert model.predict(np.ma.array(x, mask=x > 0)).tobytes() == model.predict(x).tobytes()
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2, True, False, np.int64(1), np.bool_(False), "auto", None])
+def test_verbose(model: fastlstm.Model, x: np.ndarray, verbose: Any) -> None:
+    assert model.predict(x, verbose=verbose).tobytes() == model.predict(x).tobytes()
+
+
+@pytest.mark.parametrize("verbose", ["1", "", 0.5, 1.0, [], {}, object(), np.ones(2), "AUTO", b"auto"], ids=lambda v: type(v).__name__)
+def test_odd_verbose(model: fastlstm.Model, x: np.ndarray, verbose: Any) -> None:
+    with pytest.raises(fastlstm.InputError, match="verbose: expected 0, 1, 2 or 'auto', found "):
+        model.predict(x, verbose=verbose)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2**70, np.int8(2), np.uint64(2**63)])
+def test_any_positive_batch_size(model: fastlstm.Model, x: np.ndarray, batch_size: Any) -> None:
+    assert model.predict(x, batch_size=batch_size).tobytes() == model.predict(x).tobytes()
+
+
+def test_more_than_memory(model: fastlstm.Model, words: fastlstm.Model) -> None:
+    for message in (
+        refusal(model, np.broadcast_to(np.float32(0), (2**46, TIMESTEPS, FEATURES))),
+        refusal(words, np.broadcast_to(1, (2**46, TIMESTEPS))),
+        refusal(model, [np.zeros((1, FEATURES)), np.broadcast_to(0.0, (2**46, FEATURES))]),
+    ):  # fmt: skip
+        assert "memory" in message
+    for rows in (2**41, 2**62, 2**100):
+        with pytest.raises(fastlstm.InputError, match="batch_size: expected .* found"):
+            model.stream(rows)

@@ -36,7 +36,7 @@ MODEL_KEYS = frozenset({
 })  # fmt: skip
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
-CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance"})
+CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance", "tolerances"})
 
 T = TypeVar("T")
 
@@ -393,6 +393,7 @@ def encode_case(case: Case, path: str, tensors: dict[str, np.ndarray]) -> dict[s
 
     return {
         "name": case.name, "inputs": names(case.inputs, "in"), "outputs": names(case.outputs, "out"), "tolerance": float(case.tolerance),
+        "tolerances": list(map(float, case.tolerances)),
     }  # fmt: skip
 
 
@@ -403,4 +404,5 @@ def decode_case(entry: Any, store: Store) -> Case:
         return tuple(tuple(store.array(name) for name in names) for names in calls)
 
     store.only(entry, CASE_KEYS)
-    return Case(str(entry["name"]), arrays(entry["inputs"]), arrays(entry["outputs"]), float(entry["tolerance"]))
+    tolerances = tuple(map(float, entry.get("tolerances", ())))  # older files have one for all outputs
+    return Case(str(entry["name"]), arrays(entry["inputs"]), arrays(entry["outputs"]), float(entry["tolerance"]), tolerances)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -97,6 +98,18 @@ class Network(Layer):
             yield layer
             if isinstance(layer, Network):
                 yield from layer.listed()
+
+    def sized(self, size: int) -> tuple[Shape, ...]:
+        """The shapes of its inputs, with sizes left open (other than the batch) set to one."""
+        return tuple((shape[0], *(size if n is None else n for n in shape[1:])) for shape in self.input_shapes())
+
+    def fitting_size(self, sizes: Sequence[int]) -> int | None:
+        """The first of some sizes that its inputs may have where they are left open: windows, for example, need some timesteps."""
+        for size in sizes:
+            with suppress(FormatError):
+                self.shapes(self.sized(size), {})
+                return size
+        return None
 
     def rows_together(self) -> int:
         """The number of rows that must divide a batch: that of the tensors which the file holds, where it holds any."""
