@@ -363,7 +363,10 @@ class Model:
             return None
         size = self._network.fitting_size(EXAMPLE_SIZES)
         shapes = self._network.sized(EXAMPLE_SIZES[0] if size is None else size)  # where none fits, the error says why
-        return self._runner(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))[1]
+        try:
+            return self._runner(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))[1]
+        except InputError as error:
+            raise FormatError(f"{self.source}: no length of input was found that its layers take: {error}") from error
 
     def __reduce__(self) -> Any:
         with self._lock:

@@ -67,7 +67,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 def test_initial_state_in_every_form(tmp_path: Path, expected: np.ndarray, form: str, precision: str) -> None:
     version, node = FORMS[form]
     model = fastlstm.load(written(tmp_path, node, version), precision=precision)
-    assert [info.runs for info in model.layers] == ["no work", "native" if precision == "float32" else "NumPy"]
+    assert model.layers[1].runs == ("native" if precision == "float32" else "NumPy")
     equal(model.predict(X), expected)
     equal(model.predict(np.tile(X, (300, 1, 1))), np.tile(expected, (300, 1)))  # batch by batch, in several blocks
     fastlstm.convert(tmp_path / "m.h5", tmp_path / "m.fastlstm")
