@@ -10,7 +10,7 @@ from typing import Any
 
 from . import formats
 from .errors import InputError, Problem, UnsupportedError, VerificationError
-from .layers.base import Context
+from .layers import prepared
 from .layers.network import root
 from .model import FOLD_LIMIT, LayerInfo, Model, cut
 from .selftest import Comparison, check, check_with_keras, own_keras, record
@@ -242,9 +242,9 @@ def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False)
     """
     source = os.fspath(path)
     spec = formats.read(source, architecture=architecture, by_name=by_name)
-    context = Context(source, spec.rules)
+    context = prepared(spec, source)
     network = root(spec, context)
-    shapes = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
+    inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
     if not context.problems:
         try:
             model = Model(spec, source=source)
@@ -252,12 +252,15 @@ def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False)
             context.problems.extend(error.problems)
         else:
             outputs = tuple((info.name, info.shape) for info in model.outputs)
-            return Description(source, str(spec.generation), shapes, outputs, model.count_params(), model.layers, ())
+            return Description(source, str(spec.generation), inputs, outputs, model.count_params(), model.layers, ())
     problems = tuple(dict.fromkeys(context.problems))
     troubled = {problem.layer for problem in problems}
+    shapes, outputs_known = network.known_shapes()
     layers = tuple(
-        LayerInfo(layer.path, layer.spec.class_name, None, layer.count_params(), "unsupported" if layer.path in troubled else "")
+        LayerInfo(
+            layer.path, layer.spec.class_name, shapes.get(layer.path), layer.count_params(), "unsupported" if layer.path in troubled else ""
+        )
         for layer in network.listed()
     )
-    unknown = tuple((name, None) for name in spec.output_names)
-    return Description(source, str(spec.generation), shapes, unknown, network.count_params(), layers, problems)
+    known = tuple(zip(spec.output_names, outputs_known, strict=True))
+    return Description(source, str(spec.generation), inputs, known, network.count_params(), layers, problems)

@@ -8,14 +8,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from . import runtime
 from .errors import InputError, UnsupportedError
 from .inputs import InputInfo, Ragged, gather
-from .layers.base import Context, Layer
+from .layers import prepared
+from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, root
 from .plan import Constants, evaluate, plan
 from .program import Program
@@ -24,6 +25,8 @@ from .threads import Helpers
 
 if TYPE_CHECKING:
     from .stream import Stream
+
+T = TypeVar("T")
 
 #: Programs are kept for this many different input shapes of a Model.
 KEPT_PROGRAMS = 256
@@ -323,8 +326,7 @@ class Model:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
         if self._dtype == np.float64:
             return None
-        shapes = tuple(tuple(16 if size is None else size for size in info.shape[1:]) for info in self._infos)
-        return self._runner(shapes)[1]
+        return of_example([info.shape for info in self._infos], lambda shapes: self._runner(shapes)[1])
 
     def __reduce__(self) -> Any:
         return _rebuild, (self.spec, self._options, self._states)
@@ -355,12 +357,41 @@ def build(
     ------
     UnsupportedError
         With every problem of the model, if there is any.
+    InputError
+        If a name of the caller's functions does not fit the model, or a function what it is given.
     """
-    context = Context(source, spec.rules, custom_layers or {}, custom_activations or {})
+    context = prepared(spec, source, custom_layers, custom_activations)
     network = root(spec, context)
     if context.problems:
         raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
+    if context.custom_layers or context.custom_activations:
+        try_out(network)
     return network
+
+
+def try_out(network: Network) -> None:
+    """Compute one row of zeros, so that a function of the caller's that does not fit says so at once."""
+    network.shapes(network.input_shapes(), {})
+    dtypes = [np.float32 if ids is None else np.int32 for ids in network.vocabularies()]
+
+    def compute(shapes: tuple[tuple[int, ...], ...]) -> None:
+        evaluate(network, [np.zeros((1, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)], np.float32)
+
+    of_example(network.input_shapes(), compute)
+
+
+def of_example(shapes: Sequence[Shape], compute: Callable[[tuple[tuple[int, ...], ...]], T]) -> T:
+    """What ``compute`` makes of shapes (less the batch) that a model takes: larger ones where its functions cannot do with small."""
+
+    def sized(length: int) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(length if size is None else size for size in shape[1:]) for shape in shapes)
+
+    try:
+        return compute(sized(16))
+    except InputError:
+        if sized(384) == sized(16):
+            raise
+    return compute(sized(384))
 
 
 def cut(spec: ModelSpec, outputs: Sequence[str], source: str) -> ModelSpec:

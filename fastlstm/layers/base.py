@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from .. import activations
 from ..errors import FormatError, Problem
 from ..program import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
+from .supplied import Place, Supplied, name_of
 
 #: Config keys that change nothing at inference in any layer.
 INERT = frozenset({
@@ -21,6 +23,9 @@ INERT = frozenset({
 
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
+
+#: Advice about an activation that is not known.
+SUPPLY_ACTIVATION = "supply it in Python: fastlstm.load(..., custom_activations={{{!r}: function of a NumPy array}})"
 
 States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what layers carry from call to call, batch first
 
@@ -52,8 +57,10 @@ class Context:
 
     source: str  # the file, for messages
     rules: Rules
-    custom_layers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    custom_activations: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    custom_layers: Mapping[str, Supplied] = field(default_factory=dict)  # by path
+    custom_activations: Mapping[str, Supplied] = field(default_factory=dict)  # by place: "lstm:recurrent_activation"
+    places: Mapping[str, Place] = field(default_factory=dict)  # by path: every layer of the model
+    activation_names: Mapping[str, str] = field(default_factory=dict)  # by place: what custom_activations may call what stands there
     problems: list[Problem] = field(default_factory=list)
     path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
 
@@ -141,15 +148,16 @@ class Layer:
         A function that the caller supplied goes before the one that Keras has by that name, as in Keras.
         """
         value = self.config.get(key, default)
-        name = str(value.get("name") if isinstance(value, Mapping) else value)
-        name = name.rsplit(">", 1)[-1]  # "Custom>gelu": a user's own, whatever Keras calls so today
-        if name in self.context.custom_activations:
-            supplied = self.context.custom_activations[name]
-            return {"name": name, "custom": True}, lambda x: np.asarray(supplied(x), x.dtype)
+        name, place = name_of(value), f"{self.path}:{key}"
+        supplied = self.context.custom_activations.get(place)
+        if supplied is not None:
+            where = f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
+            return {"name": name, "custom": True}, partial(supplied.activation, where, value)
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
-            self.refuse(f"{key} {name!r} is not known", f"supply it: custom_activations={{{name!r}: function of a NumPy array}}")
+            known = self.context.activation_names.get(place, name)
+            self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
             return "linear", activations.linear
 
     def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:
