@@ -273,7 +273,7 @@ def test_refusals():
     assert problems(recurrent("LSTM", time_major=True)) == ["layer 'layer' (LSTM): argument time_major=True is not computed"]
     assert "argument shiny=1 is not known" in problems(recurrent("LSTM", shiny=1))[0]
     (text,) = problems(recurrent("LSTM", activation="wobble"))
-    assert "activation 'wobble' is not known; supply it in Python: fastlstm.load(..., custom_activations=" in text
+    assert "activation 'wobble' is not known; supply it as a function of a NumPy array, in Python: fastlstm.load(" in text
     assert "never executed" in problems(simple("Lambda"))[0]
     assert "layers of class Mystery are not known" in problems(simple("Mystery"))[0]
     cell = LayerSpec("MyCell", "cell", {})

@@ -16,6 +16,7 @@ import pytest
 
 import fastlstm
 from fastlstm import demo
+from fastlstm.layers import REGISTRY
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
@@ -67,7 +68,7 @@ def test_public_name_is_documented_and_typed(name: str) -> None:
 
 def test_version_is_one() -> None:
     assert importlib.metadata.version("fastlstm") == fastlstm.__version__
-    heading = re.search(r"^## (\S+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    heading = re.search(r"^## (\d\S*)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert heading is not None
     assert heading.group(1) == fastlstm.__version__
 
@@ -92,6 +93,15 @@ def layer_table() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_every_layer_has_an_example() -> None:
+    tool = layer_table()
+    assert set(tool.EXAMPLES) == set(REGISTRY)
+    assert tool.runs("ConvLSTM1D") == "NumPy"
+    assert tool.runs("LSTM") == tool.runs("Conv1D") == "kernels"
+    assert tool.runs("LSTMCell") == "with its RNN"
+    assert tool.runs("Dropout") == "no work"
 
 
 def test_readme_lists_the_layers() -> None:

@@ -57,6 +57,7 @@ DType = Literal["float32", "float64", "float16", "bfloat16"]
 POLICIES: dict[str, DType] = {
     "float32": "float32", "float64": "float64", "float16": "float16", "bfloat16": "bfloat16", "mixed_float16": "float16",
     "mixed_bfloat16": "bfloat16", "infer": "float32", "_infer": "float32",
+    "string": "float32",  # of layers that read text, which are refused for that
 }  # fmt: skip
 ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
 

@@ -25,7 +25,7 @@ INERT = frozenset({
 REGISTRY: dict[str, type[Layer]] = {}
 
 #: Advice about an activation that is not known.
-SUPPLY_ACTIVATION = "supply it in Python: fastlstm.load(..., custom_activations={{{!r}: function of a NumPy array}})"
+SUPPLY_ACTIVATION = "supply it as a function of a NumPy array, in Python: fastlstm.load(..., custom_activations={{{!r}: function}})"
 
 States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what layers carry from call to call, batch first
 
