@@ -57,7 +57,8 @@ class LayerInfo:
 class Model:
     """A Keras model that computes without Keras. Made by :func:`fastlstm.load`.
 
-    Calls from several threads at once are safe (stateful models take turns), and so are pickling, copying and forking.
+    Calls from several threads at once are safe (stateful models take turns), and so are pickling, copying and forking; with
+    functions of the caller's, as far as these are.
 
     Attributes
     ----------
@@ -370,12 +371,15 @@ def build(
 
 
 def try_out(network: Network) -> None:
-    """Compute one row of zeros, so that a function of the caller's that does not fit says so at once."""
+    """Compute two rows, so that a function of the caller's that does not fit says so at once."""
     network.shapes(network.input_shapes(), {})
-    dtypes = [np.float32 if ids is None else np.int32 for ids in network.vocabularies()]
+    vocabularies = network.vocabularies()
 
     def compute(shapes: tuple[tuple[int, ...], ...]) -> None:
-        evaluate(network, [np.zeros((1, *shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True)], np.float32)
+        random = np.random.default_rng(0)
+        rows = [random.random((2, *shape), np.float32) for shape in shapes]  # below 1: ids of 0 to a layer of the caller's
+        given = [x if ids is None else (x * ids).astype(np.int32) for x, ids in zip(rows, vocabularies, strict=True)]
+        evaluate(network, given, np.float32)
 
     of_example(network.input_shapes(), compute)
 

@@ -357,7 +357,7 @@ def test_functions_that_give_the_same_array_again() -> None:
 
 def test_no_rows_at_all() -> None:
     for precision in ("float32", "float64"):
-        model = Model(model_of(own("a")), precision=precision, custom_layers={"a": lambda x: x - x.max(keepdims=True)})
+        model = Model(model_of(own("a")), precision=precision, custom_layers={"a": lambda x: np.stack([row - 1 for row in x])})
         assert model.predict(X[:0]).shape == (0, 5, 3)
 
 

@@ -14,7 +14,7 @@ from making import activated, model_of, own, recurrent, simple
 from written import entrance, functional, layer, write_h5
 
 import fastlstm
-from fastlstm.errors import InputError
+from fastlstm.errors import InputError, UnsupportedError
 from fastlstm.model import Model
 from fastlstm.spec import Call, LayerSpec, ModelSpec, Ref
 
@@ -126,6 +126,59 @@ def test_faults_of_activations(kind: str, precision: str) -> None:
         place = rf"activation of layer '{name}' \({kind}\): custom_activations\['f'\], the function .*"
         with pytest.raises(InputError, match=place + text):
             Model(spec, precision=precision, custom_activations={"f": function})
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_rows_are_computed_by_themselves(precision: str) -> None:
+    """Keras computes batches of 32, other programs others: what a row gets must not depend on which rows go with it."""
+    text = "gives a row other numbers by itself than among others"
+    for function in (lambda x: x - x.mean(), lambda x: x[::-1], lambda x: x + np.arange(len(x)).reshape(-1, *(1,) * (x.ndim - 1))):
+        with pytest.raises(InputError, match=r"layer 'a' \(My\): .*" + text):
+            Model(model_of(own("a")), precision=precision, custom_layers={"a": function})
+        for layers in ([activated("a", "mine>f")], [recurrent("LSTM", name="a", activation="mine>f")]):
+            with pytest.raises(InputError, match=r"activation of layer 'a' \(\w+\): .*" + text):
+                Model(model_of(*layers), precision=precision, custom_activations={"f": function})
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match=text):
+        Model(model_of(own("a")), precision=precision, custom_layers={"a": lambda x: x + rng.normal(size=x.shape)})
+    with_context = model_of(own("a"), own("b"))
+    calls = (Call(0), Call(1, (Ref(0),)), Call(2, (Ref(1),), {"context": (Ref(0), Ref(1))}))
+    spec = ModelSpec(**{**with_context.__dict__, "calls": calls})
+    given = {"a": np.negative, "b": lambda x, context: x * context[0] * context[1]}
+    np.testing.assert_allclose(Model(spec, precision=precision, custom_layers=given).predict(X), X**3, rtol=1e-5)
+
+
+def softmax_over_time(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def test_activations_that_look_along_time() -> None:
+    """Attention by a softmax over axis 1, as many published models have it: right for whole sequences, and no stream."""
+    kernel = (np.ones((1, 3, 3), np.float32), np.zeros(3, np.float32))
+    dense = LayerSpec("Dense", "a", {"units": 3, "activation": "mine>f"}, (kernel[0][0], kernel[1]))
+    conv = {"filters": 3, "kernel_size": 1, "activation": "mine>f"}
+    cases = [
+        (activated("a", "mine>f"), lambda x: x), (dense, lambda x: x @ kernel[0][0]),
+        (LayerSpec("Conv1D", "a", {**conv, "padding": "causal"}, kernel), lambda x: x @ kernel[0][0]),
+        (LayerSpec("Conv1D", "a", conv, kernel), lambda x: x @ kernel[0][0]),
+    ]  # fmt: skip
+    rows = [X[0, :2], X[1], X[2, :4]]
+    for spec, before in cases:
+        model = Model(model_of(spec, shape=(None, None, 3)), custom_activations={"f": softmax_over_time})
+        np.testing.assert_allclose(model.predict(X), softmax_over_time(before(X)), rtol=1e-5)
+        for y, row in zip(model.predict(rows), rows, strict=True):
+            np.testing.assert_allclose(y, softmax_over_time(before(row[None]))[0], rtol=1e-5)
+        with pytest.raises(UnsupportedError, match="it needs timesteps that are still to come, or all of them at once"):
+            model.stream()
+        apart = Model(model_of(spec, shape=(None, None, 3)), custom_activations={"f": np.tanh}).stream()
+        steps = np.stack([apart.step(X[:1, t]) for t in range(5)], axis=1)
+        np.testing.assert_allclose(steps, np.tanh(before(X[:1])), rtol=1e-5, atol=1e-6)
+    model = Model(model_of(own("a"), shape=(None, None, 3)), custom_layers={"a": softmax_over_time})
+    for y, row in zip(model.predict(rows), rows, strict=True):
+        np.testing.assert_allclose(y, softmax_over_time(row[None])[0], rtol=1e-5)
+    with pytest.raises(UnsupportedError):
+        model.stream()
 
 
 def test_a_model_with_functions_is_picklable() -> None:

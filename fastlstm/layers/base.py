@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from .. import activations
-from ..errors import FormatError, Problem
+from ..errors import FormatError, InputError, Problem
 from ..program import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
-from .supplied import Place, Supplied, name_of
+from .supplied import Place, Supplied, agree, name_of
 
 #: Config keys that change nothing at inference in any layer.
 INERT = frozenset({
@@ -84,6 +84,8 @@ class Layer:
     stateful: bool = False
     #: Does each timestep of the output depend on the same timestep of the input alone?
     per_step: bool = False
+    #: Does its activation compute each place by itself, along all axes but the last? All of Keras's do.
+    acts_apart: bool = True
     #: Does it compute what it wraps for each timestep by itself, from nothing?
     steps_apart: ClassVar[bool] = False
 
@@ -100,6 +102,7 @@ class Layer:
         self.source = context.source
         self.path = context.path + spec.name
         self.context = context
+        self._watched: set[str] = set()
         self._cast: dict[np.dtype[Any], tuple[np.ndarray, ...]] = {}
         for key in spec.config:
             if key not in self.HONOURED and key not in self.INERT and key not in INERT:
@@ -152,13 +155,25 @@ class Layer:
         supplied = self.context.custom_activations.get(place)
         if supplied is not None:
             where = f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
-            return {"name": name, "custom": True}, partial(supplied.activation, where, value)
+            return {"name": name, "custom": True}, partial(self._activated, supplied, where, value)
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
             known = self.context.activation_names.get(place, name)
             self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
             return "linear", activations.linear
+
+    def _activated(self, supplied: Supplied, where: str, value: Any, x: np.ndarray) -> np.ndarray:
+        y = supplied.activation(where, value, x)
+        if self.acts_apart and x.ndim > 2 and where not in self._watched and x.size and not np.all(x == x.flat[0]):
+            self._watched.add(where)
+            try:
+                apart = supplied.activation(where, value, x.reshape(-1, x.shape[-1]))
+            except InputError:
+                apart = y[:0]
+            if not agree(y.reshape(-1, y.shape[-1]), apart):
+                self.acts_apart = self.per_step = False
+        return y
 
     def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:
         """The layer's weights in a dtype, converted once."""

@@ -65,6 +65,7 @@ class Custom(Layer):
                     f"was called with {rows} rows ({', '.join(str(array.shape) for array in arrays)}) and returned an array of shape "
                     f"{output.shape}; expected a row for each: ({rows}, ...)"
                 )
+        self._supplied.check_rows(self._place, arrays, outputs, lambda row: self._call(*some(row, arrays, keywords), dtype, 1))
         return outputs
 
     def _wrong(self, what: str) -> InputError:
@@ -213,6 +214,12 @@ def zeros(given: Any, rows: int, size: int) -> Any:
 def largest(given: Any, size: int) -> int:
     """Numbers in a row of the largest array of :func:`zeros`."""
     return max((math.prod(sized(shape, 1, size)) for shape in shapes_in(given)), default=0)
+
+
+def some(row: slice, arrays: Sequence[np.ndarray], keywords: Mapping[str, Any]) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Some rows of the inputs and call arguments of a layer."""
+    words = {name: each(value, np.ndarray, lambda array: array[row]) for name, value in keywords.items()}
+    return [array[row] for array in arrays], words
 
 
 def one_row(array: np.ndarray) -> np.ndarray:

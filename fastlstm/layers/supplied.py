@@ -6,7 +6,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +45,7 @@ class Supplied:
     said: str
     outputs: int = 1
     tensors: frozenset[str] = frozenset()
+    seen: set[str] = field(default_factory=set, compare=False)  # layers where it was seen to compute each row by itself
 
     def takes(self, name: str) -> bool:
         """Whether the function has a parameter of this name."""
@@ -93,7 +94,27 @@ class Supplied:
         if len(outputs) != 1 or outputs[0].shape != expected:
             shapes = " and ".join(str(output.shape) for output in outputs) or "nothing"
             raise self.fault(layer, f"was called with {x.shape} and returned {shapes}; expected one array of shape {expected}")
+        self.check_rows(layer, [x], outputs, lambda row: self.call(layer, [x[row]], extras, x.dtype))
         return outputs[0]
+
+    def check_rows(
+        self, layer: str, arrays: Sequence[np.ndarray], outputs: Sequence[np.ndarray], again: Callable[[slice], Sequence[np.ndarray]]
+    ) -> None:
+        """Refuse a function that computes a row from others, once for each layer: Keras's batches are not ours.
+
+        ``again`` computes some of the rows.
+        """
+        if layer in self.seen or not arrays or len(arrays[0]) < 2 or all(np.array_equal(array[0], array[1]) for array in arrays):
+            return
+        for row in (slice(0, 1), slice(1, 2)):
+            if not all(agree(output[row], alone) for output, alone in zip(outputs, again(row), strict=True)):
+                raise self.fault(layer, "gives a row other numbers by itself than among others; expected each row computed by itself")
+        self.seen.add(layer)
+
+
+def agree(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether arrays are the same but for rounding."""
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 def deepcopy_but(extras: Mapping[str, Any], kept: str) -> dict[str, Any]:
