@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import formats
+from .assembly import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
-from .layers.base import Context
+from .layers import prepared
 from .layers.network import root
-from .model import FOLD_LIMIT, LayerInfo, Model, cut
+from .model import FOLD_LIMIT, LayerInfo, Model
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
 from .spec import Shape
@@ -30,26 +31,36 @@ def load(
     Parameters
     ----------
     path
-        A whole-model ``.h5``, a weights-only ``.h5`` (with ``architecture``) or a ``.fastlstm`` file. Known by its
-        bytes, whatever its name.
+        A whole model, ``.h5`` or ``.keras``; weights alone, ``.h5`` or ``.weights.h5`` (with ``architecture``); or a
+        ``.fastlstm`` file. Known by its bytes, whatever its name.
     architecture
-        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict.
+        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict. For a whole-model
+        ``.h5``: what to read in place of the model's own.
     by_name
-        Weights-only files: match layers by name instead of by order.
+        ``.h5``: match layers and their weights by name instead of by order.
     outputs
-        Names of layers to end the model at.
+        Names of layers to end the model at: their last use, where they are used more than once.
     threads
         So many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
         Results do not depend on it.
     precision
         "float32", or "float64" to compute everything in NumPy in float64.
     custom_layers
-        By class name: ``function(inputs, config, weights)`` for layers that fastlstm does not know; ``inputs`` is the
-        array that goes in (a list of them for several), the result the array that comes out.
+        Functions of NumPy arrays, for layers that fastlstm does not know or in place of those that it does: by a layer's own
+        name ("encoder/attention" in a nested model), by the name that its class is registered by ("my_package>Attention2"),
+        or by its class ("Attention2"), the first that fits. ``function(*inputs, **tensors[, config][, weights])`` gets the
+        arrays that go in, batch first, each as an argument of its own; call arguments that are tensors, by their names;
+        and, if it has parameters of these names, the layer's ``config`` and its arrays, ``weights``, which are read-only. It
+        returns an array of numbers, or a tuple of them, batch first, and computes every row by itself, for any number of
+        rows. Its outputs carry no mask. What stands inside RNN, StackedRNNCells and Bidirectional cannot be supplied by
+        itself; they can, as a whole.
     custom_activations
-        By name: a function of an array.
+        Functions of a NumPy array, by the name that they are registered by ("my_package>wobble"), by their plain name
+        ("wobble"), or by their place ("lstm:recurrent_activation", or "encoder/lstm:activation" in a nested model):
+        ``function(x[, config])`` returns an array of the shape of ``x``; ``config`` holds the parameters of an activation
+        that the file keeps as an object.
     verify
-        Rerun the cases recorded in a ``.fastlstm`` file.
+        Rerun the cases recorded in a ``.fastlstm`` file; a file of Keras has none: check new ones against float64.
     fold_limit
         Bytes that an Embedding folded into the next layer as a table may take.
 
@@ -63,8 +74,11 @@ def load(
         If the file is damaged, hostile or of another kind.
     UnsupportedError
         If it holds something that would not be computed as Keras does; lists everything at once.
+    InputError
+        If another argument does not fit: a name that the model does not have, or that may mean several things in it; a function
+        of the caller's that raises something on a trial with zeros, or returns anything but what it should.
     VerificationError
-        With ``verify``: if a recorded case comes out differently, or the file was altered.
+        With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
     source = os.fspath(path)
     spec = formats.read(source, architecture=architecture, by_name=by_name)
@@ -124,6 +138,8 @@ def verify(path: PathLike, *, architecture: Any = None, keras: bool = False) -> 
     ------
     InputError
         With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads.
+    FormatError, UnsupportedError
+        As :func:`load`.
     """
     source = os.fspath(path)
     return verification(source, load(source, architecture=architecture), keras=keras)
@@ -187,6 +203,8 @@ def convert(
         If a result differs; nothing is written then.
     InputError
         If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands.
+    FormatError, UnsupportedError
+        As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
     """
     source, target = os.fspath(src), checked(dst, src, architecture)
     model = load(source, architecture=architecture, by_name=by_name)
@@ -233,6 +251,8 @@ class Description:
 def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False) -> Description:
     """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
+    Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
+
     Parameters
     ----------
     path, architecture, by_name
@@ -245,9 +265,9 @@ def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False)
     """
     source = os.fspath(path)
     spec = formats.read(source, architecture=architecture, by_name=by_name)
-    context = Context(source, spec.rules)
+    context = prepared(spec, source)
     network = root(spec, context)
-    shapes = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
+    inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
     if not context.problems:
         try:
             model = Model(spec, source=source)
@@ -255,12 +275,15 @@ def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False)
             context.problems.extend(error.problems)
         else:
             outputs = tuple((info.name, info.shape) for info in model.outputs)
-            return Description(source, str(spec.generation), shapes, outputs, model.count_params(), model.layers, ())
+            return Description(source, str(spec.generation), inputs, outputs, model.count_params(), model.layers, ())
     problems = tuple(dict.fromkeys(context.problems))
     troubled = {problem.layer for problem in problems}
+    shapes, outputs_known = network.known_shapes()
     layers = tuple(
-        LayerInfo(layer.path, layer.spec.class_name, None, layer.count_params(), "unsupported" if layer.path in troubled else "")
+        LayerInfo(
+            layer.path, layer.spec.class_name, shapes.get(layer.path), layer.count_params(), "unsupported" if layer.path in troubled else ""
+        )
         for layer in network.listed()
     )
-    unknown = tuple((name, None) for name in spec.output_names)
-    return Description(source, str(spec.generation), shapes, unknown, network.count_params(), layers, problems)
+    known = tuple(zip(spec.output_names, outputs_known, strict=True))
+    return Description(source, str(spec.generation), inputs, known, network.count_params(), layers, problems)

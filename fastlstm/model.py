@@ -7,19 +7,20 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import runtime
-from .errors import FormatError, InputError, UnsupportedError
+from .assembly import build, of_example
+from .errors import FormatError, InputError
 from .inputs import InputInfo, Ragged, gather, positive, shape_text, told, unreadable
-from .layers.base import Context, Layer
-from .layers.network import Network, carrying, every_layer, repeated, root
+from .layers.base import Layer
+from .layers.network import Network, carrying, every_layer, repeated
 from .plan import Constants, evaluate, plan
 from .program import Program
-from .spec import ModelSpec, Ref, Shape
+from .spec import ModelSpec, Shape
 from .threads import Helpers
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Programs are kept for this many different input shapes of a Model.
 KEPT_PROGRAMS = 256
-#: What sizes that a model leaves open are tried as, to see how it runs.
-EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 #: What ``verbose`` is unless a caller says otherwise.
 SILENT = 0
 #: Ids must be below, for an Entry.
@@ -60,7 +59,8 @@ class LayerInfo:
 class Model:
     """A Keras model that computes without Keras. Made by :func:`fastlstm.load`.
 
-    Calls from several threads at once are safe (stateful models take turns), and so are pickling, copying and forking.
+    Calls from several threads at once are safe (stateful models take turns), and so are pickling, copying and forking; with
+    functions of the caller's, as far as these are.
 
     Attributes
     ----------
@@ -361,12 +361,7 @@ class Model:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
         if self._dtype == np.float64:
             return None
-        size = self._network.fitting_size(EXAMPLE_SIZES)
-        shapes = self._network.sized(EXAMPLE_SIZES[0] if size is None else size)  # where none fits, the error says why
-        try:
-            return self._runner(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))[1]
-        except InputError as error:
-            raise FormatError(f"{self.source}: no length of input was found that its layers take: {error}") from error
+        return of_example(self._network, lambda shapes: self._runner(shapes)[1])
 
     def __reduce__(self) -> Any:
         with self._lock:
@@ -406,44 +401,6 @@ def _rebuild(kind: type[Model], spec: ModelSpec, options: dict[str, Any], states
     Model.__init__(model, spec, **options)
     model._states = {path: tuple(array.copy() for array in arrays) for path, arrays in states.items()}
     return model
-
-
-def build(
-    spec: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
-) -> Network:  # fmt: skip
-    """The layers of a model.
-
-    Raises
-    ------
-    UnsupportedError
-        With every problem of the model, if there is any.
-    """
-    context = Context(source, spec.rules, custom_layers or {}, custom_activations or {})
-    network = root(spec, context)
-    if context.problems:
-        raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
-    return network
-
-
-def cut(spec: ModelSpec, outputs: Sequence[str], source: str) -> ModelSpec:
-    """The model that ends at the named layers.
-
-    Raises
-    ------
-    InputError
-        If there is no such layer.
-    """
-    names = [layer.name for layer in spec.layers]
-    refs = []
-    for name in outputs:
-        calls = [number for number, call in enumerate(spec.calls) if spec.layers[call.layer].name == name]
-        if not calls:
-            raise InputError(f"outputs: expected names of layers of {source} ({', '.join(names)}), found {name!r}")
-        refs.append(Ref(calls[-1]))
-    return replace(
-        spec, outputs=tuple(refs), output_names=tuple(outputs), output_kind="single" if len(refs) == 1 else "list"
-    )
 
 
 def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, ...]:

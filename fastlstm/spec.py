@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -39,6 +39,31 @@ class Call:
     # call arguments that change the result; tensors as Ref or Fixed, or a tuple of them: {"initial_state": (Ref, Ref)},
     # {"mask": Fixed}, {"use_causal_mask": True}
     keywords: Mapping[str, Any] = field(default_factory=dict)
+
+
+def refs_in(value: Any) -> Iterator[Ref]:
+    """The Refs among call arguments, however nested."""
+    if isinstance(value, Ref):
+        yield value
+    else:
+        for inner in parts(value):
+            yield from refs_in(inner)
+
+
+def fixed_in(value: Any) -> Iterator[Fixed]:
+    """The Fixed tensors among call arguments, however nested."""
+    if isinstance(value, Fixed):
+        yield value
+    elif not isinstance(value, Ref):
+        for inner in parts(value):
+            yield from fixed_in(inner)
+
+
+def parts(value: Any) -> Iterable[Any]:
+    """What a call argument holds."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (tuple, list)) else ()
 
 
 @dataclass(frozen=True)

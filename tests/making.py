@@ -6,7 +6,7 @@ import naive
 import numpy as np
 
 from fastlstm.layers import Context, Tensor, build
-from fastlstm.spec import LayerSpec, Rules
+from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref, Rules
 
 MASK = np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]], bool)
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
@@ -63,3 +63,20 @@ def applied(layer, *inputs, states=None, **keywords):
 
 def simple(class_name, config=None, weights=(), **kw):
     return LayerSpec(class_name, "layer", config or {}, tuple(np.asarray(w, np.float32) for w in weights), **kw)
+
+
+def own(name, class_name="My", **config):
+    return LayerSpec(class_name, name, config)
+
+
+def activated(name, value):
+    return LayerSpec("Activation", name, {"activation": value})
+
+
+def model_of(*layers, shape=(None, 5, 3)):
+    """A chain of layers."""
+    entry = LayerSpec("InputLayer", "in", {"shape": list(shape), "dtype": "float32"})
+    calls = (Call(0), *(Call(number, (Ref(number - 1),)) for number in range(1, len(layers) + 1)))
+    return ModelSpec(
+        "m", "Sequential", (entry, *layers), calls, (Ref(0),), (Ref(len(layers)),), ("in",), ("out",), Generation("Keras", "", "", "")
+    )  # fmt: skip

@@ -23,7 +23,7 @@ FLOORS = (
     ("arena",),
     ("formats", "layers", "kernels"),
     ("plan", "inputs"),
-    ("runtime",),
+    ("runtime", "assembly"),
     ("threads",),
     ("model", "stream"),
     ("selftest",),

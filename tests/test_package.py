@@ -16,6 +16,7 @@ import pytest
 
 import fastlstm
 from fastlstm import demo
+from fastlstm.layers import REGISTRY
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
@@ -92,6 +93,15 @@ def layer_table() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_every_layer_has_an_example() -> None:
+    tool = layer_table()
+    assert set(tool.EXAMPLES) == set(REGISTRY)
+    assert tool.runs("ConvLSTM1D") == "NumPy"
+    assert tool.runs("LSTM") == tool.runs("Conv1D") == "kernels"
+    assert tool.runs("LSTMCell") == "with its RNN"
+    assert tool.runs("Dropout") == "no work"
 
 
 def test_readme_lists_the_layers() -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import FormatError, Problem, UnsupportedError
-from ..spec import Call, Ref
+from ..spec import WEIGHTS, Call, Ref
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
 from .graph import Graph
 from .jsontext import expect
 from .keras1 import SPLIT
 from .values import short, wrong_argument, wrong_shape
-from .vocabulary import MODELS, OPERATION, RECURRENT, class_name, compute_dtype, layer_config
+from .vocabulary import MODELS, RECURRENT, class_name, compute_dtype, layer_config
 
 NESTING = 40
 #: What the entries of models and layers may say; what stands there otherwise is a problem of the file, as it could change the numbers.
@@ -173,7 +173,7 @@ class Reader:
         if mode:
             draft.quantised = True
             problems.append(Problem(path, kind, f"it is quantised ({mode}), which is not computed", "save the model before quantize()"))
-        elif dtype is None and not kind.startswith(OPERATION):
+        elif dtype is None and kind in WEIGHTS:
             problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
         draft.dtype = dtype or "float32"
         draft.split_gates = bool(config.get(SPLIT))

@@ -19,7 +19,7 @@ from .jsontext import parse_json
 from .keras1 import modern
 from .source import Source
 from .tree import fill, is_tree
-from .weights import deal, fill_cells, finish, has_weights
+from .weights import UNBUILT, deal, fill_cells, finish, has_weights
 
 LARGEST_COUNT = 100_000
 Architecture = str | os.PathLike[str] | Mapping[str, Any]
@@ -126,6 +126,9 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
     listed = list(expanded(model.layers, names)) if understood.keras1 else model.layers
     has = {layer.name: has_weights(layer, path) for layer in listed}
     layers = [layer for layer in listed if has[layer.name] or (has[layer.name] is None and layer.name in groups)]
+    if layers and not groups:
+        model.problems.append(UNBUILT)
+        return
     if by_name:
         matched = [(layer, layer.name) for layer in layers]
     else:

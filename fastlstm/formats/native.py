@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import FormatError, InputError, Problem
 from ..replacing import writing
-from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules
+from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, refs_in
 from .graph import KEYWORDS
 from .jsontext import parse_json
 from .source import Source, source_of
@@ -281,14 +281,6 @@ def check_references(spec: ModelSpec, path: str) -> None:
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
 
-
-def refs_in(value: Any) -> list[Ref]:
-    """The Refs among call arguments."""
-    if isinstance(value, Ref):
-        return [value]
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    return [ref for inner in value for ref in refs_in(inner)] if isinstance(value, (tuple, list)) else []
 
 
 def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:

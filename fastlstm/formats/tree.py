@@ -15,7 +15,7 @@ from ..errors import FormatError, Problem
 from .draft import LayerDraft, ModelDraft
 from .hdf5 import Group
 from .vocabulary import OPERATION
-from .weights import known_weights
+from .weights import UNBUILT, known_weights
 
 #: What a model's layers may stand under: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
@@ -70,6 +70,7 @@ class Filler:
         self.source = source
         self.arrays: dict[str, list[tuple[Group, str]]] = {}
         self.dealt: set[str] = set()
+        self.missing = False  # are there layers with weights, but no arrays at all?
         self.places: set[str] = set()
         self.index(root, "", 0)
 
@@ -106,7 +107,9 @@ class Filler:
             self.leaf(layer, path)
 
     def left_over(self) -> list[Problem]:
-        """What stands in the way if layers have arrays that none of the model's has taken, other than the states of random numbers."""
+        """What stands in the way if there are no arrays, or some that no layer has taken, other than the states of random numbers."""
+        if self.missing:
+            return [UNBUILT]
         rest = [
             place for place in self.arrays
             if place not in self.dealt and place.startswith(LAYERS) and not any(name in place for name in GENERATORS)
@@ -128,12 +131,13 @@ class Filler:
         if expected is None:  # what a layer of the user's keeps in layers of its own is its too
             for place in [place for place in self.arrays if place.startswith(path + "/") and place not in self.dealt]:
                 found += self.taken(place)
-        if expected is not None and len(found) != len(expected):
+        if expected is not None and len(found) != len(expected) and self.arrays:
             listed = ", ".join(weight.name for weight in expected)
             raise FormatError(
                 f"{self.source}: layer {layer.path!r} ({layer.class_name}): expected {len(expected)} arrays ({listed}) at {path}, "
                 f"found {len(found)}"
             )
+        self.missing |= not self.arrays and bool(expected)
         layer.weights = tuple(found)
 
     def taken(self, place: str) -> list[np.ndarray]:

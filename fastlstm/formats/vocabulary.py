@@ -57,6 +57,7 @@ DType = Literal["float32", "float64", "float16", "bfloat16"]
 POLICIES: dict[str, DType] = {
     "float32": "float32", "float64": "float64", "float16": "float16", "bfloat16": "bfloat16", "mixed_float16": "float16",
     "mixed_bfloat16": "bfloat16", "infer": "float32", "_infer": "float32",
+    "string": "float32",  # of layers that read text, which are refused for that
 }  # fmt: skip
 ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
 
@@ -64,11 +65,10 @@ ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
 def class_name(entry: Mapping[str, Any], dialect: Dialect) -> str:
     """The canonical class of a layer entry; a user's class that only shares its name with one of Keras is called "Custom>Name"."""
     name = str(entry["class_name"])
-    module, registered = entry.get("module"), entry.get("registered_name")
-    if isinstance(registered, str) and ">" in registered and registered.split(">")[0] != "keras":
-        return registered
-    foreign = isinstance(module, str) and module.split(".")[0] not in ("keras", "tf_keras", "tensorflow", "builtins")
-    if foreign or (dialect.multi_backend and name in LATER):
+    own = users_own(entry)
+    if own is not None:
+        return own if ">" in own else f"Custom>{own}"
+    if dialect.multi_backend and name in LATER:
         return f"Custom>{name}"
     name = name.rsplit(">", 1)[-1] if name.startswith(("Keras>", "keras>")) else name
     config = entry.get("config")
@@ -123,13 +123,52 @@ def layer_config(kind: str, config: Mapping[str, Any], dialect: Dialect) -> dict
     return out
 
 
+def is_kerass(module: str) -> bool:
+    """Whether a module, or the package of a registered name, is Keras's own."""
+    return module.split(".")[0].lower() in ("keras", "tf_keras", "tensorflow", "builtins")
+
+
+def users_own(entry: Mapping[str, Any]) -> str | None:
+    """The name of a user's own class or function, as registered ("my_package>MyLayer") where it is; None for Keras's own."""
+    name, module, registered = entry.get("class_name"), entry.get("module"), entry.get("registered_name")
+    if name == "function":
+        name = entry.get("config")
+    for full in (registered, name):
+        if isinstance(full, str) and ">" in full:
+            return None if is_kerass(full.split(">")[0]) else full
+    if isinstance(module, str) and module != "builtins":
+        return None if is_kerass(module) else str(name)
+    # Of what is not Keras's, Keras 3 leaves out the module but not this.
+    return str(name) if "module" in entry and module is None and registered is not None else None
+
+
 def activation(value: Any, dialect: Dialect) -> Any:
-    """A canonical activation; one that Keras does not have stays as it is, for ``custom_activations`` or a refusal."""
-    if isinstance(value, str) and ">" in value and "keras" not in value.split(">")[0]:
-        return value  # "Custom>relu" is the user's relu
-    if dialect.multi_backend and isinstance(value, str) and value.islower() and value not in EARLY_ACTIVATIONS:
-        return f"Custom>{value}"
+    """A canonical activation; one that Keras does not have is a name, or {"name": ..., "config": ...}, for ``custom_activations``."""
+    if isinstance(value, str):
+        if ">" in value and not is_kerass(value.split(">")[0]):
+            return value  # "Custom>relu" is the user's relu
+        if dialect.multi_backend and value.islower() and value not in EARLY_ACTIVATIONS:
+            return f"Custom>{value}"
+    own = users_own(value) if isinstance(value, Mapping) else None
+    if own is not None:
+        return named(own if ">" in own else f"Custom>{own}", value.get("config"))
     try:
         return canonical(value, dialect.keras3)
     except (ValueError, TypeError):
+        return unknown(value)
+
+
+def unknown(value: Any) -> Any:
+    """A canonical form of an activation that neither Keras has nor a user's registered name tells."""
+    if not isinstance(value, Mapping):
         return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind is None or kind == "__lambda__":  # of a function without a name Keras 3 keeps the code, sometimes alone
+        return "<lambda>"
+    return named(str(config if kind == "function" else kind), config)
+
+
+def named(name: str, config: Any) -> Any:
+    """A user's activation by its name, with the parameters that it was made with."""
+    kept = {key: value for key, value in config.items() if key not in DROPPED} if isinstance(config, Mapping) else {}
+    return {"name": name, "config": kept} if kept else name

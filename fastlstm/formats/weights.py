@@ -30,6 +30,10 @@ class Leaf:
     frozen: bool
 
 
+#: Of a model that has none.
+UNBUILT = Problem("", "", "it has no weights: the model was saved before it was built", "build the model before saving it")
+
+
 def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
     """The arrays that a layer of a known class keeps."""
     tell = WEIGHTS.get(layer.class_name)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import activations
-from ..errors import FormatError, Problem, UnsupportedError
+from ..errors import FormatError, InputError, Problem, UnsupportedError
 from ..program import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
+from .supplied import Place, Supplied, agree, name_of
 
 #: Config keys that change nothing at inference in any layer.
 INERT = frozenset({
@@ -21,6 +23,9 @@ INERT = frozenset({
 
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
+
+#: Advice about an activation that is not known.
+SUPPLY_ACTIVATION = "supply it as a function of a NumPy array, in Python: fastlstm.load(..., custom_activations={{{!r}: function}})"
 
 States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what layers carry from call to call, batch first
 
@@ -52,8 +57,10 @@ class Context:
 
     source: str  # the file, for messages
     rules: Rules
-    custom_layers: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    custom_activations: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    custom_layers: Mapping[str, Supplied] = field(default_factory=dict)  # by path
+    custom_activations: Mapping[str, Supplied] = field(default_factory=dict)  # by place: "lstm:recurrent_activation"
+    places: Mapping[str, Place] = field(default_factory=dict)  # by path: every layer of the model
+    activation_names: Mapping[str, str] = field(default_factory=dict)  # by place: what custom_activations may call what stands there
     problems: list[Problem] = field(default_factory=list)
     path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
 
@@ -77,6 +84,8 @@ class Layer:
     stateful: bool = False
     #: Does each timestep of the output depend on the same timestep of the input alone?
     per_step: bool = False
+    #: Does its activation compute each place by itself, along all axes but the last? All of Keras's do.
+    acts_apart: bool = True
     #: Does it compute what it wraps for each timestep by itself, from nothing?
     steps_apart: ClassVar[bool] = False
 
@@ -93,6 +102,7 @@ class Layer:
         self.source = context.source
         self.path = context.path + spec.name
         self.context = context
+        self._watched: set[str] = set()
         self._cast: dict[np.dtype[Any], tuple[np.ndarray, ...]] = {}
         for key in spec.config:
             if key not in self.HONOURED and key not in self.INERT and key not in INERT:
@@ -141,16 +151,29 @@ class Layer:
         A function that the caller supplied goes before the one that Keras has by that name, as in Keras.
         """
         value = self.config.get(key, default)
-        name = str(value.get("name") if isinstance(value, Mapping) else value)
-        name = name.rsplit(">", 1)[-1]  # "Custom>gelu": a user's own, whatever Keras calls so today
-        if name in self.context.custom_activations:
-            supplied = self.context.custom_activations[name]
-            return {"name": name, "custom": True}, lambda x: np.asarray(supplied(x), x.dtype)
+        name, place = name_of(value), f"{self.path}:{key}"
+        supplied = self.context.custom_activations.get(place)
+        if supplied is not None:
+            where = f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
+            return {"name": name, "custom": True}, partial(self._activated, supplied, where, value)
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
-            self.refuse(f"{key} {name!r} is not known", f"supply it: custom_activations={{{name!r}: function of a NumPy array}}")
+            known = self.context.activation_names.get(place, name)
+            self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
             return "linear", activations.linear
+
+    def _activated(self, supplied: Supplied, where: str, value: Any, x: np.ndarray) -> np.ndarray:
+        y = supplied.activation(where, value, x)
+        if self.acts_apart and x.ndim > 2 and where not in self._watched and x.size and not np.all(x == x.flat[0]):
+            self._watched.add(where)
+            try:
+                apart = supplied.activation(where, value, x.reshape(-1, x.shape[-1]))
+            except InputError:
+                apart = y[:0]
+            if not agree(y.reshape(-1, y.shape[-1]), apart):
+                self.acts_apart = self.per_step = False
+        return y
 
     def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:
         """The layer's weights in a dtype, converted once."""

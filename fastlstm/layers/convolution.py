@@ -119,9 +119,13 @@ class Convolution(Layer):
         if any(len(sizes) != self.axes or min(sizes) < 1 for sizes in (self.size, self.strides, self.dilation)):
             raise self.fault(f"kernel_size {self.size}, strides {self.strides} or dilation_rate {self.dilation} do not fit {self.axes}D")
         along_time = self.axes == 1 and self.strides == (1,) and not self.channels_first
-        #: Does a timestep of the output depend on that timestep of the input and on earlier ones, at most?
-        self.looks_back = along_time and self.padding == "causal"
+        self._causal = along_time and self.padding == "causal"
         self.per_step = along_time and self.size == (1,)
+
+    @property
+    def looks_back(self) -> bool:
+        """Does a timestep of the output depend on that timestep of the input and on earlier ones, at most?"""
+        return self._causal and self.acts_apart
 
     @property
     def ragged(self) -> bool:

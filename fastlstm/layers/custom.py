@@ -2,52 +2,234 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..errors import Problem, UnsupportedError
+from ..errors import InputError, Problem, UnsupportedError
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating
+from .supplied import Supplied
+
+#: Advice about layers that are not known.
+SUPPLY_LAYER = "supply it as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{{!r}: function}})"
+SUPPLY_WHOLE = (
+    "supply the layer around it, as a whole, as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{{!r}: function}})"
+)
+SAVE_THE_REST = (
+    "save the layers behind it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text"
+)
+
+#: Layers that read nothing but text.
+TEXT = frozenset({"TextVectorization", "StringLookup"})
+#: Two sizes that the batch, and every size that is not known before, take in trials; then larger ones, for functions that need them.
+ROWS = (1, 2)
+STEPS = ((3, 5, 32, 48), (384, 512))
+#: Numbers in a row of a trial, at most.
+LARGEST_TRIAL = 1 << 24
 
 
 class Custom(Layer):
     """A layer that the caller supplied as a function of NumPy arrays.
 
-    The function gets the input arrays, batch first, and returns an array or a tuple of arrays. If it has parameters named
-    ``config`` or ``weights`` it gets the layer's config and arrays from the file too. Its outputs carry no mask.
+    The function gets the input arrays, batch first, and the call arguments that are tensors by name, and returns an array or a
+    tuple of arrays, batch first. It computes each row by itself: it is called with any number of rows. If it has parameters
+    named ``config`` or ``weights`` it gets the layer's config and arrays from the file too. Its outputs carry no mask.
     """
 
-    def __init__(self, spec: LayerSpec, context: Context, function: Callable[..., Any]):
+    def __init__(self, spec: LayerSpec, context: Context, supplied: Supplied):
         super().__init__(replace(spec, config={}), context)
         self.spec, self.config = spec, spec.config
-        parameters = inspect.signature(function).parameters
-        extras = {"config": dict(spec.config), "weights": spec.weights}
-        self._extras = {name: value for name, value in extras.items() if name in parameters}
-        self._function = function
+        self._supplied = supplied
+        self._place = f"{self.source}: layer {self.path!r} ({spec.class_name})"
+        self._weights = tuple(map(read_only, arrays_in(spec)))
+        extras = {"config": config_of(spec), "weights": self._weights}
+        self._extras = {name: value for name, value in extras.items() if supplied.takes(name)}
+        self._known: list[tuple[Sequence[Shape], tuple[Shape, ...]]] = []
 
-    def _call(self, arrays: Sequence[np.ndarray], dtype: Any) -> tuple[np.ndarray, ...]:
-        found = self._function(*arrays, **self._extras)
-        outputs = found if isinstance(found, (tuple, list)) else (found,)
-        return tuple(np.asarray(array, dtype) for array in outputs)
+    def count_params(self) -> int:
+        return sum(array.size for array in self._weights)
+
+    def _call(self, arrays: Sequence[np.ndarray], keywords: Mapping[str, Any], dtype: Any, rows: int) -> tuple[np.ndarray, ...]:
+        """The function's outputs, checked as far as one call can tell."""
+        words = {name: value for name, value in keywords.items() if name in self._supplied.tensors or self._supplied.takes(name)}
+        outputs = self._supplied.call(self._place, arrays, {**self._extras, **words}, dtype)
+        if len(outputs) < self._supplied.outputs:
+            raise self._wrong(f"returned {len(outputs)} arrays; the model makes use of {self._supplied.outputs}")
+        for output in outputs:
+            if output.shape[:1] != (rows,):
+                raise self._wrong(
+                    f"was called with {rows} rows ({', '.join(str(array.shape) for array in arrays)}) and returned an array of shape "
+                    f"{output.shape}; expected a row for each: ({rows}, ...)"
+                )
+        self._supplied.check_rows(self._place, arrays, outputs, lambda row: self._call(*some(row, arrays, keywords), dtype, 1))
+        return outputs
+
+    def _wrong(self, what: str) -> InputError:
+        return self._supplied.fault(self._place, what)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        # Two trials that differ in every unknown size tell which sizes of the outputs are unknown.
-        trials = [
-            self._call([np.zeros([batch, *(steps if n is None else n for n in shape[1:])], np.float32) for shape in inputs], np.float32)
-            for batch, steps in ((1, 3), (2, 5))
-        ]
+        # Trials that differ in every unknown size tell which sizes of the outputs are unknown.
+        tensors = {name: value for name, value in keywords.items() if name in self._supplied.tensors}
+        given = (tuple(inputs), tensors)
+        known = all(n is not None for shape in shapes_in(given) for n in shape[1:])
+        found: list[tuple[np.ndarray, ...]] = []
+        faults: list[InputError] = []
+        for sizes in STEPS[:1] if known else STEPS:
+            for size in sizes[:1] if known else sizes:
+                if found and largest(given, size) > LARGEST_TRIAL:
+                    continue
+                try:
+                    found += [self._trial(given, keywords, rows, size) for rows in ROWS]
+                except InputError as fault:
+                    faults.append(fault)
+            if len(found) > len(ROWS):
+                break
+        if len(found) <= (0 if known else len(ROWS)):
+            raise faults[0]
+        outputs = self._agreed(inputs, found)
+        self._known.append((tuple(inputs), outputs))
+        return outputs
+
+    def _trial(self, given: Any, keywords: Mapping[str, Any], rows: int, size: int) -> tuple[np.ndarray, ...]:
+        arrays, words = zeros(given, rows, size)
+        return self._call(arrays, {**keywords, **words}, np.float32, rows)
+
+    def _agreed(self, inputs: Sequence[Shape], found: Sequence[tuple[np.ndarray, ...]]) -> tuple[Shape, ...]:
+        ranks = {tuple(output.ndim for output in outputs) for outputs in found}
+        if len(ranks) > 1:
+            told = " or ".join(" and ".join(str(output.shape) for output in outputs) for outputs in found[:4])
+            raise self._wrong(f"returned {told}; expected as many arrays of as many axes every time")
+        batch = inputs[0][0] if inputs else None
         return tuple(
-            (None, *(n if n == other else None for n, other in zip(one.shape[1:], two.shape[1:], strict=True)))
-            for one, two in zip(*trials, strict=True)
+            (batch, *(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*(array.shape[1:] for array in output), strict=True)))
+            for output in zip(*found, strict=True)
         )
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        dtype = floating(inputs[0].value).dtype if inputs else np.dtype(np.float32)
-        return tuple(Tensor(array) for array in self._call([tensor.value for tensor in inputs], dtype))
+        arrays = [tensor.value for tensor in inputs]
+        words = {name: each(value, Tensor, lambda tensor: tensor.value) for name, value in keywords.items()}
+        tensors = [*inputs, *every(tuple(keywords.values()), Tensor)]
+        if not tensors:
+            raise self._wrong("is called without a tensor; expected at least one")
+        rows, dtype = len(tensors[0].value), floating(tensors[0].value).dtype
+        if not rows:  # not every function can do without any
+            arrays, words = [one_row(array) for array in arrays], {name: each(value, np.ndarray, one_row) for name, value in words.items()}
+        outputs = self._call(arrays, words, dtype, rows or 1)
+        self._check([array.shape for array in arrays], outputs)
+        return tuple(Tensor(array[:rows]) for array in outputs)
+
+    def _check(self, given: Sequence[tuple[int, ...]], outputs: Sequence[np.ndarray]) -> None:
+        """Refuse outputs of other shapes than the trials had for such inputs."""
+        for inputs, expected in self._known:
+            if len(inputs) == len(given) and all(map(fits, given, inputs)):
+                found = [output.shape for output in outputs]
+                if len(found) != len(expected) or not all(map(fits, found, expected)):
+                    told, wanted = (" and ".join(map(str, shapes)) for shapes in (found, expected))
+                    raise self._wrong(f"returned {told} for {', '.join(map(str, given))}; expected {wanted}, as when the model was loaded")
+                return
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def arrays_in(spec: LayerSpec) -> Iterator[np.ndarray]:
+    """The arrays of a layer and of all that it wraps, in order."""
+    yield from spec.weights
+    for inner in [*spec.children, *(spec.model.layers if spec.model is not None else ())]:
+        yield from arrays_in(inner)
+
+
+def config_of(spec: LayerSpec) -> dict[str, Any]:
+    """A layer's config with those of the layers that it wraps, under Keras's names."""
+
+    def entry(inner: LayerSpec) -> dict[str, Any]:
+        return {"class_name": inner.class_name, "config": config_of(inner)}
+
+    config = dict(spec.config)
+    if spec.model is not None:
+        config["layers"] = [entry(inner) for inner in spec.model.layers]
+    elif spec.class_name == "StackedRNNCells":
+        config["cells"] = [entry(inner) for inner in spec.children]
+    else:
+        names = ("cell",) if spec.class_name == "RNN" else ("layer", "backward_layer")
+        config |= {name: entry(inner) for name, inner in zip(names, spec.children, strict=False)}
+    return config
+
+
+# -- shapes, and what stands for them -----------------------------------------------------------------------------------------
+
+
+def is_shape(value: Any) -> bool:
+    """Whether this is one shape, not several."""
+    return isinstance(value, tuple) and all(size is None or isinstance(size, int) for size in value)
+
+
+def each(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """A call argument with what is of a kind changed, however nested."""
+    if isinstance(value, kind):
+        return change(value)
+    return tuple(each(inner, kind, change) for inner in value) if isinstance(value, (tuple, list)) else value
+
+
+def every(value: Any, kind: type) -> list[Any]:
+    """What is of a kind in a call argument, however nested."""
+    found: list[Any] = []
+    each(value, kind, found.append)
+    return found
+
+
+def shapes_in(value: Any) -> Iterator[Shape]:
+    """The shapes in the inputs and call arguments of a layer."""
+    if is_shape(value) and value:
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for inner in value:
+            yield from shapes_in(inner)
+    elif isinstance(value, Mapping):
+        yield from shapes_in(tuple(value.values()))
+
+
+def sized(shape: Shape, rows: int, size: int) -> tuple[int, ...]:
+    """A shape with its batch and its unknown sizes filled in."""
+    return (rows, *(size if n is None else n for n in shape[1:]))
+
+
+def zeros(given: Any, rows: int, size: int) -> Any:
+    """Arrays for the shapes in the inputs and call arguments of a layer."""
+    if is_shape(given) and given:
+        return np.zeros(sized(given, rows, size), np.float32)
+    if isinstance(given, Mapping):
+        return {name: zeros(value, rows, size) for name, value in given.items()}
+    return tuple(zeros(inner, rows, size) for inner in given)
+
+
+def largest(given: Any, size: int) -> int:
+    """Numbers in a row of the largest array of :func:`zeros`."""
+    return max((math.prod(sized(shape, 1, size)) for shape in shapes_in(given)), default=0)
+
+
+def some(row: slice, arrays: Sequence[np.ndarray], keywords: Mapping[str, Any]) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Some rows of the inputs and call arguments of a layer."""
+    words = {name: each(value, np.ndarray, lambda array: array[row]) for name, value in keywords.items()}
+    return [array[row] for array in arrays], words
+
+
+def one_row(array: np.ndarray) -> np.ndarray:
+    """A row of zeros like those of an array."""
+    return np.zeros((1, *array.shape[1:]), array.dtype)
+
+
+def fits(found: Shape, expected: Shape) -> bool:
+    """Whether a shape is one of those that another, with unknown sizes, stands for, the batch aside."""
+    return len(found) == len(expected) and all(m is None or n == m for n, m in zip(found[1:], expected[1:], strict=True))
 
 
 class Unknown(Layer):
@@ -56,16 +238,17 @@ class Unknown(Layer):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(replace(spec, config={}), context)
         self.spec, self.config = spec, spec.config
-        if spec.class_name == "Lambda":
-            self.refuse(
-                "its code is stored in the file and is never executed",
-                f"supply it as a function of NumPy arrays: custom_layers={{{spec.name!r}: function}}",
-            )
+        place = context.places.get(self.path)
+        kind = spec.class_name.rsplit(">", 1)[-1]
+        what = f"layers of class {spec.class_name} are not known"
+        if kind in TEXT or (place is not None and place.text):
+            self.refuse(f"{what}, and predict takes numbers, not text", SAVE_THE_REST)
+        elif place is not None and place.whole != place.path:
+            self.refuse(what, SUPPLY_WHOLE.format(place.whole))
+        elif spec.class_name == "Lambda":
+            self.refuse("its code is stored in the file and is never executed", SUPPLY_LAYER.format(self.path))
         else:
-            self.refuse(
-                f"layers of class {spec.class_name} are not known",
-                f"supply it as a function of NumPy arrays: custom_layers={{{spec.name!r}: function}}",
-            )
+            self.refuse(what, SUPPLY_LAYER.format(self.path))
 
     def _problem(self) -> UnsupportedError:
         return UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, "layers of this class are not known"),))

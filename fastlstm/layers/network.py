@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,8 +14,8 @@ import numpy as np
 
 from ..errors import FastLSTMError, FormatError, InputError
 from ..program import Builder, Mask, Value
-from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape
-from .base import REGISTRY, Context, Layer, States, Tensor, floating
+from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, fixed_in, refs_in
+from .base import Context, Layer, States, Tensor, floating
 
 T = TypeVar("T")
 #: What a layer's code raises where a config or a graph is not one that Keras writes.
@@ -127,20 +128,41 @@ class Network(Layer):
 
     def layer_shapes(self) -> dict[str, Any]:
         """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
+        return self._trace(lambda layer, given, words: layer.shapes(given, words))[0]
+
+    def known_shapes(self) -> tuple[dict[str, Any], tuple[Shape | None, ...]]:
+        """As :meth:`layer_shapes`, and the outputs' shapes, of a model that cannot be computed: as far as they can be told (else None)."""
+
+        def told(layer: Layer, given: Sequence[Shape | None], words: Mapping[str, Any]) -> Sequence[Shape | None]:
+            known = [shape for shape in given if shape is not None]
+            try:
+                return layer.shapes(known, words) if len(known) == len(given) else Untold()
+            except (FastLSTMError, NotImplementedError, *MALFORMED):
+                return Untold()
+
+        return self._trace(told)
+
+    def _trace(self, tell: Callable[[Layer, Sequence[Any], Mapping[str, Any]], Sequence[Any]]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+        """By path, the output shapes that ``tell`` tells of each layer, and those of the outputs."""
         found: dict[str, Any] = {}
 
-        def enter(network: Network, given: Sequence[Shape]) -> tuple[Shape, ...]:
+        def enter(network: Network, given: Sequence[Any]) -> tuple[Any, ...]:
+            # What is given to a nested model may not be known, but what the model declares is.
+            declared = [None if shape == (None,) else shape for shape in network.input_shapes()]
+            given = [one if shape is None else shape for shape, one in zip(given, declared, strict=True)]
             for ref, shape in zip(network.model.inputs, given, strict=True):
-                found[network.layers[network.model.calls[ref.call].layer].path] = shape
+                if shape is not None:
+                    found[network.layers[network.model.calls[ref.call].layer].path] = shape
             return network.walk(given, visit, lambda array: array.shape)
 
-        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> tuple[Shape, ...]:
-            shapes = enter(layer, given) if isinstance(layer, Network) else layer.shapes(given, words)
-            found[layer.path] = shapes[0] if len(shapes) == 1 else shapes
+        def visit(layer: Layer, given: Sequence[Any], words: Mapping[str, Any]) -> Sequence[Any]:
+            shapes = enter(layer, given) if isinstance(layer, Network) else tell(layer, given, words)
+            if None not in shapes[:1]:
+                found[layer.path] = shapes[0] if len(shapes) == 1 else shapes
             return shapes
 
-        enter(self, self.input_shapes())
-        return found
+        outputs = enter(self, self.input_shapes())
+        return found, outputs
 
     def consumers(self, ref: Ref) -> Iterator[Layer]:
         """The layers that read a tensor, looked for through nested models."""
@@ -195,6 +217,16 @@ class Network(Layer):
         return not self.path or self.rules.nested_masks
 
 
+class Untold(Sequence[Any]):
+    """The output shapes of a layer of which nothing is known: any number of Nones."""
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, number: Any) -> Any:
+        return [None] if isinstance(number, slice) else None
+
+
 def sound(make: Callable[[], T], spec: LayerSpec, context: Context) -> T:
     """What ``make`` returns; a FormatError that names the layer where the file's values make no sense to a class of Keras."""
     try:
@@ -202,8 +234,6 @@ def sound(make: Callable[[], T], spec: LayerSpec, context: Context) -> T:
     except FastLSTMError:
         raise
     except MALFORMED as error:
-        if spec.class_name not in REGISTRY or spec.name in context.custom_layers:
-            raise  # the user's own code
         what = f"its arguments or inputs make no sense ({type(error).__name__}: {error})"
         raise FormatError(f"{context.source}: layer {context.path + spec.name!r} ({spec.class_name}): {what}") from error
 
@@ -235,33 +265,12 @@ def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(array, (rows // len(array), *array.shape))).reshape(rows, *array.shape[1:])
 
 
-def fixed_in(value: Any) -> Iterator[Fixed]:
-    """The tensors among call arguments that stand in the file."""
-    if isinstance(value, Fixed):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from fixed_in(tuple(value.values()))
-    elif isinstance(value, (tuple, list)):
-        for inner in value:
-            yield from fixed_in(inner)
-
 
 def refs_of(call: Call) -> Iterator[Ref]:
     """What a call depends on."""
     yield from refs_in(call.inputs)
     yield from refs_in(call.keywords)
 
-
-def refs_in(value: Any) -> Iterator[Ref]:
-    """The Refs among call arguments."""
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from refs_in(inner)
-    elif isinstance(value, (tuple, list)):
-        for inner in value:
-            yield from refs_in(inner)
 
 
 def resolve(value: Any, stands_for: Callable[[Ref | Fixed], T]) -> Any:

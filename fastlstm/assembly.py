@@ -1,0 +1,93 @@
+"""From a spec to the network of its layers: put together, tried out, cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .errors import FormatError, InputError, UnsupportedError
+from .layers import prepared
+from .layers.network import Network, root
+from .plan import evaluate
+from .spec import ModelSpec, Ref
+
+T = TypeVar("T")
+
+#: What sizes that a model leaves open are tried as, to see how it runs.
+EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
+
+
+def build(
+    spec: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+) -> Network:  # fmt: skip
+    """The layers of a model.
+
+    Raises
+    ------
+    UnsupportedError
+        With every problem of the model, if there is any.
+    InputError
+        If a name of the caller's functions does not fit the model, or a function what it is given.
+    """
+    context = prepared(spec, source, custom_layers, custom_activations)
+    network = root(spec, context)
+    if context.problems:
+        raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
+    if context.custom_layers or context.custom_activations:
+        try_out(network)
+    return network
+
+
+def try_out(network: Network) -> None:
+    """Compute a few rows, so that a function of the caller's that does not fit says so at once."""
+    network.shapes(network.input_shapes(), {})
+    vocabularies = network.vocabularies()
+
+    def compute(shapes: tuple[tuple[int, ...], ...]) -> None:
+        random = np.random.default_rng(0)
+        # Several rows show whether a function mixes them; numbers below 1 are ids of 0 to a layer of the caller's.
+        rows = [random.random((2 * network.rows_together(), *shape), np.float32) for shape in shapes]
+        given = [x if ids is None else (x * ids).astype(np.int32) for x, ids in zip(rows, vocabularies, strict=True)]
+        evaluate(network, given, np.float32)
+
+    of_example(network, compute)
+
+
+def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T]) -> T:
+    """What ``compute`` makes of shapes (less the batch) that a model takes: larger ones where its windows or functions need them."""
+    refused: FormatError | InputError | None = None
+    for size in EXAMPLE_SIZES:
+        shapes = network.sized(size)
+        try:
+            network.shapes(shapes, {})
+            return compute(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))
+        except (FormatError, InputError) as error:
+            refused = refused or error
+        if shapes == network.sized(size + 1):
+            break  # no size is left open
+    assert refused is not None
+    raise refused
+
+
+def cut(spec: ModelSpec, outputs: Sequence[str], source: str) -> ModelSpec:
+    """The model that ends at the named layers.
+
+    Raises
+    ------
+    InputError
+        If there is no such layer.
+    """
+    names = [layer.name for layer in spec.layers]
+    refs = []
+    for name in outputs:
+        calls = [number for number, call in enumerate(spec.calls) if spec.layers[call.layer].name == name]
+        if not calls:
+            raise InputError(f"outputs: expected names of layers of {source} ({', '.join(names)}), found {name!r}")
+        refs.append(Ref(calls[-1]))
+    return replace(
+        spec, outputs=tuple(refs), output_names=tuple(outputs), output_kind="single" if len(refs) == 1 else "list"
+    )
