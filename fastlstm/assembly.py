@@ -73,7 +73,7 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
     raise refused
 
 
-def cut(spec: ModelSpec, outputs: Sequence[str], source: str) -> ModelSpec:
+def cut(spec: ModelSpec, outputs: str | Sequence[str], source: str) -> ModelSpec:
     """The model that ends at the named layers.
 
     Raises
@@ -82,6 +82,9 @@ def cut(spec: ModelSpec, outputs: Sequence[str], source: str) -> ModelSpec:
         If there is no such layer.
     """
     names = [layer.name for layer in spec.layers]
+    outputs = [outputs] if isinstance(outputs, str) else outputs
+    if not isinstance(outputs, (list, tuple)) or not outputs or not all(isinstance(name, str) for name in outputs):
+        raise InputError(f"outputs: expected a name of a layer of {source}, or a list of them, found {outputs!r:.60}")
     refs = []
     for name in outputs:
         calls = [number for number, call in enumerate(spec.calls) if spec.layers[call.layer].name == name]

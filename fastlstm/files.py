@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from . import formats
 from .assembly import cut
@@ -19,10 +19,12 @@ from .selftest import Comparison, check, check_with_keras, own_keras, record
 from .spec import Shape
 
 PathLike = str | os.PathLike[str]
+#: What a model is read from: a path, bytes, a file opened with "rb" or an h5py.File (of which mypy need not know).
+Readable = PathLike | bytes | bytearray | memoryview | BinaryIO | Any
 
 
 def load(
-    path: PathLike, *, architecture: Any = None, by_name: bool = False, outputs: Sequence[str] | None = None, threads: int = 1,
+    path: Readable, *, architecture: Any = None, by_name: bool = False, outputs: Sequence[str] | None = None, threads: int = 1,
     precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
 ) -> Model:  # fmt: skip
@@ -32,7 +34,8 @@ def load(
     ----------
     path
         A whole model, ``.h5`` or ``.keras``; weights alone, ``.h5`` or ``.weights.h5`` (with ``architecture``); or a
-        ``.fastlstm`` file. Known by its bytes, whatever its name.
+        ``.fastlstm`` file. Its path, its bytes, a file opened with "rb" (read whole, from its start), or an h5py.File. Known
+        by its bytes, whatever its name.
     architecture
         For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict. For a whole-model
         ``.h5``: what to read in place of the model's own.
@@ -80,12 +83,12 @@ def load(
     VerificationError
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
-    source = os.fspath(path)
+    source = formats.source_of(path)
     spec = formats.read(source, architecture=architecture, by_name=by_name)
     if outputs is not None:
-        spec = cut(spec, [outputs] if isinstance(outputs, str) else outputs, source)
+        spec = cut(spec, outputs, source.name)
     model = Model(
-        spec, source=source, threads=threads, precision=precision, fold_limit=fold_limit,
+        spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
         custom_layers=custom_layers, custom_activations=custom_activations,
     )  # fmt: skip
     if verify:
@@ -122,7 +125,7 @@ class Verification:
         return "\n".join(lines)
 
 
-def verify(path: PathLike, *, architecture: Any = None, keras: bool = False) -> Verification:
+def verify(path: Readable, *, architecture: Any = None, keras: bool = False) -> Verification:
     """Rerun the cases of a converted file; with ``keras``, compare a Keras file with a live Keras of its generation.
 
     A Keras file has no recorded cases: new ones are made and its native results compared with float64.
@@ -141,23 +144,31 @@ def verify(path: PathLike, *, architecture: Any = None, keras: bool = False) -> 
     FormatError, UnsupportedError
         As :func:`load`.
     """
-    source = os.fspath(path)
+    source = formats.source_of(path)
     return verification(source, load(source, architecture=architecture), keras=keras)
 
 
-def verification(source: str, model: Model, *, keras: bool = False) -> Verification:
+def verification(source: formats.Source, model: Model, *, keras: bool = False) -> Verification:
     """What :func:`verify` returns, for a file that is loaded already."""
     converted = formats.native.is_native(source)
     cases, altered = formats.native.read_cases(source) if converted else (record(model), ())
-    report = Verification(source, altered, check(model, cases))
+    report = Verification(source.name, altered, check(model, cases))
     if not keras:
         return report
     if converted:
-        raise InputError(f"keras: {source} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
+        raise InputError(f"keras: {source.name} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
+    live = installed_keras(source, model)
+    return replace(report, keras=check_with_keras(model, str(source.path), cases, live), keras_version=live.__version__)
+
+
+def installed_keras(source: formats.Source, model: Model) -> Any:
+    """A Keras of the file's generation, which is to load the file."""
+    if source.path is None:
+        raise InputError(f"keras: {source.name} is no path, and Keras loads models from paths; pass the path of the file")
     live = own_keras(model)
     if live is None:
-        raise InputError(f"keras: no Keras of the generation of {source} ({model.generation}) can be imported")
-    return replace(report, keras=check_with_keras(model, source, cases, live), keras_version=live.__version__)
+        raise InputError(f"keras: no Keras of the generation of {source.name} ({model.generation}) can be imported")
+    return live
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,7 @@ class ConversionReport:
 
 
 def convert(
-    src: PathLike, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False
+    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False
 ) -> ConversionReport:
     """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
 
@@ -206,30 +217,31 @@ def convert(
     FormatError, UnsupportedError
         As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
     """
-    source, target = os.fspath(src), checked(dst, src, architecture)
+    source, target = formats.source_of(src), checked(dst, src, architecture)
     model = load(source, architecture=architecture, by_name=by_name)
     cases = record(model)
     results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
     if keras:
-        live = own_keras(model)
-        if live is None:
-            raise InputError(f"keras: no Keras of the generation of {source} ({model.generation}) can be imported")
-        results += check_with_keras(model, source, cases, live)
+        live = installed_keras(source, model)
+        results += check_with_keras(model, str(source.path), cases, live)
         against += f" and Keras {live.__version__}"
     wrong = [case for case in results if not case.equal]
     if wrong:
         raise VerificationError(
-            f"{source}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
+            f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
     size = formats.native.write(target, model.spec, cases, source_sha256=_sha256(source))
-    return ConversionReport(source, target, str(model.generation), model.count_params(), size, against, results)
+    return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
 
 
-def _sha256(path: str) -> str:
+def _sha256(source: formats.Source) -> str:
+    """Of the file that a model was read from; nothing where an open h5py.File has it."""
+    if source.handle is not None:
+        return ""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with source.open() as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -248,7 +260,7 @@ class Description:
     problems: tuple[Problem, ...]
 
 
-def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False) -> Description:
+def describe(path: Readable, *, architecture: Any = None, by_name: bool = False) -> Description:
     """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
     Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
@@ -263,8 +275,9 @@ def describe(path: PathLike, *, architecture: Any = None, by_name: bool = False)
     FormatError
         If the file is damaged, hostile or of another kind.
     """
-    source = os.fspath(path)
-    spec = formats.read(source, architecture=architecture, by_name=by_name)
+    given = formats.source_of(path)
+    source = given.name
+    spec = formats.read(given, architecture=architecture, by_name=by_name)
     context = prepared(spec, source)
     network = root(spec, context)
     inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))

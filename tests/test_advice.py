@@ -414,6 +414,23 @@ def test_architecture_of_cells(tmp_path: Path, rng: np.random.Generator, capsys:
     assert cli.main(["inspect", str(path), "--architecture", str(tmp_path / "whole.json")]) == 0
 
 
+@follows("save the model before quantize()")
+@pytest.mark.keras
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_save_before_quantising(tmp_path: Path, ending: str, mode: str) -> None:
+    keras = pytest.importorskip("keras", minversion="3.10")
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.GRU(4), keras.layers.Dense(2)])
+    model.save(tmp_path / f"before{ending}")
+    expected = model.predict(X, verbose=0)
+    model.quantize(mode)
+    model.save(tmp_path / f"after{ending}")
+    (problem,) = refused(tmp_path / f"after{ending}")
+    assert problem.what == f"it is quantised ({problem.what.split('(')[1].split(')')[0]}), which is not computed"
+    assert mode in problem.what
+    np.testing.assert_allclose(fastlstm.load(tmp_path / f"before{ending}").predict(X), expected, rtol=1e-5, atol=1e-6)
+
+
 @follows("please report the file")
 def test_a_report_has_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file is looked at as far as it can be: Keras's version, the layer, the argument and its value."""
