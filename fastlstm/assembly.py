@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .errors import FormatError, InputError, UnsupportedError
+from .errors import InputError, UnsupportedError
 from .layers import prepared
 from .layers.network import Network, root
 from .plan import evaluate
-from .spec import ModelSpec, Ref
+from .spec import ModelSpec, Ref, Shape
 
 T = TypeVar("T")
 
 #: What sizes that a model leaves open are tried as, to see how it runs.
-EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
+EXAMPLE_SIZES = (16, 64, 256, 1024, 4096, 1)
 
 
 def build(
@@ -57,20 +57,25 @@ def try_out(network: Network) -> None:
     of_example(network, compute)
 
 
-def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T]) -> T:
-    """What ``compute`` makes of shapes (less the batch) that a model takes: larger ones where its windows or functions need them."""
-    refused: FormatError | InputError | None = None
+def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T]) -> T | None:
+    """What ``compute`` makes of shapes (less the batch) that a model takes: larger ones where its windows or functions need them.
+
+    None where sizes left open are not found that go together: as in a sum of a sequence and a longer one, which one step alone fits.
+    """
+    tried: list[tuple[Shape, ...]] = []
+    refused: InputError | None = None
     for size in EXAMPLE_SIZES:
         shapes = network.sized(size)
+        if shapes in tried or network.fitting_size([size]) is None:
+            continue
+        tried.append(shapes)
         try:
-            network.shapes(shapes, {})
             return compute(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))
-        except (FormatError, InputError) as error:
+        except InputError as error:
             refused = refused or error
-        if shapes == network.sized(size + 1):
-            break  # no size is left open
-    assert refused is not None
-    raise refused
+    if refused is not None:
+        raise refused
+    return None
 
 
 def cut(spec: ModelSpec, outputs: str | Sequence[str], source: str) -> ModelSpec:

@@ -358,7 +358,7 @@ class Model:
         return not any(path == layer or path.startswith(layer + "/") for path in paths for layer in interpreted)
 
     def _example_program(self) -> Program | None:
-        """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
+        """The Program for some input shapes that the model takes; None where it runs in NumPy alone, or no such shapes are found."""
         if self._dtype == np.float64:
             return None
         return of_example(self._network, lambda shapes: self._runner(shapes)[1])
