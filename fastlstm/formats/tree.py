@@ -35,7 +35,9 @@ DEPTH, MEMBERS = 64, 200_000
 
 
 def is_tree(group: Group) -> bool:
-    """Whether a group holds weights in this layout."""
+    """Whether a group holds weights in this layout; the older one lists its layers, one of which may be called "layers"."""
+    if group.names("layer_names") is not None:
+        return False
     return any(name in group for name in LAYERS) or any(key.startswith(("layers\\", LAYERS[1] + "\\")) for key in group.members())
 
 
