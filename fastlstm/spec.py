@@ -72,6 +72,14 @@ class Rules:
     stacked_state_order: Literal["forward", "reversed"] = "forward"
     # Does the mask made inside TimeDistributed(layer) reach the next layer?
     time_distributed_inner_mask: bool = False
+    # ... and when the batch size is fixed? Else the mask that came in goes out there, as it is.
+    time_distributed_fixed_inner_mask: bool = True
+    # Is a layer inside TimeDistributed given its part of a mask that has more axes than (batch, time)?
+    time_distributed_passes_mask: bool = True
+    # Around which layers TimeDistributed goes from step to step when the batch size is fixed, giving the layer no mask.
+    time_distributed_loops: Literal["none", "own", "lstm", "all"] = "none"  # the user's own; besides LSTM and GRU; all
+    # Does such a loop repeat the output before at masked steps?
+    time_distributed_loop_repeats: bool = False
     # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on?
     identity_masks: bool = True
     # Do outputs of a nested model keep their masks?

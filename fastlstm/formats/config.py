@@ -153,7 +153,7 @@ class Reader:
             draft.model = self.model({**entry, "config": config}, path, depth)
             draft.class_name = draft.model.class_name
             return draft
-        dtype = compute_dtype(config, self.dialect)
+        dtype = compute_dtype(kind, config, self.dialect)
         if kind == "InputLayer":
             draft.config = self.input_config(config, path, problems)
             return draft

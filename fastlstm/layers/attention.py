@@ -57,15 +57,16 @@ class DenseAttention(Layer):
         query, value = (floating(tensor.value) for tensor in inputs[:2])
         key = floating(inputs[2].value) if len(inputs) > 2 else value
         scores = self.scores(query, key)
-        hidden = np.zeros((1, 1, 1), bool) if inputs[1].mask is None else ~inputs[1].mask[:, None, :]
+        query_mask, value_mask = map(self.step_mask, inputs[:2])
+        hidden = np.zeros((1, 1, 1), bool) if value_mask is None else ~value_mask[:, None, :]
         if self.config.get("causal", False) or keywords.get("use_causal_mask"):
             hidden = hidden | ~causal_mask(query.shape[1], key.shape[1])
         # Keras subtracts, and in float32 nothing of the score remains.
         scores = np.where(hidden, scores.dtype.type(-FAR), scores)
         weights = activations.softmax(scores)
         out = weights @ value
-        if inputs[0].mask is not None:
-            out = out * inputs[0].mask[:, :, None]
+        if query_mask is not None:
+            out = out * query_mask[:, :, None]
         result = Tensor(out, inputs[0].mask)
         return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)
 

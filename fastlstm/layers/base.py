@@ -159,6 +159,13 @@ class Layer:
             self._cast[key] = tuple(array.astype(key, copy=False) for array in self.spec.weights)
         return self._cast[key]
 
+    def step_mask(self, given: Tensor) -> np.ndarray | None:
+        """The mask (batch, time) of an input; Keras cannot run the layer with one of other axes."""
+        if given.mask is not None and given.mask.ndim != 2:
+            axes = f"{given.mask.ndim} axes" if given.mask.ndim > 1 else "1 axis"
+            raise self.fault(f"its input has a mask of {axes}, expected (batch, timesteps): Keras cannot run it either")
+        return given.mask
+
     def fault(self, what: str) -> FormatError:
         """An error that names the file and this layer."""
         return FormatError(f"{self.source}: layer {self.path!r} ({self.spec.class_name}): {what}")

@@ -229,7 +229,7 @@ class Masking(Layer):
         compared = {"float16": np.float16, "float64": np.float64}.get(self.spec.dtype, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             mask = np.any(x.astype(compared) != compared(self.mask_value), axis=-1)
-            return (Tensor(x * mask[..., None], mask if mask.ndim > 1 else None),)
+            return (Tensor(x * mask[..., None], mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         *outer, features = inputs[0].shape

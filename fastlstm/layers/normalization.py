@@ -45,7 +45,8 @@ class Normalizing(Layer):
         return tuple(size for size in sizes if size is not None)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        self.arrays(*[self.parameter_shape(inputs[0])] * len(self.weights(self.config)))
+        expected = [self.parameter_shape(inputs[0])] * len(self.spec.weights)  # without parameters no size need be known
+        self.arrays(*expected)
         self.per_step = axes_of(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
         return (inputs[0],)
 
