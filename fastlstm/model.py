@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from . import runtime
 from .errors import InputError, UnsupportedError
-from .inputs import InputInfo, Ragged, gather
+from .inputs import InputInfo, Ragged, are_ids, gather
 from .layers.base import Context, Layer
 from .layers.network import Network, carrying, every_layer, root
 from .plan import Constants, evaluate, plan
@@ -88,9 +88,14 @@ class Model:
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(self._network))
         self._dtype = np.dtype(np.float64 if wide else np.float32)
         self._infos = tuple(
-            InputInfo(name, shape, "int32" if vocabulary else self._dtype.name, vocabulary)
-            for name, shape, vocabulary in zip(spec.input_names, shapes, self._network.vocabularies(), strict=True)
+            InputInfo(
+                name, shape, "int32" if vocabulary else self._dtype.name, vocabulary, door.declared, spec.rules.input_cast == "fed"
+            )
+            for name, shape, vocabulary, door in zip(
+                spec.input_names, shapes, self._network.vocabularies(), self._network.doors, strict=True
+            )
         )
+        self._ids = tuple(info.vocabulary is not None for info in self._infos)
         output_shapes = self._network.shapes(shapes, {})
         self.inputs = tuple(TensorInfo(info.name, info.shape, info.dtype) for info in self._infos)
         self.outputs = tuple(
@@ -242,8 +247,9 @@ class Model:
     def _run(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[np.ndarray]:
         if self._interpreted:
             return [np.ascontiguousarray(y) for y in evaluate(self._network, arrays, self._dtype, states)]
-        runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
-        if len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single" and not self._stateful:
+        ids = are_ids(arrays)
+        runner, program = self._runner(tuple(x.shape[1:] for x in arrays), ids=ids)
+        if ids == self._ids and len(self.inputs) == len(self.outputs) == 1 and self.spec.output_kind == "single" and not self._stateful:
             most_rows = self._helpers.rows_alone(program)
             vocabulary = self._infos[0].vocabulary or 0
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
@@ -270,7 +276,7 @@ class Model:
         rows, longest = given.padded.shape[:2]
         if self._stateful:
             raise InputError("x: a stateful model takes an array, found a list of sequences")
-        if not self._interpreted and self._network.ragged:
+        if not self._interpreted and self._network.ragged and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
             runner, program = self._runner((given.padded.shape[1:],), ragged=True)
             outputs = self._execute(runner, program, [given.padded, present], [])
@@ -294,9 +300,11 @@ class Model:
         return [row[:length] for row, length in zip(y, given.lengths, strict=True)]
 
     def _runner(
-        self, shapes: tuple[tuple[int, ...], ...], *, ragged: bool = False, streaming: bool = False
+        self, shapes: tuple[tuple[int, ...], ...], *, ids: tuple[bool, ...] | None = None, ragged: bool = False, streaming: bool = False
     ) -> tuple[runtime.Runner, Program]:
-        key = (shapes, ragged, streaming)
+        """The Program for inputs of these shapes; ``ids`` tells which hold int32, as they do unless given as fractions."""
+        integer = self._ids if ids is None else ids
+        key = (shapes, integer, ragged, streaming)
         found = self._runners.get(key)
         if found is None:
             stateful = self._carrying if streaming else self._stateful
@@ -304,7 +312,6 @@ class Model:
             for path in sorted(stateful):
                 first = sum(len(given) for given in numbers.values())
                 numbers[path] = tuple(range(first, first + len(stateful[path])))
-            integer = [info.vocabulary is not None for info in self._infos]
             program = plan(
                 self._network, shapes, integer, self._constants,
                 fold_limit=self._options["fold_limit"], threads=1 if streaming else self.threads, ragged=ragged,
@@ -315,9 +322,10 @@ class Model:
                 self._runners.popitem(last=False)
         return found
 
-    def _are_native(self, paths: Container[str]) -> bool:
+    def _are_native(self, paths: Iterable[str]) -> bool:
         program = self._example_program()
-        return program is not None and not any(i.kernel == "python" and i.layer in paths for i in program.instructions)
+        called = [] if program is None else [i.layer for i in program.instructions if i.kernel == "python"]
+        return program is not None and not any(path == layer or path.startswith(f"{layer}/") for path in paths for layer in called)
 
     def _example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""

@@ -229,7 +229,9 @@ def evaluate(
     network: Network, inputs: Sequence[np.ndarray], dtype: Any, states: dict[str, tuple[np.ndarray, ...]] | None = None,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """The network's meaning in NumPy: ``apply`` of every layer, in ``dtype``."""
-    given = [Tensor(x if x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
+    # Ids stay as they are unless that would make float32 of what an Embedding gives.
+    exact = np.dtype(dtype) == np.float32
+    given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
     with np.errstate(all="ignore"):  # NaN and infinities are data
         return tuple(tensor.value for tensor in network.apply(given, {}, states))
 

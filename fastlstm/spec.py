@@ -15,6 +15,9 @@ from .errors import Problem
 
 Shape = tuple[int | None, ...]  # batch first; None where the size is only known with the data
 
+#: Dtypes that an InputLayer may declare and that hold whole numbers alone.
+WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
+
 
 class Ref(NamedTuple):
     """One tensor of a graph: output number ``output`` of call number ``call``."""
@@ -80,6 +83,9 @@ class Rules:
     time_distributed_loops: Literal["none", "own", "lstm", "all"] = "none"  # the user's own; besides LSTM and GRU; all
     # Does such a loop repeat the output before at masked steps?
     time_distributed_loop_repeats: bool = False
+    # How data come to have the dtype that an InputLayer declares: fed as they are, at the model's own inputs alone; or by way of
+    # float32, and at the inputs of nested models too.
+    input_cast: Literal["fed", "called"] = "called"
     # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on?
     identity_masks: bool = True
     # Do outputs of a nested model keep their masks?

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import runtime
 from .errors import InputError, Problem, UnsupportedError
-from .inputs import InputInfo, gather, shape_text
+from .inputs import InputInfo, are_ids, gather, shape_text
 from .layers.base import Layer, Streaming
 from .layers.convolution import Convolution
 from .layers.network import Network, carrying
@@ -220,7 +220,7 @@ class Stream(runtime.Stepper):
                 for array, value in zip(held, new[path], strict=True):
                     array[...] = value
             return outputs
-        runner, program = self.model._runner(tuple(x.shape[1:] for x in arrays), streaming=True)
+        runner, program = self.model._runner(tuple(x.shape[1:] for x in arrays), ids=are_ids(arrays), streaming=True)
         outputs = [np.empty((len(arrays[0]), *shape), np.float32) for shape in program.output_shapes]
         runner.run(arrays, outputs, [array for path in sorted(states) for array in states[path]], 0, len(arrays[0]))
         return outputs

@@ -117,7 +117,8 @@ class Reader:
         if shape is None:
             shape = config.get("build_input_shape") or (build.get("input_shape") if isinstance(build, Mapping) else None)
         inner = first["config"] if isinstance(first["config"], Mapping) else {}
-        dtype = inner.get("dtype") if isinstance(inner.get("dtype"), str) else "float32"
+        dtype = inner.get("input_dtype", inner.get("dtype"))
+        dtype = dtype if isinstance(dtype, str) else "float32"
         name = f"{layer.name}_input"
         settings = {"shape": None if shape is None else self.shape(shape, prefix + name), "dtype": dtype}
         return LayerDraft("InputLayer", name, settings, prefix + name, "InputLayer")

@@ -28,6 +28,9 @@ mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and       
 mask of a layer inside it          not given up to 2.1.6 and tf.keras 1.9; with a  time_distributed_with_a_fixed_batch_size
                                    fixed batch size not up to 2.3 and tf.keras
                                    1.13, nor to LSTM and GRU up to 1.15
+ids that are no whole numbers      compared with 0 as given, unless their Input        float_ids_by_generation
+                                   declares int32: the model's own up to tf.keras
+                                   2.1, later those of nested models too
 Activation("linear") and           drop masks in TensorFlow 1.4 to 1.12; pass them    masks_of_layers_that_change_nothing
 ActivityRegularization             elsewhere
 masks of nested models             stay inside in TensorFlow 1.11 and 1.12            masks_of_nested_models
@@ -149,7 +152,7 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
         head_output="zeros" if numbers >= (2, 2, 5) or theano else "state", bidirectional_masked_output="repeat",
         stacked_masked_output="first" if (2, 2, 3) <= numbers < (2, 2, 5) and not theano else "last",
         stacked_state_order="forward" if numbers >= (2, 2, 3) else "reversed",
-        bidirectional_carries_state=numbers < (2, 1, 4), **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
+        bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
     )  # fmt: skip
     default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
     return Dialect(generation, rules, False, True, default, False, False, theano)
@@ -170,6 +173,7 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
         identity_masks=not early or numbers < (2, 0, 8), nested_masks=not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
+        input_cast="called" if numbers >= (2, 3) else "fed",
         **time_distributed(
             from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=not first,
             loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",

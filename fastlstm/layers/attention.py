@@ -12,6 +12,7 @@ from .. import activations
 from ..errors import Problem, UnsupportedError
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
+from .core import known_features
 
 #: What masked scores are lowered by: more than any score's own size.
 FAR = 1e9
@@ -39,17 +40,15 @@ class DenseAttention(Layer):
         """(batch, query steps, key steps)."""
         raise NotImplementedError
 
-    def check(self, features: int) -> None:
-        """Check the weights against the features of the query."""
+    def check(self, query: Shape) -> None:
+        """Check the weights against the shape of the query."""
         raise NotImplementedError
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs) not in (2, 3) or any(len(shape) != 3 for shape in inputs):
             raise self.fault(f"reads query, value and perhaps key of 3 axes each, found shapes {', '.join(map(str, inputs))}")
         query, value = inputs[:2]
-        if query[-1] is None:
-            raise self.fault(f"the number of features of its input is not known (shape {query})")
-        self.check(query[-1])
+        self.check(query)
         out: Shape = (*query[:-1], value[-1])
         return (out, (*query[:-1], value[1])) if keywords.get("return_attention_scores") else (out,)
 
@@ -88,7 +87,7 @@ class Attention(DenseAttention):
         scale = (Weight("scale"),) if config.get("use_scale") else ()
         return (*scale, Weight("concat_score_weight")) if config.get("score_mode", "dot") == "concat" else scale
 
-    def check(self, features: int) -> None:
+    def check(self, query: Shape) -> None:
         self.arrays(*[()] * len(self.weights(self.config)))
 
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -109,8 +108,8 @@ class AdditiveAttention(DenseAttention):
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
         return (Weight("scale"),) if config.get("use_scale", True) else ()
 
-    def check(self, features: int) -> None:
-        self.arrays(*[(features,)] * len(self.weights(self.config)))
+    def check(self, query: Shape) -> None:
+        self.arrays(*[(known_features(self, query),)] * len(self.spec.weights))
 
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         each = np.tanh(query[:, :, None] + key[:, None])

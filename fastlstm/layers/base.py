@@ -39,6 +39,13 @@ def floating(array: np.ndarray) -> np.ndarray:
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
+def nonzero(array: np.ndarray) -> np.ndarray:
+    """Which numbers TensorFlow takes for others than 0: it counts those below the normal range of float32 and float64 as 0."""
+    if array.dtype not in (np.float32, np.float64):
+        return array != 0
+    return np.abs(array) >= np.finfo(array.dtype).tiny
+
+
 class Tensor(NamedTuple):
     """A value and its mask while ``apply`` runs."""
 

@@ -71,10 +71,14 @@ class Network(Layer):
             known[number] = visit(self.layers[call.layer], [lookup(ref, known, self) for ref in call.inputs], keywords)
         return tuple(lookup(ref, known, self) for ref in self.model.outputs)
 
+    @property
+    def doors(self) -> list[Any]:
+        """The model's InputLayers."""
+        return [self.layers[self.model.calls[ref.call].layer] for ref in self.model.inputs]
+
     def input_shapes(self) -> tuple[Shape, ...]:
         """The shapes that the model's InputLayers declare."""
-        specs = [self.model.layers[self.model.calls[ref.call].layer] for ref in self.model.inputs]
-        return tuple(tuple(spec.config["shape"]) for spec in specs)
+        return tuple(tuple(door.spec.config["shape"]) for door in self.doors)
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -135,11 +139,13 @@ class Network(Layer):
         return self.walk(inputs, lambda layer, given, words: sound(lambda: layer.shapes(given, words), layer.spec, layer.context))
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        found = self.walk(inputs, lambda layer, given, words: layer.apply(given, words, states))
+        entered = [door.apply([given], {}, None)[0] for door, given in zip(self.doors, inputs, strict=True)]
+        found = self.walk(entered, lambda layer, given, words: layer.apply(given, words, states))
         return found if self._keeps_masks else tuple(tensor._replace(mask=None) for tensor in found)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        found = self.walk(inputs, lambda layer, given, words: b.lower(layer, given, words))
+        entered = [b.lower(door, [given], {})[0] for door, given in zip(self.doors, inputs, strict=True)]
+        found = self.walk(entered, lambda layer, given, words: b.lower(layer, given, words))
         return found if self._keeps_masks else tuple(value._replace(mask=None) for value in found)
 
     @property

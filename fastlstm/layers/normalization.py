@@ -45,8 +45,7 @@ class Normalizing(Layer):
         return tuple(size for size in sizes if size is not None)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        expected = [self.parameter_shape(inputs[0])] * len(self.spec.weights)  # without parameters no size need be known
-        self.arrays(*expected)
+        self.arrays(*[self.parameter_shape(inputs[0]) for _ in self.spec.weights])  # without any no size need be known
         self.per_step = axes_of(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
         return (inputs[0],)
 

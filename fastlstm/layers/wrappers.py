@@ -145,9 +145,9 @@ class Bidirectional(Layer):
         pair = (value(first, widths[0]), value(second.target, widths[1]))
         if self.merge_mode is None:
             return (*pair, *final, *more)
-        pair = tuple(self._widened(b, side, max(widths)) for side in pair)
+        sides = [self._widened(b, side, max(widths)) for side in pair]
         op, scale = {"sum": (OPS["add"], 1.0), "mul": (OPS["multiply"], 1.0), "ave": (OPS["add"], 0.5)}[self.merge_mode]
-        return (merged(b, op, pair, scale)._replace(mask=mask), *final, *more)
+        return (merged(b, op, sides, scale)._replace(mask=mask), *final, *more)
 
 
     def _widened(self, b: Builder, side: Value, width: int) -> Value:
@@ -192,6 +192,10 @@ class TimeDistributed(Layer):
     @property
     def children(self) -> tuple[Layer, ...]:
         return (self.layer,)
+
+    @property
+    def ragged(self) -> bool:
+        return not self._makes_mask
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs[0]) < 2:
@@ -239,11 +243,16 @@ class TimeDistributed(Layer):
         rules = self.rules
         return rules.time_distributed_inner_mask and not (self._fixed and (self._loops or not rules.time_distributed_fixed_inner_mask))
 
+    @property
+    def _makes_mask(self) -> bool:
+        """May what goes out have a mask that was made inside?"""
+        return self._hands_on and any(_makes_mask(layer) for layer in _with_children(self.layer))
+
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x = inputs[0]
         if x.mask is not None and len(x.mask.shape) > 1:
             return None
-        if self._hands_on and any(_makes_mask(layer) for layer in _with_children(self.layer)):
+        if self._makes_mask:
             return None
         if self._repeats and x.mask is not None:
             return None
