@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -331,8 +332,11 @@ class Model:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone."""
         if self._dtype == np.float64:
             return None
-        shapes = tuple(tuple(16 if size is None else size for size in info.shape[1:]) for info in self._infos)
-        return self._runner(shapes)[1]
+        known = {size for info in self._infos for size in info.shape[1:] if size is not None}
+        for free in (16, *sorted(known), 1):  # what is not known of one input may have to be as long as another
+            with contextlib.suppress(InputError):
+                return self._runner(tuple(tuple(free if size is None else size for size in info.shape[1:]) for info in self._infos))[1]
+        return None
 
     def __reduce__(self) -> Any:
         return _rebuild, (self.spec, self._options, self._states)

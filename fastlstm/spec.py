@@ -65,6 +65,8 @@ class Rules:
     head_output: Literal["zeros", "state"] = "zeros"
     # Output of Bidirectional(return_sequences=True) at masked steps.
     bidirectional_masked_output: Literal["zeros", "repeat"] = "zeros"
+    # ... does that hold for convolutional recurrent layers in it?
+    convolutional_zeros: bool = True  # else they repeat, as they do outside Bidirectional
     # Does a recurrent layer given initial_state as a tensor honour its mask?
     mask_with_initial_state: bool = True
     # Mask of Add, Multiply, Average, ... of several masked tensors.

@@ -14,6 +14,7 @@ masked head with a state           the state up to 2.2.4 and tf.keras 1.12 (not 
 Bidirectional, masked steps        repeated in multi-backend Keras and tf.keras    bidirectional_masked_steps_by_generation
                                    1.5-1.12; zeros later, but TensorFlow 2.0 and
                                    2.1 repeat in LSTM/GRU of the fused kind
+... around a ConvLSTM              repeated; zeros in Keras 3                         convlstm_in_both_directions_with_a_mask
 Bidirectional, last step masked    the state; TensorFlow 1.13: zeros               last_output_of_bidirectional_with_a_mask
 initial_state given as a tensor    Keras 3 then ignores the mask                   mask_beside_an_initial_state
 mask of Add, Multiply, ...         AND; Keras 3.0-3.3: none; Keras 3.4 on: OR      merge_masks_by_generation
@@ -152,7 +153,8 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
         head_output="zeros" if numbers >= (2, 2, 5) or theano else "state", bidirectional_masked_output="repeat",
         stacked_masked_output="first" if (2, 2, 3) <= numbers < (2, 2, 5) and not theano else "last",
         stacked_state_order="forward" if numbers >= (2, 2, 3) else "reversed",
-        bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
+        bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", convolutional_zeros=False,
+        **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
     )  # fmt: skip
     default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
     return Dialect(generation, rules, False, True, default, False, False, theano)
@@ -173,7 +175,7 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
         identity_masks=not early or numbers < (2, 0, 8), nested_masks=not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
-        input_cast="called" if numbers >= (2, 3) else "fed",
+        input_cast="called" if numbers >= (2, 3) else "fed", convolutional_zeros=False,
         **time_distributed(
             from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=not first,
             loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",

@@ -181,9 +181,10 @@ class MultiHeadAttention(Layer):
         """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it."""
         parts = []
         if self.rules.attention_masks:
-            parts += [query.mask[:, :, None]] if query.mask is not None else []
-            parts += [value.mask[:, None, :]] if value.mask is not None else []
-            parts += [key.mask[:, None, :]] if key is not value and key.mask is not None else []
+            query_mask, value_mask, key_mask = map(self.step_mask, (query, value, key))
+            parts += [query_mask[:, :, None]] if query_mask is not None else []
+            parts += [value_mask[:, None, :]] if value_mask is not None else []
+            parts += [key_mask[:, None, :]] if key is not value and key_mask is not None else []
         if keywords.get("use_causal_mask"):
             parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
         given = keywords.get("attention_mask")

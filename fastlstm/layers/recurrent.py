@@ -54,6 +54,8 @@ class Recurrent(Layer):
     HONOURED = LOOP_HONOURED
     INERT = LOOP_INERT
     cell: Cell
+    #: Does Bidirectional have it emit zeros, in the generations where it does so?
+    zeroed = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)

@@ -53,7 +53,7 @@ class Bidirectional(Layer):
             if self.rules.bidirectional_masked_output == "zeros":
                 # Keras of these generations sets the wrapped layers' own argument where sequences are returned; TensorFlow 1.13 sets
                 # and records it always, and gives zeros for the last output too where the last step is masked.
-                layer.zero_output = layer.zero_output or layer.return_sequences
+                layer.zero_output = layer.zero_output or (layer.return_sequences and layer.zeroed)
             # Some generations forget that a wrapped layer is stateful, and never store its states.
             layer.stateful = layer.stateful and self.rules.bidirectional_carries_state
 
