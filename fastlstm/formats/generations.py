@@ -177,7 +177,8 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
         input_cast="called" if numbers >= (2, 3) else "fed", convolutional_zeros=False,
         **time_distributed(
-            from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=not first,
+            from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3),
+            loop_masks=not first and not (fused_repeats and lacks_ragged(config)),  # not in TensorFlow 2.0
             loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",
         ),
     )  # fmt: skip
@@ -195,7 +196,7 @@ def time_distributed(*, from_inside: bool, loops: str, fixed_too: bool = False, 
 
 
 def lacks_ragged(config: Mapping[str, Any]) -> bool:
-    """Whether the InputLayers of a config do not say if they are ragged: then it is of TensorFlow 1.13 or 1.14, not 1.15."""
+    """Whether the InputLayers of a config do not say if they are ragged, as TensorFlow 1.15 and 2.1 have them, not 1.13, 1.14 and 2.0."""
     text = repr(config)
     return "'InputLayer'" in text and "'ragged'" not in text
 

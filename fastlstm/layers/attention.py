@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from ..errors import Problem, UnsupportedError
+from ..errors import InputError, Problem, UnsupportedError
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
 from .core import known_features
@@ -26,6 +26,16 @@ def causal_mask(query_steps: int, value_steps: int) -> np.ndarray:
 def per_head(bias: np.ndarray) -> np.ndarray:
     """Bias (heads, features) for (batch, heads, steps, features); a lack of one stays a number."""
     return bias[:, None] if bias.ndim else bias
+
+
+def check_steps(layer: Layer, query: np.ndarray, value: np.ndarray, key: np.ndarray) -> None:
+    """Refuse a key whose steps are not the value's, or whose features are not the query's: the caller's choice where the file leaves it."""
+    if key.shape[1] != value.shape[1]:
+        found = f"{key.shape[1]} and {value.shape[1]}"
+        raise InputError(f"x: expected as many steps of key and value for layer {layer.path!r} ({layer.spec.class_name}), found {found}")
+    if isinstance(layer, DenseAttention) and query.shape[2] != key.shape[2]:
+        found = f"{query.shape[2]} and {key.shape[2]}"
+        raise InputError(f"x: expected as many features of query and key for layer {layer.path!r} ({layer.spec.class_name}), found {found}")
 
 
 class DenseAttention(Layer):
@@ -55,6 +65,7 @@ class DenseAttention(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         query, value = (floating(tensor.value) for tensor in inputs[:2])
         key = floating(inputs[2].value) if len(inputs) > 2 else value
+        check_steps(self, query, value, key)
         scores = self.scores(query, key)
         query_mask, value_mask = map(self.step_mask, inputs[:2])
         hidden = np.zeros((1, 1, 1), bool) if value_mask is None else ~value_mask[:, None, :]
@@ -200,6 +211,7 @@ class MultiHeadAttention(Layer):
         given = self._given(inputs, keywords)
         mask = self._mask(*given, keywords)
         query, value, key = (floating(tensor.value) for tensor in given)
+        check_steps(self, query, value, key)
         (wq, bq), (wk, bk), (wv, bv), (wo, bo) = self._projections(query.dtype)
         q = np.einsum("btf,fhk->bhtk", query, wq) + per_head(bq)
         k = np.einsum("bsf,fhk->bhsk", key, wk) + per_head(bk)

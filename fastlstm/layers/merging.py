@@ -283,6 +283,8 @@ class Concatenate(Merging):
         if len(ranks) > 1 or any(value.mask is not None for value in inputs):
             return None
         axis = self.axis % (ranks.pop() + 1) - 1
+        if len({(*value.shape[:axis], *value.shape[axis + 1 :]) for value in inputs}) > 1:
+            return None  # for apply to refuse
         outer = math.prod(inputs[0].shape[:axis])
         widths = [math.prod(value.shape[axis:]) for value in inputs]
         total, start = sum(widths), 0
