@@ -229,6 +229,39 @@ def test_sizes_that_are_not_needed(tmp_path: Path) -> None:
         fastlstm.load(other).predict([x, x, x[:, :4]])
 
 
+def test_ids_in_float64(tmp_path: Path) -> None:
+    """The reference looks ids up in float64, however they are given."""
+    spec, table = recurrent("LSTM", units=3, features=2), normal(9, 2).astype(np.float32)
+    middle = [layer("Embedding", "e", behind("x0"), input_dim=9, output_dim=2), layer("LSTM", "l", behind("e"), **spec.config)]
+    model = fastlstm.load(graph(tmp_path, [(None,)], middle, e=[table], l=list(spec.weights)), precision="float64")
+    ids = np.array([[1, 8, 0, 3]])
+    (expected,) = applied(made(spec), np.float64(table[ids]))
+    for given in (ids, ids.astype(np.int32), ids.astype(np.float32)):
+        found = model.predict(given)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, expected.value, rtol=1e-13)
+
+
+def test_states_of_directions_that_numpy_computes(tmp_path: Path) -> None:
+    """A function of the caller's has no kernel: the states of both directions are carried all the same."""
+    one, other = (recurrent("SimpleRNN", units=3, features=2, activation="mine", stateful=True) for _ in range(2))
+    config = {
+        "layer": {"class_name": "SimpleRNN", "config": {**one.config, "name": "one"}}, "merge_mode": "concat",
+        "backward_layer": {"class_name": "SimpleRNN", "config": {**other.config, "name": "other", "go_backwards": True}},
+    }  # fmt: skip
+    middle = [layer("Bidirectional", "b", behind("x0"), **config)]
+    middle[0]["inbound_nodes"] = behind("x0")
+    door = entrance("x0", 4, 2)
+    door["config"]["batch_input_shape"] = [2, 4, 2]
+    config = functional([door, *middle], [["x0", 0, 0]], [["b", 0, 0]])
+    path = write_h5(tmp_path / "m.h5", config, {"b": [*one.weights, *other.weights]}, "2.15.0")
+    x = normal(2, 4, 2).astype(np.float32)
+    native, truth = (fastlstm.load(path, precision=p, custom_activations={"mine": np.tanh}) for p in ("float32", "float64"))
+    first, second = native.predict(x), native.predict(x)
+    assert np.abs(second - first).max() > 1e-3
+    np.testing.assert_allclose([first, second], [truth.predict(x), truth.predict(x)], atol=1e-6)
+
+
 # -- against live Keras -------------------------------------------------------------------------------------------------------
 
 

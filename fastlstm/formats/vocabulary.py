@@ -60,7 +60,7 @@ POLICIES: dict[str, DType] = {
 }  # fmt: skip
 #: Layers that give back what they are given, or leave the arithmetic to another.
 OF_ANY_DTYPE = frozenset({
-    "TimeDistributed", "Embedding", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Dropout", "SpatialDropout1D",
+    "TimeDistributed", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Dropout", "SpatialDropout1D",
 })  # fmt: skip
 ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
 
