@@ -181,7 +181,8 @@ def test_time_distributed_with_a_fixed_batch_size(tmp_path: Path) -> None:
         return found
 
     def td(name: str, inner: dict[str, Any]) -> dict[str, Any]:
-        return {"class_name": "TimeDistributed", "name": name, "config": {"name": name, "layer": inner}}
+        # TensorFlow 1 records the dtype of the ids.
+        return {"class_name": "TimeDistributed", "name": name, "config": {"name": name, "layer": inner, "dtype": "int32"}}
 
     masked, unmasked = (predicted("2.3.1", batch, ("inside", "LSTM")) for batch in (None, 2))
     np.testing.assert_allclose(masked, MASKED, atol=1e-6)
