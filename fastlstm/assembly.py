@@ -17,7 +17,7 @@ from .spec import ModelSpec, Ref, Shape
 T = TypeVar("T")
 
 #: What sizes that a model leaves open are tried as, to see how it runs.
-EXAMPLE_SIZES = (16, 64, 256, 1024, 4096, 1)
+EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 
 
 def build(
@@ -64,13 +64,15 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
     """
     tried: list[tuple[Shape, ...]] = []
     refused: InputError | None = None
-    for size in EXAMPLE_SIZES:
+    known = sorted({size for shape in network.input_shapes() for size in shape[1:] if size is not None})
+    for size in (*EXAMPLE_SIZES, *known, 1):  # what one input leaves open may have to be as long as another is
         shapes = network.sized(size)
-        if shapes in tried or network.fitting_size([size]) is None:
+        if shapes in tried:
             continue
         tried.append(shapes)
         try:
-            return compute(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))
+            if network.fitting_size([size]) is not None:
+                return compute(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))
         except InputError as error:
             refused = refused or error
     if refused is not None:

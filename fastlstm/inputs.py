@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import FastLSTMError, InputError
-from .spec import Shape
+from .layers.base import nonzero
+from .spec import WHOLE, Shape
 
 #: NumPy's arrays have no more axes.
 MOST_AXES = 64
@@ -23,6 +24,8 @@ class InputInfo(NamedTuple):
     shape: Shape  # batch first
     dtype: str  # "float32", "float64"; "int32" where only ids are read
     vocabulary: int | None  # ids must be below
+    declared: str = "float32"  # the dtype that the file declares
+    fed: bool = False  # does Keras cast what is given straight to the declared dtype, not by way of float32?
 
 
 class Ragged(NamedTuple):
@@ -119,18 +122,34 @@ def _array(value: Any, info: InputInfo, where: str = "") -> np.ndarray:
 
 
 def _typed(array: np.ndarray, info: InputInfo) -> np.ndarray:
+    whole = info.declared in WHOLE
+    if array.dtype.kind == "f" and whole and info.fed:
+        array = np.trunc(array)
     if info.dtype != "int32":
-        if array.dtype == info.dtype and array.flags.c_contiguous:
-            return array
-        with np.errstate(over="ignore"):  # beyond float32 is inf, as Keras's cast gives
-            return np.ascontiguousarray(array, dtype=info.dtype)
+        return _floats(_floats(array, "float32") if whole and array.dtype.kind == "f" else array, info.dtype)
+    if array.dtype.kind == "f":
+        array = _floats(array, "float64" if info.declared == "float64" or (info.fed and whole) else "float32")
     if array.size:
         low, high = array.min(), array.max()
         if not (low > -1 and high < info.vocabulary):  # so that NaN fails too; floats are cut to integers as Keras does
             raise InputError(
                 f"input {info.name!r}: expected ids from 0 to {info.vocabulary - 1 if info.vocabulary else 0}, found {low} to {high}"
             )
-    return np.ascontiguousarray(array, dtype=np.int32)
+    ids = np.ascontiguousarray(array, dtype=np.int32)
+    # Keras masks what equals 0 before it cuts fractions off: where that matters the model reads the numbers as they are.
+    return ids if whole or array.dtype.kind != "f" or not np.any((ids == 0) & nonzero(array)) else array
+
+
+def _floats(array: np.ndarray, dtype: str) -> np.ndarray:
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
+    with np.errstate(over="ignore"):  # beyond float32 is inf, as Keras's cast gives
+        return np.ascontiguousarray(array, dtype=dtype)
+
+
+def are_ids(arrays: Sequence[np.ndarray]) -> tuple[bool, ...]:
+    """Which of a model's checked inputs are int32 ids."""
+    return tuple(array.dtype == np.int32 for array in arrays)
 
 
 def _by_name(x: Mapping[str, Any], infos: Sequence[InputInfo], name: str) -> list[Any]:
@@ -178,7 +197,8 @@ def _is_ragged(rows: Sequence[Any], info: InputInfo) -> bool:
 
 def _pad(rows: list[np.ndarray], info: InputInfo) -> Ragged:
     lengths = np.array([len(row) for row in rows], np.int64)
-    padded = np.zeros((len(rows), max(int(lengths.max()), 1), *rows[0].shape[1:]), info.dtype)
+    dtype = next((row.dtype for row in rows if row.dtype.kind == "f"), info.dtype)  # of ids, some rows may have fractions
+    padded = np.zeros((len(rows), max(int(lengths.max()), 1), *rows[0].shape[1:]), dtype)
     for row, target in zip(rows, padded, strict=True):
         target[: len(row)] = row
     return Ragged(padded, lengths)

@@ -15,7 +15,7 @@ import numpy as np
 from . import runtime
 from .assembly import build, of_example
 from .errors import FormatError, InputError
-from .inputs import InputInfo, Ragged, gather, positive, shape_text, told, unreadable
+from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, told, unreadable
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
 from .plan import Constants, evaluate, plan
@@ -94,9 +94,14 @@ class Model:
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(self._network))
         self._dtype = np.dtype(np.float64 if wide else np.float32)
         self._infos = tuple(
-            InputInfo(name, shape, "int32" if vocabulary else self._dtype.name, vocabulary)
-            for name, shape, vocabulary in zip(spec.input_names, shapes, self._network.vocabularies(), strict=True)
+            InputInfo(
+                name, shape, "int32" if vocabulary else self._dtype.name, vocabulary, door.declared, spec.rules.input_cast == "fed"
+            )
+            for name, shape, vocabulary, door in zip(
+                spec.input_names, shapes, self._network.vocabularies(), self._network.doors, strict=True
+            )
         )
+        self._ids = tuple(info.vocabulary is not None for info in self._infos)
         output_shapes = self._network.shapes(shapes, {})
         self.inputs = tuple(TensorInfo(info.name, info.shape, info.dtype) for info in self._infos)
         self.outputs = tuple(
@@ -261,8 +266,10 @@ class Model:
         if self._interpreted:
             self._check_shapes(tuple(x.shape[1:] for x in arrays))
             return copies(evaluate(self._network, arrays, self._dtype, states))
-        runner, program = self._runner(tuple(x.shape[1:] for x in arrays))
-        if not self._stateful and not program.fixed and fits_entry(self, arrays[0].shape[1:], program.output_shapes):
+        ids = are_ids(arrays)
+        runner, program = self._runner(tuple(x.shape[1:] for x in arrays), ids=ids)
+        short = ids == self._ids and not self._stateful and not program.fixed
+        if short and fits_entry(self, arrays[0].shape[1:], program.output_shapes):
             most_rows = self._helpers.rows_alone(program)
             vocabulary = self._infos[0].vocabulary or 0
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
@@ -291,7 +298,7 @@ class Model:
         rows, longest = given.padded.shape[:2]
         if self._stateful:
             raise InputError("x: a stateful model takes an array, found a list of sequences")
-        if not self._interpreted and self._network.ragged:
+        if not self._interpreted and self._network.ragged and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
             runner, program = self._runner((given.padded.shape[1:],), ragged=True)
             outputs = self._execute(runner, program, [given.padded, present], [])
@@ -315,9 +322,11 @@ class Model:
         return [row[:length] for row, length in zip(y, given.lengths, strict=True)]
 
     def _runner(
-        self, shapes: tuple[tuple[int, ...], ...], *, ragged: bool = False, streaming: bool = False
+        self, shapes: tuple[tuple[int, ...], ...], *, ids: tuple[bool, ...] | None = None, ragged: bool = False, streaming: bool = False
     ) -> tuple[runtime.Runner, Program]:
-        key = (shapes, ragged, streaming)
+        """The Program for inputs of these shapes; ``ids`` tells which hold int32, as they do unless given as fractions."""
+        integer = self._ids if ids is None else ids
+        key = (shapes, integer, ragged, streaming)
         found = self._runners.get(key)
         if found is None:
             self._check_shapes(shapes)
@@ -326,7 +335,6 @@ class Model:
             for path in sorted(stateful):
                 first = sum(len(given) for given in numbers.values())
                 numbers[path] = tuple(range(first, first + len(stateful[path])))
-            integer = [info.vocabulary is not None for info in self._infos]
             program = plan(
                 self._network, shapes, integer, self._constants,
                 fold_limit=self._options["fold_limit"], threads=1 if streaming else self.threads, ragged=ragged,
@@ -342,7 +350,7 @@ class Model:
         if shapes in self._checked:
             return
         try:
-            self._network.shapes([(None, *shape) for shape in shapes], {})
+            self._network.shapes([(info.shape[0], *shape) for info, shape in zip(self._infos, shapes, strict=True)], {})
         except FormatError as error:
             given = " and ".join(shape_text((None, *shape)) for shape in shapes)
             raise InputError(f"x: input of shape {given} does not do: {error}") from error

@@ -238,8 +238,9 @@ def evaluate(
     network: Network, inputs: Sequence[np.ndarray], dtype: Any, states: dict[str, tuple[np.ndarray, ...]] | None = None,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """The network's meaning in NumPy: ``apply`` of every layer, in ``dtype``."""
-    # Ids stay integers, but in float64: what they choose is computed in their dtype, and float64 holds every id.
-    given = [Tensor(x if x.dtype.kind in "iu" and dtype != np.float64 else x.astype(dtype, copy=False)) for x in inputs]
+    # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
+    exact = np.dtype(dtype) == np.float32
+    given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
     with np.errstate(all="ignore"):  # NaN and infinities are data
         return tuple(tensor.value for tensor in network.apply(given, {}, states))
 

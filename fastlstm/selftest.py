@@ -211,7 +211,9 @@ def neighbour(network: Network, number: int) -> Network:
         towards = np.where(random.random(weight.shape, np.float32) < 0.5, -np.inf, np.inf).astype(weight.dtype)
         return np.where(weight == 0, weight, np.nextafter(weight, towards))  # zeros may mean something: a padding id's row
 
-    return root(reweighted(network.model, nudged), replace(network.context, problems=[]))
+    near = root(reweighted(network.model, nudged), replace(network.context, problems=[]))
+    near.shapes(near.input_shapes(), {})  # settles what layers learn from the shapes of the file
+    return near
 
 
 def reweighted(model: ModelSpec, change: Callable[[np.ndarray], np.ndarray]) -> ModelSpec:

@@ -15,6 +15,9 @@ from .errors import Problem
 
 Shape = tuple[int | None, ...]  # batch first; None where the size is only known with the data
 
+#: Dtypes that an InputLayer may declare and that hold whole numbers alone.
+WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
+
 
 class Ref(NamedTuple):
     """One tensor of a graph: output number ``output`` of call number ``call``."""
@@ -95,6 +98,8 @@ class Rules:
     head_output: Literal["zeros", "state"] = "zeros"
     # Output of Bidirectional(return_sequences=True) at masked steps.
     bidirectional_masked_output: Literal["zeros", "repeat"] = "zeros"
+    # ... does that hold for convolutional recurrent layers in it?
+    convolutional_zeros: bool = True  # else they repeat, as they do outside Bidirectional
     # Does a recurrent layer given initial_state as a tensor honour its mask?
     mask_with_initial_state: bool = True
     # Does a stateful layer that is given initial_state go on from its recorded state instead, unless that is all zeros?
@@ -107,6 +112,17 @@ class Rules:
     stacked_state_order: Literal["forward", "reversed"] = "forward"
     # Does the mask made inside TimeDistributed(layer) reach the next layer?
     time_distributed_inner_mask: bool = False
+    # ... and when the batch size is fixed? Else the mask that came in goes out there, as it is.
+    time_distributed_fixed_inner_mask: bool = True
+    # Is a layer inside TimeDistributed given its part of a mask that has more axes than (batch, time)?
+    time_distributed_passes_mask: bool = True
+    # Around which layers TimeDistributed goes from step to step when the batch size is fixed, giving the layer no mask.
+    time_distributed_loops: Literal["none", "own", "lstm", "all"] = "none"  # the user's own; besides LSTM and GRU; all
+    # Does such a loop repeat the output before at masked steps?
+    time_distributed_loop_repeats: bool = False
+    # How data come to have the dtype that an InputLayer declares: fed as they are, at the model's own inputs alone; or by way of
+    # float32, and at the inputs of nested models too.
+    input_cast: Literal["fed", "called"] = "called"
     # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on?
     identity_masks: bool = True
     # Do outputs of a nested model keep their masks?

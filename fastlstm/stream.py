@@ -11,7 +11,7 @@ import numpy as np
 
 from . import runtime
 from .errors import InputError, Problem, UnsupportedError
-from .inputs import InputInfo, as_array, gather, positive, reading, shape_text, told, unreadable
+from .inputs import InputInfo, are_ids, as_array, gather, positive, reading, shape_text, told, unreadable
 from .layers.base import Layer, Streaming
 from .layers.convolution import Convolution
 from .layers.network import Network, carrying, repeated
@@ -262,7 +262,7 @@ class Stream(runtime.Stepper):
                 for array, value in zip(held, new[path], strict=True):
                     array[...] = value
             return outputs
-        runner, program = self.model._runner(tuple(x.shape[1:] for x in arrays), streaming=True)
+        runner, program = self.model._runner(tuple(x.shape[1:] for x in arrays), ids=are_ids(arrays), streaming=True)
         rows = len(arrays[0])
         given = [*arrays, *(repeated(array, rows * times, np.float32) for array, times in program.fixed)]
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]

@@ -128,7 +128,8 @@ class Reader:
         if shape is None:
             shape = config.get("build_input_shape") or (build.get("input_shape") if isinstance(build, Mapping) else None)
         inner = first["config"] if isinstance(first["config"], Mapping) else {}
-        dtype = inner.get("dtype") if isinstance(inner.get("dtype"), str) else "float32"
+        dtype = inner.get("input_dtype", inner.get("dtype"))
+        dtype = dtype if isinstance(dtype, str) else "float32"
         name = f"{layer.name}_input"
         settings = {"shape": None if shape is None else self.shape(shape, prefix + name), "dtype": dtype}
         return LayerDraft("InputLayer", name, settings, prefix + name, "InputLayer")
@@ -165,7 +166,7 @@ class Reader:
             draft.model = self.model({**entry, "config": config}, path, depth)
             draft.class_name = draft.model.class_name
             return draft
-        dtype = compute_dtype(config, self.dialect)
+        dtype = compute_dtype(kind, config, self.dialect)
         if kind == "InputLayer":
             draft.config = self.input_config(config, path, problems)
             return draft

@@ -14,6 +14,7 @@ masked head with a state           the state up to 2.2.4 and tf.keras 1.12 (not 
 Bidirectional, masked steps        repeated in multi-backend Keras and tf.keras    bidirectional_masked_steps_by_generation
                                    1.5-1.12; zeros later, but TensorFlow 2.0 and
                                    2.1 repeat in LSTM/GRU of the fused kind
+... around a ConvLSTM              repeated; zeros in Keras 3                         convlstm_in_both_directions_with_a_mask
 Bidirectional, last step masked    the state; TensorFlow 1.13: zeros               last_output_of_bidirectional_with_a_mask
 initial_state given as a tensor    Keras 3 then ignores the mask                   mask_beside_an_initial_state
 mask of Add, Multiply, ...         AND; Keras 3.0-3.3: none; Keras 3.4 on: OR      merge_masks_by_generation
@@ -22,7 +23,15 @@ stacked cells, masked steps        2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first 
 stacked cells, order of states     last cell first up to 2.2.2 and tf.keras 1.10;  stacked_cells_are_stacked_layers
                                    first first later
 mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and          time_distributed_mask_from_inside
-                                   tf.keras; not before, nor in Keras 3
+                                   tf.keras from 1.10 on; not before, nor in
+                                   Keras 3
+... with a fixed batch size        only from tf.keras 2.2 on                       time_distributed_with_a_fixed_batch_size
+mask of a layer inside it          not given up to 2.1.6 and tf.keras 1.9; with a  time_distributed_with_a_fixed_batch_size
+                                   fixed batch size not up to 2.3 and tf.keras
+                                   1.13, nor to LSTM and GRU up to 1.15
+ids that are no whole numbers      compared with 0 as given, unless their Input        float_ids_by_generation
+                                   declares int32: the model's own up to tf.keras
+                                   2.1, later those of nested models too
 Activation("linear") and           drop masks in TensorFlow 1.4 to 1.12; pass them    masks_of_layers_that_change_nothing
 ActivityRegularization             elsewhere
 masks of nested models             stay inside in TensorFlow 1.11 and 1.12            masks_of_nested_models
@@ -146,7 +155,8 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
         head_output="zeros" if numbers >= (2, 2, 5) or theano else "state", bidirectional_masked_output="repeat",
         stacked_masked_output="first" if (2, 2, 3) <= numbers < (2, 2, 5) and not theano else "last",
         stacked_state_order="forward" if numbers >= (2, 2, 3) else "reversed",
-        time_distributed_inner_mask=numbers >= (2, 2), bidirectional_carries_state=numbers < (2, 1, 4),
+        bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", convolutional_zeros=False,
+        **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
     )  # fmt: skip
     default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
     return Dialect(generation, rules, False, True, default, False, False, theano)
@@ -158,21 +168,39 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and records_initializer_dtype(config))
     early = numbers < (2, 2, 4)  # up to TensorFlow 1.12
     fused_repeats = not first and numbers < (2, 3)  # TensorFlow 2.0 and 2.1
-    # Of TensorFlow 2.0 and 2.1, the second's InputLayers record whether they are ragged.
-    # TensorFlow 1.9 to 1.12 all call themselves 2.1.6-tf. The first two write a Sequential model as a bare list, as all before.
+    since_2_1 = not first and not (fused_repeats and lacks_ragged(config))
+    # TensorFlow 1.9 to 1.12 all call themselves 2.1.6-tf. The first two write a Sequential model as a bare list, as all before;
+    # nothing tells them apart, and 1.9 alone has TimeDistributed as before.
     newer = numbers == (2, 1, 6) and not lists_layers(config)
     natural = not early or newer
     rules = Rules(
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
-        time_distributed_inner_mask=not early,
         identity_masks=not early or numbers < (2, 0, 8), nested_masks=not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
-        recorded_state_wins=numbers >= (2, 3) or (not first and records_ragged(config)),
+        recorded_state_wins=since_2_1, input_cast="called" if numbers >= (2, 3) else "fed", convolutional_zeros=False,
+        **time_distributed(
+            from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=since_2_1,
+            loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",
+        ),
     )  # fmt: skip
     beta_first = numbers < (2, 0, 8)  # up to TensorFlow 1.3
     default = "hard_sigmoid" if first else "sigmoid"
     return Dialect(generation, rules, False, False, default, False, fused_repeats, False, beta_first=beta_first)
+
+
+def time_distributed(*, from_inside: bool, loops: str, fixed_too: bool = False, loop_masks: bool = False) -> dict[str, Any]:
+    """The rules of TimeDistributed before Keras 3: with a fixed batch size it may go from step to step."""
+    return {
+        "time_distributed_inner_mask": from_inside, "time_distributed_fixed_inner_mask": fixed_too,
+        "time_distributed_passes_mask": from_inside, "time_distributed_loops": loops, "time_distributed_loop_repeats": loop_masks,
+    }  # fmt: skip
+
+
+def lacks_ragged(config: Mapping[str, Any]) -> bool:
+    """Whether the InputLayers of a config do not say if they are ragged, as TensorFlow 1.15 and 2.1 have them, not 1.13, 1.14 and 2.0."""
+    text = repr(config)
+    return "'InputLayer'" in text and "'ragged'" not in text
 
 
 def lists_layers(config: Any) -> bool:
@@ -182,16 +210,6 @@ def lists_layers(config: Any) -> bool:
             return True
         return any(lists_layers(value) for value in config.values())
     return isinstance(config, list) and any(lists_layers(item) for item in config)
-
-
-def records_ragged(config: Any) -> bool:
-    """Whether any InputLayer of a config records ``ragged``."""
-    if isinstance(config, Mapping):
-        settings = config.get("config")
-        if config.get("class_name") == "InputLayer" and isinstance(settings, Mapping) and "ragged" in settings:
-            return True
-        return any(map(records_ragged, config.values()))
-    return isinstance(config, list) and any(map(records_ragged, config))
 
 
 def records_initializer_dtype(config: Any) -> bool:

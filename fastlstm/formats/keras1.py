@@ -190,6 +190,8 @@ class Modern:
             config["batch_input_shape"] = [None, old.get("input_length")] if vocabulary else shape
         if kind == "InputLayer":
             config["dtype"] = old.get("input_dtype")
+        elif new == "Embedding":
+            config["input_dtype"] = old.get("input_dtype") or "int32"
         if "layer" in config:
             config["layer"] = self.layer(config["layer"])
         if "dim_ordering" in config:

@@ -59,6 +59,10 @@ POLICIES: dict[str, DType] = {
     "mixed_bfloat16": "bfloat16", "infer": "float32", "_infer": "float32",
     "string": "float32",  # of layers that read text, which are refused for that
 }  # fmt: skip
+#: Layers that give back what they are given, or leave the arithmetic to another.
+OF_ANY_DTYPE = frozenset({
+    "TimeDistributed", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Dropout", "SpatialDropout1D",
+})  # fmt: skip
 ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
 
 
@@ -85,14 +89,14 @@ def records_itself(name: str, config: Mapping[str, Any]) -> bool:
     return "trainable" in config or name == "InputLayer" or name in MODELS or name.startswith("SpatialDropout")
 
 
-def compute_dtype(config: Mapping[str, Any], dialect: Dialect) -> DType | None:
+def compute_dtype(kind: str, config: Mapping[str, Any], dialect: Dialect) -> DType | None:
     """What a layer of this config computes in; None for what is no float dtype or policy."""
     value = config.get("dtype")
     if isinstance(value, Mapping):
         inner = value.get("config")
         value = inner.get("name") if isinstance(inner, Mapping) else None
-    # An Embedding of Keras 2.0.0 to 2.0.5 records the dtype of its input, the ids.
-    if value is None or (dialect.multi_backend and value in ID_DTYPES):
+    # An Embedding of Keras 2.0.0 to 2.0.5 and all layers of TensorFlow 1 record the dtype of their first input, which may be ids.
+    if value is None or (value in ID_DTYPES and (dialect.multi_backend or (kind in OF_ANY_DTYPE and not dialect.keras3))):
         return "float32"
     return POLICIES.get(value) if isinstance(value, str) else None
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import activations
+from ..errors import InputError
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
+from .core import known_features
 
 #: What masked scores are lowered by: more than any score's own size.
 FAR = 1e9
@@ -26,6 +28,16 @@ def per_head(bias: np.ndarray) -> np.ndarray:
     return bias[:, None] if bias.ndim else bias
 
 
+def check_steps(layer: Layer, query: np.ndarray, value: np.ndarray, key: np.ndarray) -> None:
+    """Refuse a key whose steps are not the value's, or whose features are not the query's: the caller's choice where the file leaves it."""
+    if key.shape[1] != value.shape[1]:
+        found = f"{key.shape[1]} and {value.shape[1]}"
+        raise InputError(f"x: expected as many steps of key and value for layer {layer.path!r} ({layer.spec.class_name}), found {found}")
+    if isinstance(layer, DenseAttention) and query.shape[2] != key.shape[2]:
+        found = f"{query.shape[2]} and {key.shape[2]}"
+        raise InputError(f"x: expected as many features of query and key for layer {layer.path!r} ({layer.spec.class_name}), found {found}")
+
+
 class DenseAttention(Layer):
     """What Attention and AdditiveAttention share: inputs (query, value) or (query, value, key).
 
@@ -38,8 +50,8 @@ class DenseAttention(Layer):
         """(batch, query steps, key steps)."""
         raise NotImplementedError
 
-    def check(self, features: int) -> None:
-        """Check the weights against the features of the query."""
+    def check(self, query: Shape) -> None:
+        """Check the weights against the shape of the query."""
         raise NotImplementedError
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -48,25 +60,25 @@ class DenseAttention(Layer):
         if any(len(shape) != 3 for shape in inputs):
             raise self.unsupported(f"it is computed for query, value and key of 3 axes each, found shapes {', '.join(map(str, inputs))}")
         query, value = inputs[:2]
-        if query[-1] is None:
-            raise self.fault(f"the number of features of its input is not known (shape {query})")
-        self.check(query[-1])
+        self.check(query)
         out: Shape = (*query[:-1], value[-1])
         return (out, (*query[:-1], value[1])) if keywords.get("return_attention_scores") else (out,)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         query, value = (floating(tensor.value) for tensor in inputs[:2])
         key = floating(inputs[2].value) if len(inputs) > 2 else value
+        check_steps(self, query, value, key)
         scores = self.scores(query, key)
-        hidden = np.zeros((1, 1, 1), bool) if inputs[1].mask is None else ~inputs[1].mask[:, None, :]
+        query_mask, value_mask = map(self.step_mask, inputs[:2])
+        hidden = np.zeros((1, 1, 1), bool) if value_mask is None else ~value_mask[:, None, :]
         if self.config.get("causal", False) or keywords.get("use_causal_mask"):
             hidden = hidden | ~causal_mask(query.shape[1], key.shape[1])
         # Keras subtracts, and in float32 nothing of the score remains.
         scores = np.where(hidden, scores.dtype.type(-FAR), scores)
         weights = activations.softmax(scores)
         out = weights @ value
-        if inputs[0].mask is not None:
-            out = out * inputs[0].mask[:, :, None]
+        if query_mask is not None:
+            out = out * query_mask[:, :, None]
         result = Tensor(out, inputs[0].mask)
         return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)
 
@@ -88,7 +100,7 @@ class Attention(DenseAttention):
         scale = (Weight("scale"),) if config.get("use_scale") else ()
         return (*scale, Weight("concat_score_weight")) if config.get("score_mode", "dot") == "concat" else scale
 
-    def check(self, features: int) -> None:
+    def check(self, query: Shape) -> None:
         self.arrays(*[()] * len(self.weights(self.config)))
 
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
@@ -109,8 +121,8 @@ class AdditiveAttention(DenseAttention):
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
         return (Weight("scale"),) if config.get("use_scale", True) else ()
 
-    def check(self, features: int) -> None:
-        self.arrays(*[(features,)] * len(self.weights(self.config)))
+    def check(self, query: Shape) -> None:
+        self.arrays(*([(known_features(self, query),)] if self.weights(self.config) else []))
 
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         each = np.tanh(query[:, :, None] + key[:, None])
@@ -182,9 +194,10 @@ class MultiHeadAttention(Layer):
         """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it."""
         parts = []
         if self.rules.attention_masks:
-            parts += [query.mask[:, :, None]] if query.mask is not None else []
-            parts += [value.mask[:, None, :]] if value.mask is not None else []
-            parts += [key.mask[:, None, :]] if key is not value and key.mask is not None else []
+            query_mask, value_mask, key_mask = map(self.step_mask, (query, value, key))
+            parts += [query_mask[:, :, None]] if query_mask is not None else []
+            parts += [value_mask[:, None, :]] if value_mask is not None else []
+            parts += [key_mask[:, None, :]] if key is not value and key_mask is not None else []
         if keywords.get("use_causal_mask"):
             parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
         given = keywords.get("attention_mask")
@@ -200,6 +213,7 @@ class MultiHeadAttention(Layer):
         given = self._given(inputs, keywords)
         mask = self._mask(*given, keywords)
         query, value, key = (floating(tensor.value) for tensor in given)
+        check_steps(self, query, value, key)
         (wq, bq), (wk, bk), (wv, bv), (wo, bo) = self._projections(query.dtype)
         q = np.einsum("btf,fhk->bhtk", query, wq) + per_head(bq)
         k = np.einsum("bsf,fhk->bhsk", key, wk) + per_head(bk)

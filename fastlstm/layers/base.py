@@ -44,6 +44,13 @@ def floating(array: np.ndarray) -> np.ndarray:
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
+def nonzero(array: np.ndarray) -> np.ndarray:
+    """Which numbers TensorFlow takes for others than 0: it counts those below the normal range of float32 and float64 as 0."""
+    if array.dtype not in (np.float32, np.float64):
+        return array != 0
+    return np.abs(array) >= np.finfo(array.dtype).tiny
+
+
 class Tensor(NamedTuple):
     """A value and its mask while ``apply`` runs."""
 
@@ -181,6 +188,13 @@ class Layer:
         if key not in self._cast:
             self._cast[key] = tuple(array.astype(key, copy=False) for array in self.spec.weights)
         return self._cast[key]
+
+    def step_mask(self, given: Tensor) -> np.ndarray | None:
+        """The mask (batch, time) of an input; Keras cannot run the layer with one of other axes."""
+        if given.mask is not None and given.mask.ndim != 2:
+            axes = f"{given.mask.ndim} axes" if given.mask.ndim > 1 else "1 axis"
+            raise self.fault(f"its input has a mask of {axes}, expected (batch, timesteps): Keras cannot run it either")
+        return given.mask
 
     def fault(self, what: str) -> FormatError:
         """An error that names the file and this layer."""

@@ -86,6 +86,7 @@ class ConvLSTM(Recurrent):
         super().__init__(spec, context)
         config = {key: value for key, value in spec.config.items() if key in CELL_KEYS}
         self.cell = ConvLSTMCell(replace(spec, config=config), context, self.AXES[spec.class_name])
+        self.zeroed = self.rules.convolutional_zeros
         if self.stateful:
             self.refuse("argument stateful=True is not computed for convolutional recurrent layers")
 

@@ -11,9 +11,12 @@ import numpy as np
 from .. import activations, packing
 from ..errors import InputError
 from ..program import Builder, Lookup, Mask, Value
-from ..spec import LayerSpec, Shape, Weight
-from .base import Context, Layer, States, Tensor, floating, inert
+from ..spec import WHOLE, LayerSpec, Shape, Weight
+from .base import Context, Layer, States, Tensor, floating, inert, nonzero
 from .lowering import activated, default_code, has_kernel, present_only
+
+#: What layers compare in, by the dtype that they compute in, where that is not float32.
+COMPARED: dict[str, Any] = {"float16": np.float16, "float64": np.float64}
 
 
 def known_features(layer: Layer, shape: Shape) -> int:
@@ -35,15 +38,20 @@ class InputLayer(Layer):
         super().__init__(spec, context)
         self.only("sparse", False, None)
         self.only("ragged", False, None)
+        self.declared = str(self.config.get("dtype") or "float32")
+        # Does it cut fractions off? Where data are fed, only a model's own inputs do.
+        self.cuts = self.declared in WHOLE and (not context.path or self.rules.input_cast == "called")
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         return tuple(inputs) or (tuple(self.config["shape"]),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        return tuple(inputs)
+        if not self.cuts:
+            return tuple(inputs)
+        return tuple(given if given.value.dtype.kind != "f" else given._replace(value=np.trunc(given.value)) for given in inputs)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        return tuple(inputs)
+        return tuple(inputs) if not self.cuts or all(given.integer for given in inputs) else None
 
 
 class Inert(Layer):
@@ -163,22 +171,30 @@ class Embedding(Layer):
         self.vocabulary = self.rows
         self.features = int(self.config["output_dim"])
         self.mask_zero = bool(self.config.get("mask_zero", False))
+        self.masks_places = False  # has its mask more axes than (batch, time)? shapes() tells
 
     @classmethod
     def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
         return (Weight("embeddings"),)
 
+    @property
+    def ragged(self) -> bool:
+        return not self.masks_places
+
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         self.arrays((self.rows, self.features))
+        self.masks_places = self.mask_zero and len(inputs[0]) > 2
         return ((*inputs[0], self.features),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        (table,) = self.cast(floating(inputs[0].value[:0]).dtype)
         ids = inputs[0].value
-        mask = ids != 0 if self.mask_zero else None
+        if ids.dtype.kind == "f":  # fractions are cut off, as Keras has them in its own dtype, after the mask is made
+            with np.errstate(over="ignore"):
+                ids = ids.astype(COMPARED.get(self.spec.dtype, np.float32))
+        mask = nonzero(ids) if self.mask_zero else None
         if ids.size and not (ids.min() > -1 and ids.max() < self.rows):
             raise InputError(f"layer {self.path!r} (Embedding): expected ids from 0 to {self.rows - 1}, found {ids.min()} to {ids.max()}")
-        (table,) = self.cast(floating(ids[:0]).dtype)
-        # Keras cuts fractions off.
         return (Tensor(table[ids.astype(np.int64)], mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
@@ -215,17 +231,23 @@ class Masking(Layer):
             self.mask_value = float(value)
         else:
             self.refuse(f"argument mask_value={self.config['mask_value']!r} is not a number")
+        self.masks_places = False  # has its mask more axes than (batch, time)? shapes() tells
+
+    @property
+    def ragged(self) -> bool:
+        return not self.masks_places
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.masks_places = len(inputs[0]) > 3
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         # Keras compares in the layer's own dtype: 0.1 is the float32 nearest to it, whatever x is computed in here.
-        compared = {"float16": np.float16, "float64": np.float64}.get(self.spec.dtype, np.float32)
+        compared = COMPARED.get(self.spec.dtype, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             mask = np.any(x.astype(compared) != compared(self.mask_value), axis=-1)
-            return (Tensor(x * mask[..., None], mask if mask.ndim > 1 else None),)
+            return (Tensor(x * mask[..., None], mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         *outer, features = inputs[0].shape

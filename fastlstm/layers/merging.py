@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import FastLSTMError, InputError
 from ..program import At, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating
@@ -26,7 +27,30 @@ def aligned(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [array.reshape(array.shape[0], *((1,) * (rank - array.ndim)), *array.shape[1:]) for array in arrays]
 
 
-class ElementWise(Layer):
+class Merging(Layer):
+    """What layers of several inputs share: saying that these do not go together."""
+
+    #: May the sizes of its inputs differ from call to call?
+    open_sizes = False
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.open_sizes = any(None in shape[1:] for shape in inputs)
+        return self.merged_shapes(inputs)
+
+    def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+        """Output shapes for input shapes."""
+        raise NotImplementedError
+
+    def unlike(self, what: str, arrays: Sequence[np.ndarray], how: str = "") -> FastLSTMError:
+        """The error for arrays that do not go together: the caller's where sizes are the caller's choice, else the file's."""
+        shapes = (f"(batch, {', '.join(map(str, array.shape[1:]))})" for array in arrays)
+        found = f"{what} of shapes {', '.join(shapes)}"
+        if self.open_sizes:
+            return InputError(f"x: expected inputs that layer {self.path!r} ({self.spec.class_name}) can merge{how}, found {found}")
+        return self.fault(f"{found} do not go together{how}")
+
+
+class ElementWise(Merging):
     """What the element-wise merges share."""
 
     #: With how many inputs it is defined; None: any number from two.
@@ -44,7 +68,7 @@ class ElementWise(Layer):
         if len(inputs) < 2 or (self.count is not None and len(inputs) != self.count):
             raise self.fault(f"expected {self.count or 'two or more'} inputs, found {len(inputs)}")
 
-    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+    def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         self.check_count(inputs)
         rank = max(len(shape) for shape in inputs)
         out: list[int | None] = []
@@ -56,8 +80,28 @@ class ElementWise(Layer):
         return (tuple(out),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        self.check_sizes(inputs)
         value = reduce(self.combine, aligned([floating(tensor.value) for tensor in inputs]))
-        return (Tensor(value, merged_mask(inputs, self.rules.merge_mask)),)
+        return (Tensor(value, self.merged_mask(inputs)),)
+
+    def check_sizes(self, inputs: Sequence[Tensor]) -> None:
+        """Refuse arrays that do not broadcast."""
+        values = [tensor.value for tensor in inputs]
+        if not broadcast(aligned(values)):
+            raise self.unlike("arrays", values)
+
+    def merged_mask(self, inputs: Sequence[Tensor]) -> np.ndarray | None:
+        """Mask of the output."""
+        masks = [tensor.mask for tensor in inputs if tensor.mask is not None]
+        rule = self.rules.merge_mask
+        if rule == "none" or not masks or (rule == "or" and len(masks) < len(inputs)):
+            return None
+        if len({mask.ndim for mask in masks}) > 1:
+            counts = ", ".join(str(mask.ndim) for mask in masks)
+            raise self.fault(f"the masks of its inputs have unlike numbers of axes ({counts}): Keras cannot run it either")
+        if not broadcast(masks) or (rule == "and" and len({mask.shape for mask in masks}) > 1):
+            raise self.unlike("masks", masks)
+        return reduce(np.logical_or if rule == "or" else np.logical_and, masks)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         if self.op is None or len({value.shape for value in inputs}) > 1:
@@ -74,19 +118,23 @@ class ElementWise(Layer):
             mask = merged_masks(b, 0, masks)
         return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
 
+    def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
+        """Where an input counts, with as many axes as the output has. Keras forgets the mask of one to which it adds axes."""
+        rank = max(other.value.ndim for other in inputs)
+        if tensor.mask is None or tensor.value.ndim < rank:
+            return np.ones((1,) * rank, bool)
+        if tensor.mask.ndim != rank - 1:
+            raise self.fault(f"an input of {rank} axes has a mask of {tensor.mask.ndim}: Keras cannot run it either")
+        return np.broadcast_to(tensor.mask[..., None], tensor.value.shape)
+
     def scale(self, count: int) -> float:
         """What the combination of so many inputs is multiplied by."""
         return 1.0
 
 
-def merged_mask(inputs: Sequence[Tensor], rule: str) -> np.ndarray | None:
-    """Mask of an element-wise merge."""
-    masks = [tensor.mask for tensor in inputs if tensor.mask is not None]
-    if rule == "none" or not masks:
-        return None
-    if rule == "or":
-        return reduce(np.logical_or, masks) if len(masks) == len(inputs) else None
-    return reduce(np.logical_and, masks)
+def broadcast(arrays: Sequence[np.ndarray]) -> bool:
+    """Do arrays of one rank go together, axes of size 1 being repeated?"""
+    return all(len(set(sizes) - {1}) < 2 for sizes in zip(*(array.shape for array in arrays), strict=True))
 
 
 class Add(ElementWise):
@@ -114,12 +162,13 @@ class Extreme(ElementWise):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         if self.rules.merge_mask != "or" or all(tensor.mask is None for tensor in inputs):
             return super().apply(inputs, keywords, states)
+        self.check_sizes(inputs)
         # Where masks are united, an input does not count at its masked steps; the first one stands at steps that all inputs mask.
-        (out, *values), (counted, *masks) = aligned([floating(t.value) for t in inputs]), aligned([expanded(t) for t in inputs])
+        (out, *values), (counted, *masks) = aligned([floating(t.value) for t in inputs]), [self.counted(t, inputs) for t in inputs]
         for value, mask in zip(values, masks, strict=True):
             value = np.where(mask, value, out)
             out, counted = self.combine(np.where(counted, out, value), value), counted | mask
-        return (Tensor(out, merged_mask(inputs, self.rules.merge_mask)),)
+        return (Tensor(out, self.merged_mask(inputs)),)
 
 
 class Maximum(Extreme):
@@ -161,24 +210,18 @@ class Multiply(ElementWise):
         if self.rules.merge_mask != "or" or all(tensor.mask is None for tensor in inputs):
             return super().apply(inputs, keywords, states)
         # Where masks are united, a factor counts as 1 at its masked steps, and steps that all inputs mask give 0.
+        counted = [self.counted(tensor, inputs) for tensor in inputs]
         factors = [
-            tensor if tensor.mask is None else tensor._replace(value=np.where(expanded(tensor), floating(tensor.value), 1))
-            for tensor in inputs
+            tensor._replace(value=np.where(mask.reshape(mask.shape[-tensor.value.ndim :]), floating(tensor.value), 1))
+            for tensor, mask in zip(inputs, counted, strict=True)
         ]
         ((value, mask),) = super().apply(factors, keywords, states)
         if mask is not None:
-            value = np.where(expanded(Tensor(value, mask)), value, value.dtype.type(0))
+            value = np.where(reduce(np.logical_or, counted), value, value.dtype.type(0))
         return (Tensor(value, mask),)
 
 
-def expanded(tensor: Tensor) -> np.ndarray:
-    """The mask of a tensor, all True if it has none, with as many axes as its value has."""
-    if tensor.mask is None:
-        return np.ones((1,) * tensor.value.ndim, bool)
-    return tensor.mask.reshape(*tensor.mask.shape, *((1,) * (tensor.value.ndim - tensor.mask.ndim)))
-
-
-class Concatenate(Layer):
+class Concatenate(Merging):
     """Inputs one after the other along an axis."""
 
     CLASSES = ("Concatenate",)
@@ -188,7 +231,7 @@ class Concatenate(Layer):
         super().__init__(spec, context)
         self.axis = int(self.config.get("axis", -1))
 
-    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+    def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         rank = len(inputs[0])
         axis = self.axis % rank
         if any(len(shape) != rank for shape in inputs):
@@ -205,22 +248,43 @@ class Concatenate(Layer):
         return (tuple(out),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        value = np.concatenate([floating(tensor.value) for tensor in inputs], axis=self.axis)
-        return (Tensor(value, self._mask(inputs)),)
+        values = [floating(tensor.value) for tensor in inputs]
+        return (Tensor(self._joined("arrays", values), self._mask(inputs)),)
+
+    def _joined(self, what: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        try:
+            return np.concatenate(arrays, axis=self.axis)
+        except ValueError as error:
+            raise self.unlike(what, arrays, f" along axis {self.axis}") from error
 
     def _mask(self, inputs: Sequence[Tensor]) -> np.ndarray | None:
         if self.rules.merge_mask == "none" or all(tensor.mask is None for tensor in inputs):
             return None
-        full = [np.broadcast_to(expanded(tensor), tensor.value.shape) for tensor in inputs]
-        joined = np.concatenate(full, axis=self.axis)
+        joined = self._joined("masks", [self._full(tensor) for tensor in inputs])
         united: np.ndarray = np.any(joined, axis=-1) if self.rules.merge_mask == "or" else np.all(joined, axis=-1)
         return united
+
+    def _full(self, tensor: Tensor) -> np.ndarray:
+        """The mask of an input as Keras concatenates it."""
+        value, mask = tensor
+        if mask is None:
+            return np.ones(value.shape, bool)
+        if mask.ndim >= value.ndim:
+            return mask
+        mask = mask[..., None]
+        if self.rules.merge_mask == "and":
+            return mask
+        if mask.ndim != value.ndim:
+            raise self.fault(f"an input of {value.ndim} axes has a mask of {mask.ndim - 1}: Keras cannot run it either")
+        return np.broadcast_to(mask, value.shape)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         ranks = {len(value.shape) for value in inputs}
         if len(ranks) > 1 or any(value.mask is not None for value in inputs):
             return None
         axis = self.axis % (ranks.pop() + 1) - 1
+        if len({(*value.shape[:axis], *value.shape[axis + 1 :]) for value in inputs}) > 1:
+            return None  # for apply to refuse
         outer = math.prod(inputs[0].shape[:axis])
         widths = [math.prod(value.shape[axis:]) for value in inputs]
         total, start = sum(widths), 0
@@ -235,7 +299,7 @@ class Concatenate(Layer):
         return (Value(out, (*inputs[0].shape[:axis], joined, *inputs[0].shape[axis + 1 :])),)
 
 
-class Dot(Layer):
+class Dot(Merging):
     """Sums of products along one axis of each of two inputs; with ``normalize`` cosines."""
 
     CLASSES = ("Dot",)
@@ -251,7 +315,7 @@ class Dot(Layer):
             raise self.fault(f"axes {axes} do not fit inputs of {ranks[0]} and {ranks[1]} axes")
         return first, second
 
-    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+    def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         one, two = self._axes([len(shape) for shape in inputs])
         a, b = inputs
         if a[one] is not None and b[two] is not None and a[one] != b[two]:
@@ -260,11 +324,19 @@ class Dot(Layer):
         return (out if len(out) > 1 else (*out, 1),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        a, b = (floating(tensor.value) for tensor in inputs)
+        a, b = self._pair(inputs)
         one, two = self._axes([a.ndim, b.ndim])
         if self.config.get("normalize", False):
             a, b = unit_length(a, one), unit_length(b, two)
         return (Tensor(dot(a, b, one, two)),)
+
+
+    def _pair(self, inputs: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        a, b = (floating(tensor.value) for tensor in inputs)
+        one, two = self._axes([a.ndim, b.ndim])
+        if a.shape[one] != b.shape[two]:
+            raise self.unlike("arrays", (a, b), f" along axes {one} and {two}")
+        return a, b
 
 
 class Cosine(Dot):
@@ -273,12 +345,12 @@ class Cosine(Dot):
     CLASSES = ("MergeCosine",)
     HONOURED = frozenset({"axes"})
 
-    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        ((batch, *others),) = super().shapes(inputs, keywords)
+    def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+        ((batch, *others),) = super().merged_shapes(inputs)
         return ((batch, 1, *others),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        a, b = (floating(tensor.value) for tensor in inputs)
+        a, b = self._pair(inputs)
         axes = self._axes([a.ndim, b.ndim])
         lengths = np.sqrt(dot(a, a, *axes) * dot(b, b, *axes))
         return (Tensor((dot(a, b, *axes) / np.maximum(lengths, a.dtype.type(1e-7)))[:, None]),)

@@ -63,10 +63,7 @@ class Network(Layer):
         self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]], fixed: Callable[[np.ndarray], T]
     ) -> tuple[T, ...]:
         """Carry ``inputs`` through the graph: ``visit`` says what a layer makes of its own, ``fixed`` what a tensor of the file is."""
-        if len(inputs) != len(self.model.inputs):
-            raise FormatError(
-                f"{self.source}: model {self.path or self.model.name!r} has {len(self.model.inputs)} inputs, called with {len(inputs)}"
-            )
+        self._check_count(inputs)
         known: dict[int, Sequence[T]] = {ref.call: (given,) for ref, given in zip(self.model.inputs, inputs, strict=True)}
         for number in self._needed:
             if number in known:
@@ -80,10 +77,25 @@ class Network(Layer):
             known[number] = visit(self.layers[call.layer], [stands_for(given) for given in call.inputs], keywords)
         return tuple(lookup(ref, known, self) for ref in self.model.outputs)
 
+    def entered(self, inputs: Sequence[T], enter: Callable[[Layer, T], T]) -> list[T]:
+        """The inputs as the model's InputLayers let them in."""
+        self._check_count(inputs)
+        return [enter(door, given) for door, given in zip(self.doors, inputs, strict=True)]
+
+    def _check_count(self, inputs: Sequence[Any]) -> None:
+        if len(inputs) != len(self.model.inputs):
+            raise FormatError(
+                f"{self.source}: model {self.path or self.model.name!r} has {len(self.model.inputs)} inputs, called with {len(inputs)}"
+            )
+
+    @property
+    def doors(self) -> list[Any]:
+        """The model's InputLayers."""
+        return [self.layers[self.model.calls[ref.call].layer] for ref in self.model.inputs]
+
     def input_shapes(self) -> tuple[Shape, ...]:
         """The shapes that the model's InputLayers declare."""
-        specs = [self.model.layers[self.model.calls[ref.call].layer] for ref in self.model.inputs]
-        return tuple(tuple(spec.config["shape"]) for spec in specs)
+        return tuple(tuple(door.spec.config["shape"]) for door in self.doors)
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -198,7 +210,8 @@ class Network(Layer):
             return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
 
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
-        found = self.walk(inputs, visit, lambda array: Tensor(repeated(array, rows, dtype)))
+        entered = self.entered(inputs, lambda door, given: door.apply([given], {}, None)[0])
+        found = self.walk(entered, visit, lambda array: Tensor(repeated(array, rows, dtype)))
         return found if self._keeps_masks else tuple(tensor._replace(mask=None) for tensor in found)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
@@ -209,7 +222,8 @@ class Network(Layer):
                 given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
             return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
 
-        found = self.walk(inputs, visit, b.fixed)
+        entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
+        found = self.walk(entered, visit, b.fixed)
         return found if self._keeps_masks else tuple(value._replace(mask=None) for value in found)
 
     @property

@@ -45,7 +45,7 @@ class Normalizing(Layer):
         return tuple(size for size in sizes if size is not None)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        self.arrays(*[self.parameter_shape(inputs[0])] * len(self.weights(self.config)))
+        self.arrays(*[self.parameter_shape(inputs[0]) for _ in self.weights(self.config)])  # without any no size need be known
         self.per_step = axes_of(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
         return (inputs[0],)
 

@@ -106,7 +106,8 @@ class GlobalPooling(Layer):
         return (tuple(n for axis, n in enumerate(shape) if axis not in self.places),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.places != (1,):
+        mask = inputs[0].mask if self.mean else None
+        if self.places != (1,) or (mask is not None and mask.shape != inputs[0].shape[:1]):
             return None
         steps, features = inputs[0].shape
         value = pooled(b, inputs[0], 1, window=steps, stride=1, before=0, mean=self.mean)
@@ -142,8 +143,9 @@ class GlobalAveragePooling(GlobalPooling):
     CLASSES = tuple(AXES)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        x, mask = floating(inputs[0].value), inputs[0].mask
-        if mask is None or len(self.places) != 1:
+        x = floating(inputs[0].value)
+        mask = self.step_mask(inputs[0]) if len(self.places) == 1 else None
+        if mask is None:
             return (Tensor(np.mean(x, axis=self.places, keepdims=self.keepdims)),)
         weights = (mask[:, None, :] if self.channels_first else mask[:, :, None]).astype(x.dtype)
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -44,6 +44,11 @@ def states_given(keywords: Mapping[str, Any]) -> Iterator[Shape]:
     yield from shapes(keywords.get("initial_state"))
 
 
+def expanded(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """A mask of one step with as many axes as an array has."""
+    return mask.reshape(*mask.shape, *((1,) * (array.ndim - mask.ndim)))
+
+
 class Recurrent(Layer):
     """What all recurrent layers share.
 
@@ -62,6 +67,8 @@ class Recurrent(Layer):
     HONOURED = LOOP_HONOURED
     INERT = LOOP_INERT
     cell: Cell
+    #: Does Bidirectional have it emit zeros, in the generations where it does so?
+    zeroed = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -135,8 +142,11 @@ class Recurrent(Layer):
         mask = inputs[0].mask
         if keywords.get("initial_state") is not None and not self._honours_mask(keywords):
             mask = None
+        start = self.start(x, keywords, states)
+        if mask is not None:
+            self._check_mask(mask, x.shape[1], [self.output_shape(x), *(state.shape[1:] for state in start)])
         head_state = self.head_state or isinstance(states, Streaming)
-        outputs, last, final = self.loop(x, mask, self.start(x, keywords, states), head_state)
+        outputs, last, final = self.loop(x, mask, start, head_state)
         if states is not None and self.path in states:
             states[self.path] = final
         # The mask handed on is the input's, never reversed, also where this layer did not honour it.
@@ -160,12 +170,23 @@ class Recurrent(Layer):
             if mask is None:
                 states = new
             else:
-                valid = mask[:, t].reshape(-1, *((1,) * (x.ndim - 2)))
+                valid = expanded(mask[:, t], output)
                 masked = np.zeros_like(output) if self.zero_output else states[first] if self._first_cell_emits else emitted
                 output = np.where(valid, output, masked)
                 states = tuple(np.where(valid, state, before) for state, before in zip(new, states, strict=True))
             emitted = outputs[:, number] = output
         return outputs, emitted, states
+
+    def _check_mask(self, mask: np.ndarray, steps: int, carried: Sequence[tuple[int, ...]]) -> None:
+        """Refuse a mask that does not say of each step, or of each place in what a step leaves, whether it is there."""
+        for shape in carried:
+            places = mask.shape[2:]
+            fits = len(places) <= len(shape) and all(n in (1, size) for n, size in zip(places, shape, strict=False))
+            if mask.shape[1:2] != (steps,) or not fits:
+                raise self.fault(
+                    f"its input has a mask of shape (batch, {', '.join(map(str, mask.shape[1:]))}), which does not go with {steps} "
+                    f"steps of an output or state of shape {shape}: Keras cannot run it either"
+                )
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x, units = inputs[0], self.cell.output_size
@@ -184,6 +205,8 @@ class Recurrent(Layer):
         if any(value.integer for value in (inputs[0], *given)):
             return False
         if given and self.stateful and self.rules.recorded_state_wins:
+            return False
+        if inputs[0].mask is not None and inputs[0].mask.shape != inputs[0].shape[:1]:
             return False
         if isinstance(self.cell, StackedRNNCells) and self._first_cell_emits and inputs[0].mask is not None:
             return False

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from .. import packing
 from ..program import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor
+from .base import REGISTRY, Context, Layer, States, Tensor
 from .lowering import OPS, merged
 from .network import Network
 from .recurrent import Recurrent, found_in, states_given
@@ -51,7 +53,7 @@ class Bidirectional(Layer):
             if self.rules.bidirectional_masked_output == "zeros":
                 # Keras of these generations sets the wrapped layers' own argument where sequences are returned; TensorFlow 1.13 sets
                 # and records it always, and gives zeros for the last output too where the last step is masked.
-                layer.zero_output = layer.zero_output or layer.return_sequences
+                layer.zero_output = layer.zero_output or (layer.return_sequences and layer.zeroed)
             # Some generations forget that a wrapped layer is stateful, and never store its states.
             layer.stateful = layer.stateful and self.rules.bidirectional_carries_state
 
@@ -72,9 +74,9 @@ class Bidirectional(Layer):
             if one[-1] is None or other[-1] is None:
                 raise self.fault("the number of units of a direction is not known")
             return ((*one[:-1], one[-1] + other[-1]),)
-        if one != other:
+        if one[:-1] != other[:-1] or (one[-1] != other[-1] and 1 not in (one[-1], other[-1])):
             raise self.fault(f"merge_mode {self.merge_mode!r} of outputs of shapes {one} and {other}")
-        return (one,)
+        return (other if one[-1] == 1 else one,)  # Keras repeats the output of a direction of one unit
 
     def _split(self, keywords: Mapping[str, Any], kind: type[Any] = Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         """Each direction's part of the call arguments: half of the initial states each."""
@@ -146,8 +148,23 @@ class Bidirectional(Layer):
         pair = (value(first, widths[0]), value(second.target, widths[1]))
         if self.merge_mode is None:
             return (*pair, *final, *more)
+        sides = [self._widened(b, side, max(widths)) for side in pair]
         op, scale = {"sum": (OPS["add"], 1.0), "mul": (OPS["multiply"], 1.0), "ave": (OPS["add"], 0.5)}[self.merge_mode]
-        return (merged(b, op, pair, scale)._replace(mask=mask), *final, *more)
+        return (merged(b, op, sides, scale)._replace(mask=mask), *final, *more)
+
+
+    def _widened(self, b: Builder, side: Value, width: int) -> Value:
+        """The output of a direction of one unit, repeated: the product with a row of ones."""
+        *outer, units = side.shape
+        if units == width:
+            return side
+        steps, out = math.prod(outer), b.buffer(math.prod(outer) * width)
+        ones = b.constant(f"{self.path}:ones", lambda: packing.dense(np.ones((1, width), np.float32), b.lanes))
+        b.emit(
+            "dense", steps=steps, features=1, units=width, x=side.buffer, x_row=steps, x_step=1, kernel=ones, bias=None,
+            y=out, y_row=steps * width, y_step=width, activation=0,
+        )  # fmt: skip
+        return Value(out, (*outer, width), side.mask)
 
 
 class TimeDistributed(Layer):
@@ -163,9 +180,15 @@ class TimeDistributed(Layer):
 
         if len(spec.children) != 1:
             raise self.fault(f"expected one layer, found {len(spec.children)}")
-        self.layer = build(spec.children[0], replace(context, path=self.path + "/"))
+        # It asks for the mask itself, also where a model called as a layer has none.
+        asked = replace(context.rules, nested_masks=True)
+        self.layer = build(spec.children[0], replace(context, path=self.path + "/", rules=asked))
         self.vocabulary = self.layer.vocabularies()[0] if isinstance(self.layer, Network) else self.layer.vocabulary
         self.per_step = True
+        kind, loops = self.layer.spec.class_name, self.rules.time_distributed_loops
+        own = kind not in REGISTRY and kind != "Lambda"
+        self._may_loop = loops == "all" or (loops == "lstm" and kind in ("LSTM", "GRU")) or (loops != "none" and own)
+        self._settled: bool | None = None  # is the batch size of its input fixed? The first shapes(), those of the file, tell
         if any(layer.stateful for layer in _with_children(self.layer)):
             self.refuse("it wraps a stateful layer, whose state would go from step to step")
 
@@ -173,21 +196,46 @@ class TimeDistributed(Layer):
     def children(self) -> tuple[Layer, ...]:
         return (self.layer,)
 
+    @property
+    def ragged(self) -> bool:
+        return not self._makes_mask
+
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs[0]) < 2:
             raise self.fault(f"reads (batch, timesteps, ...), found shape {inputs[0]}")
         batch, steps, *rest = inputs[0]
-        return tuple((batch, steps, *shape[1:]) for shape in self.layer.shapes([(None, *rest)], {}))
+        self._settled = batch is not None if self._settled is None else self._settled
+        rows = batch if self._loops or batch is None or steps is None else batch * steps
+        found = self.layer.shapes([(rows, *rest)], {})
+        if not self._loops and not self.rules.time_distributed_fixed_inner_mask and steps is None:
+            batch = None  # folded out of the rows of steps, the batch size is known no more to the layers behind
+        return tuple((batch, steps, *shape[1:]) for shape in found)
+
+    @property
+    def _fixed(self) -> bool:
+        return bool(self._settled)
+
+    @property
+    def _loops(self) -> bool:
+        return self._fixed and self._may_loop
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x, mask = inputs[0]
         rows = x.shape[:2]
-        inner_mask = None if mask is None or mask.ndim < 3 else mask.reshape(-1, *mask.shape[2:])
+        given = mask if self.rules.time_distributed_passes_mask and not self._loops else None
+        inner_mask = None if given is None or given.ndim < 3 else given.reshape(-1, *given.shape[2:])
         outputs = self.layer.apply([Tensor(x.reshape(-1, *x.shape[2:]), inner_mask)], {}, None)
-        return tuple(Tensor(out.value.reshape(*rows, *out.value.shape[1:]), self._mask(out.mask, mask, rows)) for out in outputs)
+        values = [out.value.reshape(*rows, *out.value.shape[1:]) for out in outputs]
+        if self._repeats and mask is not None:
+            values = [repeated(value, mask) for value in values]
+        return tuple(Tensor(value, self._mask(out.mask, mask, rows)) for value, out in zip(values, outputs, strict=True))
+
+    @property
+    def _repeats(self) -> bool:
+        return self._loops and self.rules.time_distributed_loop_repeats
 
     def _mask(self, made: np.ndarray | None, given: np.ndarray | None, rows: tuple[int, ...]) -> np.ndarray | None:
-        if not self.rules.time_distributed_inner_mask:
+        if not self._hands_on:
             return given
         if made is not None:
             return made.reshape(*rows, *made.shape[1:])
@@ -196,17 +244,39 @@ class TimeDistributed(Layer):
         some: np.ndarray = np.any(given.reshape(*rows, -1), axis=2)
         return some
 
+    @property
+    def _hands_on(self) -> bool:
+        """Does the mask made inside go out?"""
+        rules = self.rules
+        return rules.time_distributed_inner_mask and not (self._fixed and (self._loops or not rules.time_distributed_fixed_inner_mask))
+
+    @property
+    def _makes_mask(self) -> bool:
+        """May what goes out have a mask that was made inside?"""
+        return self._hands_on and any(_makes_mask(layer) for layer in _with_children(self.layer))
+
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x = inputs[0]
         if x.mask is not None and len(x.mask.shape) > 1:
             return None
-        if self.rules.time_distributed_inner_mask and any(_makes_mask(layer) for layer in _with_children(self.layer)):
+        if self._makes_mask:
+            return None
+        if self._repeats and x.mask is not None:
             return None
         steps, *rest = x.shape
         step = Value(b.read(x), tuple(rest), integer=x.integer)
         with b.repeated(steps):  # what follows has a row for each step
             outputs = b.lower(self.layer, [step], {})
         return tuple(value._replace(shape=(steps, *value.shape), mask=x.mask) for value in outputs)
+
+
+def repeated(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Steps with the output before in place of those of masked steps; zeros where there is none."""
+    out = np.zeros_like(value)
+    before = out[:, 0]
+    for step in range(value.shape[1]):
+        before = out[:, step] = np.where(mask[:, step].reshape(-1, *(1,) * (value.ndim - 2)), value[:, step], before)
+    return out
 
 
 def _makes_mask(layer: Layer) -> bool:
