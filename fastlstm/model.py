@@ -290,7 +290,12 @@ class Model:
         if batch is None or rows % batch:
             raise InputError(f"x: expected a number of rows that the stateful model's batch size {batch} divides, found {rows}")
         with self._lock:
-            parts = [self._run([x[first : first + batch] for x in arrays], self._states) for first in range(0, rows, batch)]
+            before = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
+            try:
+                parts = [self._run([x[first : first + batch] for x in arrays], self._states) for first in range(0, rows, batch)]
+            except BaseException:  # whatever it was: nothing has happened
+                self._states = before
+                raise
         return [np.concatenate(part) for part in zip(*parts, strict=True)] if parts else self._run(arrays, None)
 
     def _run_ragged(self, given: Ragged) -> list[Any]:

@@ -304,3 +304,31 @@ def test_more_than_memory(model: fastlstm.Model, words: fastlstm.Model) -> None:
     for rows in (2**41, 2**62, 2**100):
         with pytest.raises(fastlstm.InputError, match="batch_size: expected .* found"):
             model.stream(rows)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_call_that_fails_leaves_the_states(tmp_path: Path, precision: str) -> None:
+    """In the second of two batches, behind the layer whose state has gone on by then."""
+    rng = np.random.default_rng(0)
+    recurrent = build.recurrent("LSTM", 3, 2, rng, stateful=True)
+    entries = [recurrent.entry, {"class_name": "Own", "config": {"name": "own"}}]
+    entries[0] = {**recurrent.entry, "config": {**recurrent.entry["config"], "batch_input_shape": [2, 4, 2]}}
+    path = tmp_path / "m.h5"
+    build.save_h5(path, entries, [recurrent.weights, []])
+    left = [100]  # calls that go well
+
+    def own(x: np.ndarray) -> np.ndarray:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ValueError("no more")
+        return x
+
+    model, other = (fastlstm.load(path, precision=precision, custom_layers={"own": own}) for _ in range(2))
+    x = rng.normal(size=(4, 4, 2)).astype(np.float32)
+    for one in (model, other):
+        one.predict(x)
+    left[0] = 1
+    with pytest.raises(fastlstm.InputError, match="no more"):
+        model.predict(x)
+    left[0] = 100
+    np.testing.assert_array_equal(model.predict(x), other.predict(x))
