@@ -28,6 +28,8 @@ INPUT_KEYS = frozenset({
     "name", "batch_input_shape", "batch_shape", "input_shape", "dtype", "input_dtype", "sparse", "ragged", "optional", "trainable",
     "type_spec",
 })  # fmt: skip
+#: Layers that Keras 3's enable_lora and quantize know.
+ADAPTED = frozenset({"Dense", "EinsumDense", "Embedding", "Conv1D", "Conv2D", "Conv3D"})
 
 
 @dataclass
@@ -181,7 +183,8 @@ class Reader:
         config = {key: plain_number(value) for key, value in config.items()}
         self.check_values(config, path)
         draft.config = layer_config(kind, config, self.dialect)
-        self.low_rank(draft)
+        if kind in ADAPTED:
+            self.low_rank(draft)
         self.wrapped(draft, kind, prefix, problems, depth)
         if self.dialect.theano and pads_otherwise(draft.config):
             if kind in ("Conv1D", "Conv2D", "Conv3D"):
