@@ -200,6 +200,11 @@ def test_files_that_are_no_models(name: str, tmp_path: Path) -> None:
     assert what in message
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device")
+def test_devices_that_never_end() -> None:
+    assert "not a format that fastlstm reads" in said("/dev/zero")
+
+
 def test_packed_files_unpacked(h5: Path, tmp_path: Path) -> None:
     (tmp_path / "m.h5.gz").write_bytes(gzip.compress(h5.read_bytes()))
     assert "gunzip" in said(tmp_path / "m.h5.gz")

@@ -81,5 +81,7 @@ def explain_text(head: bytes) -> str:
 def ends_with(source: Source, mark: bytes) -> bool:
     """Whether the last bytes of a file are these."""
     with source.open() as stream:
+        if not stream.seekable():
+            return False
         stream.seek(max(0, source.size - len(mark)))
-        return stream.read() == mark
+        return stream.read(len(mark)) == mark  # no more: a device goes on for ever
