@@ -31,6 +31,12 @@ def test_training_means_what_it_does_to_the_layer(tmp_path: Path) -> None:
     assert "random" not in spec.problems[0].what
 
 
+def test_models_of_python_code_are_said_to_be(tmp_path: Path) -> None:
+    path = write_h5(tmp_path / "m.h5", {"class_name": "Mine", "config": {"units": 3}}, {}, "2.10.0")
+    with pytest.raises(UnsupportedError, match="class 'Mine', whose graph is in Python code, not in the file"):
+        fastlstm.load(path)
+
+
 def test_cells_called_as_layers_are_said_to_be(tmp_path: Path) -> None:
     config = functional(
         [entrance("x", 3), entrance("h", 2), layer("GRUCell", "g", [[["x", 0, 0, {"states": ["h", 0, 0]}]]], units=2)],

@@ -267,7 +267,6 @@ def deep(depth: int) -> str:
         ({"class_name": "Sequential", "config": {"layers": []}}, "without layers"),
         ({"class_name": "Sequential", "config": {"layers": [7]}}, "class_name and config"),
         ({"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense"}]}}, "config"),
-        ({"class_name": "Mine", "config": {}}, "Python code"),
         ({"class_name": "Model", "config": {"layers": [], "input_layers": [], "output_layers": []}}, "without layers"),
     ],
 )
