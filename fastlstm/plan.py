@@ -59,7 +59,8 @@ class Plan:
     def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
         """See program.Builder."""
         if key not in self.constants.arrays:
-            self.constants.arrays[key] = packing.aligned(make())
+            with np.errstate(all="ignore"):  # NaN and infinities are data: the root of a negative variance, say
+                self.constants.arrays[key] = packing.aligned(make())
         return Constant(self.used.setdefault(key, len(self.used)))
 
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:

@@ -306,3 +306,15 @@ def test_many_threads_share_one_model(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_a_variance_below_zero_is_not_a_number(tmp_path: Path) -> None:
+    """As in Keras; and nothing is said of it: the file may be of a network that was never trained."""
+    rng = np.random.default_rng(0)
+    norm = build.Layer({"class_name": "BatchNormalization", "config": {"name": "b", "axis": -1, "epsilon": 1e-3}},
+                       [np.ones(3), np.zeros(3), np.zeros(3), np.array([1.0, -1.0, 2.0])])  # fmt: skip
+    path = build.save(tmp_path / "m.h5", [norm], (3,))
+    x = rng.normal(size=(2, 3)).astype(np.float32)
+    for precision in ("float32", "float64"):
+        y = fastlstm.load(path, precision=precision).predict(x)
+        assert np.isnan(y[:, 1]).all() and np.isfinite(y[:, [0, 2]]).all()
