@@ -206,7 +206,8 @@ def tried(request: pytest.FixtureRequest, keras: ModuleType) -> Any:
 
 
 @settings(
-    max_examples=EXAMPLES, deadline=None, derandomize="FASTLSTM_EXAMPLES" not in os.environ, phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes
+    max_examples=EXAMPLES, deadline=None, derandomize="FASTLSTM_EXAMPLES" not in os.environ,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(st.data())
