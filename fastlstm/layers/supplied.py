@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import activations
 from ..errors import InputError
-from ..spec import WEIGHTS, LayerSpec, ModelSpec, fixed_in, refs_in
+from ..spec import WEIGHTS, Fixed, LayerSpec, ModelSpec, Ref, found_in
 
 #: Wrappers that need to know what they wrap: the caller can supply them, but nothing inside them.
 WHOLE = frozenset({"RNN", "StackedRNNCells", "Bidirectional"})
@@ -178,16 +178,16 @@ def places(model: ModelSpec, prefix: str = "", whole: str = "") -> Iterator[Plac
     tensors: dict[int, set[str]] = {}
     text: set[int] = set()
     for given in (model.outputs, *(call.inputs for call in model.calls)):
-        for ref in refs_in(given):
+        for ref in found_in(given, Ref):
             layer = model.calls[ref.call].layer
             used[layer] = max(used.get(layer, 1), ref.output + 1)
     for call in model.calls:
-        if any(model.layers[model.calls[ref.call].layer].config.get("dtype") == "string" for ref in refs_in(call.inputs)):
+        if any(model.layers[model.calls[ref.call].layer].config.get("dtype") == "string" for ref in found_in(call.inputs, Ref)):
             text.add(call.layer)
         for name, value in call.keywords.items():
-            if any(True for _ in fixed_in(value)):
+            if any(True for _ in found_in(value, Fixed)):
                 tensors.setdefault(call.layer, set()).add(name)
-            for ref in refs_in(value):
+            for ref in found_in(value, Ref):
                 tensors.setdefault(call.layer, set()).add(name)
                 layer = model.calls[ref.call].layer
                 used[layer] = max(used.get(layer, 1), ref.output + 1)
@@ -205,7 +205,6 @@ def _inside(place: Place) -> Iterator[Place]:
         yield from places(spec.model, prefix, whole)
     for child in spec.children:
         yield from _inside(Place(prefix + child.name, child, whole or prefix + child.name, 1, frozenset(), False))
-
 
 
 def uses(found: Iterable[Place]) -> Iterator[Use]:
