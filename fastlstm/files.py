@@ -105,6 +105,7 @@ class Verification:
     """What :func:`verify` found."""
 
     source: str
+    against: str  # "recorded", the cases in the file itself; "float64", new ones
     altered: tuple[str, ...]  # arrays whose checksum is not the recorded one
     recorded: tuple[Comparison, ...]
     keras: tuple[Comparison, ...] = ()
@@ -112,16 +113,16 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Did everything come out as recorded?"""
+        """Did everything come out as it should?"""
         return not self.altered and all(case.equal for case in (*self.recorded, *self.keras))
 
     def __str__(self) -> str:
-        lines = [f"{self.source}: {'verified' if self.passed else 'NOT as recorded'}"]
+        lines = [f"{self.source}: {'verified' if self.passed else 'NOT equal'}"]
         lines += [f"  altered since it was converted: {name}" for name in self.altered]
-        for title, cases in (("recorded", self.recorded), (f"Keras {self.keras_version}", self.keras)):
+        for title, cases in ((self.against, self.recorded), (f"Keras {self.keras_version}", self.keras)):
             for case in cases:
                 word = "equal" if case.equal else "DIFFERENT"
-                lines.append(f"  {title:10} {case.case:18} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
+                lines.append(f"  {title:12} {case.case:18} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
         return "\n".join(lines)
 
 
@@ -152,7 +153,7 @@ def verification(source: formats.Source, model: Model, *, keras: bool = False) -
     """What :func:`verify` returns, for a file that is loaded already."""
     converted = formats.native.is_native(source)
     cases, altered = formats.native.read_cases(source) if converted else (record(model), ())
-    report = Verification(source.name, altered, check(model, cases))
+    report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
     if not keras:
         return report
     if converted:
