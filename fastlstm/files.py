@@ -78,8 +78,8 @@ def load(
     UnsupportedError
         If it holds something that would not be computed as Keras does; lists everything at once.
     InputError
-        If another argument does not fit: a name that the model does not have, or that may mean several things in it; a function
-        of the caller's that raises something on a trial with zeros, or returns anything but what it should.
+        If an argument does not fit: ``path`` is nothing that can be read; a name is none that the model has, or may mean several
+        things in it; a function of the caller's raises something on a trial, or returns anything but what it should.
     VerificationError
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
@@ -136,12 +136,18 @@ def verify(path: Readable, *, architecture: Any = None, keras: bool = False) -> 
     path, architecture
         As for :func:`load`.
     keras
-        Compare with Keras too, if one of the file's generation can be imported.
+        Compare with Keras too; one of the file's generation must be importable.
+
+    Returns
+    -------
+    Verification
+        Case by case; printed, it reads as a report.
 
     Raises
     ------
     InputError
-        With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads.
+        With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads. Else as
+        :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`.
     """
@@ -199,8 +205,10 @@ def convert(
 
     Parameters
     ----------
-    src, dst
-        The Keras file, and the file to write: another one, replaced only when everything went well.
+    src
+        The Keras file: a path, or what else :func:`load` takes.
+    dst
+        The path to write to: another file, replaced only when everything went well.
     architecture, by_name
         As for :func:`load`.
     verify
@@ -209,12 +217,18 @@ def convert(
         Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
         gigabytes, so it is not done unasked.
 
+    Returns
+    -------
+    ConversionReport
+        What was written, and what it was checked against; printed, it reads as a report.
+
     Raises
     ------
     VerificationError
         If a result differs; nothing is written then.
     InputError
-        If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands.
+        If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands. With
+        ``keras``: if no Keras of the file's generation is importable. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
     """
@@ -271,10 +285,16 @@ def describe(path: Readable, *, architecture: Any = None, by_name: bool = False)
     path, architecture, by_name
         As for :func:`load`.
 
+    Returns
+    -------
+    Description
+
     Raises
     ------
     FormatError
         If the file is damaged, hostile or of another kind.
+    InputError
+        If ``path`` or ``architecture`` is nothing that can be read.
     """
     given = formats.source_of(path)
     source = given.name

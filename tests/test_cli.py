@@ -302,7 +302,7 @@ def test_empty_path_is_not_understood(command: list[str], capsys: pytest.Capture
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
 def test_pipe_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "model.h5")
-    assert "a pipe or a device, not a file" in fails(capsys, "inspect", tmp_path / "model.h5")
+    assert "not a format that fastlstm reads: a pipe or a device" in fails(capsys, "inspect", tmp_path / "model.h5")
 
 
 def test_verify_says_against_what(model_path: Path, tmp_path: Path) -> None:
