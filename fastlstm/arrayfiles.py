@@ -135,7 +135,7 @@ def _read_csv(path: Path, info: TensorInfo, series: bool) -> Rows:
         return _series(path, lines, len(sizes))
     if sizes.count(None) > 1:
         raise InputError(
-            f"{path}: input {info.name!r} has shape {shape_text(info.shape)}: a .csv file cannot tell more than one size that is open; "
+            f"{path}: input {info.name!r} has shape {shape_text(info.shape)}: a .csv file leaves room for one open size; "
             "expected a .npy file"
         )
     row_size = math.prod(size for size in sizes if size is not None)

@@ -217,7 +217,7 @@ def as_array(value: Any, name: str, shape: Shape) -> np.ndarray:
     with reading(name, expected):
         plain = _bounded(value, len(shape) + 2)
         if plain is TOO_DEEP:
-            raise InputError(f"{name}: expected {expected}, found lists in lists, more than {len(shape) + 2} deep")
+            raise InputError(f"{name}: expected {expected}, found lists nested more than {len(shape) + 2} deep")
         return np.asarray(plain)
 
 

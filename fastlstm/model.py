@@ -354,7 +354,7 @@ class Model:
             self._network.shapes([(info.shape[0], *shape) for info, shape in zip(self._infos, shapes, strict=True)], {})
         except FormatError as error:
             given = " and ".join(shape_text((None, *shape)) for shape in shapes)
-            raise InputError(f"x: input of shape {given} does not do: {error}") from error
+            raise InputError(f"x: input of shape {given} does not fit: {error}") from error
         if len(self._checked) >= KEPT_PROGRAMS:
             self._checked.clear()
         self._checked.add(shapes)

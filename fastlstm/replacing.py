@@ -105,12 +105,12 @@ def _placed(path: str) -> _Place:
     if end is None:
         raise InputError(f"{path}: cannot be written ({os.strerror(errno.ENOENT)})")
     if earlier is not None and not _may(end, os.W_OK):
-        raise InputError(f"{path}: cannot be written: the file is there and protected from writing")
+        raise InputError(f"{path}: cannot be written: the file is write-protected")
     folder = os.path.dirname(end)
     if not os.path.isdir(folder):
         raise InputError(f"{path}: cannot be written: there is no folder {folder}; make it first")
     if not _may(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: cannot be written: the folder {folder} does not let files be made in it")
+        raise InputError(f"{path}: cannot be written: no file can be made in the folder {folder}")
     return _Place(end, earlier, False)
 
 

@@ -142,7 +142,7 @@ def test_protected(
         assert run(work) == 1
     message = capsys.readouterr().err
     assert f"{work.target}: cannot be written: " in message
-    assert ("the file is there and protected" if what == "file" else f"the folder {open_folder} does not let") in message
+    assert ("the file is write-protected" if what == "file" else f"no file can be made in the folder {open_folder}") in message
     assert standing(open_folder) == before
 
 

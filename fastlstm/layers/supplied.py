@@ -108,7 +108,7 @@ class Supplied:
             return
         for row in (slice(0, 1), slice(1, 2)):
             if not all(agree(output[row], alone) for output, alone in zip(outputs, again(row), strict=True)):
-                raise self.fault(layer, "gives a row other numbers by itself than among others; expected each row computed by itself")
+                raise self.fault(layer, "gives a row other numbers alone than among others; expected every row to be computed by itself")
         self.seen.add(layer)
 
 
@@ -323,7 +323,7 @@ def _same(name: str, function: Callable[..., Any], targets: Sequence[Use]) -> No
     if len({repr(parameters(use.value)) for use in targets}) > 1 and not takes(function, "config"):
         listed = ", ".join(map(repr, where))
         raise InputError(
-            f"custom_activations: {name!r} has other parameters in each of {listed}; give the function a parameter named config, "
+            f"custom_activations: {name!r} has different parameters at {listed}; give the function a parameter named config, "
             "which gets them, or each of these places a function of its own"
         )
 
@@ -361,7 +361,7 @@ def checked(argument: str, given: Any) -> Mapping[str, Callable[..., Any]]:
         raise InputError(f"{argument}: expected a dict of functions by name, found {type(given).__name__}")
     for name, function in given.items():
         if not isinstance(name, str) or not callable(function):
-            raise InputError(f"{argument}: expected a function under a name, found {function!r:.60} under {name!r}")
+            raise InputError(f"{argument}: expected functions by name, found {function!r:.60} for {name!r}")
     return given
 
 
