@@ -25,6 +25,8 @@ ENDINGS = (".npy", ".npz", ".csv")
 
 #: What NumPy and zipfile raise about files that are not what their names say; TokenError comes of a header that is no Python.
 DAMAGE = (ValueError, EOFError, KeyError, RuntimeError, MemoryError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
+#: How files of NumPy begin: an array, or an archive of them.
+BEGINNINGS = (b"\x93NUMPY", b"PK")
 #: How NumPy stores arrays in a .npz file.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -87,6 +89,9 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     """The array of a .npy file, or those of a .npz file by name; the bytes tell which it is."""
     try:
         with path.open("rb") as file:
+            if not file.read(6).startswith(BEGINNINGS):
+                raise ValueError("NumPy did not write it")  # which np.load would take for a pickle
+            file.seek(0)
             found = np.load(file, allow_pickle=False)
             if isinstance(found, np.lib.npyio.NpzFile):
                 members = found.zip.infolist() if found.zip is not None else []
@@ -94,7 +99,8 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
                     raise zipfile.BadZipFile("its arrays are not compressed as NumPy does")
                 found = dict(found)
     except DAMAGE as error:
-        raise InputError(f"{path}: cannot be read as {path.suffix}: {error}") from error
+        why = "it holds Python objects, not numbers" if "allow_pickle" in str(error) else error
+        raise InputError(f"{path}: cannot be read as {path.suffix}: {why}") from error
     for name, array in found.items() if isinstance(found, dict) else [("", found)]:
         if not isinstance(array, np.ndarray) or not array.ndim:
             what = f"array {name!r}: " if name else ""
@@ -129,7 +135,7 @@ def _read_csv(path: Path, info: TensorInfo, series: bool) -> Rows:
         return _series(path, lines, len(sizes))
     if sizes.count(None) > 1:
         raise InputError(
-            f"{path}: input {info.name!r} has shape {shape_text(info.shape)}: a .csv file cannot tell more than one size that is open; "
+            f"{path}: input {info.name!r} has shape {shape_text(info.shape)}: a .csv file leaves room for one open size; "
             "expected a .npy file"
         )
     row_size = math.prod(size for size in sizes if size is not None)

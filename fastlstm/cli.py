@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, arrayfiles, demo, progress, replacing, runtime, terminal
-from .errors import FastLSTMError
+from .errors import FastLSTMError, InputError
 from .files import Description, convert, describe, load, verify
 from .model import LayerInfo
 
@@ -53,8 +53,8 @@ exit code 1 if the file holds something unsupported
 PREDICT = """\
 Computes a model's outputs for the rows of a file. A .csv file has one row of the batch a line: its values in the order of
 the timesteps, the features of a timestep side by side; lines may differ in length where the model leaves the number of
-timesteps open. A first line of names is skipped, and so are lines that begin with #. A .npz file holds an array for each
-input, under its name.
+timesteps open. A first line of names is skipped, and so are lines that begin with # and empty cells at the end of a line.
+A .npz file holds an array for each input, under its name.
 """
 PREDICT_EXAMPLES = """\
 examples:
@@ -169,14 +169,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert_arguments(add("convert", "write a .fastlstm file", CONVERT, CONVERT_EXAMPLES.format(prog="fastlstm convert")))
 
     inspect = add("inspect", "show what a file holds", INSPECT, INSPECT_EXAMPLES)
-    inspect.add_argument("file", metavar="FILE", type=Path)
+    inspect.add_argument("file", metavar="FILE", type=_path)
     inspect.add_argument("--json", action="store_true", help="print JSON")
     _add_file_arguments(inspect)
     inspect.set_defaults(command=_inspect)
 
     predict = add("predict", "compute a model's outputs", PREDICT, PREDICT_EXAMPLES)
-    predict.add_argument("model", metavar="MODEL", type=Path)
-    predict.add_argument("input", metavar="INPUT", type=Path, help=".npy, .npz or .csv file")
+    predict.add_argument("model", metavar="MODEL", type=_path)
+    predict.add_argument("input", metavar="INPUT", type=_path, help=".npy, .npz or .csv file")
     predict.add_argument("-o", "--output", metavar="OUT", type=_output_path, help=".npy, .npz or .csv file (default: print as CSV)")
     predict.add_argument("--series", action="store_true", help="CSV: the whole file is one row of the batch, a line is a timestep")
     predict.add_argument("--layer", metavar="NAME", action="append", help="give the output of this layer instead (may be repeated)")
@@ -185,13 +185,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.set_defaults(command=_predict)
 
     check = add("verify", "check a file's results on this machine", VERIFY, VERIFY_EXAMPLES)
-    check.add_argument("file", metavar="FILE", type=Path)
+    check.add_argument("file", metavar="FILE", type=_path)
     check.add_argument("--keras", action="store_true", help="compare a file of Keras with an installed Keras of its generation")
     check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
     check.set_defaults(command=_verify)
 
     show = add("demo", "forecast sunspots", DEMO, DEMO_EXAMPLES)
-    show.add_argument("--plot", metavar="OUT", help="draw actual and forecast numbers into this image file")
+    show.add_argument("--plot", metavar="OUT", type=_path, help="draw actual and forecast numbers into this image file")
     show.set_defaults(command=_demo)
     return parser
 
@@ -202,12 +202,19 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SRC", type=Path, help="a file that Keras saved")
-    parser.add_argument("target", metavar="DST", help="the .fastlstm file to write")
+    parser.add_argument("source", metavar="SRC", type=_path, help="a file that Keras saved")
+    parser.add_argument("target", metavar="DST", type=_path, help="the .fastlstm file to write")
     _add_file_arguments(parser)
     parser.add_argument("--no-verify", action="store_true", help="do not check the recorded cases")
     parser.add_argument("--keras", action="store_true", help="check against an installed Keras of the file's generation too")
     parser.set_defaults(command=_convert)
+
+
+def _path(text: str) -> str:
+    """Not a Path, which makes one slash of a URL's two."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found an empty one")
+    return text
 
 
 def _positive(text: str) -> int:
@@ -296,8 +303,12 @@ def _predict(arguments: argparse.Namespace) -> int:
     model = load(
         arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer, threads=arguments.threads
     )
-    inputs = arrayfiles.read(arguments.input, model.inputs, series=arguments.series)
-    arrayfiles.write(arguments.output, progress.predict(model, inputs))
+    inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
+    try:
+        outputs = progress.predict(model, inputs)
+    except InputError as error:
+        raise InputError(f"{arguments.input}: {error}") from error
+    arrayfiles.write(arguments.output, outputs)
     return 0
 
 

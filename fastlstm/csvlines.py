@@ -48,7 +48,7 @@ def read(path: Path) -> list[Line]:
     ]
     if not lines:
         raise InputError(f"{path}: expected lines of numbers, found none")
-    separator = next((mark for mark in SEPARATORS if mark in lines[0][1]), None)
+    separator = _separator([line for _, line in lines])
     table = [_split(path, number, line, separator) for number, line in lines]
     heading = table.pop(0).cells if _is_heading(table[0].cells) else []
     if not table:
@@ -73,6 +73,13 @@ def _text(path: Path) -> str:
             line = data.count(b"\n", 0, error.start) + 1
             found = f"other bytes: {error.reason} at byte {error.start}, in line {line}"
         raise InputError(f"{path}: expected text in UTF-8, found {found}; save it as 'CSV UTF-8'") from error
+
+
+def _separator(lines: Sequence[str]) -> str | None:
+    """The separator in the first line; a single number, or a name, there has none, and lines may differ in length. None: blanks."""
+    if len(lines[0].split()) > 1:
+        lines = lines[:1]
+    return next((mark for line in lines for mark in SEPARATORS if mark in line), None)
 
 
 def _split(path: Path, number: int, line: str, separator: str | None) -> _Cells:

@@ -177,7 +177,7 @@ def report(result: Result, print_fn: Callable[[str], None] = print) -> None:
         ahead = f"{score.months_ahead} month{'s' if score.months_ahead > 1 else ''} ahead"
         print_fn(f"{ahead:<22}{score.mae:9.1f} {f'({score.naive_mae:.1f})':>17}{score.rmse:12.1f} {f'({score.naive_rmse:.1f})':>17}")
     print_fn("")
-    print_fn(f"largest difference to Keras's own forecasts: {result.difference:.1e} (the network's numbers are of order 1)")
+    print_fn(f"largest difference from Keras's own forecasts: {result.difference:.1e} (the network's numbers are of order 1)")
     print_fn(
         f"loaded in {result.load_seconds * 1e3:.0f} ms with h5py, {result.load_again_seconds * 1e3:.1f} ms once h5py is there; "
         f"{len(result.first)} forecasts in {result.predict_seconds * 1e3:.1f} ms, one alone in {result.one_seconds * 1e3:.2f} ms"
@@ -192,7 +192,7 @@ def plot(result: Result, path: str | Path) -> None:
     FastLSTMError
         If matplotlib is not installed or does not know the file's ending, or if the file cannot be written.
     """
-    target = checked(path, *FILES)
+    target = checked(path, *FILES, name="path")
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -78,8 +78,8 @@ def load(
     UnsupportedError
         If it holds something that would not be computed as Keras does; lists everything at once.
     InputError
-        If another argument does not fit: a name that the model does not have, or that may mean several things in it; a function
-        of the caller's that raises something on a trial with zeros, or returns anything but what it should.
+        If an argument does not fit: ``path`` is nothing that can be read; a name is none that the model has, or may mean several
+        things in it; a function of the caller's raises something on a trial, or returns anything but what it should.
     VerificationError
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
@@ -105,6 +105,7 @@ class Verification:
     """What :func:`verify` found."""
 
     source: str
+    against: str  # "recorded", the cases in the file itself; "float64", new ones
     altered: tuple[str, ...]  # arrays whose checksum is not the recorded one
     recorded: tuple[Comparison, ...]
     keras: tuple[Comparison, ...] = ()
@@ -112,16 +113,16 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Did everything come out as recorded?"""
+        """Did everything come out as it should?"""
         return not self.altered and all(case.equal for case in (*self.recorded, *self.keras))
 
     def __str__(self) -> str:
-        lines = [f"{self.source}: {'verified' if self.passed else 'NOT as recorded'}"]
+        lines = [f"{self.source}: {'verified' if self.passed else 'NOT equal'}"]
         lines += [f"  altered since it was converted: {name}" for name in self.altered]
-        for title, cases in (("recorded", self.recorded), (f"Keras {self.keras_version}", self.keras)):
+        for title, cases in ((self.against, self.recorded), (f"Keras {self.keras_version}", self.keras)):
             for case in cases:
                 word = "equal" if case.equal else "DIFFERENT"
-                lines.append(f"  {title:10} {case.case:18} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
+                lines.append(f"  {title:12} {case.case:18} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
         return "\n".join(lines)
 
 
@@ -135,12 +136,18 @@ def verify(path: Readable, *, architecture: Any = None, keras: bool = False) -> 
     path, architecture
         As for :func:`load`.
     keras
-        Compare with Keras too, if one of the file's generation can be imported.
+        Compare with Keras too; one of the file's generation must be importable.
+
+    Returns
+    -------
+    Verification
+        Case by case; printed, it reads as a report.
 
     Raises
     ------
     InputError
-        With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads.
+        With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads. Else as
+        :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`.
     """
@@ -152,7 +159,7 @@ def verification(source: formats.Source, model: Model, *, keras: bool = False) -
     """What :func:`verify` returns, for a file that is loaded already."""
     converted = formats.native.is_native(source)
     cases, altered = formats.native.read_cases(source) if converted else (record(model), ())
-    report = Verification(source.name, altered, check(model, cases))
+    report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
     if not keras:
         return report
     if converted:
@@ -198,8 +205,10 @@ def convert(
 
     Parameters
     ----------
-    src, dst
-        The Keras file, and the file to write: another one, replaced only when everything went well.
+    src
+        The Keras file: a path, or what else :func:`load` takes.
+    dst
+        The path to write to: another file, replaced only when everything went well.
     architecture, by_name
         As for :func:`load`.
     verify
@@ -208,12 +217,18 @@ def convert(
         Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
         gigabytes, so it is not done unasked.
 
+    Returns
+    -------
+    ConversionReport
+        What was written, and what it was checked against; printed, it reads as a report.
+
     Raises
     ------
     VerificationError
         If a result differs; nothing is written then.
     InputError
-        If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands.
+        If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands. With
+        ``keras``: if no Keras of the file's generation is importable. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
     """
@@ -270,10 +285,16 @@ def describe(path: Readable, *, architecture: Any = None, by_name: bool = False)
     path, architecture, by_name
         As for :func:`load`.
 
+    Returns
+    -------
+    Description
+
     Raises
     ------
     FormatError
         If the file is damaged, hostile or of another kind.
+    InputError
+        If ``path`` or ``architecture`` is nothing that can be read.
     """
     given = formats.source_of(path)
     source = given.name

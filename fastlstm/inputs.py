@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,12 @@ from .spec import WHOLE, Shape
 
 #: NumPy's arrays have no more axes.
 MOST_AXES = 64
+#: What classes have whose objects give NumPy an array.
+ARRAYS = ("__array__", "__array_interface__", "__array_struct__")
+#: What numbers in lists are.
+NUMBERS = (int, float, bool)
+#: In place of lists that have more levels than an array could have axes.
+TOO_DEEP = object()
 
 
 class InputInfo(NamedTuple):
@@ -205,19 +212,31 @@ def _pad(rows: list[np.ndarray], info: InputInfo) -> Ragged:
 
 
 def as_array(value: Any, name: str, shape: Shape) -> np.ndarray:
-    """Anything that NumPy takes as an array. InputError for what it does not, and for lists too deep for an array of about that shape.
-
-    NumPy follows lists down to its last axis, on all branches: where two of them contain themselves, for ever.
-    """
-    if isinstance(value, np.ndarray):
-        return np.asarray(value)
-    inner, depth, expected = value, 0, f"numbers of shape {shape_text(shape)}"
+    """Anything that NumPy takes as an array. InputError for what it does not, and for lists too deep for an array of about that shape."""
+    expected = f"numbers of shape {shape_text(shape)}"
     with reading(name, expected):
-        while _is_sequence(inner) and len(inner):
-            inner, depth = inner[0], depth + 1
-            if depth > len(shape) + 2:
-                raise InputError(f"{name}: expected {expected}, found lists in lists, more than {depth - 1} deep")
-        return np.asarray(value)
+        plain = _bounded(value, len(shape) + 2)
+        if plain is TOO_DEEP:
+            raise InputError(f"{name}: expected {expected}, found lists nested more than {len(shape) + 2} deep")
+        return np.asarray(plain)
+
+
+def _bounded(value: Any, depth: int) -> Any:
+    """Nested sequences as lists that have an end: TOO_DEEP where they have more levels.
+
+    NumPy itself goes on until a sequence raises IndexError, whatever its length, and on all branches to its last axis: where lists
+    contain themselves, for ever. It goes no deeper than to the first number.
+    """
+    if not _is_sequence(value) or (isinstance(value, (list, tuple)) and (not value or type(value[0]) in NUMBERS)):
+        return value
+    if not depth:
+        return TOO_DEEP
+    items = []
+    for item in islice(value, len(value)):
+        items.append(_bounded(item, depth - 1))
+        if items[-1] is TOO_DEEP:
+            return TOO_DEEP
+    return items
 
 
 def _is_sequence(value: Any) -> bool:
@@ -225,8 +244,20 @@ def _is_sequence(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return True
     kind = type(value)
-    plain = isinstance(value, (np.ndarray, np.generic, str, bytes, Mapping)) or hasattr(kind, "__array__")
-    return not plain and hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
+    if isinstance(value, (str, Mapping)) or any(hasattr(kind, name) for name in ARRAYS) or _is_buffer(value):
+        return False
+    return hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
+
+
+def _is_buffer(value: Any) -> bool:
+    """Does NumPy read its memory: bytes, array.array, ...?"""
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    except ValueError:  # it was one
+        return True
+    return True
 
 
 def unreadable(error: Exception, name: str, expected: str = "numbers") -> InputError:

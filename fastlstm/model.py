@@ -79,8 +79,9 @@ class Model:
     ):  # fmt: skip
         if precision not in ("float32", "float64"):
             raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
-        if not isinstance(threads, int) or threads < 1:
-            raise InputError(f"threads: expected a positive number, found {threads!r}")
+        threads = positive(threads, "threads")
+        if isinstance(fold_limit, bool) or not isinstance(fold_limit, (int, np.integer)) or fold_limit < 0:
+            raise InputError(f"fold_limit: expected a number of bytes, found {told(fold_limit)}")
         self._options: dict[str, Any] = {
             "source": source, "threads": threads, "precision": precision, "fold_limit": fold_limit,
             "custom_layers": custom_layers, "custom_activations": custom_activations,
@@ -358,7 +359,7 @@ class Model:
             self._network.shapes([(info.shape[0], *shape) for info, shape in zip(self._infos, shapes, strict=True)], {})
         except FormatError as error:
             given = " and ".join(shape_text((None, *shape)) for shape in shapes)
-            raise InputError(f"x: input of shape {given} does not do: {error}") from error
+            raise InputError(f"x: input of shape {given} does not fit: {error}") from error
         if len(self._checked) >= KEPT_PROGRAMS:
             self._checked.clear()
         self._checked.add(shapes)

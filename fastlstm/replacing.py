@@ -25,7 +25,7 @@ STANDARD_OUTPUT = 1
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EROFS)
 
 
-def checked(target: Any, *sources: Any) -> str:
+def checked(target: Any, *sources: Any, name: str = "dst") -> str:
     """The path of a target; refused, before the work that would be in vain, if it cannot be written or is what is read.
 
     Parameters
@@ -34,19 +34,23 @@ def checked(target: Any, *sources: Any) -> str:
         The file to write.
     sources
         What the work reads: paths, or open files; anything else is no file.
+    name
+        What the caller knows the target as.
 
     Raises
     ------
     InputError
-        If it is one of the sources by whatever name, a folder, below a folder that is not there, or write-protected.
+        If it is no path, one of the sources by whatever name, a folder, below a folder that is not there, or write-protected.
     """
     try:
         path = os.fsdecode(target)
     except TypeError as error:
-        raise InputError(f"target: expected a path, found {type(target).__name__}") from error
+        raise InputError(f"{name}: expected a path, found {type(target).__name__}") from error
+    if not path:
+        raise InputError(f"{name}: expected a path, found an empty one")
     for source in sources:
         if _is_same(path, source):
-            raise InputError(f"target: {path} is the file that is read ({source}); name another")
+            raise InputError(f"{path}: cannot be written: it is the file that is read ({source}); name another")
     _placed(path)
     return path
 
@@ -101,12 +105,12 @@ def _placed(path: str) -> _Place:
     if end is None:
         raise InputError(f"{path}: cannot be written ({os.strerror(errno.ENOENT)})")
     if earlier is not None and not _may(end, os.W_OK):
-        raise InputError(f"{path}: cannot be written: the file is there and protected from writing")
+        raise InputError(f"{path}: cannot be written: the file is write-protected")
     folder = os.path.dirname(end)
     if not os.path.isdir(folder):
         raise InputError(f"{path}: cannot be written: there is no folder {folder}; make it first")
     if not _may(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: cannot be written: the folder {folder} does not let files be made in it")
+        raise InputError(f"{path}: cannot be written: no file can be made in the folder {folder}")
     return _Place(end, earlier, False)
 
 

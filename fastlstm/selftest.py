@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .assembly import EXAMPLE_SIZES
 from .layers.base import Layer
 from .layers.network import Network, every_layer, root
 from .layers.recurrent import Recurrent
@@ -26,8 +27,6 @@ KERAS_ABSOLUTE, KERAS_RELATIVE = 2e-6, 1e-5
 NEIGHBOURS = 4
 #: Rows of a recorded batch, and timesteps where the model leaves them open.
 ROWS, STEPS, LONG = 5, 7, 50
-#: Timesteps instead, for models whose windows need more.
-MORE_STEPS = (16, 64, 256, 1024, 4096)
 #: A sequence of at least so many features may be meant to be one-hot.
 MANY_FEATURES = 16
 
@@ -302,7 +301,7 @@ def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.
     shapes, vocabularies = network.input_shapes(), network.vocabularies()
     together = network.rows_together()
     rows = shapes[0][0] or (ROWS + together - 1) // together * together
-    steps = situation.steps or network.fitting_size((STEPS, *MORE_STEPS)) or STEPS
+    steps = situation.steps or network.fitting_size((STEPS, *EXAMPLE_SIZES)) or STEPS
     found = []
     for ref, shape, vocabulary, readers in zip(network.model.inputs, shapes, vocabularies, _readers(network), strict=True):
         size = (rows, *(steps if n is None else n for n in shape[1:]))

@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from .errors import Problem
 
+T = TypeVar("T")
 Shape = tuple[int | None, ...]  # batch first; None where the size is only known with the data
 
 #: Dtypes that an InputLayer may declare and that hold whole numbers alone.
@@ -44,29 +45,13 @@ class Call:
     keywords: Mapping[str, Any] = field(default_factory=dict)
 
 
-def refs_in(value: Any) -> Iterator[Ref]:
-    """The Refs among call arguments, however nested."""
-    if isinstance(value, Ref):
+def found_in(value: Any, kind: type[T]) -> Iterator[T]:
+    """What is of a kind among call arguments, however nested."""
+    if isinstance(value, kind):
         yield value
-    else:
-        for inner in parts(value):
-            yield from refs_in(inner)
-
-
-def fixed_in(value: Any) -> Iterator[Fixed]:
-    """The Fixed tensors among call arguments, however nested."""
-    if isinstance(value, Fixed):
-        yield value
-    elif not isinstance(value, Ref):
-        for inner in parts(value):
-            yield from fixed_in(inner)
-
-
-def parts(value: Any) -> Iterable[Any]:
-    """What a call argument holds."""
-    if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, (tuple, list)) else ()
+    elif isinstance(value, (Mapping, tuple, list)):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from found_in(inner, kind)
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ class Stream(runtime.Stepper):
             found = f"{out.dtype} {shape_text(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
             raise InputError(f"out: expected a writeable array of shape {shape_text(shape)} and dtype {self.model._dtype}, found {found}")
         if overlaps_itself(out):
-            raise InputError(f"out: expected an array whose elements have each a place of its own, found strides {out.strides}")
+            raise InputError(f"out: expected an array whose elements do not overlap, found strides {out.strides}")
 
     def _numbers(self, rows: Any) -> np.ndarray:
         numbers = as_array(rows, "rows", (None,))
@@ -302,7 +302,7 @@ def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
 
     def fixed(array: np.ndarray) -> str:
         if len(array) > 1:
-            problems.append(Problem("", "", f"it holds a tensor for {len(array)} rows, and the rows of a stream advance by themselves"))
+            problems.append(Problem("", "", f"it holds a tensor for {len(array)} rows, and the rows of a stream advance independently"))
         return ROW
 
     def visit(layer: Layer, given: Sequence[str], words: Mapping[str, Any]) -> Sequence[str]:

@@ -260,12 +260,12 @@ def test_stateful_model_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("x.csv", "1,2,3\n1,2\n", "expected a multiple of 3 values in every line, found 2 in row 2"),
         ("x.csv", "\n\n", "expected lines of numbers, found none"),
         ("x.csv", b"\xff\xfe\x00", "expected text"),
-        ("x.npy", b"not numpy", "cannot be read as .npy"),
+        ("x.npy", b"not numpy", "x.npy: cannot be read as .npy: NumPy did not write it"),
         ("x.npz", b"PK\x03\x04 and no more", "cannot be read as .npz"),
         ("x.txt", "1", "expected a .npy, .npz or .csv file, found .txt"),
         ("x", "1", "expected a .npy, .npz or .csv file, found no ending"),
-        ("x.npy", rows(4, FEATURES), "expected shape (any, any, 3), found (4, 3)"),
-        ("x.npy", np.array([{}]), "cannot be read as .npy"),
+        ("x.npy", rows(4, FEATURES), "x.npy: input 'lstm_1_input': expected shape (any, any, 3), found (4, 3)"),
+        ("x.npy", np.array([{}]), "x.npy: cannot be read as .npy: it holds Python objects, not numbers"),
         ("x.npz", {"a": rows(1, 2, FEATURES), "b": rows(1, 2, FEATURES)}, "found a, b"),
     ],
     ids=["word", "short line", "empty", "bytes", "not npy", "not npz", "ending", "no ending", "rank", "objects", "names"],
@@ -283,6 +283,35 @@ def test_predict_bad_input(
     else:
         path.write_text(str(content))
     assert expected in fails(capsys, "predict", model_path, path)
+
+
+def test_url_is_refused_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "the URL https://example.org/model.h5, which is never fetched" in fails(capsys, "inspect", "https://example.org/model.h5")
+
+
+@pytest.mark.parametrize(
+    "command", [["inspect", ""], ["convert", "", "x"], ["convert", "x", ""], ["demo", "--plot", ""], ["predict", "x", ""]], ids=str
+)
+def test_empty_path_is_not_understood(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(command)
+    assert caught.value.code == 2
+    assert "expected a path, found an empty one" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_pipe_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "model.h5")
+    assert "not a format that fastlstm reads: a pipe or a device" in fails(capsys, "inspect", tmp_path / "model.h5")
+
+
+def test_verify_says_against_what(model_path: Path, tmp_path: Path) -> None:
+    """A file of Keras has no recorded cases."""
+    fastlstm.convert(model_path, tmp_path / "model.fastlstm")
+    for path, word in ((model_path, "float64"), (tmp_path / "model.fastlstm", "recorded")):
+        first, *cases = str(fastlstm.verify(path)).splitlines()
+        assert first == f"{path}: verified"
+        assert {case.split()[0] for case in cases} == {word}
 
 
 def test_ragged_output_needs_a_fitting_file(steps_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,9 @@ def refused(tmp_path: Path, content: str | bytes) -> str:
         ("\ufeffa;b\r\n1;2\r\n\r\n", [[1, 2]]),
         ("1\t2\n3\t4", [[1, 2], [3, 4]]),
         ("1,2,,\n3,4,5,6\n,,,\n", [[1, 2], [3, 4, 5, 6]]),
+        ("1\n2,3\n4,5,6\n", [[1], [2, 3], [4, 5, 6]]),  # lines differ in length, and the first has nothing to separate
+        ("1\n2\n", [[1], [2]]),
+        ("1 2\n3 4\n", [[1, 2], [3, 4]]),
         ("a\n-1e-3\n", [[-1e-3]]),
         ("-inf,1\n", [[-float("inf"), 1]]),
     ],

@@ -135,7 +135,7 @@ def test_lambdas_are_told_by_their_place() -> None:
 
 def test_objects_of_one_class_with_other_parameters() -> None:
     spec = model_of(*(activated(f"a{n}", {"name": "Times", "config": {"by": n}}) for n in (2, 3)))
-    with pytest.raises(InputError, match="'Times' has other parameters in each of 'a2:activation', 'a3:activation'"):
+    with pytest.raises(InputError, match="'Times' has different parameters at 'a2:activation', 'a3:activation'"):
         compute(spec, custom_activations={"Times": lambda x: 2 * x})
     np.testing.assert_allclose(compute(spec, custom_activations={"Times": lambda x, config: config["by"] * x}), 6 * X)
 
@@ -189,7 +189,7 @@ def test_names_that_the_model_does_not_have() -> None:
         compute(spec, **{**given, "custom_layers": {"Attention2": np.tanh, "Atention2": np.tanh}})
     with pytest.raises(InputError, match="custom_layers: expected a dict of functions by name, found list"):
         compute(spec, custom_layers=[np.tanh])
-    with pytest.raises(InputError, match="custom_activations: expected a function under a name, found 3 under 'twice'"):
+    with pytest.raises(InputError, match="custom_activations: expected functions by name, found 3 for 'twice'"):
         compute(spec, custom_activations={"twice": 3})
     assert issubclass(InputError, ValueError)
 
@@ -403,5 +403,5 @@ def test_live_keras_activations(keras: Any, tmp_path: Path) -> None:
         model.save(path)
         y = fastlstm.load(path, custom_activations=functions).predict(X)
         assert np.abs(y - expected).max() <= 2e-6 + 1e-5 * np.abs(expected).max()
-        with pytest.raises(InputError, match="other parameters in each of"):
+        with pytest.raises(InputError, match="different parameters at"):
             fastlstm.load(path, custom_activations={**functions, "Times": lambda x: x})

@@ -131,7 +131,7 @@ def test_faults_of_activations(kind: str, precision: str) -> None:
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_rows_are_computed_by_themselves(precision: str) -> None:
     """Keras computes batches of 32, other programs others: what a row gets must not depend on which rows go with it."""
-    text = "gives a row other numbers by itself than among others"
+    text = "gives a row other numbers alone than among others"
     for function in (lambda x: x - x.mean(), lambda x: x[::-1], lambda x: x + np.arange(len(x)).reshape(-1, *(1,) * (x.ndim - 1))):
         with pytest.raises(InputError, match=r"layer 'a' \(My\): .*" + text):
             Model(model_of(own("a")), precision=precision, custom_layers={"a": function})

@@ -264,6 +264,7 @@ def deep(depth: int) -> str:
         ("{", "not JSON"),
         (nested(50), "nested more than"),
         (deep(3000), "nested more than"),
+        pytest.param('["' + '\\"' * 300_000, "not JSON", id="a string without an end"),
         ({"class_name": "Sequential", "config": {"layers": []}}, "without layers"),
         ({"class_name": "Sequential", "config": {"layers": [7]}}, "class_name and config"),
         ({"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense"}]}}, "config"),

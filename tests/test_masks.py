@@ -124,7 +124,7 @@ def test_lengths_that_do_not_go_together(tmp_path: Path, kind: str, masked: bool
     for shape in ((None, 2), (5, 2)):  # the second loads although its other input must be as long
         for precision in ("float32", "float64"):
             model = fastlstm.load(graph(tmp_path, [shape, (None, 2)], middle), precision=precision)
-            with pytest.raises(InputError, match=r"x: input of shape \(any, 5, 2\) and \(any, 3, 2\) does not do: .*'merged' "):
+            with pytest.raises(InputError, match=r"x: input of shape \(any, 5, 2\) and \(any, 3, 2\) does not fit: .*'merged' "):
                 model.predict([five, three])
             assert model.predict([five, five]).shape[1] == 5
     with pytest.raises(FormatError, match="do not go together"):

@@ -142,7 +142,7 @@ def test_protected(
         assert run(work) == 1
     message = capsys.readouterr().err
     assert f"{work.target}: cannot be written: " in message
-    assert ("the file is there and protected" if what == "file" else f"the folder {open_folder} does not let") in message
+    assert ("the file is write-protected" if what == "file" else f"no file can be made in the folder {open_folder}") in message
     assert standing(open_folder) == before
 
 
@@ -224,8 +224,8 @@ def test_source_is_no_target(
     before = standing(tmp_path)
     assert run(work, target) == 1
     message = capsys.readouterr().err
-    assert message.startswith("fastlstm: error: target: ")
-    assert "is the file that is read" in message
+    assert message.startswith("fastlstm: error: ")
+    assert f"{os.path.basename(target)}: cannot be written: it is the file that is read" in message
     assert "name another" in message
     assert standing(tmp_path) == before
 
@@ -246,7 +246,7 @@ def test_architecture_is_no_target(command: str, tmp_path: Path, model_path: Pat
 def test_source_is_found_before_anything_is_read(tmp_path: Path) -> None:
     path = tmp_path / "no model"
     path.write_bytes(EARLIER)
-    with pytest.raises(fastlstm.InputError, match="target: .* is the file that is read"):
+    with pytest.raises(fastlstm.InputError, match=f"{path}: .* is the file that is read"):
         fastlstm.convert(path, path)
     with path.open("rb") as opened, pytest.raises(fastlstm.InputError, match="name another"):
         checked(path, opened)
@@ -266,7 +266,10 @@ def test_what_is_no_file_is_no_source(tmp_path: Path, model_path: Path) -> None:
         assert checked(path, None, {"class_name": "Sequential"}, '{"class_name": "Model"}' * 1000, b"\0" * 10, 5.0) == path
 
 
-@pytest.mark.parametrize(("target", "expected"), [(5, "expected a path, found int"), ("a\0b", "cannot be written"), ("", "is a folder")])
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [(5, "dst: expected a path, found int"), ("a\0b", "cannot be written"), ("", "dst: expected a path, found an empty one")],
+)
 def test_no_path_at_all(model_path: Path, target: object, expected: str) -> None:
     with pytest.raises(fastlstm.InputError, match=expected):
         fastlstm.convert(model_path, target)  # type: ignore[arg-type]

@@ -230,12 +230,15 @@ def test_batch_size(model: fastlstm.Model, x: np.ndarray, batch_size: Any) -> No
         model.predict(x, batch_size=batch_size)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", None])
-def test_threads(tmp_path: Path, threads: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*(("threads", value) for value in (0, -1, 1.5, "2", None, True)), *(("fold_limit", value) for value in (-1, 1.5, "2", None, True))],
+)
+def test_numbers_for_load(tmp_path: Path, name: str, value: Any) -> None:
     rng = np.random.default_rng(0)
     path = build.save(tmp_path / "model.h5", [build.recurrent("GRU", 2, 1, rng)], (None, 1))
-    with pytest.raises(fastlstm.InputError, match=r"threads: expected .* found"):
-        fastlstm.load(path, threads=threads)
+    with pytest.raises(fastlstm.InputError, match=rf"{name}: expected .* found"):
+        fastlstm.load(path, **{name: value})
 
 
 def test_no_steps(model: fastlstm.Model) -> None:

@@ -134,6 +134,10 @@ def test_what_is_nothing_to_read_from(given: Any) -> None:
 def test_text_and_broken_streams(h5: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gives text; open it with 'rb'"):
         fastlstm.load(io.StringIO("text"))
+    with h5.open() as text, pytest.raises(InputError, match="gives text; open it with 'rb'"):
+        fastlstm.load(text)
+    with pytest.raises(InputError, match="path: expected a path, .* found an empty path"):
+        fastlstm.load("")
     closed = h5.open("rb")
     closed.close()
     with pytest.raises(InputError, match="cannot be read"):

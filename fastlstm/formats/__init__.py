@@ -44,6 +44,8 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False) -> Model
         return keras_h5.read(source, architecture=architecture, by_name=by_name)
     if source.path is not None and os.path.isdir(source.path):
         raise FormatError(f"{source.name}: {explain_folder(source.path)}")
+    if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
+        raise FormatError(f"{source.name}: not a format that fastlstm reads: a pipe or a device; save what it gives as a file")
     with source.open() as stream:
         try:
             head = stream.read(HEAD)

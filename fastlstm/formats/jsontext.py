@@ -10,7 +10,8 @@ from ..errors import FormatError
 
 LIMIT = 64 << 20
 DEPTH = 400
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+#: A string that does not end is one to the end: it would be tried anew from each quote in it otherwise, for hours.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(text: str, source: str, place: str) -> Any:

@@ -106,7 +106,7 @@ def load_architecture(architecture: Architecture, source: str) -> Any:
         if text.lstrip()[:1] not in ("{", '"'):
             yaml = "class_name:" in text[:10000]
             raise FormatError(
-                f"architecture: {file}: expected JSON, found {'YAML; write model.to_json() instead' if yaml else repr(text[:30])}"
+                f"architecture: {file}: expected JSON, found {'YAML; save what model.to_json() gives instead' if yaml else repr(text[:30])}"
             )
     return parse_json(text, source, "architecture")
 

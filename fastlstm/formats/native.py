@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import FormatError, InputError, Problem
 from ..replacing import writing
-from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, refs_in
+from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
 from .graph import KEYWORDS
 from .jsontext import parse_json
 from .source import Source, source_of
@@ -263,7 +263,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
 def check_references(spec: ModelSpec, path: str) -> None:
     """Refuse graphs whose calls refer to what is not there, or not there yet."""
     for position, call in enumerate(spec.calls):
-        before = [*refs_in(call.inputs), *refs_in(call.keywords)]
+        before = list(found_in((call.inputs, call.keywords), Ref))
         if not 0 <= call.layer < len(spec.layers) or any(not 0 <= ref.call < position or ref.output < 0 for ref in before):
             raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
         if bool(call.inputs) == (spec.layers[call.layer].class_name == "InputLayer"):
@@ -280,7 +280,6 @@ def check_references(spec: ModelSpec, path: str) -> None:
             raise FormatError(f"{path}: header: call {ref.call} is no input")
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
-
 
 
 def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -66,6 +66,8 @@ def source_of(given: Any) -> Source:
         return given
     if isinstance(given, (str, os.PathLike)):
         path = os.fsdecode(given)
+        if not path:
+            raise InputError(f"path: expected {EXPECTED}, found an empty path")
         if URL.match(path):
             raise InputError(f"path: expected {EXPECTED}, found the URL {path}, which is never fetched; download the file first")
         return Source(path, path=path)
@@ -95,6 +97,8 @@ def _content(stream: Any) -> bytes:
         data = stream.read()
         if place is not None:
             stream.seek(place)
+    except UnicodeDecodeError:
+        data = ""
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"path: expected {EXPECTED}, found {_name(stream)}, which cannot be read ({error})") from error
     if not isinstance(data, BYTES):

@@ -118,7 +118,7 @@ class Filler:
         ]  # fmt: skip
         if not rest:
             return []
-        more = f" and {len(rest) - 1} places more" if len(rest) > 1 else ""
+        more = f" and {len(rest) - 1} more places" if len(rest) > 1 else ""
         return [Problem("", "", f"the arrays at {rest[0]}{more} belong to no layer of the model", "please report the file")]
 
     def leaf(self, layer: LayerDraft, path: str) -> None:

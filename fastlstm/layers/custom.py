@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, Problem, UnsupportedError
-from ..spec import LayerSpec, Shape
+from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Layer, States, Tensor, floating
 from .supplied import Supplied
 
@@ -91,7 +91,8 @@ class Custom(Layer):
         if len(found) <= (0 if known else len(ROWS)):
             raise faults[0]
         outputs = self._agreed(inputs, found)
-        self._known.append((tuple(inputs), outputs))
+        if self._told(inputs) is None:
+            self._known.append((tuple(inputs), outputs))
         return outputs
 
     def _trial(self, given: Any, keywords: Mapping[str, Any], rows: int, size: int) -> tuple[np.ndarray, ...]:
@@ -112,7 +113,7 @@ class Custom(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         arrays = [tensor.value for tensor in inputs]
         words = {name: each(value, Tensor, lambda tensor: tensor.value) for name, value in keywords.items()}
-        tensors = [*inputs, *every(tuple(keywords.values()), Tensor)]
+        tensors = [*inputs, *found_in(keywords, Tensor)]
         if not tensors:
             raise self._wrong("is called without a tensor; expected at least one")
         rows, dtype = len(tensors[0].value), floating(tensors[0].value).dtype
@@ -124,13 +125,17 @@ class Custom(Layer):
 
     def _check(self, given: Sequence[tuple[int, ...]], outputs: Sequence[np.ndarray]) -> None:
         """Refuse outputs of other shapes than the trials had for such inputs."""
-        for inputs, expected in self._known:
+        expected, found = self._told(given), [output.shape for output in outputs]
+        if expected is not None and (len(found) != len(expected) or not all(map(fits, found, expected))):
+            told, wanted = (" and ".join(map(str, shapes)) for shapes in (found, expected))
+            raise self._wrong(f"returned {told} for {', '.join(map(str, given))}; expected {wanted}, as when the model was loaded")
+
+    def _told(self, given: Sequence[Shape]) -> tuple[Shape, ...] | None:
+        """The shapes that the trials had for such inputs."""
+        for inputs, outputs in self._known:
             if len(inputs) == len(given) and all(map(fits, given, inputs)):
-                found = [output.shape for output in outputs]
-                if len(found) != len(expected) or not all(map(fits, found, expected)):
-                    told, wanted = (" and ".join(map(str, shapes)) for shapes in (found, expected))
-                    raise self._wrong(f"returned {told} for {', '.join(map(str, given))}; expected {wanted}, as when the model was loaded")
-                return
+                return outputs
+        return None
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -177,13 +182,6 @@ def each(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
     if isinstance(value, kind):
         return change(value)
     return tuple(each(inner, kind, change) for inner in value) if isinstance(value, (tuple, list)) else value
-
-
-def every(value: Any, kind: type) -> list[Any]:
-    """What is of a kind in a call argument, however nested."""
-    found: list[Any] = []
-    each(value, kind, found.append)
-    return found
 
 
 def shapes_in(value: Any) -> Iterator[Shape]:

@@ -330,7 +330,6 @@ class Dot(Merging):
             a, b = unit_length(a, one), unit_length(b, two)
         return (Tensor(dot(a, b, one, two)),)
 
-
     def _pair(self, inputs: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (floating(tensor.value) for tensor in inputs)
         one, two = self._axes([a.ndim, b.ndim])

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import FastLSTMError, FormatError, InputError
 from ..program import Builder, Mask, Value
-from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, fixed_in, refs_in
+from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 from .base import Context, Layer, States, Tensor, floating
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class Network(Layer):
 
     def rows_together(self) -> int:
         """The number of rows that must divide a batch: that of the tensors which the file holds, where it holds any."""
-        own = [len(given.array) for call in self.model.calls for given in fixed_in((call.inputs, call.keywords))]
+        own = [len(given.array) for call in self.model.calls for given in found_in((call.inputs, call.keywords), Fixed)]
         return math.lcm(*own, *(layer.rows_together() for layer in every_layer(self) if isinstance(layer, Network)))
 
     def vocabularies(self) -> tuple[int | None, ...]:
@@ -187,7 +187,7 @@ class Network(Layer):
                         yield from layer.consumers(layer.model.inputs[position])
                     else:
                         yield layer
-            if any(given == ref for given in refs_in(call.keywords)):
+            if any(given == ref for given in found_in(call.keywords, Ref)):
                 yield layer
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -279,12 +279,9 @@ def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(array, (rows // len(array), *array.shape))).reshape(rows, *array.shape[1:])
 
 
-
 def refs_of(call: Call) -> Iterator[Ref]:
     """What a call depends on."""
-    yield from refs_in(call.inputs)
-    yield from refs_in(call.keywords)
-
+    return found_in((call.inputs, call.keywords), Ref)
 
 
 def resolve(value: Any, stands_for: Callable[[Ref | Fixed], T]) -> Any:

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..program import At, Buffer, Builder, Value
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape, Weight, found_in
 from .base import Context, Layer, States, Streaming, Tensor, floating
 from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
 from .lowering import copied
-
-T = TypeVar("T")
 
 LOOP_HONOURED = frozenset({
     "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask", "time_major", "num_constants",
 })  # fmt: skip
 LOOP_INERT = frozenset({"use_cudnn", "input_spec", "build_config"})
-
-
-def found_in(value: Any, kind: type[T]) -> Iterator[T]:
-    """The Tensors, or the Values, of a call argument, however nested."""
-    if isinstance(value, kind):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for inner in value:
-            yield from found_in(inner, kind)
 
 
 def states_given(keywords: Mapping[str, Any]) -> Iterator[Shape]:

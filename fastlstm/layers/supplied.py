@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import activations
 from ..errors import InputError
-from ..spec import WEIGHTS, LayerSpec, ModelSpec, fixed_in, refs_in
+from ..spec import WEIGHTS, Fixed, LayerSpec, ModelSpec, Ref, found_in
 
 #: Wrappers that need to know what they wrap: the caller can supply them, but nothing inside them.
 WHOLE = frozenset({"RNN", "StackedRNNCells", "Bidirectional"})
@@ -108,7 +108,7 @@ class Supplied:
             return
         for row in (slice(0, 1), slice(1, 2)):
             if not all(agree(output[row], alone) for output, alone in zip(outputs, again(row), strict=True)):
-                raise self.fault(layer, "gives a row other numbers by itself than among others; expected each row computed by itself")
+                raise self.fault(layer, "gives a row other numbers alone than among others; expected every row to be computed by itself")
         self.seen.add(layer)
 
 
@@ -178,16 +178,16 @@ def places(model: ModelSpec, prefix: str = "", whole: str = "") -> Iterator[Plac
     tensors: dict[int, set[str]] = {}
     text: set[int] = set()
     for given in (model.outputs, *(call.inputs for call in model.calls)):
-        for ref in refs_in(given):
+        for ref in found_in(given, Ref):
             layer = model.calls[ref.call].layer
             used[layer] = max(used.get(layer, 1), ref.output + 1)
     for call in model.calls:
-        if any(model.layers[model.calls[ref.call].layer].config.get("dtype") == "string" for ref in refs_in(call.inputs)):
+        if any(model.layers[model.calls[ref.call].layer].config.get("dtype") == "string" for ref in found_in(call.inputs, Ref)):
             text.add(call.layer)
         for name, value in call.keywords.items():
-            if any(True for _ in fixed_in(value)):
+            if any(True for _ in found_in(value, Fixed)):
                 tensors.setdefault(call.layer, set()).add(name)
-            for ref in refs_in(value):
+            for ref in found_in(value, Ref):
                 tensors.setdefault(call.layer, set()).add(name)
                 layer = model.calls[ref.call].layer
                 used[layer] = max(used.get(layer, 1), ref.output + 1)
@@ -205,7 +205,6 @@ def _inside(place: Place) -> Iterator[Place]:
         yield from places(spec.model, prefix, whole)
     for child in spec.children:
         yield from _inside(Place(prefix + child.name, child, whole or prefix + child.name, 1, frozenset(), False))
-
 
 
 def uses(found: Iterable[Place]) -> Iterator[Use]:
@@ -324,7 +323,7 @@ def _same(name: str, function: Callable[..., Any], targets: Sequence[Use]) -> No
     if len({repr(parameters(use.value)) for use in targets}) > 1 and not takes(function, "config"):
         listed = ", ".join(map(repr, where))
         raise InputError(
-            f"custom_activations: {name!r} has other parameters in each of {listed}; give the function a parameter named config, "
+            f"custom_activations: {name!r} has different parameters at {listed}; give the function a parameter named config, "
             "which gets them, or each of these places a function of its own"
         )
 
@@ -362,7 +361,7 @@ def checked(argument: str, given: Any) -> Mapping[str, Callable[..., Any]]:
         raise InputError(f"{argument}: expected a dict of functions by name, found {type(given).__name__}")
     for name, function in given.items():
         if not isinstance(name, str) or not callable(function):
-            raise InputError(f"{argument}: expected a function under a name, found {function!r:.60} under {name!r}")
+            raise InputError(f"{argument}: expected functions by name, found {function!r:.60} for {name!r}")
     return given
 
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from .. import packing
 from ..program import At, Buffer, Builder, Value
-from ..spec import LayerSpec, Shape
+from ..spec import LayerSpec, Shape, found_in
 from .base import REGISTRY, Context, Layer, States, Tensor
 from .lowering import OPS, merged
 from .network import Network
-from .recurrent import Recurrent, found_in, states_given
+from .recurrent import Recurrent, states_given
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
@@ -152,7 +152,6 @@ class Bidirectional(Layer):
         op, scale = {"sum": (OPS["add"], 1.0), "mul": (OPS["multiply"], 1.0), "ave": (OPS["add"], 0.5)}[self.merge_mode]
         return (merged(b, op, sides, scale)._replace(mask=mask), *final, *more)
 
-
     def _widened(self, b: Builder, side: Value, width: int) -> Value:
         """The output of a direction of one unit, repeated: the product with a row of ones."""
         *outer, units = side.shape
@@ -227,7 +226,7 @@ class TimeDistributed(Layer):
         outputs = self.layer.apply([Tensor(x.reshape(-1, *x.shape[2:]), inner_mask)], {}, None)
         values = [out.value.reshape(*rows, *out.value.shape[1:]) for out in outputs]
         if self._repeats and mask is not None:
-            values = [repeated(value, mask) for value in values]
+            values = [carried_over(value, mask) for value in values]
         return tuple(Tensor(value, self._mask(out.mask, mask, rows)) for value, out in zip(values, outputs, strict=True))
 
     @property
@@ -270,7 +269,7 @@ class TimeDistributed(Layer):
         return tuple(value._replace(shape=(steps, *value.shape), mask=x.mask) for value in outputs)
 
 
-def repeated(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def carried_over(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Steps with the output before in place of those of masked steps; zeros where there is none."""
     out = np.zeros_like(value)
     before = out[:, 0]
