@@ -13,7 +13,7 @@ from making import applied, made, normal, recurrent, simple
 from written import entrance, functional, layer, write_h5
 
 import fastlstm
-from fastlstm.errors import FormatError, InputError
+from fastlstm.errors import FormatError, InputError, UnsupportedError
 from fastlstm.layers import Tensor
 from fastlstm.spec import LayerSpec, Rules
 
@@ -321,3 +321,72 @@ def test_grids_against_keras(keras: ModuleType, tmp_path: Path, name: str) -> No
                 fastlstm.load(path, precision=precision).predict(x)
         else:
             np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), expected, atol=2e-6, rtol=1e-5)
+
+
+# -- masks that Keras 3 wrote as operations -----------------------------------------------------------------------------------
+
+
+def masked_twice(layers: Any, keras: ModuleType) -> dict[str, tuple[Callable[[Any, Any], Any], bool]]:
+    """How a sequence (given, other) goes through layers and masks to an LSTM; and whether the mask is the layers' own."""
+
+    def one(value: Any, number: float = 0.0) -> tuple[Any, Any]:
+        masking = layers.Masking(number)
+        return masking(value), masking.compute_mask(value)
+
+    def united(name: str, how: str) -> Callable[[Any, Any], Any]:
+        def through(given: Any, other: Any) -> Any:
+            (a, mask), (b, more) = one(given), one(other, 1.0)
+            word = {"mask": getattr(keras.ops, how)(mask, more)} if how else {}
+            return layers.LSTM(2)(getattr(layers, name)()([a, b]), **word)
+
+        return through
+
+    def lost(name: str) -> Callable[[Any, Any], Any]:
+        def through(given: Any, other: Any) -> Any:
+            a, mask = one(given)
+            return layers.LSTM(2)(getattr(layers, name)()([a, other]), mask=mask)
+
+        return through
+
+    def attended(first: int, second: int) -> Callable[[Any, Any], Any]:
+        def through(given: Any, other: Any) -> Any:
+            (a, mask), (b, more) = one(given), one(other, 1.0)
+            both = [mask, more]
+            return layers.Attention()([a, b], mask=[both[first], both[second]])
+
+        return through
+
+    return {
+        "own or": (united("Add", ""), True),
+        "or": (united("Add", "logical_or"), True),
+        "and": (united("Add", "logical_and"), False),
+        "joined": (united("Concatenate", ""), True),
+        "joined, or": (united("Concatenate", "logical_or"), False),
+        "lost in a sum": (lost("Add"), False),
+        "lost among ones": (lost("Concatenate"), False),
+        "attention": (attended(0, 1), True),
+        "attention, crossed": (attended(1, 0), False),
+        "constant": (lambda given, other: layers.LSTM(2)(layers.Concatenate()([one(given)[0], keras.ops.ones((2, 4, 1))])), True),
+    }
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(masked_twice(*[pytest.importorskip("unittest.mock").MagicMock()] * 2)))
+def test_masks_given_by_hand(tmp_path: Path, name: str) -> None:
+    """The numbers of Keras where the mask is the one that the layers would have handed on, else a refusal."""
+    keras = pytest.importorskip("keras", minversion="3.4")
+    rng = np.random.default_rng(0)
+    given = [keras.Input((4, 2)), keras.Input((4, 2))]
+    through, own = masked_twice(keras.layers, keras)[name]
+    model = keras.Model(given, through(*given))
+    model.save(tmp_path / "model.keras")
+    x = [rng.normal(size=(2, 4, 2)).astype(np.float32) for _ in given]
+    x[0][0, 1:3], x[0][1, 3], x[1][0, 2:], x[1][1, :2] = 0, 0, 1, 1
+    for precision in ("float32", "float64"):
+        if own:
+            y = fastlstm.load(tmp_path / "model.keras", precision=precision).predict(x)
+            np.testing.assert_allclose(y, model.predict(x, verbose=0), atol=2e-6, rtol=1e-5)
+        else:
+            with pytest.raises(UnsupportedError, match="argument mask"):
+                fastlstm.load(tmp_path / "model.keras", precision=precision)

@@ -71,9 +71,12 @@ class Network(Layer):
             call = self.model.calls[number]
 
             def stands_for(given: Ref | Fixed) -> T:
-                return fixed(given.array) if isinstance(given, Fixed) else lookup(given, known, self)
+                return fixed(floating(given.array)) if isinstance(given, Fixed) else lookup(given, known, self)
 
-            keywords = {name: resolve(value, stands_for) for name, value in call.keywords.items()}
+            def masks(given: Ref | Fixed) -> T:
+                return fixed(given.array.astype(bool)) if isinstance(given, Fixed) else lookup(given, known, self)
+
+            keywords = {name: resolve(value, masks if name == "mask" else stands_for) for name, value in call.keywords.items()}
             known[number] = visit(self.layers[call.layer], [stands_for(given) for given in call.inputs], keywords)
         return tuple(lookup(ref, known, self) for ref in self.model.outputs)
 
