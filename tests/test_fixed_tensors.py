@@ -221,7 +221,7 @@ def test_a_mask_that_only_looks_like_the_layers_own(tmp_path: Path) -> None:
 
 @pytest.mark.keras
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(ROWS, STEPS, STEPS), (1, STEPS, STEPS), (STEPS, STEPS), (ROWS, 1, STEPS, STEPS), (1, 1, STEPS)], ids=str)
+@pytest.mark.parametrize("shape", [(ROWS, STEPS, STEPS), (1, STEPS, STEPS), (STEPS, STEPS), (ROWS, 1, STEPS, STEPS), (1, 1, 5)], ids=str)
 def test_attention_mask(tmp_path: Path, keras: ModuleType, shape: tuple[int, ...]) -> None:
     """Its numbers are true and false, of one byte each; a mask of two axes is that of every row."""
     import tensorflow as tf
