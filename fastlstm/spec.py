@@ -125,8 +125,8 @@ class Rules:
     input_cast: Literal["fed", "called"] = "called"
     # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on?
     identity_masks: bool = True
-    # Do outputs of a nested model keep their masks?
-    nested_masks: bool = True
+    # Do outputs of a nested model keep their masks? None: the file does not tell.
+    nested_masks: bool | None = True
     # Does predict carry the states of stateful layers from call to call?
     carries_state: bool = True
     # ... and of stateful layers inside Bidirectional?

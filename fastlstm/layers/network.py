@@ -21,6 +21,8 @@ T = TypeVar("T")
 #: What a layer's code raises where a config or a graph is not one that Keras writes.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
+UNTOLD_MASK = "its output has a mask, which TensorFlow 1.13 drops and 1.14 hands on, and the file does not tell which of them saved it"
+
 
 class Network(Layer):
     """A graph of layers, walked in topological order.
@@ -215,7 +217,7 @@ class Network(Layer):
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
         entered = self.entered(inputs, lambda door, given: door.apply([given], {}, None)[0])
         found = self.walk(entered, visit, lambda array: Tensor(repeated(array, rows, dtype)))
-        return found if self._keeps_masks else tuple(tensor._replace(mask=None) for tensor in found)
+        return found if self._keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
@@ -227,11 +229,12 @@ class Network(Layer):
 
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
         found = self.walk(entered, visit, b.fixed)
-        return found if self._keeps_masks else tuple(value._replace(mask=None) for value in found)
+        return found if self._keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
 
-    @property
-    def _keeps_masks(self) -> bool:
-        return not self.path or self.rules.nested_masks
+    def _keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
+        if self.path and self.rules.nested_masks is None and any(one.mask is not None for one in found):
+            raise self.unsupported(UNTOLD_MASK, "compile the model in that TensorFlow and save it again, which tells")
+        return not self.path or bool(self.rules.nested_masks)
 
 
 class Untold(Sequence[Any]):
