@@ -390,3 +390,65 @@ def test_masks_given_by_hand(tmp_path: Path, name: str) -> None:
         else:
             with pytest.raises(UnsupportedError, match="argument mask"):
                 fastlstm.load(tmp_path / "model.keras", precision=precision)
+
+
+def readers(layers: Any, keras: ModuleType) -> dict[str, Callable[[Any], Any]]:
+    """What reads a masked tensor e beside or behind a MultiHeadAttention that reads it too."""
+
+    def attended(query: Any, value: Any = None) -> Any:
+        return layers.MultiHeadAttention(1, 2)(query, query if value is None else value)
+
+    def blocks(e: Any) -> Any:
+        for _ in range(2):
+            e = layers.LayerNormalization()(layers.Add()([e, layers.Dropout(0.1)(attended(e))]))
+            e = layers.LayerNormalization()(layers.Add()([e, layers.Dense(3)(e)]))
+        return layers.GlobalAveragePooling1D()(e)
+
+    def before(e: Any) -> Any:
+        product = layers.Multiply()([e, layers.Dense(3)(e)])
+        return layers.Concatenate()([product, attended(e)])
+
+    def nested(e: Any) -> Any:
+        start = keras.Input((None, 3))
+        inner = keras.Model(start, layers.Add()([start, attended(start)]))
+        return layers.Concatenate()([inner(e), attended(e)])
+
+    return {
+        "blocks": blocks,
+        "twice": lambda e: layers.Concatenate()([attended(e), attended(e)]),
+        "of another": lambda e: layers.Add()([attended(layers.Conv1D(3, 1)(e), e), attended(layers.Dense(3)(e), e)]),
+        "chained": lambda e: attended(attended(e)),
+        "recurrent": lambda e: layers.Add()([layers.LSTM(3, return_sequences=True)(e), attended(e)]),
+        "sum, recurrent": lambda e: layers.LSTM(3)(layers.Add()([e, attended(e)])),
+        "joined, recurrent": lambda e: layers.GRU(3)(layers.Concatenate()([e, attended(e)])),
+        "joined, attention": lambda e: attended(layers.Concatenate()([e, attended(e)])),
+        "recurrent, attention": lambda e: attended(layers.LSTM(3, return_sequences=True)(layers.Add()([e, attended(e)]))),
+        "dense, attention": lambda e: layers.Concatenate()([attended(e), attended(layers.Dense(3)(e))]),
+        "product": lambda e: layers.Multiply()([e, attended(e)]),
+        "product, recurrent": lambda e: layers.LSTM(3)(layers.Multiply()([e, attended(e)])),
+        "product before": before,
+        "maximum": lambda e: layers.Maximum()([attended(e), e]),
+        "attention": lambda e: layers.Concatenate()([h := attended(e), layers.Attention()([h, e])]),
+        "nested": nested,
+    }
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(readers(*[pytest.importorskip("unittest.mock").MagicMock()] * 2)))
+def test_masks_that_attention_takes(tmp_path: Path, name: str) -> None:
+    """From Keras 3.8 on, who reads a tensor after MultiHeadAttention finds no mask on it; a mask in the file stands."""
+    keras = pytest.importorskip("keras", minversion="3.8")
+    rng = np.random.default_rng(0)
+    ids = keras.Input((5,), dtype="int32")
+    model = keras.Model(ids, readers(keras.layers, keras)[name](keras.layers.Embedding(5, 3, mask_zero=True)(ids)))
+    model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    x = np.array([[1, 0, 2, 0, 3], [1, 2, 0, 0, 0]])
+    for precision in ("float32", "float64"):
+        if name in ("joined, attention", "product, recurrent"):
+            with pytest.raises(UnsupportedError, match="has taken off, as Keras does"):
+                fastlstm.load(tmp_path / "model.keras", precision=precision)
+        else:
+            y = fastlstm.load(tmp_path / "model.keras", precision=precision).predict(x)
+            np.testing.assert_allclose(y, model.predict(x, verbose=0), atol=1e-5, rtol=1e-4)

@@ -42,6 +42,8 @@ stateful, given initial_state      starts from it in each call; TensorFlow 2.1 o
                                    only while its recorded state is all zeros
 masks of MultiHeadAttention        ignored and dropped up to tf.keras 2.9;         rules_of_a_generation
                                    honoured and passed later
+masks of what it has read          stay; from Keras 3.8 on gone for attention and         masks_that_attention_takes
+                                   merges that read the same tensors later
 MultiHeadAttention seeing nothing  the mean of all values; with dropout from       rules_of_a_generation
                                    Keras 3.14 on zeros
 mask of Rescaling, Normalization   dropped; passed by Keras 3                      rules_of_a_generation
@@ -142,6 +144,7 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         head_output="zeros", bidirectional_masked_output="zeros", mask_with_initial_state=False,
         merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
+        attention_takes_masks=numbers >= (3, 8),
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
 
