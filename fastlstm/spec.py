@@ -110,14 +110,16 @@ class Rules:
     input_cast: Literal["fed", "called"] = "called"
     # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on?
     identity_masks: bool = True
-    # Do outputs of a nested model keep their masks?
-    nested_masks: bool = True
+    # Do outputs of a nested model keep their masks? None: the file does not tell.
+    nested_masks: bool | None = True
     # Does predict carry the states of stateful layers from call to call?
     carries_state: bool = True
     # ... and of stateful layers inside Bidirectional?
     bidirectional_carries_state: bool = True
     # Does MultiHeadAttention honour the masks of its inputs, and pass its query's on?
     attention_masks: bool = True
+    # Does it take the masks off the tensors that it reads, so that those who read them later find none?
+    attention_takes_masks: bool = False
     # What MultiHeadAttention with dropout (or asked for its scores) gives a step that may see none: the mean of all values, or zeros.
     blind_attention: Literal["mean", "zeros"] = "mean"
     # Do Rescaling and Normalization pass a mask on?

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import build
+import h5py
 import numpy as np
 import pytest
 from written import chain, entrance, functional, layer, write_h5
@@ -140,6 +141,21 @@ def supplied(path: Path, functions: Functions, **options: Any) -> fastlstm.Model
 
 def start(shape: tuple[int | None, ...] = (5, 3)) -> dict[str, Any]:
     return {"batch_input_shape": [None, *shape]}
+
+
+# -- what a file does not tell ----------------------------------------------------------------------------------------------------
+
+
+@follows("compile the model in that TensorFlow and save it again, which tells")
+def test_compile_a_model_of_tensorflow_1_13(tmp_path: Path) -> None:
+    masking = {"class_name": "Masking", "config": {"name": "m", "mask_value": 0.0, **start()}}
+    nested = {"class_name": "Sequential", "name": "s", "config": {"name": "s", "layers": [masking]}, "inbound_nodes": [[["x", 0, 0, {}]]]}
+    config = functional([entrance("x", 5, 3), nested], [["x", 0, 0]], [["s", 1, 0]])
+    path = write_h5(tmp_path / "m.h5", config, {}, "2.2.4-tf")
+    assert [problem.layer for problem in refused(path)] == ["s"]
+    with h5py.File(path, "r+") as file:  # as compiled
+        file.attrs["training_config"] = json.dumps({"optimizer_config": {"class_name": "SGD", "config": {"lr": 0.01}}})
+    np.testing.assert_array_equal(fastlstm.load(path).predict(X), X)
 
 
 # -- functions of the caller's ----------------------------------------------------------------------------------------------------

@@ -217,3 +217,28 @@ def test_a_mask_that_only_looks_like_the_layers_own(tmp_path: Path) -> None:
                 fastlstm.load(tmp_path / "m.keras")
         else:
             equal(fastlstm.load(tmp_path / "m.keras").predict(x), model.predict(x, verbose=0))
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(ROWS, STEPS, STEPS), (1, STEPS, STEPS), (STEPS, STEPS), (ROWS, 1, STEPS, STEPS), (1, 1, 5)], ids=str)
+def test_attention_mask(tmp_path: Path, keras: ModuleType, shape: tuple[int, ...]) -> None:
+    """Its numbers are true and false, of one byte each; a mask of two axes is that of every row."""
+    import tensorflow as tf
+
+    mask = tf.constant(np.random.default_rng(5).random(shape) < 0.6)
+    start = keras.Input((STEPS, FEATURES))
+    model = keras.Model(start, keras.layers.MultiHeadAttention(2, 3)(start, start, attention_mask=mask))
+    path = tmp_path / ("m.keras" if keras.__version__ >= "3" else "m.h5")
+    model.save(path)
+    for precision in ("float32", "float64"):
+        equal(fastlstm.load(path, precision=precision).predict(X), model.predict(X, verbose=0))
+
+
+def test_an_attention_mask_of_other_steps(tmp_path: Path) -> None:
+    words = {"value": ["x", 0, 0], "attention_mask": MASK[:, :, None].tolist()[:1]}
+    attention = layer("MultiHeadAttention", "l", [[["x", 0, 0, words]]], num_heads=1, key_dim=2)
+    config = functional([entrance("x", 4, FEATURES), attention], [["x", 0, 0]], [["l", 0, 0]], "Functional")
+    weights = [np.zeros(shape) for shape in ((FEATURES, 1, 2), (1, 2)) * 3] + [np.zeros((1, 2, FEATURES)), np.zeros(FEATURES)]
+    with pytest.raises(FormatError, match=r"attention_mask has the shape \(1, 5, 1\), expected \(batch, 4, 4\)"):
+        fastlstm.load(write_h5(tmp_path / "m.h5", config, {"l": weights}, "2.15.0"))

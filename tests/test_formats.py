@@ -88,6 +88,16 @@ def test_build_input_shape(tmp_path: Path, shape: Any) -> None:
     assert formats.read(write_h5(tmp_path / "m.h5", entry, {"a": weights})).layers[0].config["shape"] == [None, 5, 3]
 
 
+def test_input_shape_that_a_model_in_a_model_repeats(tmp_path: Path) -> None:
+    """As TensorFlow 1.15 to 2.1 write it."""
+    inner = {"name": "i", "layers": [{"class_name": "Dense", "config": {"name": "a", "units": 2, "batch_input_shape": [None, 3]}}]}
+    nested = {"class_name": "Sequential", "config": {**inner, "batch_input_shape": [None, 3]}}
+    entry = {"class_name": "Sequential", "config": {"name": "s", "layers": [nested]}}
+    spec = formats.read(write_h5(tmp_path / "m.h5", entry, {"i": [np.zeros((3, 2), np.float32), np.zeros(2, np.float32)]}))
+    assert spec.layers[0].config["shape"] == [None, 3]
+    assert not spec.problems
+
+
 # -- graphs -----------------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from making import applied, made, normal, recurrent, simple
 from written import entrance, functional, layer, write_h5
 
 import fastlstm
-from fastlstm.errors import FormatError, InputError
+from fastlstm.errors import FormatError, InputError, UnsupportedError
 from fastlstm.layers import Tensor
 from fastlstm.spec import LayerSpec, Rules
 
@@ -321,3 +321,134 @@ def test_grids_against_keras(keras: ModuleType, tmp_path: Path, name: str) -> No
                 fastlstm.load(path, precision=precision).predict(x)
         else:
             np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), expected, atol=2e-6, rtol=1e-5)
+
+
+# -- masks that Keras 3 wrote as operations -----------------------------------------------------------------------------------
+
+
+def masked_twice(layers: Any, keras: ModuleType) -> dict[str, tuple[Callable[[Any, Any], Any], bool]]:
+    """How a sequence (given, other) goes through layers and masks to an LSTM; and whether the mask is the layers' own."""
+
+    def one(value: Any, number: float = 0.0) -> tuple[Any, Any]:
+        masking = layers.Masking(number)
+        return masking(value), masking.compute_mask(value)
+
+    def united(name: str, how: str) -> Callable[[Any, Any], Any]:
+        def through(given: Any, other: Any) -> Any:
+            (a, mask), (b, more) = one(given), one(other, 1.0)
+            word = {"mask": getattr(keras.ops, how)(mask, more)} if how else {}
+            return layers.LSTM(2)(getattr(layers, name)()([a, b]), **word)
+
+        return through
+
+    def lost(name: str) -> Callable[[Any, Any], Any]:
+        def through(given: Any, other: Any) -> Any:
+            a, mask = one(given)
+            return layers.LSTM(2)(getattr(layers, name)()([a, other]), mask=mask)
+
+        return through
+
+    def attended(first: int, second: int) -> Callable[[Any, Any], Any]:
+        def through(given: Any, other: Any) -> Any:
+            (a, mask), (b, more) = one(given), one(other, 1.0)
+            both = [mask, more]
+            return layers.Attention()([a, b], mask=[both[first], both[second]])
+
+        return through
+
+    return {
+        "own or": (united("Add", ""), True),
+        "or": (united("Add", "logical_or"), True),
+        "and": (united("Add", "logical_and"), False),
+        "joined": (united("Concatenate", ""), True),
+        "joined, or": (united("Concatenate", "logical_or"), False),
+        "lost in a sum": (lost("Add"), False),
+        "lost among ones": (lost("Concatenate"), False),
+        "attention": (attended(0, 1), True),
+        "attention, crossed": (attended(1, 0), False),
+        "constant": (lambda given, other: layers.LSTM(2)(layers.Concatenate()([one(given)[0], keras.ops.ones((2, 4, 1))])), True),
+    }
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(masked_twice(*[pytest.importorskip("unittest.mock").MagicMock()] * 2)))
+def test_masks_given_by_hand(tmp_path: Path, name: str) -> None:
+    """The numbers of Keras where the mask is the one that the layers would have handed on, else a refusal."""
+    keras = pytest.importorskip("keras", minversion="3.4")
+    rng = np.random.default_rng(0)
+    given = [keras.Input((4, 2)), keras.Input((4, 2))]
+    through, own = masked_twice(keras.layers, keras)[name]
+    model = keras.Model(given, through(*given))
+    model.save(tmp_path / "model.keras")
+    x = [rng.normal(size=(2, 4, 2)).astype(np.float32) for _ in given]
+    x[0][0, 1:3], x[0][1, 3], x[1][0, 2:], x[1][1, :2] = 0, 0, 1, 1
+    for precision in ("float32", "float64"):
+        if own:
+            y = fastlstm.load(tmp_path / "model.keras", precision=precision).predict(x)
+            np.testing.assert_allclose(y, model.predict(x, verbose=0), atol=2e-6, rtol=1e-5)
+        else:
+            with pytest.raises(UnsupportedError, match="argument mask"):
+                fastlstm.load(tmp_path / "model.keras", precision=precision)
+
+
+def readers(layers: Any, keras: ModuleType) -> dict[str, Callable[[Any], Any]]:
+    """What reads a masked tensor e beside or behind a MultiHeadAttention that reads it too."""
+
+    def attended(query: Any, value: Any = None) -> Any:
+        return layers.MultiHeadAttention(1, 2)(query, query if value is None else value)
+
+    def blocks(e: Any) -> Any:
+        for _ in range(2):
+            e = layers.LayerNormalization()(layers.Add()([e, layers.Dropout(0.1)(attended(e))]))
+            e = layers.LayerNormalization()(layers.Add()([e, layers.Dense(3)(e)]))
+        return layers.GlobalAveragePooling1D()(e)
+
+    def before(e: Any) -> Any:
+        product = layers.Multiply()([e, layers.Dense(3)(e)])
+        return layers.Concatenate()([product, attended(e)])
+
+    def nested(e: Any) -> Any:
+        start = keras.Input((None, 3))
+        inner = keras.Model(start, layers.Add()([start, attended(start)]))
+        return layers.Concatenate()([inner(e), attended(e)])
+
+    return {
+        "blocks": blocks,
+        "twice": lambda e: layers.Concatenate()([attended(e), attended(e)]),
+        "of another": lambda e: layers.Add()([attended(layers.Conv1D(3, 1)(e), e), attended(layers.Dense(3)(e), e)]),
+        "chained": lambda e: attended(attended(e)),
+        "recurrent": lambda e: layers.Add()([layers.LSTM(3, return_sequences=True)(e), attended(e)]),
+        "sum, recurrent": lambda e: layers.LSTM(3)(layers.Add()([e, attended(e)])),
+        "joined, recurrent": lambda e: layers.GRU(3)(layers.Concatenate()([e, attended(e)])),
+        "joined, attention": lambda e: attended(layers.Concatenate()([e, attended(e)])),
+        "recurrent, attention": lambda e: attended(layers.LSTM(3, return_sequences=True)(layers.Add()([e, attended(e)]))),
+        "dense, attention": lambda e: layers.Concatenate()([attended(e), attended(layers.Dense(3)(e))]),
+        "product": lambda e: layers.Multiply()([e, attended(e)]),
+        "product, recurrent": lambda e: layers.LSTM(3)(layers.Multiply()([e, attended(e)])),
+        "product before": before,
+        "maximum": lambda e: layers.Maximum()([attended(e), e]),
+        "attention": lambda e: layers.Concatenate()([h := attended(e), layers.Attention()([h, e])]),
+        "nested": nested,
+    }
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(readers(*[pytest.importorskip("unittest.mock").MagicMock()] * 2)))
+def test_masks_that_attention_takes(tmp_path: Path, name: str) -> None:
+    """From Keras 3.8 on, who reads a tensor after MultiHeadAttention finds no mask on it; a mask in the file stands."""
+    keras = pytest.importorskip("keras", minversion="3.8")
+    rng = np.random.default_rng(0)
+    ids = keras.Input((5,), dtype="int32")
+    model = keras.Model(ids, readers(keras.layers, keras)[name](keras.layers.Embedding(5, 3, mask_zero=True)(ids)))
+    model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
+    model.save(tmp_path / "model.keras")
+    x = np.array([[1, 0, 2, 0, 3], [1, 2, 0, 0, 0]])
+    for precision in ("float32", "float64"):
+        if name in ("joined, attention", "product, recurrent"):
+            with pytest.raises(UnsupportedError, match="has taken off, as Keras does"):
+                fastlstm.load(tmp_path / "model.keras", precision=precision)
+        else:
+            y = fastlstm.load(tmp_path / "model.keras", precision=precision).predict(x)
+            np.testing.assert_allclose(y, model.predict(x, verbose=0), atol=1e-5, rtol=1e-4)

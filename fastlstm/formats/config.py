@@ -23,7 +23,9 @@ ENTRY_KEYS = frozenset({
 })  # fmt: skip
 ROOT_KEYS = ENTRY_KEYS | {"keras_version", "backend"}
 #: ... and the configs of models, and of InputLayers.
-MODEL_KEYS = frozenset({"name", "layers", "input_layers", "output_layers", "trainable", "dtype", "build_input_shape"})
+MODEL_KEYS = frozenset({
+    "name", "layers", "input_layers", "output_layers", "trainable", "dtype", "build_input_shape", "batch_input_shape",
+})  # fmt: skip
 INPUT_KEYS = frozenset({
     "name", "batch_input_shape", "batch_shape", "input_shape", "dtype", "input_dtype", "sparse", "ragged", "optional", "trainable",
     "type_spec",

@@ -34,7 +34,7 @@ ids that are no whole numbers      compared with 0 as given, unless their Input 
                                    2.1, later those of nested models too
 Activation("linear") and           drop masks in TensorFlow 1.4 to 1.12; pass them    masks_of_layers_that_change_nothing
 ActivityRegularization             elsewhere
-masks of nested models             stay inside in TensorFlow 1.11 and 1.12            masks_of_nested_models
+masks of nested models             stay inside in TensorFlow 1.11 to 1.13              masks_of_nested_models
 states carried by predict          from call to call; not by Keras 3 on JAX        rules_of_a_generation
 ... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7    bidirectional_splits_initial_states
                                    to 1.15, yes elsewhere
@@ -42,6 +42,8 @@ stateful, given initial_state      starts from it in each call; TensorFlow 2.1 o
                                    only while its recorded state is all zeros
 masks of MultiHeadAttention        ignored and dropped up to tf.keras 2.9;         rules_of_a_generation
                                    honoured and passed later
+masks of what it has read          stay; from Keras 3.8 on gone for attention and         masks_that_attention_takes
+                                   merges that read the same tensors later
 MultiHeadAttention seeing nothing  the mean of all values; with dropout from       rules_of_a_generation
                                    Keras 3.14 on zeros
 mask of Rescaling, Normalization   dropped; passed by Keras 3                      rules_of_a_generation
@@ -93,7 +95,9 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("-")[0])[:3])
 
 
-def dialect(version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str) -> Dialect:
+def dialect(
+    version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str, training: str | None = None
+) -> Dialect:  # fmt: skip
     """The dialect of a file.
 
     Parameters
@@ -104,6 +108,8 @@ def dialect(version: str | None, backend: str | None, config: Mapping[str, Any],
         The model's config, for what the version does not tell.
     file_kind
         For people: "HDF5 model", ...
+    training
+        The file's ``training_config``, None where it has none.
     """
     version, backend = version or "", backend or ""
     numbers = version_numbers(version) or guessed(config)
@@ -114,7 +120,7 @@ def dialect(version: str | None, backend: str | None, config: Mapping[str, Any],
     tensorflow = "-tf" in version or numbers >= (2, 4)
     generation = Generation("tf.keras" if tensorflow else "Keras", version, backend, file_kind)
     if tensorflow:
-        return tf_keras(generation, numbers, config)
+        return tf_keras(generation, numbers, config, training)
     return multi_backend(generation, numbers)
 
 
@@ -138,6 +144,7 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         head_output="zeros", bidirectional_masked_output="zeros", mask_with_initial_state=False,
         merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
+        attention_takes_masks=numbers >= (3, 8),
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
 
@@ -162,7 +169,7 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
     return Dialect(generation, rules, False, True, default, False, False, theano)
 
 
-def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[str, Any]) -> Dialect:
+def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[str, Any], training: str | None = None) -> Dialect:
     """The Keras inside TensorFlow, and tf_keras."""
     # TensorFlow 1.13 to 2.1 all call themselves 2.2.4-tf. Up to 1.15 initializers record their dtype, from 2.0 on they do not.
     first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and records_initializer_dtype(config))
@@ -176,7 +183,8 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     rules = Rules(
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
-        identity_masks=not early or numbers < (2, 0, 8), nested_masks=not newer,
+        identity_masks=not early or numbers < (2, 0, 8),
+        nested_masks=told_1_14(config, training) if first and not early and lacks_ragged(config) else not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
         recorded_state_wins=since_2_1, input_cast="called" if numbers >= (2, 3) else "fed", convolutional_zeros=False,
         **time_distributed(
@@ -201,6 +209,17 @@ def lacks_ragged(config: Mapping[str, Any]) -> bool:
     """Whether the InputLayers of a config do not say if they are ragged, as TensorFlow 1.15 and 2.1 have them, not 1.13, 1.14 and 2.0."""
     text = repr(config)
     return "'InputLayer'" in text and "'ragged'" not in text
+
+
+def told_1_14(config: Mapping[str, Any], training: str | None) -> bool | None:
+    """Whether TensorFlow 1.14 wrote a model that it or 1.13 wrote; None where nothing tells.
+
+    The optimizers of 1.13 have an "lr", those of 1.14 a "learning_rate"; and the layers in a Bidirectional of 1.13 another argument.
+    """
+    if "'zero_output_for_mask'" in repr(config):
+        return False
+    rates = re.findall('"(lr|learning_rate)":', training or "")
+    return rates[0] == "learning_rate" if rates else None
 
 
 def lists_layers(config: Any) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
 from ..errors import FormatError, Problem
 from ..spec import WEIGHTS, Call, Fixed, Ref
 from .draft import LayerDraft, ModelDraft
@@ -282,9 +284,9 @@ class Graph:
             self.split_states(node, inputs, keywords)
         if keywords.pop("training", None) and trains_otherwise(layer):
             self.problems.append(Problem(layer.path, layer.class_name, training_problem(layer)))
-        if "mask" in keywords and layer.class_name in KEYWORDS["mask"] and not any(True for _ in tensors_in(keywords["mask"])):
-            axes = axes_of_lists(keywords["mask"])
-            keywords["mask"] = self.values(node, "mask", partial(as_mask, keywords["mask"], axes))
+        for key, make in (("mask", as_mask), ("attention_mask", as_scores_mask)):
+            if key in keywords and layer.class_name in KEYWORDS[key] and not any(True for _ in tensors_in(keywords[key])):
+                keywords[key] = self.values(node, key, partial(make, keywords[key]))
         computed = {key: value for key, value in keywords.items() if self.is_computed(layer, key, value)}
         unknown = [key for key in keywords if key not in computed]
         if layer.class_name in WEIGHTS and unknown:
@@ -374,12 +376,18 @@ def state_axes(layer: LayerDraft) -> int:
     return 2 + int(layer.class_name[-2]) if layer.class_name in CONV_LSTM else 2
 
 
-def as_mask(value: Any, axes: int) -> Fixed:
+def as_mask(value: Any) -> Fixed:
     """A mask whose values stand in the file."""
-    found = with_fixed(value, axes)
+    found = with_fixed(value, axes_of_lists(value))
     if not isinstance(found, Fixed):
         raise ValueError(f"expected one tensor, found {short(value)}")
     return Fixed(found.array.astype(bool))
+
+
+def as_scores_mask(value: Any) -> Fixed:
+    """A mask of each pair of steps whose values stand in the file, its batch first: Keras takes one of two axes for all rows."""
+    found = as_mask(value)
+    return found if found.array.ndim != 2 else Fixed(found.array[np.newaxis])
 
 
 def is_random(layer: LayerDraft) -> bool:

@@ -58,7 +58,7 @@ def read(source: Source, *, architecture: Architecture | None = None, by_name: b
             raise FormatError(f"{path}: model config: expected an object with class_name and config, found {type(entry).__name__}")
         version = entry.get("keras_version") or root.text("keras_version") or weights.text("keras_version")
         backend = entry.get("backend") or root.text("backend") or weights.text("backend")
-        understood = dialect(as_text(version), as_text(backend), entry, kind)
+        understood = dialect(as_text(version), as_text(backend), entry, kind, as_text(root.text("training_config")))
         if understood.keras1:
             understood = dialect(as_text(version), as_text(backend) or told_backend(weights), entry, kind)
             entry = modern(entry, path)

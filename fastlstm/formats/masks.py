@@ -5,9 +5,10 @@ Those say nothing that the layers do not: they are recognised and left out. A ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial, reduce
 from typing import Any
 
+from ..spec import Fixed
 from .draft import LayerDraft
 from .nodes import Node, Tensor, tensors_in
 from .vocabulary import OPERATION, RECURRENT
@@ -17,22 +18,29 @@ MASK_OPERATIONS = frozenset(OPERATION + name for name in (
     "NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "Squeeze", "OnesLike", "ZerosLike", "ConvertToTensor", "Cast",
     "Concatenate", "BroadcastTo",
 ))  # fmt: skip
-#: Layers that hand on the masks of their inputs.
+#: ... of them those that give the mask that they are given, with other axes or as another dtype.
+SAME = frozenset(OPERATION + name for name in ("ExpandDims", "Squeeze", "ConvertToTensor", "Cast", "BroadcastTo"))
+#: Layers that hand on the mask of their input.
 PASSING = frozenset({
     "Dense", "EinsumDense", "Activation", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
     "ActivityRegularization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization", "RMSNormalization",
-    "LeakyReLU", "PReLU", "ELU", "ReLU", "Softmax", "TimeDistributed", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum",
-    "Concatenate", "Identity",
+    "LeakyReLU", "PReLU", "ELU", "ReLU", "Softmax", "TimeDistributed", "Identity",
 })  # fmt: skip
+#: Layers that unite the masks of their inputs, if all have one.
+UNITING = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
 #: Layers that hand on the mask of their first input.
 PASSING_FIRST = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
 
 #: The inputs of attention layers, in order.
 ATTENTION_INPUTS = ("query", "value", "key")
 
-#: What a mask comes from: a tensor, the value that counts as masked in it, and how its features become steps: "any" of them is another
-#: (so does Masking), "all" of them are, or it is not said: the tensor holds ids, each a step.
-Leaves = frozenset[tuple[Tensor, float, str]]
+#: A mask by how it is computed, its parts by number: ("steps", "any" or "all", tensor, value) where a step is there if any of its
+#: features, or all, are another than the value ("", where each number of the tensor is a step); ("or", numbers), ("and", numbers);
+#: ("joined", numbers in order, "any" or "all"); ("ones",); ("zeros",).
+Form = tuple[Any, ...]
+#: The number of what has no mask, and what is no mask that is known here.
+MASKLESS = 0
+UNKNOWN = -1
 
 
 def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Tensor], outputs: list[Tensor]) -> list[Node]:
@@ -40,33 +48,28 @@ def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Ten
     if not any(layers[node.layer].class_name == OPERATION + "NotEqual" for node in nodes):
         return nodes
     index = {(layers[node.layer].name, node.number): node for node in nodes}
-    explicit = Tracer(layers, index, written=True)
-    implied = Tracer(layers, index, written=False)
+    forms = Forms()
+    explicit = Tracer(layers, index, forms, written=True)
+    implied = Tracer(layers, index, forms, written=False)
     for node in nodes:
         recurrent = layers[node.layer].class_name in RECURRENT | {"Bidirectional"}
         if recurrent and (len(node.inputs) > 1 or node.keywords.get("initial_state") is not None):
             continue  # Keras 3 never fills in a mask there: this one is the user's
-        for key in [key for key in node.keywords if key.endswith("mask")]:
-            found = explicit.all(tensors_in(node.keywords[key]))
-            if found and agree(found, implied.all(masked_by(key, node))):
+        for key in [key for key in node.keywords if key == "mask" or key.removesuffix("_mask") in ATTENTION_INPUTS]:
+            value = node.keywords[key]
+            found = [explicit.mask(one) for one in (value if isinstance(value, list) else [value])]
+            if any(found) and UNKNOWN not in found and found == [implied.mask(one) for one in masked_by(key, node)]:
                 del node.keywords[key]
     return reachable(layers, nodes, index, [*inputs, *outputs])
 
 
-def agree(found: Leaves, implied: Leaves | None) -> bool:
-    """Whether a mask that is written is the one that follows from the layers."""
-    if implied is None or {leaf[:2] for leaf in found} != {leaf[:2] for leaf in implied}:
-        return False
-    return not any(how == "all" and (tensor, value, "any") in implied for tensor, value, how in found)
-
-
-def masked_by(key: str, node: Node) -> list[Tensor]:
+def masked_by(key: str, node: Node) -> list[Tensor | Fixed]:
     """The inputs that a mask argument is for: ``query_mask`` for the query, ``mask`` for all."""
     name = key.removesuffix("_mask")
     if name not in ATTENTION_INPUTS:
-        return list(tensors_in(node.inputs))
+        return node.inputs
     place = ATTENTION_INPUTS.index(name)
-    return list(tensors_in(node.keywords[name] if name in node.keywords else node.inputs[place : place + 1]))
+    return [node.keywords[name]] if name in node.keywords else node.inputs[place : place + 1]
 
 
 def reachable(layers: list[LayerDraft], nodes: list[Node], index: dict[tuple[str, int], Node], wanted: list[Tensor]) -> list[Node]:
@@ -85,33 +88,52 @@ def reachable(layers: list[LayerDraft], nodes: list[Node], index: dict[tuple[str
     ]  # fmt: skip
 
 
+class Forms:
+    """Numbers of masks: the same for masks that are computed in the same way, however deep."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Form, int] = {}
+        self.all: list[Form] = [()]
+
+    def number(self, *form: Any) -> int:
+        """The number of a form; UNKNOWN if a part of it is."""
+        kind, *parts = form
+        if kind in ("or", "and"):
+            wanted = frozenset(parts)
+            if UNKNOWN in wanted or len(wanted) == 1:
+                return min(wanted)
+            form = (kind, wanted)
+        found = self.numbers.setdefault(form, len(self.all))
+        if found == len(self.all):
+            self.all.append(form)
+        return found
+
+    def joined(self, parts: list[int], how: str = "") -> int:
+        """The number of masks one behind the other, and of what becomes of them along the last axis."""
+        return UNKNOWN if UNKNOWN in parts else self.number("joined", tuple(parts), how)
+
+
 class Tracer:
     """Finds what masks come from: written ones through the operations that compute them, implied ones through the layers."""
 
-    def __init__(self, layers: list[LayerDraft], index: dict[tuple[str, int], Node], *, written: bool):
+    def __init__(self, layers: list[LayerDraft], index: dict[tuple[str, int], Node], forms: Forms, *, written: bool):
         self.layers = layers
         self.index = index
+        self.forms = forms
+        self.is_written = written
         self.rule = self.written if written else self.implied
-        self.known: dict[tuple[str, int], Leaves | None] = {}
+        self.known: dict[tuple[str, int], int] = {}
 
-    def all(self, tensors: Iterable[Tensor]) -> Leaves | None:
-        """The leaves of several tensors together; None where one of them is no mask."""
-        found: Leaves = frozenset()
-        for tensor in tensors:
-            leaves = self.leaves(tensor)
-            if leaves is None:
-                return None
-            found |= leaves
-        return found
-
-    def leaves(self, tensor: Tensor) -> Leaves | None:
-        """The leaves of one tensor, found without recursion: graphs may be deep."""
+    def mask(self, tensor: Any) -> int:
+        """The number of the mask that a tensor is, or has. Found without recursion: graphs may be deep."""
+        if not isinstance(tensor, Tensor):
+            return self.given(tensor)
         stack, entered = [(tensor.layer, tensor.node)], set()
         while stack:
             place = stack[-1]
             node = self.index.get(place)
             if node is None or place in self.known:
-                self.known.setdefault(place, None)
+                self.known.setdefault(place, UNKNOWN)
                 stack.pop()
             elif place in entered:
                 self.known[place] = self.rule(self.layers[node.layer], node)
@@ -121,42 +143,59 @@ class Tracer:
                 stack += [(t.layer, t.node) for t in tensors_in(node.inputs) if (t.layer, t.node) not in entered]
         return self.known[(tensor.layer, tensor.node)]
 
-    def together(self, node: Node, count: int | None = None) -> Leaves | None:
-        """The leaves of a node's inputs, whose own are known by now."""
-        found: Leaves = frozenset()
-        for tensor in node.inputs[:count]:
-            leaves = self.known.get((tensor.layer, tensor.node)) if isinstance(tensor, Tensor) else None
-            if leaves is None:
-                return None
-            found |= leaves
-        return found
+    def given(self, tensor: Any) -> int:
+        """The mask that an input is, or has, whose own inputs' are known by now. What stands in the file itself has none."""
+        if isinstance(tensor, Tensor):
+            return self.known.get((tensor.layer, tensor.node), UNKNOWN)
+        if not self.is_written or tensor is None:
+            return MASKLESS
+        return self.forms.number("ones") if isinstance(tensor, Fixed) and tensor.array.all() else UNKNOWN
 
-    def written(self, layer: LayerDraft, node: Node) -> Leaves | None:
-        """Leaves of a mask computed by operations."""
-        if layer.class_name == OPERATION + "NotEqual":
+    def written(self, layer: LayerDraft, node: Node) -> int:
+        """A mask computed by operations."""
+        kind, forms = layer.class_name, self.forms
+        parts = [self.given(tensor) for tensor in node.inputs]
+        if kind == OPERATION + "NotEqual":
             value = node.others[0] if len(node.inputs) == 1 and len(node.others) == 1 else None
             masked = node.inputs[0] if node.inputs else None
-            return frozenset({(masked, number(value), "")}) if isinstance(value, (int, float)) and isinstance(masked, Tensor) else None
-        if layer.class_name in (OPERATION + "OnesLike", OPERATION + "ZerosLike"):
-            return frozenset()
-        found = self.together(node) if layer.class_name in MASK_OPERATIONS else None
-        how = {OPERATION + "Any": "any", OPERATION + "All": "all"}.get(layer.class_name)
-        return frozenset((tensor, value, before or how) for tensor, value, before in found) if found and how else found
+            known = isinstance(value, (int, float)) and isinstance(masked, Tensor)
+            return forms.number("steps", "", masked, number(value)) if known else UNKNOWN
+        if kind in (OPERATION + "OnesLike", OPERATION + "ZerosLike"):
+            return forms.number(kind.removeprefix(OPERATION).removesuffix("Like").lower())
+        if kind == OPERATION + "LogicalOr":
+            parts = [part for part in parts if part != forms.number("zeros")] or parts  # added for its shape
+        if kind in (OPERATION + "LogicalOr", OPERATION + "LogicalAnd") and parts:
+            return forms.number(kind.removeprefix(OPERATION + "Logical").lower(), *parts)
+        if kind == OPERATION + "Concatenate" and parts:
+            return forms.joined(parts)
+        if len(parts) != 1 or parts[0] == UNKNOWN:
+            return UNKNOWN
+        how = {OPERATION + "Any": "any", OPERATION + "All": "all"}.get(kind)
+        form = forms.all[parts[0]]
+        if how and form[0] == "steps":
+            return forms.number("steps", form[1] or how, *form[2:])
+        if how and form[0] == "joined" and not form[2]:
+            return forms.number("joined", form[1], how)
+        return parts[0] if kind in SAME else UNKNOWN
 
-    def implied(self, layer: LayerDraft, node: Node) -> Leaves | None:
-        """Leaves of the mask that a layer's output carries."""
+    def implied(self, layer: LayerDraft, node: Node) -> int:
+        """The mask that a layer's output carries."""
         config: dict[str, Any] = layer.config
         read = node.inputs[0] if node.inputs else None
+        parts = [self.given(tensor) for tensor in node.inputs]
         if layer.class_name == "Masking" and isinstance(read, Tensor):
-            return frozenset({(read, number(config.get("mask_value", 0.0)), "any")})
+            return self.forms.number("steps", "any", read, number(config.get("mask_value", 0.0)))
         if layer.class_name == "Embedding" and config.get("mask_zero") and isinstance(read, Tensor):
-            return frozenset({(read, 0.0, "")})
+            return self.forms.number("steps", "", read, 0.0)
+        if layer.class_name in UNITING:
+            return MASKLESS if MASKLESS in parts else reduce(partial(self.forms.number, "or"), parts)
+        if layer.class_name == "Concatenate":
+            return self.forms.joined([part or self.forms.number("ones") for part in parts], "any") if any(parts) else MASKLESS
         inner = layer.children[0].config if layer.class_name == "Bidirectional" else config
+        first = parts[0] if parts else MASKLESS
         if layer.class_name in RECURRENT | {"Bidirectional"}:
-            return self.together(node, 1) if inner.get("return_sequences") else frozenset()
-        if layer.class_name in PASSING_FIRST:
-            return self.together(node, 1)
-        return self.together(node) if layer.class_name in PASSING else frozenset()
+            return first if inner.get("return_sequences") else MASKLESS
+        return first if layer.class_name in PASSING | PASSING_FIRST else MASKLESS
 
 
 def number(value: Any) -> float:

@@ -174,6 +174,7 @@ class MultiHeadAttention(Layer):
             raise self.unsupported(what)
         if None in (query[-1], value[-1], key[-1]):
             raise self.fault("the number of features of its inputs is not known")
+        self._check_mask(keywords.get("attention_mask"), query[1], key[1])
         width = self.config.get("output_shape")
         features = query[-1] if width is None else width if isinstance(width, int) else int(width[0])
         heads, k, v = self.heads, self.key_dim, self.value_dim
@@ -183,6 +184,15 @@ class MultiHeadAttention(Layer):
         self.arrays(*shapes)
         out: Shape = (*query[:-1], features)
         return (out, (query[0], heads, query[1], key[1])) if keywords.get("return_attention_scores") else (out,)
+
+    def _check_mask(self, mask: Any, steps: int | None, others: int | None) -> None:
+        """Refuse a mask that does not say of each pair of steps whether one sees the other."""
+        if mask is None:
+            return
+        shape = tuple(mask)
+        pairs = zip(shape[-2:], (steps, others), strict=True)
+        if len(shape) not in (3, 4) or any(None not in (n, size) and n not in (1, size) for n, size in pairs):
+            raise self.fault(f"its attention_mask has the shape {shape}, expected (batch, {steps or 'steps'}, {others or 'steps'})")
 
     def _projections(self, dtype: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         weights = list(self.cast(dtype))
@@ -202,7 +212,7 @@ class MultiHeadAttention(Layer):
             parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
         given = keywords.get("attention_mask")
         if given is not None:
-            parts.append(given.value.astype(bool) if isinstance(given, Tensor) else np.asarray(given, bool))
+            parts.append(given.value.astype(bool))
         mask: np.ndarray | None = None
         for part in parts:
             part = part[:, None] if part.ndim == 3 else part

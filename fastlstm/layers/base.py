@@ -200,9 +200,9 @@ class Layer:
         """An error that names the file and this layer."""
         return FormatError(f"{self.source}: layer {self.path!r} ({self.spec.class_name}): {what}")
 
-    def unsupported(self, what: str) -> UnsupportedError:
+    def unsupported(self, what: str, advice: str = "") -> UnsupportedError:
         """An error about a use of this layer that Keras computes and fastlstm does not."""
-        return UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, what),))
+        return UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, what, advice),))
 
     def arrays(self, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
         """The layer's weights, checked against the shapes that its config and input imply.

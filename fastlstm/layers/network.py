@@ -21,6 +21,10 @@ T = TypeVar("T")
 #: What a layer's code raises where a config or a graph is not one that Keras writes.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
+#: Of masks that MultiHeadAttention has taken.
+TAKEN = "a MultiHeadAttention has taken off, as Keras does from 3.8 on, which is not computed here"
+UNTOLD_MASK = "its output has a mask, which TensorFlow 1.13 drops and 1.14 hands on, and the file does not tell which of them saved it"
+
 
 class Network(Layer):
     """A graph of layers, walked in topological order.
@@ -49,6 +53,7 @@ class Network(Layer):
         inner = replace(context, rules=self.model.rules, path=self.path + "/" if self.path else "")
         self.layers = [sound(partial(build, layer, inner), layer, inner) for layer in self.model.layers]
         self._needed = self._reachable()
+        self.taken = TakenMasks(self)
 
     def _reachable(self) -> list[int]:
         """The calls that the outputs depend on, in order."""
@@ -58,6 +63,10 @@ class Network(Layer):
                 wanted.update(ref.call for ref in refs_of(self.model.calls[number]))
         wanted.update(ref.call for ref in self.model.inputs)
         return sorted(wanted)
+
+    def calls(self) -> tuple[int, ...]:
+        """The numbers of the calls that are carried out, in order."""
+        return tuple(self._needed)
 
     def walk(
         self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]], fixed: Callable[[np.ndarray], T]
@@ -71,10 +80,16 @@ class Network(Layer):
             call = self.model.calls[number]
 
             def stands_for(given: Ref | Fixed) -> T:
-                return fixed(given.array) if isinstance(given, Fixed) else lookup(given, known, self)
+                return fixed(floating(given.array)) if isinstance(given, Fixed) else lookup(given, known, self)
 
-            keywords = {name: resolve(value, stands_for) for name, value in call.keywords.items()}
-            known[number] = visit(self.layers[call.layer], [stands_for(given) for given in call.inputs], keywords)
+            def masks(given: Ref | Fixed) -> T:
+                return fixed(given.array.astype(bool)) if isinstance(given, Fixed) else lookup(given, known, self)
+
+            keywords = {name: resolve(value, masks if name == "mask" else stands_for) for name, value in call.keywords.items()}
+            inputs = [stands_for(given) for given in call.inputs]
+            bare = self.taken.bare.get(number, ())
+            found = visit(self.layers[call.layer], [without_mask(x) if n in bare else x for n, x in enumerate(inputs)], keywords)
+            known[number] = [with_mask(found[0], inputs[0]), *found[1:]] if 0 in bare else found
         return tuple(lookup(ref, known, self) for ref in self.model.outputs)
 
     def entered(self, inputs: Sequence[T], enter: Callable[[Layer, T], T]) -> list[T]:
@@ -212,7 +227,7 @@ class Network(Layer):
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
         entered = self.entered(inputs, lambda door, given: door.apply([given], {}, None)[0])
         found = self.walk(entered, visit, lambda array: Tensor(repeated(array, rows, dtype)))
-        return found if self._keeps_masks else tuple(tensor._replace(mask=None) for tensor in found)
+        return found if self._keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
@@ -224,11 +239,95 @@ class Network(Layer):
 
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
         found = self.walk(entered, visit, b.fixed)
-        return found if self._keeps_masks else tuple(value._replace(mask=None) for value in found)
+        return found if self._keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
 
-    @property
-    def _keeps_masks(self) -> bool:
-        return not self.path or self.rules.nested_masks
+    def _keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
+        if self.path and self.rules.nested_masks is None and any(one.mask is not None for one in found):
+            raise self.unsupported(UNTOLD_MASK, "compile the model in that TensorFlow and save it again, which tells")
+        return not self.path or bool(self.rules.nested_masks)
+
+
+class TakenMasks:
+    """Which masks are gone by the time of a call, as MultiHeadAttention has taken them off the tensors that it read before.
+
+    Keras 3 takes the masks of most layers from the file, where they are as they were when the model was built; so here all keep theirs.
+    Attention layers and merges ask the tensors themselves.
+
+    Attributes
+    ----------
+    bare : dict
+        By call: the inputs that it reads as if they had no mask.
+    inputs : set of int
+        The inputs of the network that lose theirs.
+    outputs : tuple of str
+        What has become of the outputs' masks: "" if nothing, "gone", "changed" where one of several that were joined is gone, or "lost"
+        where it is gone and what stands in the file of it is not known here either.
+    reads : bool
+        Does any layer in it ask?
+    """
+
+    ASKING = frozenset({"MultiHeadAttention", "Attention", "AdditiveAttention", "Multiply", "Maximum", "Minimum"})
+    MERGING = frozenset({"Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"})
+    #: Whose own mask stands in the file, or that make one.
+    GIVEN = frozenset({
+        "Masking", "Embedding", "LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional",
+        "TimeDistributed", "BatchNormalization", "Softmax",
+    })  # fmt: skip
+
+    def __init__(self, network: Network):
+        self.bare: dict[int, tuple[int, ...]] = {}
+        self.inputs: set[int] = set()
+        self.outputs: tuple[str, ...] = ("",) * len(network.model.outputs)
+        self.reads = False
+        if network.rules.attention_takes_masks:
+            self._follow(network)
+
+    def _follow(self, network: Network) -> None:
+        became: dict[Any, str] = {}
+        for number in network.calls():
+            call = network.model.calls[number]
+            layer, given = network.layers[call.layer], [became.get(x, "") for x in call.inputs]
+            if isinstance(layer, Network):
+                self.reads |= layer.taken.reads
+                if any(given) and layer.taken.reads:
+                    layer.refuse(f"it is given a tensor whose mask {TAKEN}")
+                became |= {Ref(number, n): what for n, what in enumerate(layer.taken.outputs)}
+                became |= {call.inputs[n]: "gone" for n in layer.taken.inputs}
+                continue
+            kind = layer.spec.class_name
+            if kind in self.ASKING:
+                self.reads = True
+                if "changed" in given:
+                    layer.refuse(f"it is given a joined tensor, the mask of a part of which {TAKEN}")
+                self.bare[number] = tuple(n for n, what in enumerate(given) if what)
+            elif "lost" in given and (kind in self.GIVEN or kind == "GlobalAveragePooling1D"):
+                layer.refuse(f"it is given a merged tensor, the mask of a part of which {TAKEN}")
+            if kind not in self.GIVEN:
+                became[Ref(number)] = self._merged(kind, given)
+            if kind == "MultiHeadAttention":
+                became |= dict.fromkeys(call.inputs, "gone")
+        self.inputs = {n for n, ref in enumerate(network.model.inputs) if became.get(ref)}
+        self.outputs = tuple(became.get(ref, "") for ref in network.model.outputs)
+
+    def _merged(self, kind: str, given: list[str]) -> str:
+        """What has become of the mask of a layer's output."""
+        if kind in self.MERGING or kind == "Concatenate":
+            if "lost" in given or not any(given):
+                return "lost" if any(given) else ""
+            if kind == "Concatenate":
+                return "gone" if set(given) == {"gone"} else "changed"
+            return "lost" if kind in self.ASKING else "gone" if "gone" in given else "changed"
+        return given[0] if given else ""
+
+
+def with_mask(found: Any, given: Any) -> Any:
+    """What a layer made of an input whose mask was gone, with the mask that the file has for it."""
+    return found._replace(mask=given.mask) if isinstance(found, (Tensor, Value)) else found
+
+
+def without_mask(given: Any) -> Any:
+    """A Tensor or a Value without its mask; shapes have none."""
+    return given._replace(mask=None) if isinstance(given, (Tensor, Value)) else given
 
 
 class Untold(Sequence[Any]):
