@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import fastlstm
 from fastlstm import formats
-from fastlstm.errors import FastLSTMError, FormatError
+from fastlstm.errors import FastLSTMError, FormatError, UnsupportedError
 from fastlstm.formats import hdf5, keras_h5, native
 
 SECONDS = 20
@@ -267,13 +267,17 @@ def deep(depth: int) -> str:
         ({"class_name": "Sequential", "config": {"layers": []}}, "without layers"),
         ({"class_name": "Sequential", "config": {"layers": [7]}}, "class_name and config"),
         ({"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense"}]}}, "config"),
-        ({"class_name": "Mine", "config": {}}, "Python code"),
         ({"class_name": "Model", "config": {"layers": [], "input_layers": [], "output_layers": []}}, "without layers"),
     ],
 )
 def test_configs_without_sense(model: Path, config: Any, says: str) -> None:
     with pytest.raises(FormatError, match=says):
         formats.read(with_config(model, config))
+
+
+def test_a_model_of_a_class_of_its_own(model: Path) -> None:
+    with pytest.raises(UnsupportedError, match="Python code"):
+        formats.read(with_config(model, {"class_name": "Mine", "config": {}}))
 
 
 @pytest.mark.parametrize(
