@@ -118,7 +118,9 @@ class Rules:
     bidirectional_carries_state: bool = True
     # Does MultiHeadAttention honour the masks of its inputs, and pass its query's on?
     attention_masks: bool = True
-    # Does it take the masks off the tensors that it reads, so that those who read them later find none?
+    # Does a layer Softmax read its input's mask?
+    softmax_reads_mask: bool = False
+    # Does MultiHeadAttention take the masks off the tensors that it reads, so that those who read them later find none?
     attention_takes_masks: bool = False
     # What MultiHeadAttention with dropout (or asked for its scores) gives a step that may see none: the mean of all values, or zeros.
     blind_attention: Literal["mean", "zeros"] = "mean"

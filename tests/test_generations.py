@@ -306,3 +306,19 @@ def test_convlstm_in_both_directions_with_a_mask(tmp_path: Path, version: str, z
     y = fastlstm.load(path).predict(x)[0, :, 1]
     np.testing.assert_array_equal(y[1:3, :2], 0 if zeros else y[[0, 0], :2])
     np.testing.assert_array_equal(y[1:3, 2:], 0 if zeros else y[[3, 3], 2:])
+
+
+@pytest.mark.parametrize(("version", "refused"), [("2.2.4", False), ("2.3.0-tf", False), ("2.10.0", True), ("3.15.0", True)])
+def test_masked_softmax_by_generation(tmp_path: Path, version: str, refused: bool) -> None:
+    """Newer ones add the mask (batch, time) to (batch, time, features): it goes together where these are of like sizes alone."""
+    x = np.random.default_rng(1).normal(size=(1, 3, 3)).astype(np.float32)
+    x[0, 1] = 0
+    masking = ("Masking", {"name": "m", "mask_value": 0.0, "trainable": True, "batch_input_shape": [None, None, 3]})
+    path = write_h5(tmp_path / "m.h5", chain(masking, ("Softmax", {"name": "s", "axis": -1, "trainable": True})), {}, version)
+    for precision in ("float32", "float64"):
+        if refused:
+            with pytest.raises(UnsupportedError, match="has a mask of steps, which Keras takes for one of places"):
+                fastlstm.load(path, precision=precision).predict(x)
+        else:
+            y = np.exp(x) / np.sum(np.exp(x), axis=-1, keepdims=True)
+            np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), y, atol=1e-6)

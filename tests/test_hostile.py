@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import fastlstm
 from fastlstm import formats
-from fastlstm.errors import FastLSTMError, FormatError
+from fastlstm.errors import FastLSTMError, FormatError, UnsupportedError
 from fastlstm.formats import hdf5, keras_h5, native
 
 SECONDS = 20
@@ -274,6 +274,11 @@ def deep(depth: int) -> str:
 def test_configs_without_sense(model: Path, config: Any, says: str) -> None:
     with pytest.raises(FormatError, match=says):
         formats.read(with_config(model, config))
+
+
+def test_a_model_of_a_class_of_its_own(model: Path) -> None:
+    with pytest.raises(UnsupportedError, match="Python code"):
+        formats.read(with_config(model, {"class_name": "Mine", "config": {}}))
 
 
 @pytest.mark.parametrize(

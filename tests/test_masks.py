@@ -445,6 +445,9 @@ def test_masks_that_attention_takes(tmp_path: Path, name: str) -> None:
     model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
     model.save(tmp_path / "model.keras")
     x = np.array([[1, 0, 2, 0, 3], [1, 2, 0, 0, 0]])
+    plain = keras.Model(ids, readers(keras.layers, keras)[name](keras.layers.Embedding(5, 3)(ids)))
+    plain.save(tmp_path / "plain.keras")
+    np.testing.assert_allclose(fastlstm.load(tmp_path / "plain.keras").predict(x), plain.predict(x, verbose=0), atol=1e-5, rtol=1e-4)
     for precision in ("float32", "float64"):
         if name in ("joined, attention", "product, recurrent"):
             with pytest.raises(UnsupportedError, match="has taken off, as Keras does"):

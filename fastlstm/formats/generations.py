@@ -46,6 +46,7 @@ masks of what it has read          stay; from Keras 3.8 on gone for attention an
                                    merges that read the same tensors later
 MultiHeadAttention seeing nothing  the mean of all values; with dropout from       rules_of_a_generation
                                    Keras 3.14 on zeros
+mask of Softmax, the layer         ignored up to tf.keras 2.4; read later              masked_softmax_by_generation
 mask of Rescaling, Normalization   dropped; passed by Keras 3                      rules_of_a_generation
 Bidirectional, backward layer      the opposite direction; Keras 3: always         backward_layer_by_generation
                                    backwards
@@ -144,7 +145,7 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         head_output="zeros", bidirectional_masked_output="zeros", mask_with_initial_state=False,
         merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
-        attention_takes_masks=numbers >= (3, 8),
+        attention_takes_masks=numbers >= (3, 8), softmax_reads_mask=True,
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
 
@@ -186,7 +187,8 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         identity_masks=not early or numbers < (2, 0, 8),
         nested_masks=told_1_14(config, training) if first and not early and lacks_ragged(config) else not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
-        recorded_state_wins=since_2_1, input_cast="called" if numbers >= (2, 3) else "fed", convolutional_zeros=False,
+        recorded_state_wins=since_2_1, softmax_reads_mask=numbers >= (2, 5), input_cast="called" if numbers >= (2, 3) else "fed",
+        convolutional_zeros=False,
         **time_distributed(
             from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=since_2_1,
             loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",

@@ -67,8 +67,8 @@ class ThresholdedReLU(ActivationLayer):
 class Softmax(ActivationLayer):
     """Along one axis or several.
 
-    Newer generations take its input's mask for one of places along the axis; with the mask of steps that a layer before
-    makes they can build no model, so that no file asks for it.
+    Newer generations take its input's mask for one of places. The mask of steps that a layer before makes broadcasts to the input
+    by accident alone, where sizes happen to be equal.
     """
 
     CLASSES = ("Softmax",)
@@ -77,6 +77,19 @@ class Softmax(ActivationLayer):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.per_step = self.activation_name == "softmax"
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        self._check(inputs[0].mask)
+        return super().apply(inputs, keywords, states)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if b.present is None:  # else the mask may be that of the padding
+            self._check(inputs[0].mask)
+        return super().lower(b, inputs, keywords)
+
+    def _check(self, mask: Any) -> None:
+        if mask is not None and self.rules.softmax_reads_mask:
+            raise self.unsupported("its input has a mask of steps, which Keras takes for one of places and can apply to few shapes alone")
 
 
 class PlaceWise(Layer):

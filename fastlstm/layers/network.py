@@ -268,9 +268,10 @@ class TakenMasks:
 
     ASKING = frozenset({"MultiHeadAttention", "Attention", "AdditiveAttention", "Multiply", "Maximum", "Minimum"})
     MERGING = frozenset({"Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"})
+    MAKING = frozenset({"Masking", "Embedding"})
     #: Whose own mask stands in the file, or that make one.
-    GIVEN = frozenset({
-        "Masking", "Embedding", "LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional",
+    GIVEN = MAKING | frozenset({
+        "LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional",
         "TimeDistributed", "BatchNormalization", "Softmax",
     })  # fmt: skip
 
@@ -284,15 +285,18 @@ class TakenMasks:
 
     def _follow(self, network: Network) -> None:
         became: dict[Any, str] = {}
+        masked: set[Any] = set(network.model.inputs) if network.path else set()  # what may have a mask
         for number in network.calls():
             call = network.model.calls[number]
             layer, given = network.layers[call.layer], [became.get(x, "") for x in call.inputs]
+            if masked.intersection(call.inputs) or any(map(makes_mask, (layer, *every_layer(layer)))):
+                masked |= {Ref(number, n) for n in range(len(layer.taken.outputs) if isinstance(layer, Network) else 1)}
             if isinstance(layer, Network):
                 self.reads |= layer.taken.reads
                 if any(given) and layer.taken.reads:
                     layer.refuse(f"it is given a tensor whose mask {TAKEN}")
                 became |= {Ref(number, n): what for n, what in enumerate(layer.taken.outputs)}
-                became |= {call.inputs[n]: "gone" for n in layer.taken.inputs}
+                became |= {call.inputs[n]: "gone" for n in layer.taken.inputs if call.inputs[n] in masked}
                 continue
             kind = layer.spec.class_name
             if kind in self.ASKING:
@@ -300,12 +304,12 @@ class TakenMasks:
                 if "changed" in given:
                     layer.refuse(f"it is given a joined tensor, the mask of a part of which {TAKEN}")
                 self.bare[number] = tuple(n for n, what in enumerate(given) if what)
-            elif "lost" in given and (kind in self.GIVEN or kind == "GlobalAveragePooling1D"):
+            elif "lost" in given and (kind in self.GIVEN - self.MAKING or kind == "GlobalAveragePooling1D"):
                 layer.refuse(f"it is given a merged tensor, the mask of a part of which {TAKEN}")
             if kind not in self.GIVEN:
                 became[Ref(number)] = self._merged(kind, given)
             if kind == "MultiHeadAttention":
-                became |= dict.fromkeys(call.inputs, "gone")
+                became |= dict.fromkeys(masked.intersection(call.inputs), "gone")
         self.inputs = {n for n, ref in enumerate(network.model.inputs) if became.get(ref)}
         self.outputs = tuple(became.get(ref, "") for ref in network.model.outputs)
 
@@ -318,6 +322,11 @@ class TakenMasks:
                 return "gone" if set(given) == {"gone"} else "changed"
             return "lost" if kind in self.ASKING else "gone" if "gone" in given else "changed"
         return given[0] if given else ""
+
+
+def makes_mask(layer: Layer) -> bool:
+    """Does a layer make a mask?"""
+    return layer.spec.class_name == "Masking" or bool(layer.config.get("mask_zero"))
 
 
 def with_mask(found: Any, given: Any) -> Any:
