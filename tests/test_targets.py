@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -190,7 +191,10 @@ def test_ctrl_c_in_the_middle_of_a_file(tmp_path: Path, model_path: Path, monkey
     target = tmp_path / "out.csv"  # takes seconds
     target.write_bytes(EARLIER)
     before = standing(tmp_path)
-    with subprocess.Popen(command(work, target), stderr=subprocess.PIPE, text=True, cwd=Path(cli.__file__).parents[1]) as process:
+    # Where this runs in the background of a shell, children would ignore Ctrl-C.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    place = Path(cli.__file__).parents[1]
+    with subprocess.Popen(command(work, target), stderr=subprocess.PIPE, text=True, cwd=place, preexec_fn=heard) as process:
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in partials(tmp_path)):
             assert process.poll() is None, "it was done before anybody could interrupt it"
