@@ -37,6 +37,7 @@ def build(
     network = root(spec, context)
     if context.problems:
         raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
+    network.rows_together()  # refuses tensors of the file that fit no batch together
     if context.custom_layers or context.custom_activations:
         try_out(network)
     return network

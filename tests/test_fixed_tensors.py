@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,6 +111,42 @@ def test_a_stream_would_not_know_which_row(tmp_path: Path) -> None:
 def test_tensors_that_do_not_fit(tmp_path: Path, node: Any, what: str) -> None:
     with pytest.raises(FormatError, match=what):
         fastlstm.load(written(tmp_path, node, "2.10.0"))
+
+
+def test_tensors_for_unlike_batches(tmp_path: Path) -> None:
+    """What many batch sizes divide would be a batch beyond any memory: nothing of that size is ever asked for."""
+    sizes = (1009, 1013, 1019, 1021)
+    merges = [layer("Add", f"a{n}", [[["x", 0, 0, {}], ["_CONSTANT_VALUE", -1, [[1.0]] * n, {}]]]) for n in sizes]
+    start = entrance("x", 1)
+    config = functional([start, *merges], [["x", 0, 0]], [[f"a{n}", 0, 0] for n in sizes], "Functional")
+    with pytest.raises(FormatError, match="tensors for batches of 1009 and 1013 and 1019 and 1021 rows"):
+        fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "2.10.0"))
+    merges = [layer("Add", f"a{n}", [[["x", 0, 0, {}], ["_CONSTANT_VALUE", -1, [[1.0]] * n, {}]]]) for n in (1, 2, 4)]
+    config = functional([start, *merges], [["x", 0, 0]], [[f"a{n}", 0, 0] for n in (1, 2, 4)], "Functional")
+    ys = fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "2.10.0")).predict(np.zeros((4, 1)))
+    assert [y.tolist() for y in ys] == [[[1.0]] * 4] * 3
+
+
+def test_models_nested_deep_are_looked_through_once(tmp_path: Path) -> None:
+    dense = {"name": "d", "units": 1, "activation": "linear", "batch_input_shape": [None, 1]}
+    entry: dict[str, Any] = {"class_name": "Dense", "config": dense}
+    for depth in range(30):
+        entry = {"class_name": "Sequential", "config": {"name": f"s{depth}", "layers": [entry]}}
+    path = write_h5(tmp_path / "m.h5", entry, {"s28": [np.ones((1, 1)), np.zeros(1)]}, "2.10.0")
+    start = time.perf_counter()
+    assert fastlstm.load(path).predict(np.ones((1, 1))).tolist() == [[1.0]]
+    assert time.perf_counter() - start < 10  # not two to the power of the depth
+
+
+@pytest.mark.parametrize("value", [[], [[], []], [["a"]], [[1.0], [1.0, 2.0]]], ids=str)
+def test_tensors_of_nothing(tmp_path: Path, value: Any) -> None:
+    node = {"args": [[keras3_tensor("x", [None, 3]), {"class_name": "__tensor__", "config": {"value": value, "dtype": "float32"}}]]}
+    config = functional([entrance("x", 3), layer("Add", "a", [node])], [["x", 0, 0]], [["a", 0, 0]], "Functional")
+    with pytest.raises(FormatError, match="a call of layer 'a': __tensor__: "):
+        fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "3.15.0"))
+    node["args"][0][1]["config"]["value"] = 2.0  # no tensor of rows, but a number: Keras computes it
+    with pytest.raises(UnsupportedError, match=r"called with \[2.0\] among its tensors"):
+        fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "3.15.0"))
 
 
 def test_a_mask_that_is_another_tensor_is_refused(tmp_path: Path) -> None:

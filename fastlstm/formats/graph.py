@@ -121,8 +121,10 @@ class Graph:
                 config = expect(self.source, f"{self.place(node)}: {kind}", config, Mapping, "an object")
                 if kind in FIXED_CLASSES:
                     self.only_known(node, config, FIXED_KEYS)
-                    dtype = config.get("dtype")
-                    return self.values(node, kind, lambda: fixed(config.get("value"), dtype if isinstance(dtype, str) else None))
+                    dtype, values = config.get("dtype"), config.get("value")
+                    if not isinstance(values, list):
+                        return values  # a number, as if it had been written as one
+                    return self.values(node, kind, lambda: fixed(values, dtype if isinstance(dtype, str) else None))
                 self.only_known(node, config, TENSOR_KEYS)
                 return self.tensor(config.get("keras_history"))
             return {key: self.keras3_value(node, inner) for key, inner in value.items()}

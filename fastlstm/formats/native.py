@@ -359,7 +359,7 @@ def decode_given(value: Any, store: Store) -> Ref | Fixed:
 def decode_fixed(name: Any, store: Store) -> Fixed:
     """A tensor that the file holds."""
     array = store.array(name)
-    if array.dtype not in (np.bool_, np.float32, np.float64) or array.ndim == 0 or len(array) == 0:
+    if array.dtype not in (np.bool_, np.float32, np.float64) or array.ndim == 0 or array.size == 0:
         raise FormatError(f"{store.path}: the tensor {name!r} has dtype {array.dtype} and shape {array.shape}")
     return Fixed(array)
 

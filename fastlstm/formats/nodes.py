@@ -85,12 +85,14 @@ def fixed(values: Any, dtype: str | None = None) -> Fixed:
         If they are no numbers, or of unequal lengths.
     """
     array = np.asarray(values)
+    if not array.ndim or not array.size:
+        raise ValueError(f"expected a tensor with a batch of values, found shape {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"expected numbers, found dtype {array.dtype}")
     if dtype == "bool" or array.dtype == bool:
         return Fixed(array.astype(bool))
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"expected numbers, found dtype {array.dtype}")
-    narrow = array.astype(np.float32)
-    wide = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # what float32 cannot hold stays as it is
+        narrow, wide = array.astype(np.float32), array.astype(np.float64)
     return Fixed(narrow if np.array_equal(narrow, wide, equal_nan=True) else wide)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -140,9 +139,19 @@ class Network(Layer):
         return None
 
     def rows_together(self) -> int:
-        """The number of rows that must divide a batch: that of the tensors which the file holds, where it holds any."""
-        own = [len(given.array) for call in self.model.calls for given in found_in((call.inputs, call.keywords), Fixed)]
-        return math.lcm(*own, *(layer.rows_together() for layer in every_layer(self) if isinstance(layer, Network)))
+        """The number of rows that must divide a batch: that of the tensors which the file holds, where it holds any.
+
+        Raises
+        ------
+        FormatError
+            If they are for batches that no rows fill alike; what all of them divide could be any number, however large.
+        """
+        models = [self.model, *(layer.model for layer in every_layer(self) if isinstance(layer, Network))]
+        given = (call for model in models for call in model.calls)
+        found = {1, *(len(tensor.array) for call in given for tensor in found_in((call.inputs, call.keywords), Fixed))}
+        if any(max(found) % rows for rows in found):
+            raise FormatError(f"{self.source}: it holds tensors for batches of {' and '.join(map(str, sorted(found - {1})))} rows")
+        return max(found)
 
     def vocabularies(self) -> tuple[int | None, ...]:
         """For each input: the ids below which all its readers want it, or None where any reads it as numbers."""
