@@ -341,8 +341,9 @@ class Model:
             for path in sorted(stateful):
                 first = sum(len(given) for given in numbers.values())
                 numbers[path] = tuple(range(first, first + len(stateful[path])))
+            vocabularies = [info.vocabulary or 0 if ids else 0 for info, ids in zip(self._infos, integer, strict=True)]
             program = plan(
-                self._network, shapes, integer, self._constants,
+                self._network, shapes, vocabularies, self._constants,
                 fold_limit=self._options["fold_limit"], threads=1 if streaming else self.threads, ragged=ragged,
                 streaming=streaming, stateful=numbers,
             )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,8 @@ class Constants:
     """Packed weights and tables of one Model, made once and shared by its Programs."""
 
     lanes: int
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    # By the layers themselves: two may have one path ("a/b" beside a "b" in a model "a").
+    arrays: dict[tuple[Layer, str, Layer | None], np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Plan:
     stateful: Mapping[str, tuple[int, ...]]  # by layer path: the caller's state arrays that belong to it
     instructions: list[Instruction] = field(default_factory=list)
     buffers: list[BufferInfo] = field(default_factory=list)
-    used: dict[str, int] = field(default_factory=dict)  # constants of this Program: key -> index
+    used: dict[tuple[Layer, str, Layer | None], int] = field(default_factory=dict)  # constants of this Program: key -> index
     threads: int = 1
     streaming: bool = False
     present: Mask | None = None
@@ -56,8 +58,9 @@ class Plan:
     def lanes(self) -> int:
         return self.constants.lanes
 
-    def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
+    def constant(self, layer: Layer, what: str, make: Callable[[], np.ndarray], *, of: Layer | None = None) -> Constant:
         """See program.Builder."""
+        key = (layer, what, of)
         if key not in self.constants.arrays:
             with np.errstate(all="ignore"):  # NaN and infinities are data: the root of a negative variance, say
                 self.constants.arrays[key] = packing.aligned(make())
@@ -71,11 +74,11 @@ class Plan:
         self.buffers.append(info)
         return Buffer(len(self.buffers) - 1)
 
-    def input(self, shape: tuple[int, ...], *, integer: bool = False, itemsize: int = 4) -> Value:
-        """The caller's next array."""
-        size = self.times * int(np.prod(shape, dtype=np.int64))
+    def input(self, shape: tuple[int, ...], *, vocabulary: int = 0, itemsize: int = 4) -> Value:
+        """The caller's next array: ids below ``vocabulary``, or numbers."""
+        info = BufferInfo("input", self.times * math.prod(shape) * itemsize, number=self.inputs, vocabulary=vocabulary)
         self.inputs += 1
-        return Value(self._add(BufferInfo("input", size * itemsize, number=self.inputs - 1)), shape, integer=integer)
+        return Value(self._add(info), shape, integer=vocabulary > 0)
 
     def fixed(self, array: np.ndarray) -> Value:
         """See program.Builder."""
@@ -90,12 +93,15 @@ class Plan:
         """See program.Builder."""
         if value.lookup is None:
             return value.buffer
-        ids, key, table = value.lookup
-        steps = int(np.prod(value.shape[:-1], dtype=np.int64))
+        ids, layer, table = value.lookup
+        steps = math.prod(value.shape[:-1])
         features = value.shape[-1]
         out = self.buffer(steps * features)
-        weights = self.constant(f"{key}:embeddings", lambda: table)
-        self.emit("embedding", steps=steps, features=features, ids=ids, ids_row=steps, table=weights, y=out, y_row=steps * features)
+        weights = self.constant(layer, "embeddings", lambda: table)
+        self.emit(
+            "embedding", steps=steps, features=features, ids=ids, ids_row=steps, vocabulary=len(table), table=weights,
+            y=out, y_row=steps * features,
+        )  # fmt: skip
         return out
 
     def state(self, path: str, number: int, units: int) -> Buffer | None:
@@ -159,7 +165,7 @@ class Plan:
     def output(self, number: int, value: Value, taken: set[int]) -> tuple[int, ...]:
         """Have a value end in the caller's output array ``number``; returns its shape."""
         buffer = self.read(value)
-        size = int(np.prod(value.shape, dtype=np.int64))
+        size = math.prod(value.shape)
         if self.buffers[buffer.index].kind == "scratch" and buffer.index not in taken:
             self.buffers[buffer.index] = BufferInfo("output", size * 4, number=number)
             taken.add(buffer.index)
@@ -177,7 +183,8 @@ class Plan:
         alone = any(instruction.function is not None for instruction in self.instructions)
         members = 1 if alone else max((instruction.members for instruction in self.instructions), default=1)
         return Program(
-            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work, tuple(self.used),
+            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work,
+            tuple(f"{layer.path}:{what}" for layer, what, _ in self.used),
             tuple(self.held),
         )  # fmt: skip
 
@@ -198,7 +205,7 @@ class Plan:
 
 
 def plan(
-    network: Network, shapes: Sequence[tuple[int, ...]], integer: Sequence[bool], constants: Constants, *,
+    network: Network, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], constants: Constants, *,
     fold_limit: int, threads: int = 1, ragged: bool = False, streaming: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Program:  # fmt: skip
     """The Program of a network for input shapes (less the batch).
@@ -209,8 +216,8 @@ def plan(
         The model.
     shapes
         Of each input, less the batch.
-    integer
-        Which inputs hold int32 ids.
+    vocabularies
+        Of each input: its int32 ids are below; 0 where it holds float32.
     constants
         Packed weights that earlier Programs of the model made.
     fold_limit
@@ -225,7 +232,7 @@ def plan(
         By layer path, the numbers of the caller's state arrays.
     """
     work = Plan(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
-    values = [work.input(shape, integer=ids) for shape, ids in zip(shapes, integer, strict=True)]
+    values = [work.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
     if ragged:
         there = work.input(shapes[0][:1], itemsize=1)
         work.present = Mask(there.buffer, there.shape)

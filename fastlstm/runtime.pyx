@@ -7,8 +7,10 @@ import threading
 import numpy as np
 
 from .arena import arrange
+from .contracts import CONTRACTS, CREW
 from .errors import InputError, KernelError
 from .program import At, Buffer, Constant
+from .verifier import verify
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
@@ -62,6 +64,11 @@ cdef class Frame:
         free(self.memory)
 
 
+cdef struct Divided:
+    # Which of all instructions' fields are those of a crew; -1: the instruction is one thread's.
+    int member, members, meet, crew
+
+
 cdef struct Patch:
     int field  # which of all instructions' fields
     int array  # which of the caller's arrays
@@ -86,7 +93,7 @@ cdef class Runner:
     cdef int64_t block_rows, brief_rows
     cdef kernel_t *calls
     cdef int *starts
-    cdef int *divided  # which of all fields is an instruction's "member"; -1: it is one thread's
+    cdef Divided *divided
     cdef int64_t *times  # rows of each instruction for each row of the batch
     cdef int64_t *fields
     cdef int64_t *row_bytes  # of the caller's arrays: inputs, outputs, states
@@ -102,6 +109,7 @@ cdef class Runner:
 
     def __init__(self, program, str level=None):
         self.program, self.engine, self.idle = program, engine(level), []
+        verify(program, self.engine.lanes)
         self.count = len(program.instructions)
         self.block_rows = max(1, program.block_rows)
         self.brief_rows = BRIEF // max(1, program.work)
@@ -110,18 +118,19 @@ cdef class Runner:
         values, patches, scratch, starts, calls, divided = [], [], [], [], [], []
         for instruction in program.instructions:
             starts.append(len(values))
-            divided.append(-1 if instruction.members < 2 else len(values) + self.engine.fields[instruction.kernel].index("member"))
-            if instruction.kernel == "python":
+            divided.append([-1] * len(CREW))
+            if instruction.function is not None:
                 calls.append(0)
                 continue
-            if instruction.kernel not in self.engine.addresses:
-                raise ValueError(f"layer {instruction.layer!r}: no kernel {instruction.kernel!r}")
+            if instruction.members > 1:
+                names = self.engine.fields[instruction.kernel]
+                divided[len(divided) - 1] = [len(values) + names.index(name) for name in CREW]
             calls.append(self.engine.addresses[instruction.kernel])
             self._encode(instruction, values, patches, scratch)
         self.field_count, self.patch_count, self.scratch_count = len(values), len(patches), len(scratch)
         self.calls = <kernel_t *>calloc(max(self.count, 1), sizeof(kernel_t))
         self.starts = <int *>calloc(max(self.count, 1), sizeof(int))
-        self.divided = <int *>calloc(max(self.count, 1), sizeof(int))
+        self.divided = <Divided *>calloc(max(self.count, 1), sizeof(Divided))
         self.times = <int64_t *>calloc(max(self.count, 1), sizeof(int64_t))
         self.fields = <int64_t *>calloc(max(self.field_count, 1), sizeof(int64_t))
         self.patches = <Patch *>calloc(max(self.patch_count, 1), sizeof(Patch))
@@ -134,7 +143,7 @@ cdef class Runner:
         for n in range(self.count):
             self.calls[n] = <kernel_t><uintptr_t>calls[n]
             self.starts[n] = starts[n]
-            self.divided[n] = divided[n]
+            self.divided[n].member, self.divided[n].members, self.divided[n].meet, self.divided[n].crew = divided[n]
             self.times[n] = program.instructions[n].times
         for n in range(self.field_count):
             self.fields[n] = values[n]
@@ -165,9 +174,6 @@ cdef class Runner:
     def _encode(self, instruction, list values, list patches, list scratch):
         """Append an instruction's fields as int64, and what must be filled in when it runs."""
         names = self.engine.fields[instruction.kernel]
-        unknown = set(instruction.fields) - set(names)
-        if unknown or "rows" in instruction.fields:
-            raise ValueError(f"layer {instruction.layer!r}: kernel {instruction.kernel!r} has no field {sorted(unknown) or 'rows'} to give")
         for name in names:
             value = instruction.fields.get(name)
             offset = 0
@@ -183,10 +189,7 @@ cdef class Runner:
                     patches.append((len(values), self._array(info.kind, info.number), offset, info.row_bytes))
                 values.append(0)
             elif isinstance(value, Constant):
-                array = self.program.constants[value.index]
-                if not array.flags.c_contiguous:
-                    raise ValueError(f"layer {instruction.layer!r}: constant {name!r} is not contiguous")
-                values.append(array.ctypes.data + offset)
+                values.append(self.program.constants[value.index].ctypes.data + offset)
             elif name in self.engine.floats[instruction.kernel]:
                 values.append(int(np.float32(value).view(np.uint32)))
             else:
@@ -261,11 +264,11 @@ cdef class Runner:
         """The same, block by block; as a member of a crew, its part of what is divided, and the first member all else."""
         cdef int n
         for n in range(self.count):
-            if self.divided[n] >= 0:
-                frame.fields[self.divided[n]] = member
-                frame.fields[self.divided[n] + 1] = 0 if crew == NULL else crew.members
-                frame.fields[self.divided[n] + 2] = <int64_t><uintptr_t>&fastlstm_meet
-                frame.fields[self.divided[n] + 3] = <int64_t><uintptr_t>crew
+            if self.divided[n].member >= 0:
+                frame.fields[self.divided[n].member] = member
+                frame.fields[self.divided[n].members] = 0 if crew == NULL else crew.members
+                frame.fields[self.divided[n].meet] = <int64_t><uintptr_t>&fastlstm_meet
+                frame.fields[self.divided[n].crew] = <int64_t><uintptr_t>crew
         # Blocks of like size, as a small last one would read all weights for few rows.
         cdef int64_t parts = max(1, (last - row + self.block_rows - 1) // self.block_rows)
         cdef int64_t most = min(self.block_rows, ((last - row + parts - 1) // parts + 5) // 6 * 6)
@@ -278,7 +281,7 @@ cdef class Runner:
                 )
             for n in range(self.count):
                 if self.calls[n] != NULL:
-                    if member == 0 or self.divided[n] >= 0:
+                    if member == 0 or self.divided[n].member >= 0:
                         frame.fields[self.starts[n]] = rows * self.times[n]
                         self.calls[n](frame.fields + self.starts[n])
                     if crew != NULL:

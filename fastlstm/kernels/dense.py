@@ -83,7 +83,7 @@ def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-de
             first += rows
 
 
-@kernel("rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step")
+@kernel
 def dense(f: Any) -> None:
     """activation(x @ kernel + bias) for ``steps`` rows of each row; ``kernel`` as packing.dense makes it, ``bias`` 0 = none."""
     xs, ys, biases, result, zeros = _addresses(), _outputs(), _biases(), _result(), _zeros()

@@ -24,7 +24,7 @@ def _store(y: int, i: int, value: Any, left: int) -> None:
         store_first(y, i, value, left)
 
 
-@kernel("rows", "steps", "features", "before", "after", "x", "y")
+@kernel
 def pad(f: Any) -> None:
     """``before`` and ``after`` steps of zeros around the steps of each row."""
     width = 4 * f.features
@@ -35,7 +35,7 @@ def pad(f: Any) -> None:
         clear(y + (f.before + f.steps) * width, f.after * f.features)
 
 
-@kernel("rows", "steps", "features", "x", "mean", "factor", "offset", "y")
+@kernel
 def normalise(f: Any) -> None:
     """(x - mean) * factor + offset, by feature."""
     size = f.features
@@ -67,7 +67,7 @@ def _window(x: int, mask: int, first: int, last: int, features: int, i: int, mea
     return result
 
 
-@kernel("rows", "steps", "features", "x", "mask", "window", "stride", "before", "y", "y_steps", "mean")
+@kernel
 def pool(f: Any) -> None:
     """Maximum (mean = 0) or mean over windows of steps; steps that padding would add, ``before`` of them in front, do not count."""
     for r in range(f.rows):

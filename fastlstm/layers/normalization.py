@@ -99,7 +99,7 @@ class BatchNormalization(Normalizing):
             factor = gamma / np.sqrt(variance + self.epsilon)
             return np.broadcast_to((mean, factor, beta)[which], one.shape).astype(np.float32).reshape(features)
 
-        constants = [b.constant(f"{self.path}:{n}", partial(statistics, n)) for n in range(3)]
+        constants = [b.constant(self, str(n), partial(statistics, n)) for n in range(3)]
         b.emit(
             "normalise", steps=size // features, features=features, x=b.read(inputs[0]),
             mean=constants[0], factor=constants[1], offset=constants[2], y=out,
