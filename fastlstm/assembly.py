@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .errors import InputError, UnsupportedError
+from .errors import InputError, Problem, UnsupportedError
 from .layers import prepared
-from .layers.network import Network, root
+from .layers.network import Network, every_layer, root
 from .plan import evaluate
 from .spec import ModelSpec, Ref, Shape
 
@@ -35,12 +35,21 @@ def build(
     """
     context = prepared(spec, source, custom_layers, custom_activations)
     network = root(spec, context)
+    context.problems.extend(namesakes(network))
     if context.problems:
         raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
     network.rows_together()  # refuses tensors of the file that fit no batch together
     if context.custom_layers or context.custom_activations:
         try_out(network)
     return network
+
+
+def namesakes(network: Network) -> list[Problem]:
+    """The stateful layers that share a path, by which states are kept: an "a/b" beside a "b" in a nested model "a"."""
+    stateful = [layer for layer in every_layer(network) if layer.stateful]
+    paths = [layer.path for layer in stateful]
+    what = "it is stateful, and another stateful layer has the same name"
+    return [Problem(layer.path, layer.spec.class_name, what, "rename one") for layer in stateful if paths.count(layer.path) > 1]
 
 
 def try_out(network: Network) -> None:

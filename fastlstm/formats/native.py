@@ -272,6 +272,7 @@ def check_references(spec: ModelSpec, path: str) -> None:
         unknown = [name for name in call.keywords if kind in WEIGHTS and kind not in KEYWORDS.get(name, ())]
         if unknown:
             raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r}: {', '.join(unknown)} not known")
+    check_names(spec.layers, spec.name, path)
     for ref in (*spec.inputs, *spec.outputs):
         if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
             raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
@@ -280,6 +281,13 @@ def check_references(spec: ModelSpec, path: str) -> None:
             raise FormatError(f"{path}: header: call {ref.call} is no input")
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
+
+
+def check_names(layers: Sequence[LayerSpec], owner: str, path: str) -> None:
+    """Refuse layers of one name in one place."""
+    names = [layer.name for layer in layers]
+    if len(set(names)) < len(names):
+        raise FormatError(f"{path}: header: two layers of one name in {owner!r}: {sorted(names)}")
 
 
 def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -309,9 +317,10 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     what = wrong_argument(entry["config"]) or (wrong_shape(entry["config"]["shape"]) if entry["class_name"] == "InputLayer" else "")
     if what:
         raise FormatError(f"{store.path}: layer {entry['name']!r} ({entry['class_name']}): {what}")
+    children = tuple(decode_layer(child, store, depth + 1) for child in entry["children"])
+    check_names(children, str(entry["name"]), store.path)
     return LayerSpec(
-        str(entry["class_name"]), str(entry["name"]), dict(decode_value(entry["config"], store)), weights,
-        tuple(decode_layer(child, store, depth + 1) for child in entry["children"]),
+        str(entry["class_name"]), str(entry["name"]), dict(decode_value(entry["config"], store)), weights, children,
         None if entry["model"] is None else decode_model(entry["model"], store, depth + 1), entry["dtype"],
     )  # fmt: skip
 

@@ -24,6 +24,9 @@ INERT = frozenset({
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
 
+#: Of what layers may do along other axes than the first.
+ACROSS = "goes across the rows of a batch, and here each row is computed by itself"
+
 #: Advice about an activation that is not known.
 SUPPLY_ACTIVATION = "supply it as a function of a NumPy array, in Python: fastlstm.load(..., custom_activations={{{!r}: function}})"
 
@@ -163,6 +166,8 @@ class Layer:
         if supplied is not None:
             where = f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
             return {"name": name, "custom": True}, partial(self._activated, supplied, where, value)
+        if isinstance(value, Mapping) and value.get("axis") == 0:
+            self.refuse(f"{key} {name!r} {ACROSS}")
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
@@ -188,6 +193,15 @@ class Layer:
         if key not in self._cast:
             self._cast[key] = tuple(array.astype(key, copy=False) for array in self.spec.weights)
         return self._cast[key]
+
+    def row_axes(self, value: Any, rank: int) -> tuple[int, ...]:
+        """Axes of a config, one or several, counted from the front, in order. That of the batch is none that a layer may go along."""
+        axes = tuple(int(axis) for axis in ((value,) if isinstance(value, int) else value))
+        if any(not -rank <= axis < rank for axis in axes):
+            raise self.fault(f"axis {value} is none of an input of {rank} axes")
+        if any(axis % rank == 0 for axis in axes):
+            raise self.unsupported(f"argument axis={value} {ACROSS}")
+        return tuple(sorted(axis % rank for axis in axes))
 
     def step_mask(self, given: Tensor) -> np.ndarray | None:
         """The mask (batch, time) of an input; Keras cannot run the layer with one of other axes."""

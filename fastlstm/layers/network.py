@@ -154,10 +154,12 @@ class Network(Layer):
         return max(found)
 
     def vocabularies(self) -> tuple[int | None, ...]:
-        """For each input: the ids below which all its readers want it, or None where any reads it as numbers."""
+        """For each input: the ids below which all its readers want it, or None where any reads it as numbers, or it is an output."""
 
         def lowest(ref: Ref) -> int | None:
             found = [layer.vocabulary for layer in self.consumers(ref)]
+            if self.same(ref).intersection(self.model.outputs):
+                found.append(None)
             return min((v for v in found if v is not None), default=None) if None not in found else None
 
         return tuple(lowest(ref) for ref in self.model.inputs)
@@ -200,18 +202,32 @@ class Network(Layer):
         outputs = enter(self, self.input_shapes())
         return found, outputs
 
+    def same(self, ref: Ref) -> set[Ref]:
+        """A tensor's names: a nested model may hand on what it was given."""
+        names = {ref}
+        for number in self._needed:
+            call = self.model.calls[number]
+            layer = self.layers[call.layer]
+            if isinstance(layer, Network):
+                for position, given in enumerate(call.inputs):
+                    if given in names:
+                        inside = layer.same(layer.model.inputs[position])
+                        names |= {Ref(number, output) for output, made in enumerate(layer.model.outputs) if made in inside}
+        return names
+
     def consumers(self, ref: Ref) -> Iterator[Layer]:
         """The layers that read a tensor, looked for through nested models."""
+        names = self.same(ref)
         for number in self._needed:
             call = self.model.calls[number]
             layer = self.layers[call.layer]
             for position, given in enumerate(call.inputs):
-                if given == ref:
+                if given in names:
                     if isinstance(layer, Network):
                         yield from layer.consumers(layer.model.inputs[position])
                     else:
                         yield layer
-            if any(given == ref for given in found_in(call.keywords, Ref)):
+            if any(given in names for given in found_in(call.keywords, Ref)):
                 yield layer
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
