@@ -20,7 +20,7 @@ MAX_LINES = 500
 FLOORS = (
     ("errors",),
     ("spec", "activations", "program", "packing", "replacing", "terminal", "csvlines"),
-    ("arena",),
+    ("arena", "limits"),
     ("formats", "layers", "kernels"),
     ("plan", "inputs"),
     ("runtime", "assembly"),

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import FastLSTMError, FormatError, InputError
 from ..program import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
-from .base import Context, Layer, States, Tensor, floating
+from .base import Context, Layer, States, Tensor, floating, numbers_in
 
 T = TypeVar("T")
 #: What a layer's code raises where a config or a graph is not one that Keras writes.
@@ -156,11 +156,11 @@ class Network(Layer):
     def vocabularies(self) -> tuple[int | None, ...]:
         """For each input: the ids below which all its readers want it, or None where any reads it as numbers."""
 
-        def lowest(ref: Ref) -> int | None:
-            found = [layer.vocabulary for layer in self.consumers(ref)]
+        def lowest(readers: Sequence[Layer]) -> int | None:
+            found = [layer.vocabulary for layer in readers]
             return min((v for v in found if v is not None), default=None) if None not in found else None
 
-        return tuple(lowest(ref) for ref in self.model.inputs)
+        return tuple(map(lowest, self.readers()))
 
     def layer_shapes(self) -> dict[str, Any]:
         """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
@@ -200,19 +200,24 @@ class Network(Layer):
         outputs = enter(self, self.input_shapes())
         return found, outputs
 
-    def consumers(self, ref: Ref) -> Iterator[Layer]:
-        """The layers that read a tensor, looked for through nested models."""
-        for number in self._needed:
-            call = self.model.calls[number]
-            layer = self.layers[call.layer]
-            for position, given in enumerate(call.inputs):
-                if given == ref:
-                    if isinstance(layer, Network):
-                        yield from layer.consumers(layer.model.inputs[position])
-                    else:
-                        yield layer
-            if any(given == ref for given in found_in(call.keywords, Ref)):
-                yield layer
+    def readers(self) -> list[list[Layer]]:
+        """For each input, the layers that read it, looked for through nested models: in one walk, however many inputs there are."""
+        found: list[list[Layer]] = [[] for _ in self.model.inputs]
+
+        def visit(layer: Layer, given: Sequence[int | None], words: Mapping[str, Any]) -> Sequence[int | None]:
+            if isinstance(layer, Network):
+                layer.walk(given, visit, lambda array: None)
+            else:
+                for number in given:
+                    if number is not None:
+                        found[number].append(layer)
+            for number in set(found_in(words, int)):
+                found[number].append(layer)
+            return Untold()
+
+        numbers: list[int | None] = list(range(len(found)))
+        self.walk(numbers, visit, lambda array: None)
+        return found
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
@@ -225,6 +230,18 @@ class Network(Layer):
             return shapes
 
         return self.walk(inputs, visit, lambda array: array.shape)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        total = numbers_in(*inputs)
+
+        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
+            nonlocal total
+            found = layer.shapes(given, words)
+            total += layer.row_numbers(given, words, found)
+            return found
+
+        self.walk(inputs, visit, lambda array: array.shape)
+        return total
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
