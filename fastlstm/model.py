@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -18,7 +19,8 @@ from .errors import FormatError, InputError
 from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, told, unreadable
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
-from .plan import Constants, evaluate, plan
+from .limits import Budget
+from .plan import Constants, evaluate, most_packed, plan
 from .program import Program
 from .spec import ModelSpec, Shape
 from .threads import Helpers
@@ -75,7 +77,7 @@ class Model:
     def __init__(
         self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str = "float32", fold_limit: int = FOLD_LIMIT,
         custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-        custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+        custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
     ):  # fmt: skip
         if precision not in ("float32", "float64"):
             raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
@@ -90,7 +92,8 @@ class Model:
         self.source = source
         self.threads = threads
         self.generation = spec.generation
-        self._network = build(spec, source, custom_layers, custom_activations)
+        budget = budget or Budget.unlimited()
+        self._network = build(spec, source, custom_layers, custom_activations, budget)
         shapes = self._network.input_shapes()
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(self._network))
         self._dtype = np.dtype(np.float64 if wide else np.float32)
@@ -112,14 +115,25 @@ class Model:
         self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
-        self._constants = Constants(runtime.lanes())
+        self._constants = Constants(runtime.lanes(), budget)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
         self._helpers = Helpers(threads)
+        self._account(budget)
         self._native_states = not wide and self._are_native(self._carrying)
         self._interpreted = wide or not self._are_native(self._stateful)
         self.reset_states()
+
+    def _account(self, budget: Budget) -> None:
+        """Account for what a model takes beside its weights, before it is made."""
+        if self._dtype == np.float64:
+            budget.hold("weights in float64", self._dtype.itemsize * self.count_params())
+            of_example(self._network, lambda shapes: None)  # no Program is made that would meet what a row takes
+        else:
+            budget.lend("packed weights", most_packed(self._network, runtime.lanes()))
+        numbers = sum(math.prod(shape) for shapes in self._stateful.values() for shape in shapes)
+        budget.lend("states", 2 * self._dtype.itemsize * (self.inputs[0].shape[0] or 1) * numbers)
 
     # -- what it is -------------------------------------------------------------------------------------------------------
 

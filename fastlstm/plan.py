@@ -12,7 +12,8 @@ import numpy as np
 
 from . import packing
 from .layers.base import Layer, Tensor
-from .layers.network import Network
+from .layers.network import Network, every_layer
+from .limits import Budget
 from .program import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
 
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
@@ -32,6 +33,7 @@ class Constants:
     """Packed weights and tables of one Model, made once and shared by its Programs."""
 
     lanes: int
+    budget: Budget = field(default_factory=Budget.unlimited)
     # By the layers themselves: two may have one path ("a/b" beside a "b" in a model "a").
     arrays: dict[tuple[Layer, str, Layer | None], np.ndarray] = field(default_factory=dict)
 
@@ -63,7 +65,8 @@ class Plan:
         key = (layer, what, of)
         if key not in self.constants.arrays:
             with np.errstate(all="ignore"):  # NaN and infinities are data: the root of a negative variance, say
-                self.constants.arrays[key] = packing.aligned(make())
+                array = self.constants.arrays[key] = packing.aligned(make())
+            self.constants.budget.hold(f"{layer.path}:{what}", array.nbytes)
         return Constant(self.used.setdefault(key, len(self.used)))
 
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
@@ -127,7 +130,7 @@ class Plan:
         return values
 
     def call_python(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        """See program.Builder. A trial run on one row of zeros tells the shapes, and which outputs have masks."""
+        """See program.Builder. A trial run on no rows, which takes neither time nor memory, tells shapes, and which outputs have masks."""
         given = [replace_buffer(value, self.read(value)) for value in inputs]
         words = {name: map_values(value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
 
@@ -135,11 +138,13 @@ class Plan:
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 return layer.apply([fetch(value) for value in given], {name: map_values(v, fetch) for name, v in words.items()}, None)
 
-        trial = call(lambda v: Tensor(np.zeros((1, *v.shape), np.int32 if v.integer else np.float32), ones_mask(v)))
+        trial = call(lambda v: Tensor(np.zeros((0, *v.shape), np.int32 if v.integer else np.float32), no_rows_mask(v)))
         outputs = []
         for tensor in trial:
-            mask = None if tensor.mask is None else Mask(self.buffer(tensor.mask.size, itemsize=1), tensor.mask.shape[1:])
-            outputs.append(Value(self.buffer(tensor.value.size), tensor.value.shape[1:], mask))
+            mask = None
+            if tensor.mask is not None:
+                mask = Mask(self.buffer(math.prod(tensor.mask.shape[1:]), itemsize=1), tensor.mask.shape[1:])
+            outputs.append(Value(self.buffer(math.prod(tensor.value.shape[1:])), tensor.value.shape[1:], mask))
 
         def run(rows: int, arrays: Mapping[int, np.ndarray]) -> None:
             def view(buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -242,6 +247,19 @@ def plan(
     return work.program(tuple(work.output(number, value, taken) for number, value in enumerate(outputs)))
 
 
+def most_packed(network: Network, lanes: int) -> int:
+    """Bytes that the weights of a network take at the most once they are packed: blocks of units are filled up."""
+
+    def numbers(shape: tuple[int, ...], states: int) -> int:
+        *rows, columns = shape or (1,)
+        if columns <= packing.DOT_UNITS and not states:  # they lie by unit
+            return columns * (math.prod(rows) + lanes)
+        return math.prod(rows) * (columns + 8 * lanes)  # gates may be packed apart
+
+    layers = every_layer(network)
+    return 4 * sum(numbers(array.shape, len(layer.state_shapes())) for layer in layers for array in layer.spec.weights)
+
+
 def evaluate(
     network: Network, inputs: Sequence[np.ndarray], dtype: Any, states: dict[str, tuple[np.ndarray, ...]] | None = None,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
@@ -258,9 +276,9 @@ def replace_buffer(value: Value, buffer: Buffer) -> Value:
     return value._replace(buffer=buffer, lookup=None, integer=value.integer and value.lookup is None)
 
 
-def ones_mask(value: Value) -> np.ndarray | None:
-    """A mask of one row with every step valid, for a value that has one."""
-    return None if value.mask is None else np.ones((1, *value.mask.shape), np.bool_)
+def no_rows_mask(value: Value) -> np.ndarray | None:
+    """A mask of no rows, for a value that has one."""
+    return None if value.mask is None else np.ones((0, *value.mask.shape), np.bool_)
 
 
 def map_values(argument: Any, function: Callable[[Value], Any]) -> Any:

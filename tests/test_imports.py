@@ -20,7 +20,7 @@ MAX_LINES = 500
 FLOORS = (
     ("errors",),
     ("spec", "activations", "program", "packing", "replacing", "terminal", "csvlines"),
-    ("arena", "contracts"),
+    ("arena", "contracts", "limits"),
     ("formats", "layers", "kernels", "verifier"),
     ("plan", "inputs"),
     ("runtime", "assembly"),

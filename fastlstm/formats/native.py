@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import FormatError, InputError, Problem
+from ..limits import Budget
 from ..replacing import writing
 from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
 from .graph import KEYWORDS
@@ -28,7 +30,10 @@ from .values import wrong_argument, wrong_shape
 VERSION = 2
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
-NESTING = 60
+#: Bytes that reading the header takes for each of its own: safetensors parses it too.
+HEADER_COST = 8
+#: Bytes of the widest number.
+LARGEST_NUMBER = 8
 #: What a header, and the models, layers and calls in it, may say.
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
@@ -45,6 +50,15 @@ T = TypeVar("T")
 def sniff(head: bytes, name: str) -> bool:
     """Whether a file that begins so is a safetensors file."""
     return len(head) > 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= HEADER_LIMIT
+
+
+def header_size(source: Source) -> int:
+    """Bytes of the header that a file declares."""
+    try:
+        with source.open() as stream:
+            return int.from_bytes(stream.read(8), "little")
+    except OSError as error:
+        raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
 
 
 def is_native(path: Any) -> bool:
@@ -97,17 +111,18 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
     return len(data)
 
 
-def read(source: Source, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
+def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a ``.fastlstm`` file."""
     if architecture is not None:
         raise InputError(f"architecture: {source.name} is a .fastlstm file, which holds its own")
-    with Store(source) as store:
+    with Store(source, budget) as store:
         return store.decode(lambda header: decode_model(header["model"], store, 0))
 
 
-def read_cases(path: Any) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+def read_cases(path: Any, budget: Budget | None = None) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """The recorded self-tests, and the names of the arrays that are not what was written."""
-    with Store(source_of(path)) as store:
+    source = source_of(path)
+    with Store(source, budget or Budget(source.name, source.size)) as store:
         cases = store.decode(lambda header: tuple(decode_case(entry, store) for entry in header["cases"]))
         recorded = store.decode(lambda header: typed(header["sha256"], dict, "sha256"))
         altered = [name for name, value in recorded.items() if name not in store.names or checksum(store.array(name)) != value]
@@ -140,12 +155,16 @@ class InMemory:
 class Store:
     """An open file: its header and its arrays."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, budget: Budget):
         from safetensors import SafetensorError, safe_open
 
         self.path = path = source.name
         self.error = SafetensorError
+        self.budget = budget
         self.file: Any
+        budget.hold("header", HEADER_COST * min(header_size(source), source.size))
+        if source.data is not None:
+            budget.hold("arrays", len(source.data))
         try:
             self.file = InMemory(source.data) if source.data is not None else safe_open(source.path, framework="np")
         except (SafetensorError, OSError, ValueError) as error:
@@ -153,7 +172,7 @@ class Store:
         text = (self.file.metadata() or {}).get(KEY)
         if text is None:
             raise FormatError(f"{path}: a safetensors file, but not a model that fastlstm wrote")
-        self.header = parse_json(text, path, "header")
+        self.header = parse_json(text, budget, "header")
         self.names = frozenset(self.file.keys())
         version = self.header.get("format_version") if isinstance(self.header, Mapping) else None
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -173,6 +192,8 @@ class Store:
         if not isinstance(name, str) or name not in self.names:
             raise FormatError(f"{self.path}: the array {name!r} is missing")
         try:
+            if not isinstance(self.file, InMemory):  # read again wherever it is named again
+                self.budget.hold(f"the array {name!r}", LARGEST_NUMBER * math.prod(self.file.get_slice(name).get_shape()))
             return np.asarray(self.file.get_tensor(name))
         except (self.error, OSError, ValueError, TypeError) as error:
             raise FormatError(f"{self.path}: the array {name!r} cannot be read ({error})") from error
@@ -234,8 +255,7 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
 
 def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     """A model from JSON."""
-    if depth > NESTING:
-        raise FormatError(f"{store.path}: models nested more than {NESTING} deep")
+    store.budget.deep("header", depth)
     entry = entry_of(entry, "a model", MODEL_KEYS)
     hints = hints_of(ModelSpec)
     plain: dict[str, Any] = {key: typed(entry[key], hints[key], key) for key in ("name", "class_name", "output_kind")}
@@ -308,8 +328,7 @@ def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> 
 
 def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     """A layer from JSON."""
-    if depth > NESTING:
-        raise FormatError(f"{store.path}: layers nested more than {NESTING} deep")
+    store.budget.deep("header", depth)
     entry = entry_of(entry, "a layer", LAYER_KEYS)
     class_name, name = (typed(entry[key], str, key) for key in ("class_name", "name"))
     place = f"layer {name!r} ({class_name})"
@@ -324,7 +343,7 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
         raise ValueError(f"{place}: {what}")
     children = tuple(decode_layer(child, store, depth + 1) for child in typed(entry["children"], list, place))
     check_names(children, name, store.path)
-    inner = None if entry["model"] is None else decode_model(entry["model"], store, depth + 1)
+    inner = None if entry["model"] is None else decode_model(entry["model"], store, depth)
     return LayerSpec(class_name, name, config, weights, children, inner, typed(entry["dtype"], hints_of(LayerSpec)["dtype"], place))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 
 from .. import activations
 from ..errors import FormatError, InputError, Problem, UnsupportedError
+from ..limits import Budget
 from ..program import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
 from .supplied import Place, Supplied, agree, name_of
@@ -47,6 +49,11 @@ def floating(array: np.ndarray) -> np.ndarray:
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
+def numbers_in(*shapes: Shape) -> int:
+    """How many numbers a row has in tensors of some shapes, sizes that are not known taken as one."""
+    return sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes)
+
+
 def nonzero(array: np.ndarray) -> np.ndarray:
     """Which numbers TensorFlow takes for others than 0: it counts those below the normal range of float32 and float64 as 0."""
     if array.dtype not in (np.float32, np.float64):
@@ -73,6 +80,7 @@ class Context:
     activation_names: Mapping[str, str] = field(default_factory=dict)  # by place: what custom_activations may call what stands there
     problems: list[Problem] = field(default_factory=list)
     path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
+    budget: Budget = field(default_factory=Budget.unlimited)  # what loading may cost
 
 
 class Layer:
@@ -176,6 +184,8 @@ class Layer:
             return "linear", activations.linear
 
     def _activated(self, supplied: Supplied, where: str, value: Any, x: np.ndarray) -> np.ndarray:
+        if not len(x):  # not every function can do without any
+            return np.zeros((*x.shape[:-1], activations.output_features(value, x.shape[-1])), x.dtype)
         y = supplied.activation(where, value, x)
         if self.acts_apart and x.ndim > 2 and where not in self._watched and x.size and not np.all(x == x.flat[0]):
             self._watched.add(where)
@@ -237,6 +247,10 @@ class Layer:
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         """Output shapes for input shapes (batch first, None = not known yet); checks weights against them."""
         raise NotImplementedError
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        """How many numbers ``apply`` makes for a row, about: its outputs, and what leads to them."""
+        return 2 * numbers_in(*outputs)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         """The layer's meaning, in the inputs' float dtype (float64: the truth that kernels are checked against).

@@ -150,7 +150,7 @@ class Recurrent(Layer):
         self, x: np.ndarray, mask: np.ndarray | None, states: tuple[np.ndarray, ...], head_state: bool
     ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
         """Outputs of all steps in the order of processing, output of the last step, and final states."""
-        steps = range(x.shape[1])
+        steps = range(x.shape[1] if len(x) else 0)  # no rows have no steps: only shapes are asked for
         first = self._first_state()
         outputs = np.zeros((len(x), x.shape[1], *self.output_shape(x)), x.dtype)
         emitted = states[first] if head_state else np.zeros(outputs.shape[:1] + outputs.shape[2:], x.dtype)
