@@ -87,7 +87,9 @@ class Check:
             raise self.fault(f"it has no field {sorted(unknown)} to give")
         addresses = contract.reads | contract.writes
         numbers = {name: self.number(name, fields.get(name, 0)) for name in contract.fields if name not in addresses}
-        members = self.instruction.members if "members" in contract.given else 1
+        members = self.instruction.members
+        if members > 1 and ("members" not in contract.given or members < self.program.members):
+            raise self.fault(f"it has room for {members} threads, where {self.program.members} compute it")
         f = SimpleNamespace(**{**numbers, **{name: fields.get(name) is not None for name in addresses}, "members": members})
         touched = contract.extents(f, self.lanes)
         mine: set[int] = set()

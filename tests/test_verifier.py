@@ -347,5 +347,18 @@ def test_programs_whose_arrays_do_not_agree() -> None:
             runtime.Runner(bad)
 
 
+def test_room_for_threads() -> None:
+    """A kernel that threads divide has scratch for as many as the Program may be run by."""
+    weights = recurrent("LSTM", 520, 3, "rnn")
+    shared = program(model([*inputs((None, None, 3)), weights], [call(1, 0)]), threads=3)
+    assert shared.members == 3
+    assert not refused(shared)
+    assert refused(replace(shared, members=4))
+    (index,) = (n for n, instruction in enumerate(shared.instructions) if instruction.members > 1)
+    more = replace(shared.instructions[index], members=4)
+    assert refused(replace(shared, instructions=(*shared.instructions[:index], more, *shared.instructions[index + 1 :])))
+    assert refused(replace(copying(), instructions=(replace(copying().instructions[0], members=2),), members=2))
+
+
 def test_the_kernels_are_those_of_the_contracts() -> None:
     assert runtime.kernel_fields() == {name: contract.fields for name, contract in CONTRACTS.items()}
