@@ -8,15 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from . import formats
+from . import formats, isolation
 from .assembly import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
+from .isolation import Isolation
 from .layers import prepared
 from .layers.network import root
 from .model import FOLD_LIMIT, LayerInfo, Model
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
-from .spec import Shape
+from .spec import Case, ModelSpec, Shape
 
 PathLike = str | os.PathLike[str]
 #: What a model is read from: a path, bytes, a file opened with "rb" or an h5py.File (of which mypy need not know).
@@ -27,6 +28,7 @@ def load(
     path: Readable, *, architecture: Any = None, by_name: bool = False, outputs: Sequence[str] | None = None, threads: int = 1,
     precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
+    isolated: bool | Isolation = False,
 ) -> Model:  # fmt: skip
     """Load a model that Keras saved, or one that :func:`convert` wrote.
 
@@ -66,6 +68,10 @@ def load(
         Rerun the cases recorded in a ``.fastlstm`` file; a file of Keras has none: check new ones against float64.
     fold_limit
         Bytes that an Embedding folded into the next layer as a table may take.
+    isolated
+        For files of strangers: read the file in a process of its own, which is given its bytes alone, opens nothing, and may take
+        10 seconds of CPU and 2 GB of memory, or what a :class:`fastlstm.Isolation` says. What is read is the same. Costs the start
+        of a Python. An h5py.File, which this process has open already, is refused.
 
     Returns
     -------
@@ -74,7 +80,7 @@ def load(
     Raises
     ------
     FormatError
-        If the file is damaged, hostile or of another kind.
+        If the file is damaged, hostile or of another kind; with ``isolated``, if reading it crashes or takes more than it may.
     UnsupportedError
         If it holds something that would not be computed as Keras does; lists everything at once.
     InputError
@@ -84,7 +90,7 @@ def load(
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
     source = formats.source_of(path)
-    spec = formats.read(source, architecture=architecture, by_name=by_name)
+    spec = spec_of(source, isolated, architecture, by_name)
     if outputs is not None:
         spec = cut(spec, outputs, source.name)
     model = Model(
@@ -94,10 +100,24 @@ def load(
     if verify:
         if outputs is not None:
             raise InputError("verify: a model cut by outputs= has no recorded cases; load it whole to verify it")
-        report = verification(source, model)
+        report = verification(source, model, isolated=isolated)
         if not report.passed:
             raise VerificationError(str(report))
     return model
+
+
+def spec_of(source: formats.Source, isolated: bool | Isolation, architecture: Any, by_name: bool) -> ModelSpec:
+    """What a file says, read here or in a process of its own."""
+    bounds = isolation.limits(isolated)
+    if bounds is None:
+        return formats.read(source, architecture=architecture, by_name=by_name)
+    return isolation.read(source, bounds, architecture=architecture, by_name=by_name)
+
+
+def recorded_cases(source: formats.Source, isolated: bool | Isolation) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """The cases in a ``.fastlstm`` file, and its arrays that were altered, read here or in a process of its own."""
+    bounds = isolation.limits(isolated)
+    return formats.native.read_cases(source) if bounds is None else isolation.read_cases(source, bounds)
 
 
 @dataclass(frozen=True)
@@ -126,14 +146,16 @@ class Verification:
         return "\n".join(lines)
 
 
-def verify(path: Readable, *, architecture: Any = None, keras: bool = False) -> Verification:
+def verify(
+    path: Readable, *, architecture: Any = None, keras: bool = False, isolated: bool | Isolation = False
+) -> Verification:  # fmt: skip
     """Rerun the cases of a converted file; with ``keras``, compare a Keras file with a live Keras of its generation.
 
     A Keras file has no recorded cases: new ones are made and its native results compared with float64.
 
     Parameters
     ----------
-    path, architecture
+    path, architecture, isolated
         As for :func:`load`.
     keras
         Compare with Keras too; one of the file's generation must be importable.
@@ -146,19 +168,28 @@ def verify(path: Readable, *, architecture: Any = None, keras: bool = False) -> 
     Raises
     ------
     InputError
-        With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads. Else as
-        :func:`load`.
+        With ``keras``: if no Keras of the file's generation is importable, the file is not one that Keras reads, or ``isolated`` is
+        asked for too. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`.
     """
     source = formats.source_of(path)
-    return verification(source, load(source, architecture=architecture), keras=keras)
+    refuse_both(keras, isolated)
+    return verification(source, load(source, architecture=architecture, isolated=isolated), keras=keras, isolated=isolated)
 
 
-def verification(source: formats.Source, model: Model, *, keras: bool = False) -> Verification:
+def refuse_both(keras: bool, isolated: bool | Isolation) -> None:
+    """A live Keras reads the file in this process."""
+    if keras and isolation.limits(isolated) is not None:
+        raise InputError("keras: Keras reads the file in this process, which isolated is to prevent; leave one of them out")
+
+
+def verification(
+    source: formats.Source, model: Model, *, keras: bool = False, isolated: bool | Isolation = False
+) -> Verification:  # fmt: skip
     """What :func:`verify` returns, for a file that is loaded already."""
     converted = formats.native.is_native(source)
-    cases, altered = formats.native.read_cases(source) if converted else (record(model), ())
+    cases, altered = recorded_cases(source, isolated) if converted else (record(model), ())
     report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
     if not keras:
         return report
@@ -199,8 +230,9 @@ class ConversionReport:
 
 
 def convert(
-    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False
-) -> ConversionReport:
+    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False,
+    isolated: bool | Isolation = False,
+) -> ConversionReport:  # fmt: skip
     """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
 
     Parameters
@@ -216,6 +248,8 @@ def convert(
     keras
         Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
         gigabytes, so it is not done unasked.
+    isolated
+        As for :func:`load`: this process never looks into ``src``. Not together with ``keras``.
 
     Returns
     -------
@@ -228,12 +262,13 @@ def convert(
         If a result differs; nothing is written then.
     InputError
         If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands. With
-        ``keras``: if no Keras of the file's generation is importable. Else as :func:`load`.
+        ``keras``: if no Keras of the file's generation is importable, or ``isolated`` is asked for too. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
     """
     source, target = formats.source_of(src), checked(dst, src, architecture)
-    model = load(source, architecture=architecture, by_name=by_name)
+    refuse_both(keras, isolated)
+    model = load(source, architecture=architecture, by_name=by_name, isolated=isolated)
     cases = record(model)
     results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
@@ -275,14 +310,16 @@ class Description:
     problems: tuple[Problem, ...]
 
 
-def describe(path: Readable, *, architecture: Any = None, by_name: bool = False) -> Description:
+def describe(
+    path: Readable, *, architecture: Any = None, by_name: bool = False, isolated: bool | Isolation = False
+) -> Description:  # fmt: skip
     """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
     Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
 
     Parameters
     ----------
-    path, architecture, by_name
+    path, architecture, by_name, isolated
         As for :func:`load`.
 
     Returns
@@ -298,7 +335,7 @@ def describe(path: Readable, *, architecture: Any = None, by_name: bool = False)
     """
     given = formats.source_of(path)
     source = given.name
-    spec = formats.read(given, architecture=architecture, by_name=by_name)
+    spec = spec_of(given, isolated, architecture, by_name)
     context = prepared(spec, source)
     network = root(spec, context)
     inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))

@@ -139,6 +139,9 @@ class InMemory:
 class Store:
     """An open file: its header and its arrays."""
 
+    #: What its Generation says of the file itself, whatever the header does: that names the file which was converted.
+    said_of_file: Mapping[str, str] = {"file_kind": ".fastlstm"}
+
     def __init__(self, source: Source):
         from safetensors import SafetensorError, safe_open
 
@@ -249,7 +252,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         for call in entry["calls"]
     )
     store.only(entry["rules"], {field.name for field in fields(Rules)})
-    generation = Generation(**{**entry["generation"], "file_kind": ".fastlstm"})
+    generation = Generation(**{**entry["generation"], **store.said_of_file})
     spec = ModelSpec(
         str(entry["name"]), entry["class_name"], tuple(decode_layer(layer, store, depth + 1) for layer in entry["layers"]), calls,
         tuple(map(decode_ref, entry["inputs"])), tuple(map(decode_ref, entry["outputs"])), tuple(map(str, entry["input_names"])),
