@@ -164,15 +164,14 @@ def said(name: str, bounds: Isolation, parts: Iterator[bytes], room: int) -> mem
         heard = io.BytesIO()  # whose bytes are given out without a copy
         try:
             talk(process, parts, heard, room, until)
+            if heard.tell() > room:
+                raise FormatError(f"{name}: the process that read it gave more than {room} bytes; {handover.ADVICE}")
             code = process.wait(max(0.0, until - time.monotonic()))
         except TimeoutExpired:
             code = OVERTIME
     data = heard.getbuffer()
-    begun = data[: len(handover.READY)] == handover.READY
-    if not begun:
+    if data[: len(handover.READY)] != handover.READY and code != OVERTIME:
         raise InputError(f"isolated: the process that is to read {name} did not start ({ending(code)})")
-    if len(data) > room:
-        raise FormatError(f"{name}: the process that read it gave more than {room} bytes; {handover.ADVICE}")
     if code:
         raise failure(name, bounds, code)
     return data[len(handover.READY) :]
@@ -280,8 +279,6 @@ def beyond(name: str, bounds: Isolation, limit: str, enough: int = 0) -> FormatE
 
 def ending(code: int) -> str:
     """How a process ended, for people."""
-    if code == OVERTIME:
-        return "in time"
     try:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
     except ValueError:

@@ -202,7 +202,8 @@ def checksum(array: np.ndarray) -> str:
 
 
 def put(tensors: dict[str, np.ndarray], name: str, array: np.ndarray) -> str:
-    """Store an array under a name that is free."""
+    """Store an array under a name that is free, and that safetensors takes."""
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may hold half a character
     free, number = name, 1
     while free in tensors:
         free, number = f"{name}#{number}", number + 1
@@ -330,7 +331,8 @@ def encode_value(value: Any, keep: Callable[[np.ndarray], str]) -> Any:
     if isinstance(value, list):
         return [encode_value(inner, keep) for inner in value]
     if isinstance(value, Mapping):
-        return {str(key): encode_value(inner, keep) for key, inner in value.items()}
+        entry = {str(key): encode_value(inner, keep) for key, inner in value.items()}
+        return {"$dict": entry} if len(entry) == 1 and next(iter(entry)).startswith("$") else entry
     return value
 
 
@@ -350,6 +352,8 @@ def decode_value(value: Any, store: Store) -> Any:
             return decode_fixed(value["$tensor"], store)
         if set(value) == {"$tuple"}:
             return tuple(decode_value(inner, store) for inner in value["$tuple"])
+        if set(value) == {"$dict"}:  # one of the file's own that looks like these
+            return {key: decode_value(inner, store) for key, inner in value["$dict"].items()}
         return {key: decode_value(inner, store) for key, inner in value.items()}
     return value
 
