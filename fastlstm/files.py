@@ -155,10 +155,12 @@ def verify(
 
     Parameters
     ----------
-    path, architecture, isolated
+    path, architecture
         As for :func:`load`.
     keras
         Compare with Keras too; one of the file's generation must be importable.
+    isolated
+        As for :func:`load`; not together with ``keras``.
 
     Returns
     -------
@@ -169,7 +171,7 @@ def verify(
     ------
     InputError
         With ``keras``: if no Keras of the file's generation is importable, the file is not one that Keras reads, or ``isolated`` is
-        asked for too. Else as :func:`load`.
+        asked for as well. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`.
     """
