@@ -27,7 +27,7 @@ import pytest
 from written import chain, write_groups, write_h5
 
 import fastlstm
-from fastlstm import cli, demo, formats, isolation
+from fastlstm import cli, formats, isolation
 from fastlstm.errors import FastLSTMError, FormatError, InputError, UnsupportedError
 from fastlstm.formats import native
 from fastlstm.isolation import Isolation
@@ -492,15 +492,3 @@ def test_command_line(tmp_path: Path, h5: Path, capsys: pytest.CaptureFixture[st
         assert capsys.readouterr() == expected
     assert cli.main(["convert", str(h5), target, "--isolated", "--keras"]) == 1
     assert "leave one of them out" in capsys.readouterr().err
-
-
-def test_cost(figure: Callable[[str, str], None]) -> None:
-    """The model of the demonstration, read here and there."""
-    for name, isolated in (("load", False), ("load, isolated", True)):
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            fastlstm.load(demo.MODEL, isolated=isolated)
-            seconds.append(time.perf_counter() - start)
-        figure(name, f"{np.median(seconds) * 1e3:.0f} ms")
-        assert np.median(seconds) < 20
