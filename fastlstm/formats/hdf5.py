@@ -5,6 +5,7 @@ Soft and external links, external storage, virtual datasets, object, compound an
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,7 +52,7 @@ def opened(source: Source, budget: Budget) -> Iterator[Group]:
     try:
         try:
             if handle is None:
-                handle = h5py.File(source.path if source.path is not None else source.open(), "r")
+                handle = h5py.File(source.path if source.path is not None else Padded(source.data or b""), "r")
             root = handle["/"]
         except H5_ERRORS as error:
             raise FormatError(f"{source.name}: damaged or truncated HDF5 file ({first_line(error)})") from error
@@ -60,6 +61,17 @@ def opened(source: Source, budget: Budget) -> Iterator[Group]:
         if handle is not None and source.handle is None:
             with suppress(*H5_ERRORS):  # what could be read has been read
                 handle.close()
+
+
+class Padded(io.BytesIO):
+    """Bytes that zeros follow, as HDF5 has it with files: h5py would leave what is read behind the end as memory happens to be."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer."""
+        count = super().readinto(buffer)
+        view = memoryview(buffer)
+        view[count:] = bytes(len(view) - count)
+        return count
 
 
 def first_line(error: BaseException) -> str:
