@@ -133,6 +133,9 @@ cdef class Entry:
         for n in range(len(output_shape)):
             self.output_shape[n + 1] = output_shape[n]
             self.output_elements *= output_shape[n]
+        checked = max([info.vocabulary for info in runner.program.buffers if info.kind == "input"])
+        if 4 * self.elements != runner.row_bytes[0] or 4 * self.output_elements != runner.row_bytes[1] or vocabulary != checked:
+            raise ValueError(f"expected the shapes and vocabulary of the Runner's arrays, found {shape}, {output_shape} and {vocabulary}")
         if guard is not None:
             self.own = Frame(runner)
             for n in range(runner.state_count):

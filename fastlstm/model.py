@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -19,7 +20,8 @@ from .forking import in_child
 from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, told, unreadable
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
-from .plan import Constants, evaluate, plan
+from .limits import Budget
+from .plan import Constants, evaluate, most_packed, plan
 from .program import Program
 from .spec import ModelSpec, Shape
 from .threads import Helpers
@@ -76,7 +78,7 @@ class Model:
     def __init__(
         self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str = "float32", fold_limit: int = FOLD_LIMIT,
         custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-        custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+        custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
     ):  # fmt: skip
         if precision not in ("float32", "float64"):
             raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
@@ -91,7 +93,8 @@ class Model:
         self.source = source
         self.threads = threads
         self.generation = spec.generation
-        self._network = build(spec, source, custom_layers, custom_activations)
+        budget = budget or Budget.unlimited()
+        self._network = build(spec, source, custom_layers, custom_activations, budget)
         shapes = self._network.input_shapes()
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(self._network))
         self._dtype = np.dtype(np.float64 if wide else np.float32)
@@ -116,14 +119,25 @@ class Model:
         self._running: tuple[int, dict[str, tuple[np.ndarray, ...]]] | None = None  # which thread, and the states from before
         in_child(self, Model._put_right)
         self._arenas = runtime.Arenas()
-        self._constants = Constants(runtime.lanes())
+        self._constants = Constants(runtime.lanes(), budget)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
         self._helpers = Helpers(threads)
+        self._account(budget)
         self._native_states = not wide and self._are_native(self._carrying)
         self._interpreted = wide or not self._are_native(self._stateful)
         self.reset_states()
+
+    def _account(self, budget: Budget) -> None:
+        """Account for what a model takes beside its weights, before it is made."""
+        if self._dtype == np.float64:
+            budget.hold("weights in float64", self._dtype.itemsize * self.count_params())
+            of_example(self._network, lambda shapes: None)  # no Program is made that would meet what a row takes
+        else:
+            budget.lend("packed weights", most_packed(self._network, runtime.lanes()))
+        numbers = sum(math.prod(shape) for shapes in self._stateful.values() for shape in shapes)
+        budget.lend("states", 2 * self._dtype.itemsize * (self.inputs[0].shape[0] or 1) * numbers)
 
     # -- what it is -------------------------------------------------------------------------------------------------------
 
@@ -348,8 +362,9 @@ class Model:
             for path in sorted(stateful):
                 first = sum(len(given) for given in numbers.values())
                 numbers[path] = tuple(range(first, first + len(stateful[path])))
+            vocabularies = [info.vocabulary or 0 if ids else 0 for info, ids in zip(self._infos, integer, strict=True)]
             program = plan(
-                self._network, shapes, integer, self._constants,
+                self._network, shapes, vocabularies, self._constants,
                 fold_limit=self._options["fold_limit"], threads=1 if streaming else self.threads, ragged=ragged,
                 streaming=streaming, stateful=numbers,
             )  # fmt: skip

@@ -7,9 +7,11 @@ import threading
 import numpy as np
 
 from .arena import arrange
+from .contracts import CONTRACTS, CREW, WATCH
 from .errors import InputError, KernelError
 from .forking import in_child
 from .program import At, Buffer, Constant
+from .verifier import verify
 
 cimport cython
 cimport numpy as cnp
@@ -42,6 +44,7 @@ cdef class Frame:
     cdef int64_t *fields
     cdef int64_t *bases  # addresses of the caller's arrays
     cdef char *memory  # of the arena that the fields point into
+    cdef fastlstm_call *call  # that the kernels watch
     cdef Frame next  # of those that lie idle
 
     def __cinit__(self, Runner runner):
@@ -50,10 +53,16 @@ cdef class Frame:
         if self.fields == NULL or self.bases == NULL:
             raise MemoryError
         memcpy(self.fields, runner.fields, runner.field_count * sizeof(int64_t))
+        self.call = NULL
 
     def __dealloc__(self):
         free(self.fields)
         free(self.bases)
+
+
+cdef struct Divided:
+    # Which of all instructions' fields are those of a crew; -1: the instruction is one thread's.
+    int member, members, meet, crew
 
 
 cdef struct Patch:
@@ -79,12 +88,13 @@ cdef class Runner:
     cdef readonly object program
     cdef readonly Engine engine
     cdef readonly int64_t arena_size
-    cdef int count, field_count, array_count, patch_count, scratch_count
+    cdef int count, field_count, array_count, patch_count, scratch_count, watch_count
     cdef int64_t block_rows, brief_rows
     cdef int64_t work  # for each row, as Program.work counts it, up to PATIENCE
     cdef kernel_t *calls
     cdef int *starts
-    cdef int *divided  # which of all fields is an instruction's "member"; -1: it is one thread's
+    cdef Divided *divided
+    cdef int *watches  # which of all instructions' fields are those of the call
     cdef int64_t *times  # rows of each instruction for each row of the batch
     cdef int64_t *fields
     cdef int64_t *row_bytes  # of the caller's arrays: inputs, outputs, states
@@ -98,48 +108,56 @@ cdef class Runner:
 
     def __cinit__(self):
         self.calls, self.starts, self.divided, self.times, self.fields, self.row_bytes = NULL, NULL, NULL, NULL, NULL, NULL
-        self.patches, self.scratch = NULL, NULL
+        self.patches, self.scratch, self.watches = NULL, NULL, NULL
 
     def __init__(self, program, str level=None, Arenas arenas=None):
         self.program, self.engine = program, engine(level)
         self.arenas = Arenas() if arenas is None else arenas
+        verify(program, self.engine.lanes)
         self.count = len(program.instructions)
         self.block_rows = max(1, program.block_rows)
         self.work = min(max(1, program.work), PATIENCE)
         self.brief_rows = BRIEF // self.work
         self.offsets, self.arena_size = arrange(program.instructions, program.buffers, self.block_rows)
         self._count_arrays()
-        values, patches, scratch, starts, calls, divided = [], [], [], [], [], []
+        values, patches, scratch, starts, calls, divided, watches = [], [], [], [], [], [], []
         for instruction in program.instructions:
             starts.append(len(values))
-            divided.append(-1 if instruction.members < 2 else len(values) + self.engine.fields[instruction.kernel].index("member"))
-            if instruction.kernel == "python":
+            divided.append([-1] * len(CREW))
+            if instruction.function is not None:
                 calls.append(0)
                 continue
-            if instruction.kernel not in self.engine.addresses:
-                raise ValueError(f"layer {instruction.layer!r}: no kernel {instruction.kernel!r}")
+            names = self.engine.fields[instruction.kernel]
+            if instruction.members > 1:
+                divided[len(divided) - 1] = [len(values) + names.index(name) for name in CREW]
             calls.append(self.engine.addresses[instruction.kernel])
+            if set(WATCH) <= set(names):
+                watches.append([len(values) + names.index(name) for name in WATCH])
             self._encode(instruction, values, patches, scratch)
-        self.field_count, self.patch_count, self.scratch_count = len(values), len(patches), len(scratch)
+        self.field_count, self.patch_count, self.scratch_count, self.watch_count = map(len, (values, patches, scratch, watches))
         self.calls = <kernel_t *>calloc(max(self.count, 1), sizeof(kernel_t))
         self.starts = <int *>calloc(max(self.count, 1), sizeof(int))
-        self.divided = <int *>calloc(max(self.count, 1), sizeof(int))
+        self.divided = <Divided *>calloc(max(self.count, 1), sizeof(Divided))
+        self.watches = <int *>calloc(max(self.watch_count, 1), sizeof(int))
         self.times = <int64_t *>calloc(max(self.count, 1), sizeof(int64_t))
         self.fields = <int64_t *>calloc(max(self.field_count, 1), sizeof(int64_t))
         self.patches = <Patch *>calloc(max(self.patch_count, 1), sizeof(Patch))
         self.scratch = <Patch *>calloc(max(self.scratch_count, 1), sizeof(Patch))
         if self.calls == NULL or self.starts == NULL or self.divided == NULL or self.times == NULL or self.fields == NULL:
             raise MemoryError
-        if self.patches == NULL or self.scratch == NULL:
+        if self.patches == NULL or self.scratch == NULL or self.watches == NULL:
             raise MemoryError
         cdef int n
         for n in range(self.count):
             self.calls[n] = <kernel_t><uintptr_t>calls[n]
             self.starts[n] = starts[n]
-            self.divided[n] = divided[n]
+            self.divided[n].member, self.divided[n].members, self.divided[n].meet, self.divided[n].crew = divided[n]
             self.times[n] = program.instructions[n].times
         for n in range(self.field_count):
             self.fields[n] = values[n]
+        for n in range(self.watch_count):
+            self.watches[n] = watches[n][0]
+            self.fields[<int>watches[n][1]] = <int64_t><uintptr_t>&fastlstm_look
         for n in range(self.patch_count):
             self.patches[n].field, self.patches[n].array, self.patches[n].offset, self.patches[n].row_bytes = patches[n]
         for n in range(self.scratch_count):
@@ -167,9 +185,6 @@ cdef class Runner:
     def _encode(self, instruction, list values, list patches, list scratch):
         """Append an instruction's fields as int64, and what must be filled in when it runs."""
         names = self.engine.fields[instruction.kernel]
-        unknown = set(instruction.fields) - set(names)
-        if unknown or "rows" in instruction.fields:
-            raise ValueError(f"layer {instruction.layer!r}: kernel {instruction.kernel!r} has no field {sorted(unknown) or 'rows'} to give")
         for name in names:
             value = instruction.fields.get(name)
             offset = 0
@@ -185,10 +200,7 @@ cdef class Runner:
                     patches.append((len(values), self._array(info.kind, info.number), offset, info.row_bytes))
                 values.append(0)
             elif isinstance(value, Constant):
-                array = self.program.constants[value.index]
-                if not array.flags.c_contiguous:
-                    raise ValueError(f"layer {instruction.layer!r}: constant {name!r} is not contiguous")
-                values.append(array.ctypes.data + offset)
+                values.append(self.program.constants[value.index].ctypes.data + offset)
             elif name in self.engine.floats[instruction.kernel]:
                 values.append(int(np.float32(value).view(np.uint32)))
             else:
@@ -203,6 +215,7 @@ cdef class Runner:
         free(self.row_bytes)
         free(self.patches)
         free(self.scratch)
+        free(self.watches)
 
     def __reduce__(self):
         return Runner, (self.program, self.engine.level)
@@ -314,11 +327,15 @@ cdef class Runner:
             if call.asker == fastlstm_thread():
                 call.floats = floats
         for n in range(self.count):
-            if self.divided[n] >= 0:
-                frame.fields[self.divided[n]] = member
-                frame.fields[self.divided[n] + 1] = call.members if crew else 0
-                frame.fields[self.divided[n] + 2] = <int64_t><uintptr_t>&fastlstm_meet
-                frame.fields[self.divided[n] + 3] = <int64_t><uintptr_t>call
+            if self.divided[n].member >= 0:
+                frame.fields[self.divided[n].member] = member
+                frame.fields[self.divided[n].members] = call.members if crew else 0
+                frame.fields[self.divided[n].meet] = <int64_t><uintptr_t>&fastlstm_meet
+                frame.fields[self.divided[n].crew] = <int64_t><uintptr_t>call
+        if frame.call != call:
+            frame.call = call
+            for n in range(self.watch_count):
+                frame.fields[self.watches[n]] = <int64_t><uintptr_t>call
         # Blocks of like size, as a small last one would read all weights for few rows.
         cdef int64_t parts = max(1, (last - row + self.block_rows - 1) // self.block_rows)
         cdef int64_t most = min(self.block_rows, ((last - row + parts - 1) // parts + 5) // 6 * 6)
@@ -338,7 +355,7 @@ cdef class Runner:
                         self._call_back(n, frame, row, rows)
                     fastlstm_flush(floats)
                     continue
-                if member == 0 or self.divided[n] >= 0:
+                if member == 0 or self.divided[n].member >= 0:
                     frame.fields[self.starts[n]] = rows * self.times[n]
                     self.calls[n](frame.fields + self.starts[n])
                 if crew:
@@ -347,9 +364,9 @@ cdef class Runner:
                 if worked >= PATIENCE:
                     worked = 0
                     fastlstm_look(<int64_t><uintptr_t>call)
-                    if call.stop:
-                        row = last
-                        break
+                if call != NULL and call.stop:
+                    row = last
+                    break
             row += rows
         fastlstm_set_floats(floats)
         return 0 if call == NULL else fastlstm_interrupted(call)

@@ -20,8 +20,8 @@ MAX_LINES = 500
 FLOORS = (
     ("errors", "interpreter", "forking"),
     ("spec", "activations", "program", "packing", "replacing", "terminal", "csvlines"),
-    ("arena",),
-    ("formats", "layers", "kernels"),
+    ("arena", "contracts", "limits"),
+    ("formats", "layers", "kernels", "verifier"),
     ("plan", "inputs"),
     ("runtime", "assembly"),
     ("threads",),

@@ -146,8 +146,8 @@ class Dense(Layer):
         *outer, features = inputs[0].shape
         steps, units = math.prod(outer), self.units
         out = b.buffer(steps * units)
-        kernel = b.constant(f"{self.path}:kernel", lambda: packing.dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(f"{self.path}:bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        kernel = b.constant(self, "kernel", lambda: packing.dense(self.cast(np.float32)[0], b.lanes))
+        bias = b.constant(self, "bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         code = default_code(self.activation_name)
         b.emit(
             "dense", steps=steps, features=features, units=units, x=b.read(inputs[0]), x_row=steps * features, x_step=features,
@@ -209,7 +209,7 @@ class Embedding(Layer):
             mask = present_only(b, mask)
         elif value.mask is not None and value.mask is b.present:
             mask = value.mask
-        lookup = Lookup(value.buffer, self.path, self.cast(np.float32)[0])
+        lookup = Lookup(value.buffer, self, self.cast(np.float32)[0])
         return (Value(value.buffer, (*value.shape, self.features), mask, lookup),)
 
 
