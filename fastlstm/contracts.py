@@ -21,6 +21,9 @@ SIGNED = frozenset({"x_step", "y_step"})
 #: Of kernels that several threads compute together: this thread's number among how many (0 and 0: alone), and the address of the
 #: function with which they wait for each other, with its argument.
 CREW = ("member", "members", "meet", "crew")
+#: Of kernels that may take long: the address of an int64 that is not 0 once the call is to be left (0: it is brief), and that of the
+#: function to be called now and then, with the other one as its argument.
+WATCH = ("watch", "look")
 
 
 class Span(NamedTuple):
@@ -86,7 +89,7 @@ def declared(
     """Declare the kernel of a function's name, whose extents the function tells."""
 
     def decorate(extents: Extents) -> Extents:
-        given = frozenset(fields) & {"rows", *CREW}
+        given = frozenset(fields) & {"rows", *CREW, *WATCH}
         CONTRACTS[extents.__name__] = Contract(
             extents.__name__, fields, frozenset(floats), frozenset(reads), frozenset(writes), frozenset(optional), given, extents
         )
@@ -121,7 +124,7 @@ RECURRENT = (
     "fill",  # output of masked steps: 0 the previous one, 1 zeros
     "head",  # with fill 0, before the first valid step: 0 zeros, 1 the initial state
     "scratch",
-    *CREW,
+    *CREW, *WATCH,
     # Of some cells only. All cells have one struct, so that what they share is compiled once.
     "c0", "c_out",  # lstm: rows as those of h0 and h_out
     "recurrent_bias",  # gru
@@ -195,7 +198,7 @@ def simple_rnn(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 
 
 @declared(
-    "rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step",
+    "rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step", *WATCH,
     reads=("x", "kernel", "bias"), writes=("y",), optional=("bias",),
 )  # fmt: skip
 def dense(f: Any, lanes: int) -> Mapping[str, Span | Room]:
@@ -271,7 +274,7 @@ def normalise(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 
 
 @declared(
-    "rows", "steps", "features", "x", "mask", "window", "stride", "before", "y", "y_steps", "mean",
+    "rows", "steps", "features", "x", "mask", "window", "stride", "before", "y", "y_steps", "mean", *WATCH,
     reads=("x", "mask"), writes=("y",), optional=("mask",),
 )  # fmt: skip
 def pool(f: Any, lanes: int) -> Mapping[str, Span | Room]:

@@ -70,6 +70,7 @@ _engines = {}
 _engines_lock = threading.Lock()
 
 
+
 def available_levels():
     """Names of the built levels that this CPU can run, lowest first.
 

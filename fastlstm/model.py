@@ -16,6 +16,7 @@ import numpy as np
 from . import runtime
 from .assembly import build, of_example
 from .errors import FormatError, InputError
+from .forking import in_child
 from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, told, unreadable
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
@@ -115,6 +116,9 @@ class Model:
         self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
+        self._running: tuple[int, dict[str, tuple[np.ndarray, ...]]] | None = None  # which thread, and the states from before
+        in_child(self, Model._put_right)
+        self._arenas = runtime.Arenas()
         self._constants = Constants(runtime.lanes(), budget)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
@@ -306,11 +310,14 @@ class Model:
             raise InputError(f"x: expected a number of rows that the stateful model's batch size {batch} divides, found {rows}")
         with self._lock:
             before = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
+            self._running = threading.get_ident(), before
             try:
                 parts = [self._run([x[first : first + batch] for x in arrays], self._states) for first in range(0, rows, batch)]
             except BaseException:  # whatever it was: nothing has happened
                 self._states = before
                 raise
+            finally:
+                self._running = None
         return [np.concatenate(part) for part in zip(*parts, strict=True)] if parts else self._run(arrays, None)
 
     def _run_ragged(self, given: Ragged) -> list[Any]:
@@ -361,7 +368,7 @@ class Model:
                 fold_limit=self._options["fold_limit"], threads=1 if streaming else self.threads, ragged=ragged,
                 streaming=streaming, stateful=numbers,
             )  # fmt: skip
-            found = self._runners[key] = (runtime.Runner(program), program)
+            found = self._runners[key] = (runtime.Runner(program, arenas=self._arenas), program)
             while len(self._runners) > KEPT_PROGRAMS:
                 self._runners.popitem(last=False)
         return found
@@ -391,6 +398,13 @@ class Model:
         if self._dtype == np.float64:
             return None
         return of_example(self._network, lambda shapes: self._runner(shapes)[1])
+
+    def _put_right(self) -> None:
+        """In a forked process: take back what a thread was doing that is not there."""
+        if self._running is None:
+            self._lock = threading.Lock()
+        elif self._running[0] != threading.get_ident():
+            self._lock, self._states, self._running = threading.Lock(), self._running[1], None
 
     def __reduce__(self) -> Any:
         with self._lock:

@@ -18,7 +18,7 @@ MAX_LINES = 500
 
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
-    ("errors",),
+    ("errors", "interpreter", "forking"),
     ("spec", "activations", "program", "packing", "replacing", "terminal", "csvlines"),
     ("arena", "contracts", "limits"),
     ("formats", "layers", "kernels", "verifier"),

@@ -33,6 +33,9 @@ lay_out = compiled(packing.divider(compiled(packing.after), compiled(packing.sta
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
 FEW_FEATURES = 8
 
+#: Multiply-adds of about a tenth of a millisecond: between two looks whether to go on.
+PATIENCE = 2_500_000
+
 #: From so many features on, and enough rows, those of a step are gathered before they are multiplied: every panel of weights reads
 #: them anew, and rows at the distance of a whole sequence compete for few places in the caches.
 GATHERED_FEATURES = 32
@@ -43,6 +46,13 @@ def meet(f: Any) -> None:
     """Wait for the other members, if there are any: what they wrote can be read."""
     if f.members > 1:
         call(f.meet, f.crew)
+
+
+@compiled
+def stopped(f: Any) -> bool:
+    """Is the call to be left? What was computed is worthless then."""
+    call(f.look, f.watch)
+    return load_int(f.watch, ZERO) != 0
 
 
 @compiled
@@ -154,6 +164,8 @@ def _fill_masked(f: Any, w: Work) -> None:
     for slot in range(f.rows):
         if load_int(w.count, slot) == f.steps:
             continue
+        if f.watch and stopped(f):
+            return
         row = load_int(w.order, slot)
         y = f.y + 4 * row * f.y_row
         previous = 0
@@ -228,6 +240,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
         longest = load_int(w.count, 0)
         capacity = chunk_rows(width)
         rows = f.rows
+        work, left = width * (f.features + f.units), ONE * PATIENCE
         s = ZERO
         while s < longest:
             while load_int(w.count, rows - 1) <= s:
@@ -271,6 +284,12 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                 if f.y:
                     _emit(f, w, rows, s, w.h_even if s & 1 else w.h_odd)
                 s += 1
+                if f.watch:
+                    left -= rows * work
+                    if left < 0:
+                        left = ONE * PATIENCE
+                        if stopped(f):
+                            return
         meet(f)
         if f.member == 0:
             if f.y and f.mask:

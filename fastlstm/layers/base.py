@@ -61,6 +61,13 @@ def nonzero(array: np.ndarray) -> np.ndarray:
     return np.abs(array) >= np.finfo(array.dtype).tiny
 
 
+def flushed(array: np.ndarray) -> np.ndarray:
+    """The numbers as TensorFlow's threads read them: those below the normal range as 0."""
+    if array.dtype not in (np.float32, np.float64):
+        return array
+    return np.where(np.abs(array) < np.finfo(array.dtype).tiny, array.dtype.type(0), array)
+
+
 class Tensor(NamedTuple):
     """A value and its mask while ``apply`` runs."""
 

@@ -12,7 +12,7 @@ from .. import activations, packing
 from ..errors import InputError
 from ..program import Builder, Lookup, Mask, Value
 from ..spec import WHOLE, LayerSpec, Shape, Weight
-from .base import Context, Layer, States, Tensor, floating, inert, nonzero
+from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
 from .lowering import activated, default_code, has_kernel, present_only
 
 #: What layers compare in, by the dtype that they compute in, where that is not float32.
@@ -246,7 +246,7 @@ class Masking(Layer):
         # Keras compares in the layer's own dtype: 0.1 is the float32 nearest to it, whatever x is computed in here.
         compared = COMPARED.get(self.spec.dtype, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            mask = np.any(x.astype(compared) != compared(self.mask_value), axis=-1)
+            mask = np.any(flushed(x.astype(compared)) != flushed(np.array(self.mask_value, compared)), axis=-1)
             return (Tensor(x * mask[..., None], mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
