@@ -260,13 +260,9 @@ def convert(
     """
     source, target = formats.source_of(src), checked(dst, src, architecture)
     with budget_of(source, max_bytes) as budget:
-        return write_converted(source, target, read_model(source, budget, architecture, by_name), verify=verify, keras=keras)
-
-
-def write_converted(source: formats.Source, target: str, model: Model, *, verify: bool, keras: bool) -> ConversionReport:
-    """What :func:`convert` does, for a file that is loaded already."""
-    cases = record(model)
-    results = check(model, cases) if verify else ()
+        model = read_model(source, budget, architecture, by_name)
+        cases = record(model)
+        results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
     if keras:
         live = installed_keras(source, model)

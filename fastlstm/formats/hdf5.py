@@ -52,10 +52,11 @@ def opened(source: Source, budget: Budget) -> Iterator[Group]:
         try:
             if handle is None:
                 handle = h5py.File(source.path if source.path is not None else source.open(), "r")
-            root = handle["/"]
+            root, contents = handle["/"], Contents(source.name, source.size, budget)
+            contents.reach(root, "/")
         except H5_ERRORS as error:
             raise FormatError(f"{source.name}: damaged or truncated HDF5 file ({first_line(error)})") from error
-        yield Group(Contents(source.name, source.size, budget), root, "")
+        yield Group(contents, root, "")
     finally:
         if handle is not None and source.handle is None:
             with suppress(*H5_ERRORS):  # what could be read has been read
@@ -96,8 +97,6 @@ class Group:
         self._contents = contents
         self._group = group
         self.place = place or "/"
-        if not place:
-            contents.reach(group, self.place)
 
     def fail(self, what: str) -> FormatError:
         """An error about this group."""

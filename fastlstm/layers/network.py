@@ -204,18 +204,15 @@ class Network(Layer):
         """For each input, the layers that read it, looked for through nested models: in one walk, however many inputs there are."""
         found: list[list[Layer]] = [[] for _ in self.model.inputs]
 
-        def visit(layer: Layer, given: Sequence[int | None], words: Mapping[str, Any]) -> Sequence[int | None]:
+        def visit(layer: Layer, given: Sequence[Ref | None], words: Mapping[str, Any]) -> Sequence[Ref | None]:
             if isinstance(layer, Network):
                 layer.walk(given, visit, lambda array: None)
-            else:
-                for number in given:
-                    if number is not None:
-                        found[number].append(layer)
-            for number in set(found_in(words, int)):
-                found[number].append(layer)
+            for ref in (*([] if isinstance(layer, Network) else given), *set(found_in(words, Ref))):
+                if ref is not None:
+                    found[ref.output].append(layer)
             return Untold()
 
-        numbers: list[int | None] = list(range(len(found)))
+        numbers: list[Ref | None] = [Ref(0, number) for number in range(len(found))]
         self.walk(numbers, visit, lambda array: None)
         return found
 
