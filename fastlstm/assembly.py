@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 #: What sizes that a model leaves open are tried as, to see how it runs.
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
+#: ... and so many of those that the file states.
+MOST_SIZES = 32
 
 
 def build(
@@ -69,7 +71,7 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
     tried: list[tuple[Shape, ...]] = []
     refused: InputError | None = None
     known = sorted({size for shape in network.input_shapes() for size in shape[1:] if size is not None})
-    for size in (*EXAMPLE_SIZES, *known, 1):  # what one input leaves open may have to be as long as another is
+    for size in (*EXAMPLE_SIZES, *known[:MOST_SIZES], 1):  # what one input leaves open may have to be as long as another is
         shapes = network.sized(size)
         if shapes in tried:
             continue

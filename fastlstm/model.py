@@ -383,7 +383,8 @@ class Model:
         if program is None:
             return False
         interpreted = {i.layer for i in program.instructions if i.kernel == "python"}
-        return not any(path == layer or path.startswith(layer + "/") for path in paths for layer in interpreted)
+        outer = [layer for layer in every_layer(self._network) if layer.path in interpreted]
+        return {layer.path for one in outer for layer in (one, *every_layer(one))}.isdisjoint(paths)
 
     def _example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone, or no such shapes are found."""
@@ -440,7 +441,7 @@ def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, .
     def runs(layer: Layer) -> str:
         if program is None:
             return "NumPy"
-        inside = {kernel for path, found in kernels.items() if path == layer.path or path.startswith(layer.path + "/") for kernel in found}
+        inside = {kernel for one in (layer, *every_layer(layer)) for kernel in kernels.get(one.path, ())}
         if "python" in inside:
             return "NumPy"
         if f"{layer.path}:embeddings" in program.names or inside - {"mask_ids"}:  # a next layer may read its rows where they lie

@@ -32,6 +32,10 @@ EXPANSION_FREE = 1 << 20
 #: Chunks that an array may have in any file; each that is stored takes some bytes of an index.
 CHUNKS_FREE = 4096
 LEAST_CHUNK = 8
+#: Attributes that a list of names is split into at the most; each holds some 64 KB.
+MOST_PARTS = 1000
+#: Bytes of a number that a kernel reads.
+NUMBER = 4
 #: Bytes that Python takes for a text besides its characters.
 TEXT_OBJECT = 64
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -201,7 +205,9 @@ class Group:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, but holds {stored}")
         if nbytes > limit:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, more than the file can hold ({stored} stored)")
-        self._contents.budget.hold(place, nbytes)
+        budget = self._contents.budget
+        budget.lend(place, nbytes + 2 * NUMBER * math.prod(shape))  # converted and packed, it may be larger than it is stored
+        budget.hold(place, nbytes)
         out = np.empty(shape, dtype)
         if out.size:
             dataset.read_direct(out)
@@ -255,6 +261,8 @@ class Group:
         parts: list[str] = []
         number = 0
         while (part := self.attribute(f"{name}{number}")) is not None:
+            if number >= MOST_PARTS:
+                raise self.fail(f"attribute {name} in more than {MOST_PARTS} parts")
             parts += self._names(name, part)
             number += 1
         return parts if number else None
