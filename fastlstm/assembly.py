@@ -63,7 +63,7 @@ def try_out(network: Network) -> None:
     of_example(network, compute)
 
 
-def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T]) -> T | None:
+def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T], itemsize: int = 4) -> T | None:
     """What ``compute`` makes of shapes (less the batch) that a model takes: larger ones where its windows or functions need them.
 
     None where sizes left open are not found that go together: as in a sum of a sequence and a longer one, which one step alone fits.
@@ -79,7 +79,7 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
         try:
             if network.fitting_size([size]) is not None:
                 found = tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes)
-                network.context.budget.lend(f"one row of input of shape {told(found)}", row_bytes(network, found))
+                network.context.budget.lend(f"one row of input of shape {told(found)}", row_bytes(network, found, itemsize))
                 return compute(found)
         except InputError as error:
             refused = refused or error

@@ -155,10 +155,12 @@ def verify(path: Readable, *, architecture: Any = None, keras: bool = False, max
 
     Parameters
     ----------
-    path, architecture, max_bytes
-        As for :func:`load`; the recorded cases count too.
+    path, architecture
+        As for :func:`load`.
     keras
         Compare with Keras too; one of the file's generation must be importable.
+    max_bytes
+        As for :func:`load`; the cases count too.
 
     Returns
     -------

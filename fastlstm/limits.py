@@ -37,6 +37,8 @@ CHARACTER = 12
 #: How often the path of a layer is kept, about.
 PATHS = 8
 UNLIMITED = 1 << 62
+#: Bytes that a process can address.
+ADDRESSABLE = 1 << 47
 
 
 class Budget:
@@ -85,10 +87,10 @@ class Budget:
         needed = self.held + nbytes
         if needed > self.limit:
             enough = 1 << (2 * needed - 1).bit_length()  # what comes behind this place takes some too
-            where = f"{place}: " if place else ""
+            advice = f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
             raise FormatError(
-                f"{self.source}: {where}takes {nbytes} bytes, with all before it {needed}, where loading may take {self.limit}; "
-                f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
+                f"{self.source}: {place}: this takes {nbytes} bytes, with all before it {needed}, where loading may take {self.limit}; "
+                + (advice if needed < ADDRESSABLE else "no computer has as much")
             )
 
     def text(self, place: str, text: str) -> None:
@@ -100,7 +102,7 @@ class Budget:
         """Account for visits of layers."""
         self.visits += count
         if self.visits > self.most_visits:
-            found = f"{self.visits}" if self.visits < UNLIMITED else "countless"
+            found = self.visits if self.visits < UNLIMITED else "countless"
             where = f"{place}: " if place else ""
             raise FormatError(
                 f"{self.source}: {where}its layers and models are used {found} times in all, as models that are called several times hold "

@@ -129,7 +129,7 @@ class Model:
         """Account for what a model takes beside its weights, before it is made."""
         if self._dtype == np.float64:
             budget.hold("weights in float64", self._dtype.itemsize * self.count_params())
-            of_example(self._network, lambda shapes: None)  # no Program is made that would meet what a row takes
+            of_example(self._network, lambda shapes: None, self._dtype.itemsize)  # no Program is made that would meet what a row takes
         else:
             budget.lend("packed weights", most_packed(self._network, runtime.lanes()))
         numbers = sum(math.prod(shape) for shapes in self._stateful.values() for shape in shapes)

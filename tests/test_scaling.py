@@ -67,10 +67,10 @@ def trained(count: int) -> dict[str, Any]:
 #: What grows, and from which size on.
 FILES: dict[str, tuple[int, Callable[[int, Path], bytes]]] = {
     "layers in a chain": (300, lambda n, _: small.h5(small.sequential(*[("Activation", {"activation": "relu"})] * n))),
-    "layers with weights": (150, lambda n, _: small.dense_chain(n)),
+    "layers with weights": (60, lambda n, _: small.dense_chain(n)),
     "layers in a graph": (300, lambda n, _: small.h5(small.chain_of(n))),
     "layers side by side": (120, lambda n, _: small.h5(small.wide(n))),
-    "very many side by side": (600, lambda n, _: small.h5(small.wide(n))),
+    "very many side by side": (520, lambda n, _: small.h5(small.wide(n))),
     "calls of a layer": (400, lambda n, _: small.h5(small.shared(n))),
     "calls of a model": (100, lambda n, _: small.h5(small.called(5, n))),
     "inputs": (300, lambda n, _: small.h5(small.inputs(n))),
@@ -78,14 +78,14 @@ FILES: dict[str, tuple[int, Callable[[int, Path], bytes]]] = {
         [small.entrance("x", 3), small.layer("Add", "s", [[small.tensor("x")] * n])], [["x", 0, 0]], [["s", 0, 0]]))),
     "one output": (1000, lambda n, _: small.h5(small.functional(
         [small.entrance("x", 3), small.relu("a", [small.tensor("x")])], [["x", 0, 0]], [["a", 0, 0]] * n))),
-    "layers of .fastlstm": (300, lambda n, folder: converted(small.dense_chain(n), folder)),
+    "layers of .fastlstm": (100, lambda n, folder: converted(small.dense_chain(n), folder)),
     "cases": (100, with_cases),
     "unknown activations": (300, lambda n, _: operations(n)),
     "unknown layers with arrays": (100, lambda n, _: small.tree(n, own_weights)),
     "attributes": (100, lambda n, _: parts(n)),
     "members of a zip": (500, lambda n, _: small.zipped({f"{number}": "" for number in range(n)})),
     "quotes in a string": (100_000, lambda n, _: small.h5('["' + '\\"' * n)),
-    "brackets": (100_000, lambda n, _: small.h5("[" + "[]," * n + "[]]")),
+    "brackets": (50_000, lambda n, _: small.h5("[" + "[]," * n + "[]]")),
 }  # fmt: skip
 
 
