@@ -133,7 +133,8 @@ class Model:
         else:
             budget.lend("packed weights", most_packed(self._network, runtime.lanes()))
         numbers = sum(math.prod(shape) for shapes in self._stateful.values() for shape in shapes)
-        budget.lend("states", 2 * self._dtype.itemsize * (self.inputs[0].shape[0] or 1) * numbers)
+        rows = max((info.shape[0] or 1 for info in self.inputs), default=1)
+        budget.lend("states", 2 * self._dtype.itemsize * rows * numbers)
 
     # -- what it is -------------------------------------------------------------------------------------------------------
 
