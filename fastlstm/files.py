@@ -200,7 +200,7 @@ def verify(
     keras
         Compare with Keras too; one of the file's generation must be importable.
     max_bytes
-        As for :func:`load`; the recorded cases count too.
+        As for :func:`load`; the cases count too.
     isolated
         As for :func:`load`; not together with ``keras``.
 

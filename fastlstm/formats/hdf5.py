@@ -33,6 +33,10 @@ EXPANSION_FREE = 1 << 20
 #: Chunks that an array may have in any file; each that is stored takes some bytes of an index.
 CHUNKS_FREE = 4096
 LEAST_CHUNK = 8
+#: Attributes that a list of names is split into at the most; each holds some 64 KB.
+MOST_PARTS = 1000
+#: Bytes of a number that a kernel reads.
+NUMBER = 4
 #: Bytes that Python takes for a text besides its characters.
 TEXT_OBJECT = 64
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -53,10 +57,11 @@ def opened(source: Source, budget: Budget) -> Iterator[Group]:
         try:
             if handle is None:
                 handle = h5py.File(source.path if source.path is not None else Padded(source.data or b""), "r")
-            root = handle["/"]
+            root, contents = handle["/"], Contents(source.name, source.size, budget)
+            contents.reach(root, "/")
         except H5_ERRORS as error:
             raise FormatError(f"{source.name}: damaged or truncated HDF5 file ({first_line(error)})") from error
-        yield Group(Contents(source.name, source.size, budget), root, "")
+        yield Group(contents, root, "")
     finally:
         if handle is not None and source.handle is None:
             with suppress(*H5_ERRORS):  # what could be read has been read
@@ -108,8 +113,6 @@ class Group:
         self._contents = contents
         self._group = group
         self.place = place or "/"
-        if not place:
-            contents.reach(group, self.place)
 
     def fail(self, what: str) -> FormatError:
         """An error about this group."""
@@ -214,7 +217,9 @@ class Group:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, but holds {stored}")
         if nbytes > limit:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, more than the file can hold ({stored} stored)")
-        self._contents.budget.hold(place, nbytes)
+        budget = self._contents.budget
+        budget.lend(place, nbytes + 2 * NUMBER * math.prod(shape))  # converted and packed, it may be larger than it is stored
+        budget.hold(place, nbytes)
         out = np.empty(shape, dtype)
         if out.size:
             dataset.read_direct(out)
@@ -268,6 +273,8 @@ class Group:
         parts: list[str] = []
         number = 0
         while (part := self.attribute(f"{name}{number}")) is not None:
+            if number >= MOST_PARTS:
+                raise self.fail(f"attribute {name} in more than {MOST_PARTS} parts")
             parts += self._names(name, part)
             number += 1
         return parts if number else None

@@ -222,7 +222,7 @@ def checksum(array: np.ndarray) -> str:
 def put(tensors: dict[str, np.ndarray], name: str, array: np.ndarray) -> str:
     """Store an array under a name that is free, and that safetensors takes."""
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may hold half a character
-    free, number = name, 1
+    free, number = name, len(tensors)
     while free in tensors:
         free, number = f"{name}#{number}", number + 1
     # safetensors refuses what is not little-endian and contiguous
