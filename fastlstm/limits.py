@@ -89,7 +89,8 @@ class Budget:
             enough = 1 << (2 * needed - 1).bit_length()  # what comes behind this place takes some too
             advice = f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
             raise FormatError(
-                f"{self.source}: {place:.200}: this takes {nbytes} bytes, with all before it {needed}, where loading may take {self.limit}; "
+                f"{self.source}: {place:.200}: this takes {nbytes} bytes, with all before it {needed}, "
+                f"where loading may take {self.limit}; "
                 + (advice if needed < ADDRESSABLE else "no computer has as much")
             )
 
