@@ -89,7 +89,8 @@ class Budget:
             enough = 1 << (2 * needed - 1).bit_length()  # what comes behind this place takes some too
             advice = f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
             raise FormatError(
-                f"{self.source}: {place}: this takes {nbytes} bytes, with all before it {needed}, where loading may take {self.limit}; "
+                f"{self.source}: {place:.200}: this takes {nbytes} bytes, with all before it {needed}, "
+                f"where loading may take {self.limit}; "
                 + (advice if needed < ADDRESSABLE else "no computer has as much")
             )
 
@@ -103,7 +104,7 @@ class Budget:
         self.visits += count
         if self.visits > self.most_visits:
             found = self.visits if self.visits < UNLIMITED else "countless"
-            where = f"{place}: " if place else ""
+            where = f"{place:.200}: " if place else ""
             raise FormatError(
                 f"{self.source}: {where}its layers and models are used {found} times in all, as models that are called several times hold "
                 f"others that are; up to {self.most_visits} are followed"
@@ -112,12 +113,12 @@ class Budget:
     def deep(self, place: str, depth: int) -> None:
         """Refuse models and layers that stand too deep in each other."""
         if depth > DEPTH:
-            raise FormatError(f"{self.source}: {place or 'the model'}: models and layers nested more than {DEPTH} deep")
+            raise FormatError(f"{self.source}: {place[:200] or 'the model'}: models and layers nested more than {DEPTH} deep")
 
     def name(self, place: str, name: str) -> None:
         """Refuse names that no layer has."""
         if len(name) > NAME:
-            raise FormatError(f"{self.source}: {place}: a name of {len(name)} characters, more than {NAME}: {name:.40}...")
+            raise FormatError(f"{self.source}: {place:.200}: a name of {len(name)} characters, more than {NAME}: {name:.40}...")
 
     def survey(self, spec: ModelSpec) -> None:
         """Account for a model's layers, before anything else walks it, in time linear in what the file holds."""
