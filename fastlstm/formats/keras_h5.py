@@ -99,10 +99,11 @@ def load_architecture(architecture: Architecture, source: str) -> Any:
             with file.open("rb") as stream:
                 data = stream.read((64 << 20) + 1)
             text = data.decode("utf-8-sig")
-        except OSError as error:
-            raise FormatError(f"architecture: {text!r} is neither JSON nor a file that can be read ({error.strerror})") from error
         except UnicodeDecodeError as error:
             raise FormatError(f"architecture: {file} is not a text file") from error
+        except (OSError, ValueError) as error:  # ValueError: no path can be so
+            why = getattr(error, "strerror", None) or error
+            raise FormatError(f"architecture: {text!r} is neither JSON nor a file that can be read ({why})") from error
         if text.lstrip()[:1] not in ("{", '"'):
             yaml = "class_name:" in text[:10000]
             raise FormatError(
