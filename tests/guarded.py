@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import mmap
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -59,6 +58,11 @@ def same(found: Any, expected: Any) -> bool:
     return all(np.array_equal(*pair, equal_nan=True) for pair in zip(golden.flat(found), golden.flat(expected), strict=True))
 
 
+def steps(inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The first timestep of what has any."""
+    return [x[:, 0] if x.ndim > 2 or x.dtype == np.int32 else x for x in inputs]
+
+
 def check(model: Model, inputs: Sequence[np.ndarray]) -> None:
     """Predict, the long way and the short, and stream, with guards on either side; results stay the same."""
     GuardedRunner.side = ""
@@ -72,13 +76,12 @@ def check(model: Model, inputs: Sequence[np.ndarray]) -> None:
             assert same(model.predict(copies if len(copies) > 1 else copies[0], **options), expected)
         try:
             stream = model.stream(len(inputs[0]))
-            steps = [x[:, 0] if x.ndim > 2 or x.dtype == np.int32 else x for x in inputs]
-            y = stream.step(steps)
+            y = stream.step(steps(inputs))
         except FastLSTMError:  # it needs what is still to come, say
             continue
         if isinstance(y, np.ndarray):
             stream.reset()
-            short = [guarded(np.ascontiguousarray(x), side) for x in steps]
+            short = [guarded(np.ascontiguousarray(x), side) for x in steps(inputs)]
             assert same(stream.step(short if len(short) > 1 else short[0], out=guarded(np.zeros_like(y), side)), y)
 
 
@@ -105,18 +108,27 @@ def recorded(cases: Iterable[golden.Case]) -> Iterator[tuple[str, Model, list[np
         yield str(case), model, [np.ascontiguousarray(x, info.dtype) for x, info in infos]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--golden", nargs="*", type=Path, help="folders of the unpacked corpus")
     parser.add_argument("--lean", action="store_true")
-    arguments = parser.parse_args()
-    cases = golden.cases(*arguments.golden or ())
-    if arguments.lean:
-        cases = golden.lean(cases)
+    return parser
+
+
+def chosen(given: argparse.Namespace) -> Iterator[tuple[str, Model, list[np.ndarray]]]:
+    """The models that the arguments ask for, with input."""
+    if not given.golden:
+        return small()
+    cases = golden.cases(*given.golden)
+    return recorded(golden.lean(cases) if given.lean else cases)
+
+
+def main() -> None:
+    models = chosen(arguments(__doc__).parse_args())
     runtime.Runner = GuardedRunner  # type: ignore[misc]
     warnings.simplefilter("ignore")
     count = 0
-    for what, model, inputs in recorded(cases) if arguments.golden else small():
+    for what, model, inputs in models:
         print(what, flush=True)
         check(model, inputs)
         count += 1
@@ -124,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

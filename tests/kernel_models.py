@@ -1,4 +1,4 @@
-"""Small models of odd sizes which together use every kernel, and input for any model."""
+"""Small models of odd sizes which together use every kernel, and input for any model. As a script it runs each of them once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from making import normal, recurrent
 
-from fastlstm import Model
+from fastlstm import Model, runtime
+from fastlstm.program import Program
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
 FEATURES, VOCABULARY = 3, 11
@@ -92,3 +93,24 @@ def given(model: Model, rows: int, steps: int) -> list[np.ndarray]:
         if len(shape) > 1 and shape[1] > 1:
             found[-1][::2, 1] = 0
     return found
+
+
+def main() -> None:
+    used: set[str] = set()
+
+    class Watched(runtime.Runner):
+        def __init__(self, program: Program, *more: Any):
+            super().__init__(program, *more)
+            used.update(instruction.kernel for instruction in program.instructions)
+
+    runtime.Runner = Watched  # type: ignore[misc]
+    for _, spec in models():
+        model = Model(spec)
+        for rows, steps in ((1, 1), (7, 5)):
+            model.predict(given(model, rows, steps))
+    missing = set(runtime.kernel_fields()) - used
+    assert not missing, missing
+
+
+if __name__ == "__main__":
+    main()

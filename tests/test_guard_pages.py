@@ -1,17 +1,20 @@
-"""Kernels keep within their arrays: x, out and state end, and begin, at pages that nobody may touch."""
+"""Kernels keep within their arrays: x, out, state, scratch and constants end, or begin, at pages that nobody may touch."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import preload
 import pytest
 
 from fastlstm import runtime
 
 SCRIPT = Path(__file__).with_name("guarded.py")
+SCRATCH = Path(__file__).with_name("guarded_scratch.py")
 TOUCH = """
 import ctypes, numpy as np, guarded
 x = guarded.guarded(np.arange(5, dtype=np.float32), "{side}")
@@ -34,7 +37,7 @@ def run(*command: str, **environment: str) -> tuple[int, str]:
 @pytest.mark.parametrize(("side", "offset"), [("end", 20), ("start", -1)])
 def test_the_guards_guard(side: str, offset: int) -> None:
     code, said = run("-c", TOUCH.format(side=side, offset=offset))
-    assert said.startswith("inside") and code < 0, said
+    assert said.startswith("inside") and code == -signal.SIGSEGV, said
 
 
 @pytest.mark.parametrize("level", runtime.available_levels())
@@ -44,9 +47,22 @@ def test_small_models(level: str) -> None:
     assert said.startswith(f"{level}: "), said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("level", runtime.available_levels())
-def test_corpus(level: str, golden_folders: tuple[Path, ...]) -> None:
-    code, said = run(str(SCRIPT), "--lean", "--golden", *map(str, golden_folders), FASTLSTM_KERNELS=level)
+def test_scratch_of_small_models(tmp_path: Path, level: str) -> None:
+    code, said = run(str(SCRATCH), **preload.library(tmp_path), FASTLSTM_KERNELS=level)
+    assert code == 0, said
+    assert said.startswith(f"{level}: "), said
+
+
+def test_the_guards_of_scratch_guard(tmp_path: Path) -> None:
+    code, said = run(str(SCRATCH), "--missing", "64", **preload.library(tmp_path))
+    assert code == -signal.SIGSEGV, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [SCRIPT, SCRATCH], ids=["arrays", "scratch"])
+@pytest.mark.parametrize("level", runtime.available_levels())
+def test_corpus(level: str, script: Path, golden_folders: tuple[Path, ...], tmp_path: Path) -> None:
+    code, said = run(str(script), "--lean", "--golden", *map(str, golden_folders), **preload.library(tmp_path), FASTLSTM_KERNELS=level)
     assert code == 0, said
     assert said.startswith(f"{level}: "), said

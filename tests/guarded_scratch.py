@@ -1,0 +1,99 @@
+"""Runs models whose scratch buffers each end, or begin, at a page that nobody may touch, and whose constants end at one.
+
+As guarded.py, with preloaded.c preloaded. Blocks have just the rows that are run, so that a buffer's end is the end of what is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import itertools
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import golden
+import guarded
+import numpy as np
+
+from fastlstm import FastLSTMError, Model, arena, runtime
+from fastlstm.program import BufferInfo, Instruction, Program
+
+PAGE = guarded.PAGE
+#: What malloc is asked for besides an arena's size.
+BESIDES = 64
+
+
+class Layout:
+    """Stands in for ``arena.arrange``: every buffer on pages of its own, with others that nobody may touch around it."""
+
+    def __init__(self) -> None:
+        self.preloaded = ctypes.CDLL(None)
+        self.preloaded.guard_size.argtypes = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int
+        self.side, self.missing = "", 0
+        self.kept: dict[int, np.ndarray] = {}  # by what malloc is asked for: numbers of pages
+
+    def __call__(self, instructions: Sequence[Instruction], buffers: Sequence[BufferInfo], rows: int) -> tuple[list[int], int]:
+        offsets, pages, at = [], [0], 1
+        for info in buffers:
+            needed = max(0, info.row_bytes * rows + info.fixed_bytes - self.missing) if info.kind == "scratch" else 0
+            whole = -(-needed // PAGE)
+            offsets.append(at * PAGE + (whole * PAGE - needed if self.side == "end" else 0))
+            at += whole + 1
+            pages.append(at - 1)
+        # So odd a size is nobody else's.
+        size = next(n for n in itertools.count(at * PAGE + 4, 64) if n + BESIDES not in self.kept)
+        self.kept[size + BESIDES] = numbers = np.array(pages, np.int32)
+        if self.preloaded.guard_size(size + BESIDES, numbers.ctypes.data, len(numbers)):
+            raise MemoryError(f"no guards for {size} bytes")
+        return offsets, size
+
+
+LAYOUT = Layout()
+PLAIN = runtime.Runner, arena.arrange
+
+
+class GuardedRunner(runtime.Runner):
+    """A Runner with an arena of its own that is guarded, and blocks of a number of rows."""
+
+    rows = 1
+    programs = 0
+
+    def __init__(self, program: Program, level: str | None = None, *shared: Any):
+        GuardedRunner.programs += 1
+        constants = tuple(guarded.guarded(array, "end") for array in program.constants)
+        super().__init__(replace(program, block_rows=self.rows, constants=constants), level)
+
+
+def check(model: Model, inputs: Sequence[np.ndarray]) -> None:
+    """Predict and stream in blocks of one row and of six; results are those of a model without guards."""
+    runtime.Runner, runtime.arrange = PLAIN
+    model.reset_states()
+    expected = golden.flat(model.predict(list(inputs)))
+    runtime.Runner, runtime.arrange = GuardedRunner, LAYOUT
+    for GuardedRunner.rows, LAYOUT.side in itertools.product((1, 6), guarded.SIDES):
+        watched = copy.copy(model)
+        watched.reset_states()
+        assert guarded.same(watched.predict(list(inputs)), expected)
+        with contextlib.suppress(FastLSTMError):  # it needs what is still to come, say
+            watched.stream(len(inputs[0])).step(guarded.steps(inputs))
+
+
+def main() -> None:
+    parser = guarded.arguments(__doc__)
+    parser.add_argument("--missing", type=int, default=0, help="bytes by which buffers are too short: something must happen")
+    given = parser.parse_args()
+    LAYOUT.missing = given.missing
+    warnings.simplefilter("ignore")
+    count = 0
+    for what, model, inputs in guarded.chosen(given):
+        print(what, flush=True)
+        check(model, inputs)
+        count += 1
+    print(f"{runtime.level()}: {count} models, {GuardedRunner.programs} Programs")
+
+
+if __name__ == "__main__":
+    main()
