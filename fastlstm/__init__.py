@@ -6,6 +6,7 @@
 (1, 12)
 """
 
+from . import interpreter  # noqa: F401 - before all others: it says which interpreters will not do
 from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
 from .files import convert, describe, load, verify
 from .model import Model

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .errors import InputError, UnsupportedError
+from .errors import InputError, Problem, UnsupportedError
 from .layers import prepared
-from .layers.network import Network, root
+from .layers.network import Network, every_layer, root
+from .limits import Budget
 from .plan import evaluate
 from .spec import ModelSpec, Ref, Shape
 
@@ -22,7 +23,7 @@ EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 
 def build(
     spec: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
 ) -> Network:  # fmt: skip
     """The layers of a model.
 
@@ -33,14 +34,23 @@ def build(
     InputError
         If a name of the caller's functions does not fit the model, or a function what it is given.
     """
-    context = prepared(spec, source, custom_layers, custom_activations)
+    context = prepared(spec, source, custom_layers, custom_activations, budget)
     network = root(spec, context)
+    context.problems.extend(namesakes(network))
     if context.problems:
         raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
     network.rows_together()  # refuses tensors of the file that fit no batch together
     if context.custom_layers or context.custom_activations:
         try_out(network)
     return network
+
+
+def namesakes(network: Network) -> list[Problem]:
+    """The stateful layers that share a path, by which states are kept: an "a/b" beside a "b" in a nested model "a"."""
+    stateful = [layer for layer in every_layer(network) if layer.stateful]
+    paths = [layer.path for layer in stateful]
+    what = "it is stateful, and another stateful layer has the same name"
+    return [Problem(layer.path, layer.spec.class_name, what, "rename one") for layer in stateful if paths.count(layer.path) > 1]
 
 
 def try_out(network: Network) -> None:
@@ -51,7 +61,9 @@ def try_out(network: Network) -> None:
     def compute(shapes: tuple[tuple[int, ...], ...]) -> None:
         random = np.random.default_rng(0)
         # Several rows show whether a function mixes them; numbers below 1 are ids of 0 to a layer of the caller's.
-        rows = [random.random((2 * network.rows_together(), *shape), np.float32) for shape in shapes]
+        count = 2 * network.rows_together()
+        network.context.budget.lend("a trial of the model", count * row_bytes(network, shapes))
+        rows = [random.random((count, *shape), np.float32) for shape in shapes]
         given = [x if ids is None else (x * ids).astype(np.int32) for x, ids in zip(rows, vocabularies, strict=True)]
         evaluate(network, given, np.float32)
 
@@ -73,12 +85,26 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
         tried.append(shapes)
         try:
             if network.fitting_size([size]) is not None:
-                return compute(tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes))
+                found = tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes)
+                network.context.budget.lend(f"one row of input of shape {told(found)}", row_bytes(network, found))
+                return compute(found)
         except InputError as error:
             refused = refused or error
     if refused is not None:
         raise refused
     return None
+
+
+def row_bytes(network: Network, shapes: Sequence[tuple[int, ...]], itemsize: int = 4) -> int:
+    """Bytes that NumPy takes to compute a row of inputs of such shapes (less the batch), about."""
+    inputs = [(None, *shape) for shape in shapes]
+    return itemsize * network.row_numbers(inputs, {}, network.shapes(inputs, {}))
+
+
+def told(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Shapes of inputs, for a message."""
+    more = f" and {len(shapes) - 4} others" if len(shapes) > 4 else ""
+    return " and ".join(map(str, shapes[:4])) + more
 
 
 def cut(spec: ModelSpec, outputs: str | Sequence[str], source: str) -> ModelSpec:

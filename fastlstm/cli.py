@@ -188,6 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", metavar="FILE", type=_path)
     check.add_argument("--keras", action="store_true", help="compare a file of Keras with an installed Keras of its generation")
     check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
+    _add_limit(check)
     check.set_defaults(command=_verify)
 
     show = add("demo", "forecast sunspots", DEMO, DEMO_EXAMPLES)
@@ -199,6 +200,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
     parser.add_argument("--by-name", action="store_true", help="weights-only files: match layers by name instead of by order")
+    _add_limit(parser)
+
+
+def _add_limit(parser: argparse.ArgumentParser) -> None:
+    what = "memory that loading the file may take (default: 1 GiB, or 16 times its size)"
+    parser.add_argument("--max-bytes", metavar="N", type=_positive, help=what)
 
 
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -234,7 +241,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     into_output = replacing.is_standard_output(arguments.target)
     report = convert(
         arguments.source, arguments.target, architecture=arguments.architecture, by_name=arguments.by_name,
-        verify=not arguments.no_verify, keras=arguments.keras,
+        verify=not arguments.no_verify, keras=arguments.keras, max_bytes=arguments.max_bytes,
     )  # fmt: skip
     if into_output:  # the report does not belong into the model
         terminal.complain(str(report))
@@ -250,7 +257,9 @@ def _print(*lines: str) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    description = describe(arguments.file, architecture=arguments.architecture, by_name=arguments.by_name)
+    description = describe(
+        arguments.file, architecture=arguments.architecture, by_name=arguments.by_name, max_bytes=arguments.max_bytes
+    )
     if arguments.json:
         _print(json.dumps(_as_json(description), indent=2))
     else:
@@ -301,8 +310,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
     model = load(
-        arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer, threads=arguments.threads
-    )
+        arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer,
+        threads=arguments.threads, max_bytes=arguments.max_bytes,
+    )  # fmt: skip
     inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
     try:
         outputs = progress.predict(model, inputs)
@@ -313,7 +323,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    report = verify(arguments.file, architecture=arguments.architecture, keras=arguments.keras)
+    report = verify(arguments.file, architecture=arguments.architecture, keras=arguments.keras, max_bytes=arguments.max_bytes)
     _print(str(report))
     return 0 if report.passed else FAILED
 

@@ -4,29 +4,84 @@
 ENTRY_AXES = 8
 
 
+@cython.final
 cdef class Guard:
-    """Lets one thread in, and tells a second one so instead of having it wait: ``with guard: ...``"""
+    """Lets one thread in, and tells a second one so instead of having it wait: ``with guard: ...``
 
-    cdef bint busy
+    In a forked process nobody is in but the thread that forked. Where another one was, what the guard protects may be half
+    done: it lets in only who does all of it anew, ``with guard.anew: ...``
+    """
 
-    cdef int take(self) except -1:
-        if self.busy:
-            raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
-        self.busy = True
+    cdef object __weakref__
+    cdef int64_t holder  # the thread that is inside
+    cdef bint torn
+
+    def __init__(self):
+        in_child(self, Guard.put_right)
+
+    cdef inline int take(self) except -1:
+        if self.holder or self.torn:
+            self.refuse()
+        self.holder = fastlstm_thread()
         return 0
+
+    cdef int refuse(self) except -1:
+        if self.holder:
+            raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
+        raise InputError(
+            "another thread was using this Stream when the process was forked, and its states may be half of one timestep and half of the "
+            "next; begin anew with reset() or load_state(), or copy the Stream before the fork"
+        )
+
+    def put_right(self):
+        """In a forked process: the other threads are not there."""
+        if self.holder and self.holder != fastlstm_thread():
+            self.holder, self.torn = 0, True
 
     def __enter__(self):
         self.take()
 
     def __exit__(self, *error):
-        self.busy = False
+        self.holder = 0
+
+    @property
+    def anew(self):
+        """The guard, for one who makes whole what may be half done."""
+        return Anew(self)
 
 
+@cython.final
+cdef class Anew:
+    cdef Guard guard
+
+    def __init__(self, Guard guard):
+        self.guard = guard
+
+    def __enter__(self):
+        if self.guard.holder:
+            self.guard.refuse()
+        self.guard.holder = fastlstm_thread()
+
+    def __exit__(self, kind, *error):
+        self.guard.holder = 0
+        if kind is None:
+            self.guard.torn = False
+
+
+def replace(list arrays not None, list values not None, where=...):
+    """Write new values into arrays, at those places: all or none, as nobody interrupts C."""
+    for array, value in zip(arrays, values):
+        array[where] = value
+
+
+@cython.final
 cdef class Entry:
     """From one array to one array without Python in between, for a Runner of one input and one output.
 
     Takes what fits at once: a C-contiguous float32 array, or ids as int32 or int64, of the Program's shape. For everything
     else, and where the output is to go where the input lies, it returns None, and the caller does it the long way.
+
+    With states a call is not interrupted, as they would be left between two timesteps: it should not take long.
 
     Parameters
     ----------
@@ -57,6 +112,7 @@ cdef class Entry:
     cdef list states
     cdef Guard guard
     cdef Frame own  # with a guard, as only one thread is inside: the states are at the same place every time
+    cdef fastlstm_call undisturbed  # what such calls are a part of
 
     def __init__(
         self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
@@ -77,6 +133,9 @@ cdef class Entry:
         for n in range(len(output_shape)):
             self.output_shape[n + 1] = output_shape[n]
             self.output_elements *= output_shape[n]
+        checked = max([info.vocabulary for info in runner.program.buffers if info.kind == "input"])
+        if 4 * self.elements != runner.row_bytes[0] or 4 * self.output_elements != runner.row_bytes[1] or vocabulary != checked:
+            raise ValueError(f"expected the shapes and vocabulary of the Runner's arrays, found {shape}, {output_shape} and {vocabulary}")
         if guard is not None:
             self.own = Frame(runner)
             for n in range(runner.state_count):
@@ -124,22 +183,45 @@ cdef class Entry:
             itemsize = 8 if kind == cnp.NPY_INT64 else 4
             if written < first + rows * self.elements * itemsize and first < written + rows * self.output_elements * 4:
                 return None  # what is written would be read
-        if self.guard is not None:
+        if self.guard is None:
+            self._compute(array, result, rows)
+        else:
             self.guard.take()
+            try:
+                self._compute(array, result, rows)
+            finally:
+                self.guard.holder = 0
+        return result
+
+    cdef inline int _compute(self, cnp.ndarray x, cnp.ndarray y, int64_t rows) except -1:
+        cdef Runner runner = self.runner
+        cdef Frame frame
+        if rows > runner.brief_rows:
+            return self._compute_long(x, y, rows)
+        if self.own is not None:
             frame = self.own
         else:
-            frame = self.runner._frame()
-        frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(array)
-        frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(result)
-        if self.guard is not None:
-            try:
-                self.runner._compute(frame, 0, rows)
-            finally:
-                self.guard.busy = False
-        else:
-            self.runner._compute(frame, 0, rows)
-            self.runner.idle.append(frame)
-        return result
+            if runner.idle is None:
+                runner._keep(Frame(runner))
+            frame = runner.idle
+        runner._point(frame, runner.arenas.at_hand(runner.arena_size))
+        frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(x)
+        frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(y)
+        return runner._blocks(frame, 0, rows, NULL, 0)
+
+    cdef int _compute_long(self, cnp.ndarray x, cnp.ndarray y, int64_t rows) except -1:
+        """The same where others may run meanwhile."""
+        cdef Frame frame = self.runner._frame() if self.own is None else self.own
+        cdef Arena arena = self.runner._arm(frame)
+        frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(x)
+        frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(y)
+        try:
+            self.runner._compute(frame, 0, rows, NULL if self.own is None else &self.undisturbed)
+        finally:
+            self.runner.arenas.give(arena)
+            if self.own is None:
+                self.runner._keep(frame)
+        return 0
 
     cdef bint _fits(self, object out, cnp.npy_intp *shape):
         if not cnp.PyArray_CheckExact(out):

@@ -11,12 +11,14 @@ from typing import Any, BinaryIO
 from . import formats
 from .assembly import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
+from .inputs import positive
 from .layers import prepared
 from .layers.network import root
+from .limits import Budget
 from .model import FOLD_LIMIT, LayerInfo, Model
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
-from .spec import Shape
+from .spec import ModelSpec, Shape
 
 PathLike = str | os.PathLike[str]
 #: What a model is read from: a path, bytes, a file opened with "rb" or an h5py.File (of which mypy need not know).
@@ -27,6 +29,7 @@ def load(
     path: Readable, *, architecture: Any = None, by_name: bool = False, outputs: Sequence[str] | None = None, threads: int = 1,
     precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
+    max_bytes: int | None = None,
 ) -> Model:  # fmt: skip
     """Load a model that Keras saved, or one that :func:`convert` wrote.
 
@@ -66,6 +69,12 @@ def load(
         Rerun the cases recorded in a ``.fastlstm`` file; a file of Keras has none: check new ones against float64.
     fold_limit
         Bytes that an Embedding folded into the next layer as a table may take.
+    max_bytes
+        Bytes of memory that loading may take, for its text, for its arrays as they are stored, converted and packed, and for one row
+        of the smallest input that the model takes; None: 1 GiB, or 16 times the file's size if that is more. What a file asks for
+        is compared with it before it is allocated. More is for those who trust the file. Other limits stand: models, wrappers and
+        cells are up to 40 deep in each other; layers are used up to 20,000 times, each in a nested model counted for every use of
+        that, or as often as they stand in the file if that is more.
 
     Returns
     -------
@@ -74,7 +83,7 @@ def load(
     Raises
     ------
     FormatError
-        If the file is damaged, hostile or of another kind.
+        If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory.
     UnsupportedError
         If it holds something that would not be computed as Keras does; lists everything at once.
     InputError
@@ -84,20 +93,33 @@ def load(
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
     source = formats.source_of(path)
-    spec = formats.read(source, architecture=architecture, by_name=by_name)
-    if outputs is not None:
-        spec = cut(spec, outputs, source.name)
-    model = Model(
-        spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
-        custom_layers=custom_layers, custom_activations=custom_activations,
-    )  # fmt: skip
-    if verify:
+    with budget_of(source, max_bytes) as budget:
+        spec = formats.read(source, architecture=architecture, by_name=by_name, budget=budget)
         if outputs is not None:
-            raise InputError("verify: a model cut by outputs= has no recorded cases; load it whole to verify it")
-        report = verification(source, model)
-        if not report.passed:
-            raise VerificationError(str(report))
+            spec = cut(spec, outputs, source.name)
+        model = Model(
+            spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
+            custom_layers=custom_layers, custom_activations=custom_activations, budget=budget,
+        )  # fmt: skip
+        if verify:
+            if outputs is not None:
+                raise InputError("verify: a model cut by outputs= has no recorded cases; load it whole to verify it")
+            report = verification(source, model, budget)
+            if not report.passed:
+                raise VerificationError(str(report))
     return model
+
+
+def budget_of(source: formats.Source, max_bytes: int | None) -> Budget:
+    """What loading a file may cost."""
+    most = None if max_bytes is None else positive(max_bytes, "max_bytes", expected="a positive number of bytes or None")
+    return Budget(source.name, source.size, most)
+
+
+def read_model(source: formats.Source, budget: Budget, architecture: Any, by_name: bool) -> Model:
+    """The model of a file, with all that :func:`load` takes for granted."""
+    spec = formats.read(source, architecture=architecture, by_name=by_name, budget=budget)
+    return Model(spec, source=source.name, budget=budget)
 
 
 @dataclass(frozen=True)
@@ -126,15 +148,15 @@ class Verification:
         return "\n".join(lines)
 
 
-def verify(path: Readable, *, architecture: Any = None, keras: bool = False) -> Verification:
+def verify(path: Readable, *, architecture: Any = None, keras: bool = False, max_bytes: int | None = None) -> Verification:
     """Rerun the cases of a converted file; with ``keras``, compare a Keras file with a live Keras of its generation.
 
     A Keras file has no recorded cases: new ones are made and its native results compared with float64.
 
     Parameters
     ----------
-    path, architecture
-        As for :func:`load`.
+    path, architecture, max_bytes
+        As for :func:`load`; the recorded cases count too.
     keras
         Compare with Keras too; one of the file's generation must be importable.
 
@@ -152,13 +174,14 @@ def verify(path: Readable, *, architecture: Any = None, keras: bool = False) -> 
         As :func:`load`.
     """
     source = formats.source_of(path)
-    return verification(source, load(source, architecture=architecture), keras=keras)
+    with budget_of(source, max_bytes) as budget:
+        return verification(source, read_model(source, budget, architecture, False), budget, keras=keras)
 
 
-def verification(source: formats.Source, model: Model, *, keras: bool = False) -> Verification:
+def verification(source: formats.Source, model: Model, budget: Budget, *, keras: bool = False) -> Verification:
     """What :func:`verify` returns, for a file that is loaded already."""
     converted = formats.native.is_native(source)
-    cases, altered = formats.native.read_cases(source) if converted else (record(model), ())
+    cases, altered = formats.native.read_cases(source, budget) if converted else (record(model), ())
     report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
     if not keras:
         return report
@@ -199,8 +222,9 @@ class ConversionReport:
 
 
 def convert(
-    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False
-) -> ConversionReport:
+    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False,
+    max_bytes: int | None = None,
+) -> ConversionReport:  # fmt: skip
     """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
 
     Parameters
@@ -216,6 +240,8 @@ def convert(
     keras
         Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
         gigabytes, so it is not done unasked.
+    max_bytes
+        As for :func:`load`; the cases count too.
 
     Returns
     -------
@@ -233,7 +259,12 @@ def convert(
         As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
     """
     source, target = formats.source_of(src), checked(dst, src, architecture)
-    model = load(source, architecture=architecture, by_name=by_name)
+    with budget_of(source, max_bytes) as budget:
+        return write_converted(source, target, read_model(source, budget, architecture, by_name), verify=verify, keras=keras)
+
+
+def write_converted(source: formats.Source, target: str, model: Model, *, verify: bool, keras: bool) -> ConversionReport:
+    """What :func:`convert` does, for a file that is loaded already."""
     cases = record(model)
     results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
@@ -275,14 +306,14 @@ class Description:
     problems: tuple[Problem, ...]
 
 
-def describe(path: Readable, *, architecture: Any = None, by_name: bool = False) -> Description:
+def describe(path: Readable, *, architecture: Any = None, by_name: bool = False, max_bytes: int | None = None) -> Description:
     """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
     Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
 
     Parameters
     ----------
-    path, architecture, by_name
+    path, architecture, by_name, max_bytes
         As for :func:`load`.
 
     Returns
@@ -292,19 +323,23 @@ def describe(path: Readable, *, architecture: Any = None, by_name: bool = False)
     Raises
     ------
     FormatError
-        If the file is damaged, hostile or of another kind.
+        If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory.
     InputError
         If ``path`` or ``architecture`` is nothing that can be read.
     """
     given = formats.source_of(path)
-    source = given.name
-    spec = formats.read(given, architecture=architecture, by_name=by_name)
-    context = prepared(spec, source)
+    with budget_of(given, max_bytes) as budget:
+        return description(given.name, formats.read(given, architecture=architecture, by_name=by_name, budget=budget), budget)
+
+
+def description(source: str, spec: ModelSpec, budget: Budget) -> Description:
+    """What :func:`describe` returns, for a file that is read already."""
+    context = prepared(spec, source, budget=budget)
     network = root(spec, context)
     inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
     if not context.problems:
         try:
-            model = Model(spec, source=source)
+            model = Model(spec, source=source, budget=budget)
         except UnsupportedError as error:
             context.problems.extend(error.problems)
         else:

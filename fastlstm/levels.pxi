@@ -30,6 +30,8 @@ cdef class Engine:
     cdef object keep  # what owns the code
 
     def __init__(self, str level, int lanes, dict kernels, dict addresses, object keep=None):
+        if kernels != {name: contract.described for name, contract in CONTRACTS.items()}:
+            raise KernelError(f"the kernels of level {level} were built from other sources than those beside them; build fastlstm again")
         self.level, self.lanes, self.addresses, self.keep = level, lanes, addresses, keep
         self.fields = {name: tuple(field.partition(":")[0] for field in fields) for name, fields in kernels.items()}
         self.floats = {
@@ -66,6 +68,7 @@ def _just_in_time():
 
 _engines = {}
 _engines_lock = threading.Lock()
+
 
 
 def available_levels():

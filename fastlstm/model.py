@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -15,10 +16,12 @@ import numpy as np
 from . import runtime
 from .assembly import build, of_example
 from .errors import FormatError, InputError
+from .forking import in_child
 from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, told, unreadable
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
-from .plan import Constants, evaluate, plan
+from .limits import Budget
+from .plan import Constants, evaluate, most_packed, plan
 from .program import Program
 from .spec import ModelSpec, Shape
 from .threads import Helpers
@@ -75,7 +78,7 @@ class Model:
     def __init__(
         self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str = "float32", fold_limit: int = FOLD_LIMIT,
         custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-        custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+        custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
     ):  # fmt: skip
         if precision not in ("float32", "float64"):
             raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
@@ -90,7 +93,8 @@ class Model:
         self.source = source
         self.threads = threads
         self.generation = spec.generation
-        self._network = build(spec, source, custom_layers, custom_activations)
+        budget = budget or Budget.unlimited()
+        self._network = build(spec, source, custom_layers, custom_activations, budget)
         shapes = self._network.input_shapes()
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(self._network))
         self._dtype = np.dtype(np.float64 if wide else np.float32)
@@ -112,14 +116,28 @@ class Model:
         self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._lock = threading.Lock()
-        self._constants = Constants(runtime.lanes())
+        self._running: tuple[int, dict[str, tuple[np.ndarray, ...]]] | None = None  # which thread, and the states from before
+        in_child(self, Model._put_right)
+        self._arenas = runtime.Arenas()
+        self._constants = Constants(runtime.lanes(), budget)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
         self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
         self._helpers = Helpers(threads)
+        self._account(budget)
         self._native_states = not wide and self._are_native(self._carrying)
         self._interpreted = wide or not self._are_native(self._stateful)
         self.reset_states()
+
+    def _account(self, budget: Budget) -> None:
+        """Account for what a model takes beside its weights, before it is made."""
+        if self._dtype == np.float64:
+            budget.hold("weights in float64", self._dtype.itemsize * self.count_params())
+            of_example(self._network, lambda shapes: None)  # no Program is made that would meet what a row takes
+        else:
+            budget.lend("packed weights", most_packed(self._network, runtime.lanes()))
+        numbers = sum(math.prod(shape) for shapes in self._stateful.values() for shape in shapes)
+        budget.lend("states", 2 * self._dtype.itemsize * (self.inputs[0].shape[0] or 1) * numbers)
 
     # -- what it is -------------------------------------------------------------------------------------------------------
 
@@ -292,11 +310,14 @@ class Model:
             raise InputError(f"x: expected a number of rows that the stateful model's batch size {batch} divides, found {rows}")
         with self._lock:
             before = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
+            self._running = threading.get_ident(), before
             try:
                 parts = [self._run([x[first : first + batch] for x in arrays], self._states) for first in range(0, rows, batch)]
             except BaseException:  # whatever it was: nothing has happened
                 self._states = before
                 raise
+            finally:
+                self._running = None
         return [np.concatenate(part) for part in zip(*parts, strict=True)] if parts else self._run(arrays, None)
 
     def _run_ragged(self, given: Ragged) -> list[Any]:
@@ -341,12 +362,13 @@ class Model:
             for path in sorted(stateful):
                 first = sum(len(given) for given in numbers.values())
                 numbers[path] = tuple(range(first, first + len(stateful[path])))
+            vocabularies = [info.vocabulary or 0 if ids else 0 for info, ids in zip(self._infos, integer, strict=True)]
             program = plan(
-                self._network, shapes, integer, self._constants,
+                self._network, shapes, vocabularies, self._constants,
                 fold_limit=self._options["fold_limit"], threads=1 if streaming else self.threads, ragged=ragged,
                 streaming=streaming, stateful=numbers,
             )  # fmt: skip
-            found = self._runners[key] = (runtime.Runner(program), program)
+            found = self._runners[key] = (runtime.Runner(program, arenas=self._arenas), program)
             while len(self._runners) > KEPT_PROGRAMS:
                 self._runners.popitem(last=False)
         return found
@@ -376,6 +398,13 @@ class Model:
         if self._dtype == np.float64:
             return None
         return of_example(self._network, lambda shapes: self._runner(shapes)[1])
+
+    def _put_right(self) -> None:
+        """In a forked process: take back what a thread was doing that is not there."""
+        if self._running is None:
+            self._lock = threading.Lock()
+        elif self._running[0] != threading.get_ident():
+            self._lock, self._states, self._running = threading.Lock(), self._running[1], None
 
     def __reduce__(self) -> Any:
         with self._lock:

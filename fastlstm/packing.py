@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,10 +24,38 @@ HUGE_PAGE = 2 << 20
 DOT_UNITS = 4
 #: The most rows that a tile has at any CPU level.
 MOST_TILE_ROWS = 6
-#: Blocks of a row for each row that the threads of a recurrent kernel share: two copies of h and two of what else a cell keeps.
-STATES = 4
-#: What rounding each of those up to the alignment may cost.
-SHARED_FIXED = (STATES + 1) * ALIGNMENT
+#: Vectors that the result of a tile may have.
+TILE_VECTORS = 4 * MOST_TILE_ROWS
+
+
+class Work(NamedTuple):
+    """Where things are in the scratch of a recurrent kernel: addresses."""
+
+    h_even: int  # state before even compressed steps, one padded row for each slot (place of a row in sorted order)
+    h_odd: int
+    extra: int  # two more such blocks for what else a cell keeps
+    extra2: int
+    row: int  # bytes from slot to slot in these four
+    inputs: int  # the inputs of the current step, where they are gathered
+    input_row: int  # bytes from slot to slot in it
+    index: int  # type: ignore[assignment]  # int32 (rows, steps): the valid steps of each row
+    order: int  # int64: row of each slot
+    count: int  # type: ignore[assignment]  # int64: valid steps of each slot
+    x: int  # addresses of each slot's input at the current step
+    ahead: int  # addresses of what each slot reads at the next step: input, or row of the table
+    z: int  # addresses of each slot's pre-activations so far: bias, table row, or projection
+    z2: int  # the same for a cell's second part
+    states: int  # addresses of each slot in h_even, below in h_odd and in extra2
+    states2: int
+    states3: int
+    pairs: int  # addresses of the inputs of the (slot, step) pairs of a chunk
+    chunk: int  # their projections
+    tile: int  # result of a tile
+    tile2: int
+    biases: int  # address of the bias, once for each row of a tile
+    biases2: int  # the same for a cell's second part
+    end: int  # behind everything of this thread
+
 
 # -- of plain integers: compiled into the kernels too ---------------------------------------------------------------------------
 
@@ -91,16 +121,70 @@ def chunk_rows(columns: int) -> int:
     return 12 if rows < 12 else rows // 6 * 6
 
 
-def member_row(input_row: int, steps: int) -> int:
-    """Bytes of scratch that each thread of a recurrent kernel has for each row: an input, the valid steps, addresses and counts."""
-    return 4 * input_row + 4 * steps + 9 * 8
+def after(address: int, size: int) -> int:
+    """The next place that is aligned, behind so many bytes."""
+    return (address + size + 63) & ~63
 
 
-def member_fixed(chunk: int, steps: int, columns: int, lanes: int) -> int:
-    """And besides: what is projected ahead, and its rows' addresses; two tiles and their rows' biases; bins of the sort."""
-    tiles = 2 * MOST_TILE_ROWS * (16 * lanes + 16) + 8 * lanes
-    # And what rounding each part up to the alignment may cost.
-    return chunk * (4 * columns + 8) + tiles + 8 * (steps + 2) + 20 * ALIGNMENT
+def divider(after: Any, state_row: Any, chunk_rows: Any) -> Callable[..., Work]:
+    """:func:`lay_out` by these functions, which the kernels have compiled."""
+
+    def lay_out(start: int, member: int, rows: int, steps: int, features: int, units: int, columns: int, lanes: int) -> Work:
+        """Divide up the scratch of a recurrent kernel: states first, which all its threads share, then what each of them has.
+
+        The kernels walk it for addresses, :func:`recurrent_scratch` for how much there must be.
+
+        Parameters
+        ----------
+        start
+            Address of the scratch.
+        member
+            Number of the thread.
+        features
+            Of its input; 0 where that is a folded table.
+        columns
+            Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
+        """
+        row = 4 * state_row(units, lanes)
+        input_row = 4 * state_row(features, lanes)
+        capacity = chunk_rows(columns)
+        # Gates are read a whole vector at a time, also where the last block is narrower: up to a vector behind a row.
+        tile_size = (TILE_VECTORS + 1) * 4 * lanes
+        h_even = after(start, 0)
+        h_odd = after(h_even, rows * row)
+        extra = after(h_odd, rows * row)
+        extra2 = after(extra, rows * row)
+        inputs = after(extra2, rows * row)
+        index = after(inputs, rows * input_row)
+        order = after(index, 4 * rows * steps)
+        count = after(order, 8 * rows)
+        x = after(count, 8 * rows)
+        ahead = after(x, 8 * rows)
+        z = after(ahead, 8 * rows)
+        z2 = after(z, 8 * rows)
+        states = after(z2, 8 * rows)
+        states2 = after(states, 8 * rows)
+        states3 = after(states2, 8 * rows)
+        pairs = after(states3, 8 * rows)
+        tile = after(pairs, 8 * capacity)
+        tile2 = after(tile, tile_size)
+        biases = after(tile2, tile_size)
+        biases2 = after(biases, 8 * MOST_TILE_ROWS)
+        chunk = after(biases2, 8 * MOST_TILE_ROWS)
+        # Before the first chunk, the bins of the sort by length lie there.
+        end = after(chunk, max(4 * columns * capacity, 8 * (steps + 2)))
+        mine = member * (end - inputs)
+        return Work(
+            h_even, h_odd, extra, extra2, row, inputs + mine, input_row, index + mine, order + mine, count + mine, x + mine, ahead + mine,
+            z + mine, z2 + mine, states + mine, states2 + mine, states3 + mine, pairs + mine, chunk + mine, tile + mine, tile2 + mine,
+            biases + mine, biases2 + mine, end + mine,
+        )  # fmt: skip
+
+    return lay_out
+
+
+#: How the scratch of a recurrent kernel is divided up.
+lay_out = divider(after, state_row, chunk_rows)
 
 
 # -- arrays -------------------------------------------------------------------------------------------------------------------
@@ -181,6 +265,11 @@ def dense(matrix: np.ndarray, lanes: int) -> np.ndarray:
     return aligned(by_unit)
 
 
+def dense_size(features: int, units: int, lanes: int) -> int:
+    """Floats in what :func:`dense` packs."""
+    return features * columns(units, 1, lanes) if units > DOT_UNITS else units * padded_units(features, lanes)
+
+
 def dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
     """Pack the bias (units,) of the ``dense`` kernel."""
     return bias(vector, 1, len(vector), lanes)
@@ -189,17 +278,18 @@ def dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
 # -- scratch of the recurrent kernels -----------------------------------------------------------------------------------------
 
 
+@cache
 def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes: int, members: int = 1) -> tuple[int, int]:
-    """Scratch of a recurrent kernel: bytes for each row, and bytes besides.
+    """Scratch of a recurrent kernel: bytes for each row, and bytes besides, of as many threads as ``members``.
 
-    Parameters
-    ----------
-    features
-        Of its input; 0 where that is a folded table.
-    columns
-        Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
-    members
-        The most threads that compute it together.
+    It is what :func:`lay_out` comes to, for any number of rows.
     """
-    row = STATES * 4 * state_row(units, lanes) + members * member_row(state_row(features, lanes), steps)
-    return row, SHARED_FIXED + members * (member_fixed(chunk_rows(columns), steps, columns, lanes) + ALIGNMENT)
+
+    def end(rows: int) -> int:
+        return lay_out(0, members - 1, rows, steps, features, units, columns, lanes).end
+
+    # Each part has a multiple of 4 bytes for each row, so that rounding up to the alignment comes round after so many rows.
+    period = ALIGNMENT // 4
+    row = (end(1 + period) - end(1)) // period
+    # The scratch itself may begin anywhere.
+    return row, ALIGNMENT + max(end(rows) - rows * row for rows in range(1, 1 + period))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ import numpy as np
 
 from . import packing
 from .layers.base import Layer, Tensor
-from .layers.network import Network
+from .layers.network import Network, every_layer
+from .limits import Budget
 from .program import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
 
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
@@ -31,7 +33,9 @@ class Constants:
     """Packed weights and tables of one Model, made once and shared by its Programs."""
 
     lanes: int
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget.unlimited)
+    # By the layers themselves: two may have one path ("a/b" beside a "b" in a model "a").
+    arrays: dict[tuple[Layer, str, Layer | None], np.ndarray] = field(default_factory=dict)
 
 
 @dataclass
@@ -43,7 +47,7 @@ class Plan:
     stateful: Mapping[str, tuple[int, ...]]  # by layer path: the caller's state arrays that belong to it
     instructions: list[Instruction] = field(default_factory=list)
     buffers: list[BufferInfo] = field(default_factory=list)
-    used: dict[str, int] = field(default_factory=dict)  # constants of this Program: key -> index
+    used: dict[tuple[Layer, str, Layer | None], int] = field(default_factory=dict)  # constants of this Program: key -> index
     threads: int = 1
     streaming: bool = False
     present: Mask | None = None
@@ -56,11 +60,13 @@ class Plan:
     def lanes(self) -> int:
         return self.constants.lanes
 
-    def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
+    def constant(self, layer: Layer, what: str, make: Callable[[], np.ndarray], *, of: Layer | None = None) -> Constant:
         """See program.Builder."""
+        key = (layer, what, of)
         if key not in self.constants.arrays:
             with np.errstate(all="ignore"):  # NaN and infinities are data: the root of a negative variance, say
-                self.constants.arrays[key] = packing.aligned(make())
+                array = self.constants.arrays[key] = packing.aligned(make())
+            self.constants.budget.hold(f"{layer.path}:{what}", array.nbytes)
         return Constant(self.used.setdefault(key, len(self.used)))
 
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
@@ -71,11 +77,11 @@ class Plan:
         self.buffers.append(info)
         return Buffer(len(self.buffers) - 1)
 
-    def input(self, shape: tuple[int, ...], *, integer: bool = False, itemsize: int = 4) -> Value:
-        """The caller's next array."""
-        size = self.times * int(np.prod(shape, dtype=np.int64))
+    def input(self, shape: tuple[int, ...], *, vocabulary: int = 0, itemsize: int = 4) -> Value:
+        """The caller's next array: ids below ``vocabulary``, or numbers."""
+        info = BufferInfo("input", self.times * math.prod(shape) * itemsize, number=self.inputs, vocabulary=vocabulary)
         self.inputs += 1
-        return Value(self._add(BufferInfo("input", size * itemsize, number=self.inputs - 1)), shape, integer=integer)
+        return Value(self._add(info), shape, integer=vocabulary > 0)
 
     def fixed(self, array: np.ndarray) -> Value:
         """See program.Builder."""
@@ -90,12 +96,15 @@ class Plan:
         """See program.Builder."""
         if value.lookup is None:
             return value.buffer
-        ids, key, table = value.lookup
-        steps = int(np.prod(value.shape[:-1], dtype=np.int64))
+        ids, layer, table = value.lookup
+        steps = math.prod(value.shape[:-1])
         features = value.shape[-1]
         out = self.buffer(steps * features)
-        weights = self.constant(f"{key}:embeddings", lambda: table)
-        self.emit("embedding", steps=steps, features=features, ids=ids, ids_row=steps, table=weights, y=out, y_row=steps * features)
+        weights = self.constant(layer, "embeddings", lambda: table)
+        self.emit(
+            "embedding", steps=steps, features=features, ids=ids, ids_row=steps, vocabulary=len(table), table=weights,
+            y=out, y_row=steps * features,
+        )  # fmt: skip
         return out
 
     def state(self, path: str, number: int, units: int) -> Buffer | None:
@@ -121,7 +130,7 @@ class Plan:
         return values
 
     def call_python(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        """See program.Builder. A trial run on one row of zeros tells the shapes, and which outputs have masks."""
+        """See program.Builder. A trial run on no rows, which takes neither time nor memory, tells shapes, and which outputs have masks."""
         given = [replace_buffer(value, self.read(value)) for value in inputs]
         words = {name: map_values(value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
 
@@ -129,11 +138,13 @@ class Plan:
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 return layer.apply([fetch(value) for value in given], {name: map_values(v, fetch) for name, v in words.items()}, None)
 
-        trial = call(lambda v: Tensor(np.zeros((1, *v.shape), np.int32 if v.integer else np.float32), ones_mask(v)))
+        trial = call(lambda v: Tensor(np.zeros((0, *v.shape), np.int32 if v.integer else np.float32), no_rows_mask(v)))
         outputs = []
         for tensor in trial:
-            mask = None if tensor.mask is None else Mask(self.buffer(tensor.mask.size, itemsize=1), tensor.mask.shape[1:])
-            outputs.append(Value(self.buffer(tensor.value.size), tensor.value.shape[1:], mask))
+            mask = None
+            if tensor.mask is not None:
+                mask = Mask(self.buffer(math.prod(tensor.mask.shape[1:]), itemsize=1), tensor.mask.shape[1:])
+            outputs.append(Value(self.buffer(math.prod(tensor.value.shape[1:])), tensor.value.shape[1:], mask))
 
         def run(rows: int, arrays: Mapping[int, np.ndarray]) -> None:
             def view(buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -159,7 +170,7 @@ class Plan:
     def output(self, number: int, value: Value, taken: set[int]) -> tuple[int, ...]:
         """Have a value end in the caller's output array ``number``; returns its shape."""
         buffer = self.read(value)
-        size = int(np.prod(value.shape, dtype=np.int64))
+        size = math.prod(value.shape)
         if self.buffers[buffer.index].kind == "scratch" and buffer.index not in taken:
             self.buffers[buffer.index] = BufferInfo("output", size * 4, number=number)
             taken.add(buffer.index)
@@ -177,7 +188,8 @@ class Plan:
         alone = any(instruction.function is not None for instruction in self.instructions)
         members = 1 if alone else max((instruction.members for instruction in self.instructions), default=1)
         return Program(
-            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work, tuple(self.used),
+            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work,
+            tuple(f"{layer.path}:{what}" for layer, what, _ in self.used),
             tuple(self.held),
         )  # fmt: skip
 
@@ -198,7 +210,7 @@ class Plan:
 
 
 def plan(
-    network: Network, shapes: Sequence[tuple[int, ...]], integer: Sequence[bool], constants: Constants, *,
+    network: Network, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], constants: Constants, *,
     fold_limit: int, threads: int = 1, ragged: bool = False, streaming: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Program:  # fmt: skip
     """The Program of a network for input shapes (less the batch).
@@ -209,8 +221,8 @@ def plan(
         The model.
     shapes
         Of each input, less the batch.
-    integer
-        Which inputs hold int32 ids.
+    vocabularies
+        Of each input: its int32 ids are below; 0 where it holds float32.
     constants
         Packed weights that earlier Programs of the model made.
     fold_limit
@@ -225,7 +237,7 @@ def plan(
         By layer path, the numbers of the caller's state arrays.
     """
     work = Plan(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
-    values = [work.input(shape, integer=ids) for shape, ids in zip(shapes, integer, strict=True)]
+    values = [work.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
     if ragged:
         there = work.input(shapes[0][:1], itemsize=1)
         work.present = Mask(there.buffer, there.shape)
@@ -233,6 +245,19 @@ def plan(
     taken: set[int] = set()
     outputs = network.lower(work, values, {})
     return work.program(tuple(work.output(number, value, taken) for number, value in enumerate(outputs)))
+
+
+def most_packed(network: Network, lanes: int) -> int:
+    """Bytes that the weights of a network take at the most once they are packed: blocks of units are filled up."""
+
+    def numbers(shape: tuple[int, ...], states: int) -> int:
+        *rows, columns = shape or (1,)
+        if columns <= packing.DOT_UNITS and not states:  # they lie by unit
+            return columns * (math.prod(rows) + lanes)
+        return math.prod(rows) * (columns + 8 * lanes)  # gates may be packed apart
+
+    layers = every_layer(network)
+    return 4 * sum(numbers(array.shape, len(layer.state_shapes())) for layer in layers for array in layer.spec.weights)
 
 
 def evaluate(
@@ -251,9 +276,9 @@ def replace_buffer(value: Value, buffer: Buffer) -> Value:
     return value._replace(buffer=buffer, lookup=None, integer=value.integer and value.lookup is None)
 
 
-def ones_mask(value: Value) -> np.ndarray | None:
-    """A mask of one row with every step valid, for a value that has one."""
-    return None if value.mask is None else np.ones((1, *value.mask.shape), np.bool_)
+def no_rows_mask(value: Value) -> np.ndarray | None:
+    """A mask of no rows, for a value that has one."""
+    return None if value.mask is None else np.ones((0, *value.mask.shape), np.bool_)
 
 
 def map_values(argument: Any, function: Callable[[Value], Any]) -> Any:

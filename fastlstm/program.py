@@ -40,7 +40,8 @@ class BufferInfo:
     kind: Literal["scratch", "input", "output", "state"]
     row_bytes: int  # bytes for each row of the batch
     fixed_bytes: int = 0  # scratch only: bytes besides, whatever the number of rows
-    number: int = 0  # which input, output or state; scratch: offset class given by the plan
+    number: int = 0  # which input, output or state
+    vocabulary: int = 0  # inputs that hold ids: the caller's are checked to be below
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Lookup(NamedTuple):
     """The rows of a table that integer ids choose: an Embedding that has not been carried out (so that it may be folded)."""
 
     ids: Buffer  # int32 (timesteps,) a row
-    key: str  # path of the Embedding layer
+    layer: Any  # the Embedding
     table: np.ndarray  # float32 (vocabulary, features)
 
 
@@ -111,8 +112,8 @@ class Builder(Protocol):
     streaming: bool  # one step after another: what came before is in the states
     present: Mask | None  # ragged input: which of its steps are there, the others are padding
 
-    def constant(self, key: str, make: Callable[[], np.ndarray]) -> Constant:
-        """The constant of that key (made once a Model, whatever the number of Programs)."""
+    def constant(self, layer: Any, what: str, make: Callable[[], np.ndarray], *, of: Any = None) -> Constant:
+        """A constant of a layer's, made once a Model, whatever the number of Programs; ``of``: from another layer's weights besides."""
 
     def fixed(self, array: np.ndarray) -> Value:
         """A tensor that stands in the model's file, batch first."""

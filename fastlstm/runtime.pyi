@@ -11,27 +11,41 @@ class Engine:
     lanes: int
     fields: dict[str, tuple[str, ...]]
 
+class Arenas:
+    limit: int
+    idle_bytes: int
+    def __init__(self, limit: int = ...) -> None: ...
+
+class Watch:
+    def stop(self) -> None: ...
+
 class Runner:
     program: Program
     engine: Engine
     arena_size: int
-    def __init__(self, program: Program, level: str | None = None) -> None: ...
+    def __init__(self, program: Program, level: str | None = None, arenas: Arenas | None = None) -> None: ...
     def run(
         self, inputs: list[np.ndarray[Any, Any]], outputs: list[np.ndarray[Any, Any]], states: list[np.ndarray[Any, Any]],
-        first: int = 0, last: int = -1,
+        first: int = 0, last: int = -1, watch: Watch | None = None,
     ) -> None: ...  # fmt: skip
 
-class Crew:
+class Crew(Watch):
     def __init__(
         self, runner: Runner, inputs: list[np.ndarray[Any, Any]], outputs: list[np.ndarray[Any, Any]],
         states: list[np.ndarray[Any, Any]], members: int,
     ) -> None: ...  # fmt: skip
     def work(self, member: int) -> None: ...
-    def leave(self) -> None: ...
 
-class Guard:
+class Anew:
     def __enter__(self) -> None: ...
     def __exit__(self, *error: object) -> None: ...
+
+class Guard:
+    anew: Anew
+    def __enter__(self) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
+
+def replace(arrays: list[np.ndarray[Any, Any]], values: list[Any], where: Any = ...) -> None: ...
 
 class Entry:
     def __init__(

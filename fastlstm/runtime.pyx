@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=True
 """Runs Programs: picks the kernels of this CPU, and calls them one after another with the GIL released."""
 
 import os
@@ -7,9 +7,13 @@ import threading
 import numpy as np
 
 from .arena import arrange
+from .contracts import CONTRACTS, CREW, WATCH
 from .errors import InputError, KernelError
+from .forking import in_child
 from .program import At, Buffer, Constant
+from .verifier import verify
 
+cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc
@@ -20,46 +24,45 @@ cnp.import_array()
 ctypedef void (*kernel_t)(int64_t *) noexcept nogil
 
 include "levels.pxi"
+include "arenas.pxi"
+include "call.pxi"
 include "crew.pxi"
 include "entry.pxi"
 
 #: Work, as Program.work counts it, of about two microseconds. So much is done with the GIL held: where several threads work in
 #: so small steps, handing it over and waiting for it again takes several times as long.
 cdef int64_t BRIEF = 50_000
+#: Work of about a tenth of a millisecond: between two looks at whether the call is to go on.
+cdef int64_t PATIENCE = 2_500_000
 
 
+@cython.final
+@cython.no_gc
 cdef class Frame:
-    """What one running call needs for itself: a copy of all instructions' fields, and scratch."""
+    """What one running call needs for itself, besides scratch: a copy of all instructions' fields."""
 
     cdef int64_t *fields
     cdef int64_t *bases  # addresses of the caller's arrays
-    cdef void *memory
-    cdef char *arena
+    cdef char *memory  # of the arena that the fields point into
+    cdef fastlstm_call *call  # that the kernels watch
+    cdef Frame next  # of those that lie idle
 
-    def __cinit__(self, Runner runner, Frame other=None):
-        """``other``: whose scratch and arrays this one works on too."""
-        self.memory = NULL
+    def __cinit__(self, Runner runner):
         self.fields = <int64_t *>malloc(max(runner.field_count, 1) * sizeof(int64_t))
         self.bases = <int64_t *>malloc(max(runner.array_count, 1) * sizeof(int64_t))
         if self.fields == NULL or self.bases == NULL:
             raise MemoryError
         memcpy(self.fields, runner.fields, runner.field_count * sizeof(int64_t))
-        if other is not None:
-            self.arena = other.arena
-            memcpy(self.bases, other.bases, runner.array_count * sizeof(int64_t))
-        else:
-            self.memory = malloc(runner.arena_size + 64)
-            if self.memory == NULL:
-                raise MemoryError
-            self.arena = <char *>((<uintptr_t>self.memory + 63) & ~(<uintptr_t>63))
-        cdef int n
-        for n in range(runner.scratch_count):
-            self.fields[runner.scratch[n].field] = <int64_t><uintptr_t>self.arena + runner.scratch[n].offset
+        self.call = NULL
 
     def __dealloc__(self):
         free(self.fields)
         free(self.bases)
-        free(self.memory)
+
+
+cdef struct Divided:
+    # Which of all instructions' fields are those of a crew; -1: the instruction is one thread's.
+    int member, members, meet, crew
 
 
 cdef struct Patch:
@@ -69,6 +72,7 @@ cdef struct Patch:
     int64_t row_bytes
 
 
+@cython.final
 cdef class Runner:
     """A Program made ready to run. Several threads may run one Runner at once.
 
@@ -77,16 +81,20 @@ cdef class Runner:
     program : fastlstm.program.Program
     level : str, optional
         See :func:`engine`. Its constants must be packed for that level's lanes.
+    arenas : Arenas, optional
+        Whose scratch it computes in; by default its own.
     """
 
     cdef readonly object program
     cdef readonly Engine engine
     cdef readonly int64_t arena_size
-    cdef int count, field_count, array_count, patch_count, scratch_count
+    cdef int count, field_count, array_count, patch_count, scratch_count, watch_count
     cdef int64_t block_rows, brief_rows
+    cdef int64_t work  # for each row, as Program.work counts it, up to PATIENCE
     cdef kernel_t *calls
     cdef int *starts
-    cdef int *divided  # which of all fields is an instruction's "member"; -1: it is one thread's
+    cdef Divided *divided
+    cdef int *watches  # which of all instructions' fields are those of the call
     cdef int64_t *times  # rows of each instruction for each row of the batch
     cdef int64_t *fields
     cdef int64_t *row_bytes  # of the caller's arrays: inputs, outputs, states
@@ -94,50 +102,62 @@ cdef class Runner:
     cdef Patch *scratch
     cdef int input_count, output_count, state_count
     cdef list offsets  # of the buffers in the arena
-    cdef list idle  # Frames
+    cdef Frame idle  # those that nobody uses, the one used last first
+    cdef int idle_count
+    cdef Arenas arenas
 
     def __cinit__(self):
         self.calls, self.starts, self.divided, self.times, self.fields, self.row_bytes = NULL, NULL, NULL, NULL, NULL, NULL
-        self.patches, self.scratch = NULL, NULL
+        self.patches, self.scratch, self.watches = NULL, NULL, NULL
 
-    def __init__(self, program, str level=None):
-        self.program, self.engine, self.idle = program, engine(level), []
+    def __init__(self, program, str level=None, Arenas arenas=None):
+        self.program, self.engine = program, engine(level)
+        self.arenas = Arenas() if arenas is None else arenas
+        verify(program, self.engine.lanes)
         self.count = len(program.instructions)
         self.block_rows = max(1, program.block_rows)
-        self.brief_rows = BRIEF // max(1, program.work)
+        self.work = min(max(1, program.work), PATIENCE)
+        self.brief_rows = BRIEF // self.work
         self.offsets, self.arena_size = arrange(program.instructions, program.buffers, self.block_rows)
         self._count_arrays()
-        values, patches, scratch, starts, calls, divided = [], [], [], [], [], []
+        values, patches, scratch, starts, calls, divided, watches = [], [], [], [], [], [], []
         for instruction in program.instructions:
             starts.append(len(values))
-            divided.append(-1 if instruction.members < 2 else len(values) + self.engine.fields[instruction.kernel].index("member"))
-            if instruction.kernel == "python":
+            divided.append([-1] * len(CREW))
+            if instruction.function is not None:
                 calls.append(0)
                 continue
-            if instruction.kernel not in self.engine.addresses:
-                raise ValueError(f"layer {instruction.layer!r}: no kernel {instruction.kernel!r}")
+            names = self.engine.fields[instruction.kernel]
+            if instruction.members > 1:
+                divided[len(divided) - 1] = [len(values) + names.index(name) for name in CREW]
             calls.append(self.engine.addresses[instruction.kernel])
+            if set(WATCH) <= set(names):
+                watches.append([len(values) + names.index(name) for name in WATCH])
             self._encode(instruction, values, patches, scratch)
-        self.field_count, self.patch_count, self.scratch_count = len(values), len(patches), len(scratch)
+        self.field_count, self.patch_count, self.scratch_count, self.watch_count = map(len, (values, patches, scratch, watches))
         self.calls = <kernel_t *>calloc(max(self.count, 1), sizeof(kernel_t))
         self.starts = <int *>calloc(max(self.count, 1), sizeof(int))
-        self.divided = <int *>calloc(max(self.count, 1), sizeof(int))
+        self.divided = <Divided *>calloc(max(self.count, 1), sizeof(Divided))
+        self.watches = <int *>calloc(max(self.watch_count, 1), sizeof(int))
         self.times = <int64_t *>calloc(max(self.count, 1), sizeof(int64_t))
         self.fields = <int64_t *>calloc(max(self.field_count, 1), sizeof(int64_t))
         self.patches = <Patch *>calloc(max(self.patch_count, 1), sizeof(Patch))
         self.scratch = <Patch *>calloc(max(self.scratch_count, 1), sizeof(Patch))
         if self.calls == NULL or self.starts == NULL or self.divided == NULL or self.times == NULL or self.fields == NULL:
             raise MemoryError
-        if self.patches == NULL or self.scratch == NULL:
+        if self.patches == NULL or self.scratch == NULL or self.watches == NULL:
             raise MemoryError
         cdef int n
         for n in range(self.count):
             self.calls[n] = <kernel_t><uintptr_t>calls[n]
             self.starts[n] = starts[n]
-            self.divided[n] = divided[n]
+            self.divided[n].member, self.divided[n].members, self.divided[n].meet, self.divided[n].crew = divided[n]
             self.times[n] = program.instructions[n].times
         for n in range(self.field_count):
             self.fields[n] = values[n]
+        for n in range(self.watch_count):
+            self.watches[n] = watches[n][0]
+            self.fields[<int>watches[n][1]] = <int64_t><uintptr_t>&fastlstm_look
         for n in range(self.patch_count):
             self.patches[n].field, self.patches[n].array, self.patches[n].offset, self.patches[n].row_bytes = patches[n]
         for n in range(self.scratch_count):
@@ -165,9 +185,6 @@ cdef class Runner:
     def _encode(self, instruction, list values, list patches, list scratch):
         """Append an instruction's fields as int64, and what must be filled in when it runs."""
         names = self.engine.fields[instruction.kernel]
-        unknown = set(instruction.fields) - set(names)
-        if unknown or "rows" in instruction.fields:
-            raise ValueError(f"layer {instruction.layer!r}: kernel {instruction.kernel!r} has no field {sorted(unknown) or 'rows'} to give")
         for name in names:
             value = instruction.fields.get(name)
             offset = 0
@@ -183,10 +200,7 @@ cdef class Runner:
                     patches.append((len(values), self._array(info.kind, info.number), offset, info.row_bytes))
                 values.append(0)
             elif isinstance(value, Constant):
-                array = self.program.constants[value.index]
-                if not array.flags.c_contiguous:
-                    raise ValueError(f"layer {instruction.layer!r}: constant {name!r} is not contiguous")
-                values.append(array.ctypes.data + offset)
+                values.append(self.program.constants[value.index].ctypes.data + offset)
             elif name in self.engine.floats[instruction.kernel]:
                 values.append(int(np.float32(value).view(np.uint32)))
             else:
@@ -201,11 +215,14 @@ cdef class Runner:
         free(self.row_bytes)
         free(self.patches)
         free(self.scratch)
+        free(self.watches)
 
     def __reduce__(self):
         return Runner, (self.program, self.engine.level)
 
-    def run(self, list inputs not None, list outputs not None, list states not None, Py_ssize_t first=0, Py_ssize_t last=-1):
+    def run(
+        self, list inputs not None, list outputs not None, list states not None, Py_ssize_t first=0, Py_ssize_t last=-1, Watch watch=None,
+    ):
         """Compute rows [first, last) of the batch.
 
         Parameters
@@ -214,20 +231,55 @@ cdef class Runner:
             C-contiguous, of the Program's dtypes, batch first. Outputs and states are written in place.
         first, last : int
             Which rows; by default all of the first input (of the first output where there is none).
+        watch : Watch, optional
+            Of the call of which this is a part.
         """
         cdef Frame frame
+        cdef Arena arena
         if last < 0:
             last = len(inputs[0] if inputs else outputs[0])
         if first < 0 or first > last:
             raise ValueError(f"rows {first} to {last}: not a range")
         frame = self._frame()
         self._bind(frame, inputs, outputs, states, last)
-        self._compute(frame, first, last)
-        self.idle.append(frame)
+        arena = self._arm(frame)
+        try:
+            self._compute(frame, first, last, NULL if watch is None else &watch.call)
+        finally:
+            self.arenas.give(arena)
+            self._keep(frame)
 
-    cdef Frame _frame(self):
+    cdef inline Frame _frame(self):
         """One that nobody uses."""
-        return self.idle.pop() if self.idle else Frame(self)
+        cdef Frame frame = self.idle
+        if frame is None:
+            return Frame(self)
+        self.idle = frame.next
+        frame.next = None
+        self.idle_count -= 1
+        return frame
+
+    cdef inline Arena _arm(self, Frame frame):
+        """Give a frame scratch."""
+        cdef Arena arena = self.arenas.take(self.arena_size)
+        self._point(frame, arena)
+        return arena
+
+    cdef inline void _point(self, Frame frame, Arena arena) noexcept:
+        """Have the fields point into an arena, as they mostly do."""
+        cdef int n
+        if frame.memory == arena.memory:
+            return
+        frame.memory = arena.memory
+        for n in range(self.scratch_count):
+            frame.fields[self.scratch[n].field] = <int64_t><uintptr_t>arena.memory + self.scratch[n].offset
+
+    cdef inline void _keep(self, Frame frame) noexcept:
+        """Take back what a call has used."""
+        if self.idle_count < IDLE_FRAMES:
+            frame.next = self.idle
+            self.idle = frame
+            self.idle_count += 1
 
     cdef int _bind(self, Frame frame, list inputs, list outputs, list states, int64_t rows) except -1:
         """Note where the caller's arrays are, which must have so many rows."""
@@ -249,47 +301,75 @@ cdef class Runner:
             a += 1
         return 0
 
-    cdef int _compute(self, Frame frame, int64_t row, int64_t last) except -1:
-        """Rows [row, last); frame.bases are set."""
+    cdef inline int _compute(self, Frame frame, int64_t row, int64_t last, fastlstm_call *call) except -1:
+        """Rows [row, last); frame.bases are set. Without a ``call`` to be a part of, it is one by itself."""
+        cdef fastlstm_call own
         if last - row <= self.brief_rows:
             return self._blocks(frame, row, last, NULL, 0)
+        if call == NULL:
+            call = &own
+            begin(call)
         with nogil:
-            self._blocks(frame, row, last, NULL, 0)
+            self._blocks(frame, row, last, call, 0)
         return 0
 
-    cdef int _blocks(self, Frame frame, int64_t row, int64_t last, fastlstm_crew *crew, int member) except -1 nogil:
-        """The same, block by block; as a member of a crew, its part of what is divided, and the first member all else."""
+    cdef int _blocks(self, Frame frame, int64_t row, int64_t last, fastlstm_call *call, int member) except -1 nogil:
+        """The same, block by block; as a member of a crew, its part of what is divided, and the first member all else.
+
+        A call is left early once it is told to stop; brief ones, which have none, are not.
+        """
+        cdef uint64_t floats = fastlstm_floats()
         cdef int n
+        cdef bint crew = call != NULL and call.members > 0
+        if call != NULL:
+            if call.stop:
+                return 0
+            if call.asker == fastlstm_thread():
+                call.floats = floats
         for n in range(self.count):
-            if self.divided[n] >= 0:
-                frame.fields[self.divided[n]] = member
-                frame.fields[self.divided[n] + 1] = 0 if crew == NULL else crew.members
-                frame.fields[self.divided[n] + 2] = <int64_t><uintptr_t>&fastlstm_meet
-                frame.fields[self.divided[n] + 3] = <int64_t><uintptr_t>crew
+            if self.divided[n].member >= 0:
+                frame.fields[self.divided[n].member] = member
+                frame.fields[self.divided[n].members] = call.members if crew else 0
+                frame.fields[self.divided[n].meet] = <int64_t><uintptr_t>&fastlstm_meet
+                frame.fields[self.divided[n].crew] = <int64_t><uintptr_t>call
+        if frame.call != call:
+            frame.call = call
+            for n in range(self.watch_count):
+                frame.fields[self.watches[n]] = <int64_t><uintptr_t>call
         # Blocks of like size, as a small last one would read all weights for few rows.
         cdef int64_t parts = max(1, (last - row + self.block_rows - 1) // self.block_rows)
         cdef int64_t most = min(self.block_rows, ((last - row + parts - 1) // parts + 5) // 6 * 6)
-        cdef int64_t rows
+        cdef int64_t rows, share, worked = 0
+        fastlstm_flush(floats)
         while row < last:
             rows = min(most, last - row)
+            share = 0 if call == NULL else 1 + rows * self.work // max(self.count, 1)
             for n in range(self.patch_count):
                 frame.fields[self.patches[n].field] = (
                     frame.bases[self.patches[n].array] + row * self.patches[n].row_bytes + self.patches[n].offset
                 )
             for n in range(self.count):
-                if self.calls[n] != NULL:
-                    if member == 0 or self.divided[n] >= 0:
-                        frame.fields[self.starts[n]] = rows * self.times[n]
-                        self.calls[n](frame.fields + self.starts[n])
-                    if crew != NULL:
-                        fastlstm_meet(<int64_t><uintptr_t>crew)
-                        if crew.broken:
-                            return 0
-                else:
+                if self.calls[n] == NULL:
+                    fastlstm_set_floats(floats)
                     with gil:
                         self._call_back(n, frame, row, rows)
+                    fastlstm_flush(floats)
+                    continue
+                if member == 0 or self.divided[n].member >= 0:
+                    frame.fields[self.starts[n]] = rows * self.times[n]
+                    self.calls[n](frame.fields + self.starts[n])
+                if crew:
+                    fastlstm_meet(<int64_t><uintptr_t>call)
+                worked += share
+                if worked >= PATIENCE:
+                    worked = 0
+                    fastlstm_look(<int64_t><uintptr_t>call)
+                if call != NULL and call.stop:
+                    row = last
+                    break
             row += rows
-        return 0
+        fastlstm_set_floats(floats)
+        return 0 if call == NULL else fastlstm_interrupted(call)
 
     cdef int64_t _address(self, object given, int number, int64_t rows) except -1:
         """Address of a caller's array, which must be large enough."""
@@ -315,10 +395,19 @@ cdef class Runner:
                 continue
             info = self.program.buffers[value.index]
             if info.kind == "scratch":
-                address = <int64_t><uintptr_t>frame.arena + <int64_t>self.offsets[value.index]
+                address = <int64_t><uintptr_t>frame.memory + <int64_t>self.offsets[value.index]
             else:
                 address = frame.bases[<int>self._array(info.kind, info.number)] + row * <int64_t>info.row_bytes
             shape[0], shape[1] = rows, info.row_bytes
             arrays[value.index] = cnp.PyArray_SimpleNewFromData(2, shape, cnp.NPY_UINT8, <void *><uintptr_t>address)
         instruction.function(rows * self.times[n], arrays)
         return 0
+
+
+def _put_right(kind):
+    """In a forked process the thread that forked is the main one, and nobody else holds a lock."""
+    global _engines_lock, main_thread
+    _engines_lock, main_thread = threading.Lock(), fastlstm_thread()
+
+
+in_child(Engine, _put_right)

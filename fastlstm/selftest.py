@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .assembly import EXAMPLE_SIZES
+from .assembly import EXAMPLE_SIZES, row_bytes
 from .layers.base import Layer
 from .layers.network import Network, every_layer, root
 from .layers.recurrent import Recurrent
 from .model import Model
 from .plan import evaluate
-from .spec import Case, LayerSpec, ModelSpec, Ref, Shape
+from .spec import Case, LayerSpec, ModelSpec, Shape
 
 #: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by
 #: in the model's own precision, whichever is wider: a network that amplifies rounding does so for Keras too.
@@ -27,6 +27,10 @@ KERAS_ABSOLUTE, KERAS_RELATIVE = 2e-6, 1e-5
 NEIGHBOURS = 4
 #: Rows of a recorded batch, and timesteps where the model leaves them open.
 ROWS, STEPS, LONG = 5, 7, 50
+#: Bytes of a weight for that: in float64, its neighbour, and what leads to that.
+NEAR = 24
+#: So many results of a case are there at once: in float64 and float32, with their inputs.
+DRAWN = 2
 #: A sequence of at least so many features may be meant to be one-hot.
 MANY_FEATURES = 16
 
@@ -53,6 +57,7 @@ def record(model: Model) -> tuple[Case, ...]:
     """
     network = model._network
     dtype = np.dtype(model.outputs[0].dtype)
+    network.context.budget.lend("the weights in float64, and neighbours of them", NEAR * model.count_params())
     trials = {situation.name: most_telling(network, situation, dtype) for situation in situations(network)}
     for number in range(NEIGHBOURS):
         near = neighbour(network, number)
@@ -270,9 +275,9 @@ def situations(network: Network) -> Iterator[Situation]:
                 yield Situation(name, steps=steps)
     if zero_states(network, 1, np.float32):
         yield Situation("chained calls", calls=3)
-    if any(map(like_one_hot, shapes, network.vocabularies(), _readers(network))):
+    if any(map(like_one_hot, shapes, network.vocabularies(), network.readers())):
         yield Situation(ONE_HOT)
-    if any(mask_value(network, ref) is not None for ref in network.model.inputs):
+    if any(mask_value(readers) is not None for readers in network.readers()):
         yield from map(Situation, MASKED)
 
 
@@ -310,9 +315,10 @@ def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.
     rows = shapes[0][0] or (ROWS + together - 1) // together * together
     steps = situation.steps or network.fitting_size((STEPS, *EXAMPLE_SIZES)) or STEPS
     found = []
-    for ref, shape, vocabulary, readers in zip(network.model.inputs, shapes, vocabularies, _readers(network), strict=True):
-        size = (rows, *(steps if n is None else n for n in shape[1:]))
-        masked = mask_value(network, ref)
+    sizes = [(rows, *(steps if n is None else n for n in shape[1:])) for shape in shapes]
+    network.context.budget.lend(f"the case {situation.name!r}", DRAWN * rows * row_bytes(network, [size[1:] for size in sizes], itemsize=8))
+    for size, shape, vocabulary, readers in zip(sizes, shapes, vocabularies, network.readers(), strict=True):
+        masked = mask_value(readers)
         if vocabulary is not None:
             x = random.integers(1 if masked == 0 and vocabulary > 1 else 0, vocabulary, size, dtype=np.int32)
             x.flat[:1] = vocabulary - 1
@@ -338,12 +344,6 @@ def like_one_hot(shape: Shape, vocabulary: int | None, readers: Sequence[Layer])
     )  # fmt: skip
 
 
-def _readers(network: Network) -> Iterator[list[Layer]]:
-    """For each input, the layers that read it."""
-    for ref in network.model.inputs:
-        yield list(network.consumers(ref))
-
-
 def mask_steps(x: np.ndarray, value: float, name: str) -> None:
     """Give each row but the first masked steps of its own number."""
     steps = x.shape[1]
@@ -356,9 +356,9 @@ def mask_steps(x: np.ndarray, value: float, name: str) -> None:
         x[row, where] = value
 
 
-def mask_value(network: Network, ref: Ref) -> float | None:
-    """The value of an input that some layer right behind it takes as masked."""
-    for layer in network.consumers(ref):
+def mask_value(readers: Sequence[Layer]) -> float | None:
+    """The value of an input that some of its readers takes as masked."""
+    for layer in readers:
         if layer.spec.class_name == "Masking":
             return float(layer.config.get("mask_value", 0.0))
         if layer.spec.class_name == "Embedding" and layer.config.get("mask_zero"):

@@ -27,6 +27,8 @@ STEPS, ROW = "steps", "row"
 MOST_ROWS = 1 << 40
 #: Results of a step larger than this go the long way, which says so where there is no memory for them.
 ENTRY_BYTES = 1 << 28
+#: Steps of more work, as Program.work counts it, go the long way, which can be interrupted: some milliseconds.
+ENTRY_WORK = 1 << 26
 
 
 class Stream(runtime.Stepper):
@@ -105,11 +107,9 @@ class Stream(runtime.Stepper):
 
     def reset(self, rows: Any = None) -> None:
         """Set the states of the rows of those numbers, or of all, to zeros."""
-        with self._guard:
+        with self._guard.anew if rows is None else self._guard:
             where = slice(None) if rows is None else self._numbers(rows)
-            for arrays in self._states.values():
-                for array in arrays:
-                    array[where] = 0
+            runtime.replace(flat(self._states), [0.0] * len(flat(self._states)), where)
 
     # -- state ------------------------------------------------------------------------------------------------------------
 
@@ -143,10 +143,8 @@ class Stream(runtime.Stepper):
             )
             for path, arrays in self._states.items()
         }
-        with self._guard:
-            for path, arrays in self._states.items():
-                for array, new_array in zip(arrays, loaded[path], strict=True):
-                    array[...] = new_array
+        with self._guard.anew:
+            runtime.replace(flat(self._states), flat(loaded))
 
     def _loaded(self, value: Any, name: str, array: np.ndarray) -> np.ndarray:
         """A state that a caller gives for one of the stream's."""
@@ -186,12 +184,12 @@ class Stream(runtime.Stepper):
         if len(shape) + 1 != len(info.shape):
             return None
         runner, program = model._runner(((1, *shape),) if self._sequence[0] else (shape,), streaming=True)
-        if program.fixed:
+        if program.fixed or self.batch_size * program.work > ENTRY_WORK:
             return None
         output = program.output_shapes[0]
         if not fits_entry(model, shape, program.output_shapes) or 4 * self.batch_size * math.prod(output) > ENTRY_BYTES:
             return None
-        states = [array for path in sorted(self._states) for array in self._states[path]]
+        states = flat(self._states)
         return runtime.Entry(
             runner, shape, output[1:] if self._per_step[0] else output, info.vocabulary or 0, self.batch_size,
             states=states, guard=self._guard,
@@ -243,14 +241,10 @@ class Stream(runtime.Stepper):
             for info, x in zip(self._step_infos, arrays, strict=True):
                 if len(x) != count:
                     raise InputError(f"input {info.name!r}: expected {count} rows, found {len(x)}")
-            states = self._states
-            if numbers is not None:
-                states = {path: tuple(array[numbers] for array in held) for path, held in self._states.items()}
+            which = slice(None) if numbers is None else numbers
+            states = {path: tuple(array[which].copy() for array in held) for path, held in self._states.items()}
             outputs = self._compute(arrays, states)
-            if numbers is not None:
-                for path, held in self._states.items():
-                    for array, new in zip(held, states[path], strict=True):
-                        array[numbers] = new
+            runtime.replace(flat(self._states), flat(states), which)
             return outputs
 
     def _compute(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]]) -> list[np.ndarray]:
@@ -266,8 +260,13 @@ class Stream(runtime.Stepper):
         rows = len(arrays[0])
         given = [*arrays, *(repeated(array, rows * times, np.float32) for array, times in program.fixed)]
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
-        runner.run(given, outputs, [array for path in sorted(states) for array in states[path]], 0, rows)
+        runner.run(given, outputs, flat(states), 0, rows)
         return outputs
+
+
+def flat(states: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """All arrays, in the order in which Programs number them."""
+    return [array for path in sorted(states) for array in states[path]]
 
 
 def _begun(kind: type[Stream], model: Model, batch_size: int) -> Stream:

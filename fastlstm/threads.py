@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +19,70 @@ SHARED_WORK = 4_000_000
 UNLIMITED = 1 << 40
 
 
-class Team(NamedTuple):
-    """The other threads."""
+class Task:
+    """What another thread is to do as its part of a call: ``function(*arguments)``."""
 
-    process: int
-    pool: Any  # concurrent.futures.ThreadPoolExecutor
-    free: threading.Lock  # held by the call whose crew they are: two crews would wait for each other's members
+    def __init__(self, watch: runtime.Watch, function: Callable[..., None], arguments: tuple[Any, ...]):
+        self.watch, self.function, self.arguments = watch, function, arguments
+        self.error: BaseException | None = None
+        self.pending = threading.Lock()
+        self.pending.acquire()
+
+    def run(self) -> None:
+        try:
+            self.function(*self.arguments)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            self.error = error
+            self.watch.stop()
+        finally:
+            self.pending.release()
+
+    def settle(self) -> None:
+        """Wait until it is over."""
+        with self.pending:
+            pass
+
+    def result(self) -> None:
+        """Wait until it is done."""
+        self.settle()
+        if self.error is not None:
+            raise self.error
+
+
+def serve(tasks: SimpleQueue[Task | None]) -> None:
+    """A helper's life."""
+    while (task := tasks.get()) is not None:
+        task.run()
+        del task  # and the arrays with it
+
+
+class Team:
+    """The other threads, as many of those asked for as the system lets start: none while the interpreter ends.
+
+    They are daemons, as an executor's threads are not: a process that ends does not wait for what they compute.
+    """
+
+    def __init__(self, size: int):
+        self.process = os.getpid()
+        self.free = threading.Lock()  # held by the call whose crew they are: two crews would wait for each other's members
+        self.size = 0
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
+        try:
+            for number in range(size):
+                threading.Thread(target=serve, args=(self._tasks,), name=f"fastlstm_{number}", daemon=True).start()
+                self.size += 1
+        except RuntimeError:  # no more threads
+            pass
+
+    def begin(self, watch: runtime.Watch, function: Callable[..., None], arguments: tuple[Any, ...]) -> Task:
+        """Have one of them do a part of a call."""
+        task = Task(watch, function, arguments)
+        self._tasks.put(task)
+        return task
+
+    def __del__(self) -> None:
+        for _ in range(self.size):
+            self._tasks.put(None)
 
 
 class Helpers:
@@ -48,40 +109,48 @@ class Helpers:
     ) -> None:
         """Compute all rows."""
         rows = len(inputs[0])
-        if rows <= self.rows_alone(program):
-            runner.run(inputs, outputs, states, 0, rows)
-            return
-        team = self._team()
-        if program.members > 1 and rows <= program.block_rows and team.free.acquire(blocking=False):
+        team = self._team() if rows > self.rows_alone(program) else None
+        arrays = inputs, outputs, states
+        if team is None:
+            runner.run(*arrays, 0, rows)
+        elif 1 < program.members <= team.size + 1 and rows <= program.block_rows and team.free.acquire(blocking=False):
             try:
-                self._divide_units(team, runtime.Crew(runner, inputs, outputs, states, program.members), program.members)
+                crew = runtime.Crew(runner, *arrays, program.members)
+                together(team, crew, crew.work, [(member,) for member in range(program.members)])
             finally:
                 team.free.release()
         elif states or rows == 1:
-            runner.run(inputs, outputs, states, 0, rows)
+            runner.run(*arrays, 0, rows)
         else:
-            parts = min(self.threads, rows)
+            parts = min(team.size + 1, rows)
             bounds = [rows * n // parts for n in range(parts + 1)]
-            ranges = zip(bounds[1:-1], bounds[2:], strict=True)
-            pending = [team.pool.submit(runner.run, inputs, outputs, states, first, last) for first, last in ranges]
-            runner.run(inputs, outputs, states, 0, bounds[1])  # this thread has its part too
-            for future in pending:
-                future.result()
+            watch = runtime.Watch()
+            together(team, watch, runner.run, [(*arrays, *part, watch) for part in zip(bounds, bounds[1:], strict=False)])
 
-    def _divide_units(self, team: Team, crew: runtime.Crew, members: int) -> None:
-        try:
-            pending = [team.pool.submit(crew.work, member) for member in range(1, members)]
-            crew.work(0)
-        except BaseException:
-            crew.leave()
-            raise
-        for future in pending:
-            future.result()
-
-    def _team(self) -> Team:
-        from concurrent.futures import ThreadPoolExecutor  # costs 10 ms at import, and most Models never need it
-
+    def _team(self) -> Team | None:
+        """The threads, if there are any."""
+        if sys.is_finalizing():  # they do not run any more, and none can be started
+            return None
         team = self.team
         if team is None or team.process != os.getpid():
-            team = self.team = Team(os.getpid(), ThreadPoolExecutor(self.threads - 1, thread_name_prefix="fastlstm"), threading.Lock())
+            team = Team(self.threads - 1)
+            if team.size == 0:
+                return None
+            self.team = team
         return team
+
+
+def together(team: Team, watch: runtime.Watch, function: Callable[..., None], parts: list[tuple[Any, ...]]) -> None:
+    """Do all parts: this thread the first one. Whatever goes wrong, none of them is still being computed afterwards."""
+    tasks: list[Task] = []
+    try:
+        for part in parts[1:]:
+            tasks.append(team.begin(watch, function, part))
+        function(*parts[0])
+        for task in tasks:
+            task.result()
+    except BaseException:
+        watch.stop()
+        for task in tasks:
+            task.settle()
+        raise

@@ -47,7 +47,8 @@ def call(
     values: dict[str, Any] = {}
     for kind, arrays in (("input", given), ("output", made), ("state", states or {})):
         for number, (name, array) in enumerate(arrays.items()):
-            buffers.append(BufferInfo(kind, array.nbytes // rows, number=number))  # type: ignore[arg-type]
+            vocabulary = fields.get("vocabulary", 0) if name == "ids" else 0
+            buffers.append(BufferInfo(kind, array.nbytes // rows, number=number, vocabulary=vocabulary))  # type: ignore[arg-type]
             values[name] = Buffer(len(buffers) - 1)
     if scratch is not None:
         buffers.append(BufferInfo("scratch", *scratch))

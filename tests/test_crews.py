@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,7 +18,7 @@ import pytest
 import fastlstm
 from fastlstm import runtime
 from fastlstm.model import Model
-from fastlstm.threads import Helpers, Team
+from fastlstm.threads import Task
 
 CELLS = {"LSTM": {}, "GRU": {"reset_after": True}, "GRU before": {"reset_after": False}, "SimpleRNN": {}}
 
@@ -117,25 +119,59 @@ def test_many_callers_of_one_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("divided")
-def test_threads_that_cannot_start(tmp_path: Path) -> None:
-    """The call fails, those that did start do not wait for ever, and the next call is right."""
+@pytest.mark.parametrize("few", [0, 1])
+@pytest.mark.parametrize("rows", [1, 400])
+def test_threads_that_cannot_start(tmp_path: Path, few: int, rows: int) -> None:
+    """The call does with those that did, or with its own alone; once there are threads again, it has them."""
     model = together(build.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), 3)
-    x = np.ones((2, 6, 8))
-    expected = model.predict(x)
-    started: list[threading.Thread] = []
+    x = np.random.default_rng(0).normal(size=(rows, 6, 8))
+    expected = fastlstm.load(tmp_path / "model.h5").predict(x)
+    begun: list[threading.Thread] = []
 
-    class Full:
-        def submit(self, function: object, number: int) -> Future:
-            if started:
+    class Full(threading.Thread):
+        def start(self) -> None:
+            if len(begun) == few:
                 raise RuntimeError("can't start new thread")
-            started.append(threading.Thread(target=function, args=(number,)))
-            started[0].start()
-            return Future()
+            begun.append(self)
+            super().start()
 
-    with patch.object(Helpers, "_team", lambda self: Team(0, Full(), threading.Lock())), pytest.raises(RuntimeError, match="can't start"):
+    with patch("threading.Thread", Full):
+        assert model.predict(x).tobytes() == expected.tobytes()
+    assert len(begun) == few
+    assert (model._helpers.team is None) == (few == 0)
+    assert model.predict(x).tobytes() == expected.tobytes()
+    assert model._helpers.team is not None
+
+
+def test_helpers_go_with_their_model(tmp_path: Path) -> None:
+    before = threading.active_count()
+    model = fastlstm.load(build.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), threads=3)
+    with patch("fastlstm.threads.SHARED_WORK", 1):
+        model.predict(np.zeros((30, 6, 8)))
+    assert threading.active_count() == before + 2
+    del model
+    gc.collect()
+    end = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+@pytest.mark.usefixtures("divided")
+@pytest.mark.parametrize("rows", [1, 400])
+def test_an_error_in_one_part_ends_all(tmp_path: Path, rows: int) -> None:
+    """The caller gets it once nobody computes any more, and the next call is right."""
+    model = together(build.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), 3)
+    x = np.ones((rows, 6, 8))
+    expected = model.predict(x)
+    serve = Task.run
+
+    def fail(task: Task) -> None:
+        task.function = lambda *_: 1 // 0
+        serve(task)
+
+    with patch.object(Task, "run", fail), pytest.raises(ZeroDivisionError):
         model.predict(x)
-    started[0].join(30)
-    assert not started[0].is_alive()
     assert model.predict(x).tobytes() == expected.tobytes()
 
 

@@ -186,14 +186,6 @@ def test_compressed_weights_are_read(model: Path) -> None:
     assert np.array_equal(formats.read(model).layers[1].weights[0], kernel)
 
 
-def test_an_array_read_over_and_over_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdf5, "TOTAL_FREE", 100)
-    budget = hdf5.Budget("file", 10)
-    budget.spend("a", 150)
-    with pytest.raises(FormatError, match="add up"):
-        budget.spend("b", 150)
-
-
 # -- zip archives -----------------------------------------------------------------------------------------------------------
 
 

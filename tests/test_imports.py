@@ -18,10 +18,10 @@ MAX_LINES = 500
 
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
-    ("errors",),
+    ("errors", "interpreter", "forking"),
     ("spec", "activations", "program", "packing", "replacing", "terminal", "csvlines"),
-    ("arena",),
-    ("formats", "layers", "kernels"),
+    ("arena", "contracts", "limits"),
+    ("formats", "layers", "kernels", "verifier"),
     ("plan", "inputs"),
     ("runtime", "assembly"),
     ("threads",),

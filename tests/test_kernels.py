@@ -103,7 +103,7 @@ def test_embedding_and_mask_of_ids(level: str) -> None:
         ids = rng.integers(0, 9, (5, 6)).astype(np.int32)
         table = rng.normal(size=(9, features)).astype(np.float32)
         y, mask = np.empty((5, 6, features), np.float32), np.empty((5, 6), np.uint8)
-        fields = {"steps": 6, "features": features, "ids_row": 6, "table": table, "y_row": 6 * features}
+        fields = {"steps": 6, "features": features, "ids_row": 6, "vocabulary": 9, "table": table, "y_row": 6 * features}
         call(level, "embedding", 5, {"ids": ids}, {"y": y}, fields)
         call(level, "mask_ids", 5, {"ids": ids}, {"mask": mask}, {"steps": 6, "ids_row": 6})
         np.testing.assert_array_equal(y, table[ids])
@@ -231,7 +231,7 @@ def test_arrays_that_do_not_fit() -> None:
 
 def test_unknown_kernel_and_field() -> None:
     for instruction in (Instruction("no_such"), Instruction("repeat", {"colour": 1}), Instruction("repeat", {"rows": 1})):
-        with pytest.raises(ValueError, match="no kernel|no field"):
+        with pytest.raises(KernelError, match="no such kernel|no field"):
             runtime.Runner(Program((instruction,), (), (), (), 1))
 
 

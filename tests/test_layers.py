@@ -307,3 +307,19 @@ def test_every_layer_names_its_family():
     for name, layer in REGISTRY.items():
         assert any(base.__doc__ for base in layer.__mro__ if base is not Layer and base is not object), name
         assert not layer.HONOURED & layer.INERT, name
+
+
+@pytest.mark.parametrize("spec", [
+    simple("LayerNormalization", {"axis": 0, "scale": False, "center": False}), simple("LayerNormalization", {"axis": [0, 2]}),
+    simple("UnitNormalization", {"axis": -3}), simple("Softmax", {"axis": 0}), simple("BatchNormalization", {"axis": 0}),
+    simple("RMSNormalization", {"axis": 0}), simple("Normalization", {"axis": 0}), simple("GroupNormalization", {"axis": 0, "groups": 1}),
+    simple("Concatenate", {"axis": 0}), simple("Concatenate", {"axis": -3}),
+    simple("EinsumDense", {"equation": "abc,cd->bad"}, [normal(3, 4)]),
+], ids=lambda spec: f"{spec.class_name} {spec.config}")  # fmt: skip
+def test_layers_that_go_across_the_rows_of_a_batch(spec):
+    layer = made(spec)
+    with pytest.raises(UnsupportedError, match="goes across the rows of a batch"):
+        layer.shapes([(None, 5, 3)], {})
+    if "axis" in spec.config:
+        with pytest.raises(FormatError, match="axis 3 is none of an input of 3 axes"):
+            made(simple(spec.class_name, {**spec.config, "axis": 3})).shapes([(None, 5, 3)], {})

@@ -20,6 +20,7 @@ from fastlstm import formats
 from fastlstm.errors import FormatError, InputError
 from fastlstm.formats import native
 from fastlstm.formats.jsontext import parse_json
+from fastlstm.limits import Budget
 from fastlstm.spec import Case
 
 
@@ -324,7 +325,7 @@ def test_native_needs_no_architecture(tmp_path: Path, rng: np.random.Generator) 
 
 
 def test_json_of_bounded_depth() -> None:
-    assert parse_json(json.dumps(json.dumps({"a": ["[" * 900]})), "f", "p") == {"a": ["[" * 900]}
+    assert parse_json(json.dumps(json.dumps({"a": ["[" * 900]})), Budget("f", 0), "p") == {"a": ["[" * 900]}
     for text in ("[" * 500 + "]" * 500, "{", '"' * 3, "1" * 5000):
         with pytest.raises(FormatError):
-            parse_json(text, "f", "p")
+            parse_json(text, Budget("f", 0), "p")

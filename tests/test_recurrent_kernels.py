@@ -143,7 +143,7 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
     if case.cell != "lstm":
         del made["c_out"]
     fields = weights | {
-        "steps": steps, "features": features, "units": u, "x_row": steps * features, "x_step": features, "ids_row": steps,
+        "steps": steps, "features": features, "units": u, "x_row": steps * features, "x_step": features, "ids_row": steps, "vocabulary": 7,
         "mask_row": steps, "reverse": int(case.reverse), "activation": NATIVE[case.activation], "h0_row": u,
         "y_row": steps * u, "y_step": u, "y_time_order": int(case.y_time_order), "last_row": u, "out_row": u,
         "fill": case.fill, "head": case.head,

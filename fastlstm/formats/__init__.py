@@ -1,15 +1,17 @@
 """From bytes to a :class:`fastlstm.spec.ModelSpec`: everything Keras ever saved, one file for each family of formats.
 
-A format is a module with ``sniff(head, name) -> bool`` and ``read(source, *, architecture, by_name) -> ModelSpec``.
+A format is a module with ``sniff(head, name) -> bool`` and ``read(source, budget, *, architecture, by_name) -> ModelSpec``.
 What a file is, its bytes say; its name is only used to explain.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import FormatError
+from ..limits import Budget
 from ..spec import ModelSpec
 from . import native
 from .explain import explain, explain_folder
@@ -18,7 +20,7 @@ from .source import Source, source_of
 HEAD = 4096
 
 
-def read(path: Any, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
+def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: Budget | None = None) -> ModelSpec:
     """Read a model of any known format.
 
     Parameters
@@ -29,6 +31,8 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False) -> Model
         For files of weights alone: the model's JSON, a path to it, or a dict.
     by_name
         Pair layers and weights by name instead of order.
+    budget
+        What it may cost; by default what any file of its size may.
 
     Raises
     ------
@@ -38,10 +42,18 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False) -> Model
         If ``path`` is nothing that can be read from.
     """
     source = source_of(path)
+    budget = budget or Budget(source.name, source.size)
+    spec = reader(source)(source, budget, architecture=architecture, by_name=by_name)
+    budget.survey(spec)
+    return spec
+
+
+def reader(source: Source) -> Callable[..., ModelSpec]:
+    """What reads a file, by its first bytes."""
     from . import keras_h5, keras_zip  # here, so that importing fastlstm does not import h5py
 
     if source.handle is not None:
-        return keras_h5.read(source, architecture=architecture, by_name=by_name)
+        return keras_h5.read
     if source.path is not None and os.path.isdir(source.path):
         raise FormatError(f"{source.name}: {explain_folder(source.path)}")
     if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
@@ -53,7 +65,7 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False) -> Model
             raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
     for module in (native, keras_zip, keras_h5):
         if module.sniff(head, source.name):
-            return module.read(source, architecture=architecture, by_name=by_name)
+            return module.read
     raise FormatError(f"{source.name}: {explain(source, head)}")
 
 

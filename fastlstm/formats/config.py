@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import FormatError, Problem, UnsupportedError
+from ..limits import PATHS, Budget
 from ..spec import WEIGHTS, Call, Ref
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
@@ -16,7 +17,6 @@ from .keras1 import SPLIT
 from .values import short, wrong_argument, wrong_shape
 from .vocabulary import MODELS, RECURRENT, class_name, compute_dtype, layer_config
 
-NESTING = 40
 #: What the entries of models and layers may say; what stands there otherwise is a problem of the file, as it could change the numbers.
 ENTRY_KEYS = frozenset({
     "class_name", "config", "name", "inbound_nodes", "module", "registered_name", "build_config", "compile_config", "shared_object_id",
@@ -40,14 +40,19 @@ class Reader:
 
     Attributes
     ----------
-    source
-        The file, for messages.
+    budget
+        What the file may cost.
     dialect
         How to understand it.
     """
 
-    source: str
+    budget: Budget
     dialect: Dialect
+
+    @property
+    def source(self) -> str:
+        """The file, for messages."""
+        return self.budget.source
 
     def fail(self, place: str, what: str) -> FormatError:
         """An error about a place in the config."""
@@ -73,8 +78,7 @@ class Reader:
 
     def model(self, entry: Mapping[str, Any], path: str, depth: int) -> ModelDraft:
         """A Sequential or functional model, at the root or nested."""
-        if depth > NESTING:
-            raise self.fail(path, f"models nested more than {NESTING} deep")
+        self.budget.deep(f"model config: {path}", depth)
         config = entry["config"]
         if isinstance(config, list):  # Sequential up to Keras 2.2.2
             config = {"layers": config}
@@ -153,8 +157,8 @@ class Reader:
         entry = expect(self.source, f"model config: {prefix}", entry, Mapping, "a layer's class_name and config")
         if not isinstance(entry.get("class_name"), str):
             raise self.fail(prefix, f"a layer without class_name, only {sorted(map(str, entry))[:8]}")
-        if depth > NESTING:
-            raise self.fail(prefix, f"layers nested more than {NESTING} deep")
+        self.budget.deep(f"model config: {prefix}", depth)
+        self.budget.visit(f"model config: {prefix}")
         kind = class_name(entry, self.dialect)
         config = entry.get("config")
         if isinstance(config, list) and kind in MODELS:
@@ -163,6 +167,7 @@ class Reader:
         name = entry.get("name") or config.get("name") or kind.lower()
         name = rename + expect(self.source, f"model config: {prefix}{kind}", name, str, "a layer's name")
         path = prefix + name
+        self.budget.hold(f"model config: {path:.80}", PATHS * len(path))
         saved = entry["class_name"].rsplit(">", 1)[-1]
         self.only_known(entry, ENTRY_KEYS, path, kind, problems)
         draft = LayerDraft(kind, name, {}, path, saved, trainable=config.get("trainable") is not False)

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from ..errors import FormatError, Problem
+from ..limits import ARGUMENT_DEPTH
 from ..spec import WEIGHTS, Call, Fixed, Ref
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
@@ -49,6 +50,7 @@ class Graph:
         self.path = path
         self.layers = layers
         self.problems = problems
+        self.trained: dict[int, str] = {}
         self.index = {layer.name: number for number, layer in enumerate(layers)}
         if len(self.index) < len(layers):
             raise self.fail(f"two layers of one name in {sorted(layer.name for layer in layers)}")
@@ -112,8 +114,9 @@ class Graph:
         kwargs = expect(self.source, f"{self.place(node)}: kwargs", entry.get("kwargs") or {}, Mapping, "an object")
         node.keywords = {key: self.keras3_value(node, value) for key, value in kwargs.items()}
 
-    def keras3_value(self, node: Node, value: Any) -> Any:
+    def keras3_value(self, node: Node, value: Any, depth: int = 0) -> Any:
         """A call argument of Keras 3."""
+        self.not_deep(node, depth)
         if isinstance(value, Mapping):
             kind, config = value.get("class_name"), value.get("config")
             if kind in ("__keras_tensor__", *FIXED_CLASSES):
@@ -127,10 +130,15 @@ class Graph:
                     return self.values(node, kind, lambda: fixed(values, dtype if isinstance(dtype, str) else None))
                 self.only_known(node, config, TENSOR_KEYS)
                 return self.tensor(config.get("keras_history"))
-            return {key: self.keras3_value(node, inner) for key, inner in value.items()}
+            return {key: self.keras3_value(node, inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, list):
-            return [self.keras3_value(node, inner) for inner in value]
+            return [self.keras3_value(node, inner, depth + 1) for inner in value]
         return value
+
+    def not_deep(self, node: Node, depth: int) -> None:
+        """Refuse call arguments of more levels than any layer reads."""
+        if depth > ARGUMENT_DEPTH:
+            raise self.fail(f"a call of layer {self.layers[node.layer].name!r}: arguments nested more than {ARGUMENT_DEPTH} deep")
 
     def values(self, node: Node, what: str, make: Callable[[], T]) -> T:
         """The tensors that ``make`` finds in a call argument; a FormatError where there are none."""
@@ -166,14 +174,15 @@ class Graph:
                 node.inputs.append(self.tensor(item[:3]))
             if len(item) > 3:
                 words = expect(self.source, f"{self.place(node)}: arguments", item[3], Mapping, "an object")
-                node.keywords.update({key: self.list_value(value) for key, value in words.items()})
+                node.keywords.update({key: self.list_value(node, value) for key, value in words.items()})
 
-    def list_value(self, value: Any) -> Any:
+    def list_value(self, node: Node, value: Any, depth: int = 0) -> Any:
         """A call argument of Keras 2 and tf.keras: [layer, node, output] is a tensor."""
+        self.not_deep(node, depth)
         if isinstance(value, list):
             if len(value) == 3 and is_tensor(value) and value[0] in self.index:
                 return self.tensor(value)
-            return [self.list_value(inner) for inner in value]
+            return [self.list_value(node, inner, depth + 1) for inner in value]
         return value
 
     def tensor(self, value: Any) -> Tensor:
@@ -284,8 +293,8 @@ class Graph:
             inputs = list(node.inputs)
         if layer.class_name in STATEFUL_CALL:
             self.split_states(node, inputs, keywords)
-        if keywords.pop("training", None) and trains_otherwise(layer):
-            self.problems.append(Problem(layer.path, layer.class_name, training_problem(layer)))
+        if keywords.pop("training", None) and (what := self.in_training(node.layer)):
+            self.problems.append(Problem(layer.path, layer.class_name, what))
         for key, make in (("mask", as_mask), ("attention_mask", as_scores_mask)):
             if key in keywords and layer.class_name in KEYWORDS[key] and not any(True for _ in tensors_in(keywords[key])):
                 keywords[key] = self.values(node, key, partial(make, keywords[key]))
@@ -303,6 +312,12 @@ class Graph:
             new[node.layer], tuple(self.resolve(tensor, position) for tensor in inputs),
             {key: self.resolve(value, position) for key, value in keywords.items()},
         )  # fmt: skip
+
+    def in_training(self, layer: int) -> str:
+        """What training=True means for a layer, looked for once however often it is called."""
+        if layer not in self.trained:
+            self.trained[layer] = training_problem(self.layers[layer])
+        return self.trained[layer]
 
     def is_computed(self, layer: LayerDraft, key: str, value: Any) -> bool:
         """Whether a layer honours a call argument of that name and kind."""
@@ -354,14 +369,15 @@ def is_tensor(value: Any) -> bool:
 
 def flat_tensors(value: Any) -> Iterator[Any]:
     """The [layer, node, output] of nested lists and objects, in TensorFlow's order (keys sorted)."""
-    if isinstance(value, Mapping):
-        for key in sorted(value):
-            yield from flat_tensors(value[key])
-    elif isinstance(value, list) and not is_tensor(value) and (not value or isinstance(value[0], (list, Mapping))):
-        for inner in value:
-            yield from flat_tensors(inner)
-    else:
-        yield value
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Mapping):
+            stack.extend(value[key] for key in sorted(value, reverse=True))
+        elif isinstance(value, list) and not is_tensor(value) and (not value or isinstance(value[0], (list, Mapping))):
+            stack.extend(reversed(value))
+        else:
+            yield value
 
 
 def is_idle(key: str, value: Any) -> bool:
@@ -393,23 +409,22 @@ def as_scores_mask(value: Any) -> Fixed:
 
 
 def is_random(layer: LayerDraft) -> bool:
-    """Whether a layer draws random numbers while training."""
-    rates = ("rate", "stddev", "dropout", "recurrent_dropout")
-    return any(layer.config.get(rate) for rate in rates) or any(map(is_random, inside(layer)))
+    """Whether a layer itself draws random numbers while training."""
+    return any(layer.config.get(rate) for rate in ("rate", "stddev", "dropout", "recurrent_dropout"))
 
 
-def trains_otherwise(layer: LayerDraft) -> bool:
-    """Whether a layer computes differently while training."""
-    return layer.class_name == "BatchNormalization" or is_random(layer) or any(map(trains_otherwise, inside(layer)))
-
-
-def inside(layer: LayerDraft) -> list[LayerDraft]:
-    """The layers that a layer or model holds."""
-    return [*layer.children, *(layer.model.layers if layer.model is not None else ())]
+def inside(layer: LayerDraft) -> Iterator[LayerDraft]:
+    """A layer and all that it holds."""
+    yield layer
+    for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
+        yield from inside(inner)
 
 
 def training_problem(layer: LayerDraft) -> str:
-    """What training=True means for a layer that it changes."""
-    if is_random(layer):
+    """What training=True means for a layer that it changes; nothing for others."""
+    found = list(inside(layer))
+    if any(map(is_random, found)):
         return "it is called with training=True, which makes it random"
-    return "it is called with training=True: it normalises by the mean and variance of each batch, which is not computed"
+    if any(inner.class_name == "BatchNormalization" for inner in found):
+        return "it is called with training=True: it normalises by the mean and variance of each batch, which is not computed"
+    return ""

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..errors import FormatError
+from ..limits import PATHS, Budget
 from .source import Source
 
 try:
@@ -21,16 +23,17 @@ except ImportError as error:  # pragma: no cover - a declared dependency
     raise ImportError("reading Keras files needs h5py: pip install h5py") from error
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-#: No file may ask for more than this in arrays; a small one not for more than SPREAD times its size, or TOTAL_FREE.
-TOTAL_LIMIT = 16 << 30
-TOTAL_FREE = 256 << 20
-SPREAD = 16
-#: Nor in one attribute (the model's JSON).
+#: Bytes of one attribute (the model's JSON).
 ATTRIBUTE_LIMIT = 64 << 20
 #: deflate cannot shrink below 1/1032; an honest set of weights is near 1.
 EXPANSION_LIMIT = 1032
 #: Below this, expansion harms nobody.
 EXPANSION_FREE = 1 << 20
+#: Chunks that an array may have in any file; each that is stored takes some bytes of an index.
+CHUNKS_FREE = 4096
+LEAST_CHUNK = 8
+#: Bytes that Python takes for a text besides its characters.
+TEXT_OBJECT = 64
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 #: What h5py raises on damaged files.
 H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, AttributeError)
@@ -42,7 +45,7 @@ def is_hdf5(head: bytes) -> bool:
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[Group]:
+def opened(source: Source, budget: Budget) -> Iterator[Group]:
     """The root group of an HDF5 file."""
     handle = source.handle
     try:
@@ -52,7 +55,7 @@ def opened(source: Source) -> Iterator[Group]:
             root = handle["/"]
         except H5_ERRORS as error:
             raise FormatError(f"{source.name}: damaged or truncated HDF5 file ({first_line(error)})") from error
-        yield Group(Budget(source.name, source.size), root, "")
+        yield Group(Contents(source.name, source.size, budget), root, "")
     finally:
         if handle is not None and source.handle is None:
             with suppress(*H5_ERRORS):  # what could be read has been read
@@ -65,33 +68,44 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-class Budget:
-    """Which file is being read, its size, and how much has been asked of it."""
+@dataclass
+class Contents:
+    """Which file is being read, its size, what it may cost, and where its objects were found.
 
-    def __init__(self, source: str, size: int):
-        self.source = source
-        self.size = size
-        self.spent = 0
+    Keras links each of them once. Hard links let a group lead to another in many ways: through eighteen of them, in a file of a
+    kilobyte, there are 262,144; and an array be read again under each of its names.
+    """
 
-    def spend(self, place: str, nbytes: int) -> None:
-        """Account for an array before it is allocated."""
-        self.spent += nbytes
-        limit = min(TOTAL_LIMIT, max(TOTAL_FREE, SPREAD * self.size))
-        if self.spent > limit:
-            raise FormatError(f"{self.source}: {place}: the arrays add up to more than {limit} bytes, in a file of {self.size}")
+    source: str
+    size: int
+    budget: Budget
+    places: dict[int, str] = field(default_factory=dict)  # by address
+    read: set[str] = field(default_factory=set)
+
+    def reach(self, member: Any, place: str) -> None:
+        """Note where an object is found. FormatError if it was found elsewhere."""
+        before = self.places.setdefault(h5py.h5o.get_info(member.id).addr, place)
+        if before != place:
+            raise FormatError(f"{self.source}: {place}: the same object as {before}, linked twice")
 
 
 class Group:
     """A group, reached by hard links only."""
 
-    def __init__(self, budget: Budget, group: Any, place: str):
-        self._budget = budget
+    def __init__(self, contents: Contents, group: Any, place: str):
+        self._contents = contents
         self._group = group
         self.place = place or "/"
+        if not place:
+            contents.reach(group, self.place)
 
     def fail(self, what: str) -> FormatError:
         """An error about this group."""
-        return FormatError(f"{self._budget.source}: {self.place}: {what}")
+        return FormatError(f"{self._contents.source}: {self.place}: {what}")
+
+    def account(self, characters: int) -> None:
+        """Account for the path of this group, or parts of it, kept somewhere."""
+        self._contents.budget.hold(f"{self.place:.80}: names of groups", PATHS * characters)
 
     def __contains__(self, name: str) -> bool:
         try:
@@ -122,31 +136,42 @@ class Group:
                 if kind == h5py.h5l.TYPE_HARD:
                     here = here[part]
             except H5_ERRORS as error:
-                raise FormatError(f"{self._budget.source}: {place}: not in the file, or damaged ({first_line(error)})") from error
-            if kind != h5py.h5l.TYPE_HARD:
+                raise FormatError(f"{self._contents.source}: {place}: not in the file, or damaged ({first_line(error)})") from error
+            if kind == h5py.h5l.TYPE_HARD:
+                self._reach(here, place)
+            else:
                 what = "not inside a group" if kind is None else "a soft or external link, which is never followed"
-                raise FormatError(f"{self._budget.source}: {place}: {what}")
+                raise FormatError(f"{self._contents.source}: {place}: {what}")
         return here, place
+
+    def _reach(self, member: Any, place: str) -> None:
+        try:
+            self._contents.reach(member, place)
+        except H5_ERRORS as error:
+            raise FormatError(f"{self._contents.source}: {place}: damaged ({first_line(error)})") from error
 
     def group(self, name: str) -> Group:
         """A member group."""
         member, place = self._member(name)
         if not isinstance(member, h5py.Group):
-            raise FormatError(f"{self._budget.source}: {place}: expected a group, found {type(member).__name__.lower()}")
-        return Group(self._budget, member, place)
+            raise FormatError(f"{self._contents.source}: {place}: expected a group, found {type(member).__name__.lower()}")
+        return Group(self._contents, member, place)
 
     def array(self, name: str) -> np.ndarray:
-        """A member dataset of numbers, read whole."""
+        """A member dataset of numbers, read whole, and once."""
         dataset, place = self._member(name)
         if not isinstance(dataset, h5py.Dataset):
-            raise FormatError(f"{self._budget.source}: {place}: expected an array, found {type(dataset).__name__.lower()}")
+            raise FormatError(f"{self._contents.source}: {place}: expected an array, found {type(dataset).__name__.lower()}")
+        if place in self._contents.read:
+            raise FormatError(f"{self._contents.source}: {place}: the weights of two layers or more")
+        self._contents.read.add(place)
         try:
             return self._read(dataset, place)
         except H5_ERRORS as error:
-            raise FormatError(f"{self._budget.source}: {place}: cannot be read ({first_line(error)})") from error
+            raise FormatError(f"{self._contents.source}: {place}: cannot be read ({first_line(error)})") from error
 
     def _read(self, dataset: Any, place: str) -> np.ndarray:
-        where = f"{self._budget.source}: {place}"
+        where = f"{self._contents.source}: {place}"
         shape, dtype = dataset.shape, dataset.dtype
         if shape is None:
             raise FormatError(f"{where}: an array without a shape (null dataspace)")
@@ -160,21 +185,24 @@ class Group:
             raise FormatError(f"{where}: a virtual dataset, which is never read")
         nbytes = math.prod(shape) * dtype.itemsize
         stored = dataset.id.get_storage_size()
-        limit = self._budget.size
+        limit = self._contents.size
         if layout == h5py.h5d.CHUNKED:
             filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
             unknown = [str(code) for code in filters if code not in FILTERS]
             if unknown:
                 raise FormatError(f"{where}: HDF5 filter {', '.join(unknown)}; only {', '.join(FILTERS.values())} are read")
-            limit = max(EXPANSION_FREE, EXPANSION_LIMIT * min(stored, self._budget.size))
+            limit = max(EXPANSION_FREE, EXPANSION_LIMIT * min(stored, self._contents.size))
             chunk = math.prod(creation.get_chunk()) * dtype.itemsize
             if chunk > max(limit, EXPANSION_FREE):
-                raise FormatError(f"{where}: chunks of {chunk} bytes in a file of {self._budget.size}")
+                raise FormatError(f"{where}: chunks of {chunk} bytes in a file of {self._contents.size}")
+            count = math.prod(-(-size // length) for size, length in zip(shape, creation.get_chunk(), strict=True))
+            if count > max(CHUNKS_FREE, self._contents.size // LEAST_CHUNK):
+                raise FormatError(f"{where}: declares {count} chunks in a file of {self._contents.size} bytes")
         elif nbytes > stored:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, but holds {stored}")
         if nbytes > limit:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, more than the file can hold ({stored} stored)")
-        self._budget.spend(place, nbytes)
+        self._contents.budget.hold(place, nbytes)
         out = np.empty(shape, dtype)
         if out.size:
             dataset.read_direct(out)
@@ -193,8 +221,9 @@ class Group:
             if not text and (dtype.kind not in "fiub" or dtype.fields or dtype.subdtype):
                 raise self.fail(f"attribute {name}: expected text or numbers, found dtype {dtype}")
             count = math.prod(shape)
-            if count * dtype.itemsize > min(ATTRIBUTE_LIMIT, self._budget.size):
+            if count * dtype.itemsize > min(ATTRIBUTE_LIMIT, self._contents.size):
                 raise self.fail(f"attribute {name}: declares {count} elements, more than the file can hold")
+            self._contents.budget.hold(f"{self.place}: attribute {name}", count * (dtype.itemsize + TEXT_OBJECT))
             value = self._group.attrs[name]
         except H5_ERRORS as error:
             raise self.fail(f"attribute {name}: cannot be read ({first_line(error)})") from error

@@ -229,7 +229,7 @@ def modern(entry: Any, source: str) -> Any:
     """The config of a model of Keras 0 or 1 in Keras 2's form."""
     try:
         return Modern(source).model(entry)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise FormatError(f"{source}: model config: not one that Keras 1 wrote ({type(error).__name__}: {error})") from error
 
 

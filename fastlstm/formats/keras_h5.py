@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import FormatError, InputError
+from ..limits import TEXT, Budget
 from ..spec import ModelSpec
 from . import hdf5
 from .config import Reader
@@ -30,27 +31,29 @@ def sniff(head: bytes, name: str) -> bool:
     return hdf5.is_hdf5(head)
 
 
-def read(source: Source, *, architecture: Architecture | None = None, by_name: bool = False) -> ModelSpec:
+def read(source: Source, budget: Budget, *, architecture: Architecture | None = None, by_name: bool = False) -> ModelSpec:
     """The model of an HDF5 file.
 
     Parameters
     ----------
     source
         The file.
+    budget
+        What it may cost.
     architecture
         For a file of weights alone: the model's JSON (``model.to_json()``), a path to it, or it parsed.
     by_name
         Pair layers with the file's groups by their names instead of their order.
     """
     path = source.name
-    with hdf5.opened(source) as root:
+    with hdf5.opened(source, budget) as root:
         text = root.text("model_config")
         if architecture is not None:
-            entry = load_architecture(architecture, path)
+            entry = load_architecture(architecture, budget)
             weights = root.group("model_weights") if "model_weights" in root else root
             kind = "HDF5 weights + architecture"
         elif text is not None:
-            entry = parse_json(text, path, "model_config")
+            entry = parse_json(text, budget, "model_config")
             weights, kind = root.group("model_weights") if "model_weights" in root else root, "HDF5 model"
         else:
             raise root.fail(what_it_is(root))
@@ -62,14 +65,14 @@ def read(source: Source, *, architecture: Architecture | None = None, by_name: b
         if understood.keras1:
             understood = dialect(as_text(version), as_text(backend) or told_backend(weights), entry, kind)
             entry = modern(entry, path)
-        model = Reader(path, understood).root(entry)
+        model = Reader(budget, understood).root(entry)
         if is_tree(weights):
             fill(model, weights, path)
         elif weights.attribute("nb_layers") is not None or "graph" in weights:
             pair_numbered(path, model, weights, understood)
         else:
             pair(path, model, weights, understood, by_name)
-        return finish(model, understood)
+        return finish(model, understood, budget)
 
 
 def what_it_is(root: hdf5.Group) -> str:
@@ -86,7 +89,7 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def load_architecture(architecture: Architecture, source: str) -> Any:
+def load_architecture(architecture: Architecture, budget: Budget) -> Any:
     """The parsed JSON of ``architecture``: JSON text, a path to it, or a dict."""
     if isinstance(architecture, Mapping):
         return architecture
@@ -97,7 +100,7 @@ def load_architecture(architecture: Architecture, source: str) -> Any:
         file = Path(text)
         try:
             with file.open("rb") as stream:
-                data = stream.read((64 << 20) + 1)
+                data = stream.read(TEXT + 1)
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise FormatError(f"architecture: {file} is not a text file") from error
@@ -109,7 +112,7 @@ def load_architecture(architecture: Architecture, source: str) -> Any:
             raise FormatError(
                 f"architecture: {file}: expected JSON, found {'YAML; save what model.to_json() gives instead' if yaml else repr(text[:30])}"
             )
-    return parse_json(text, source, "architecture")
+    return parse_json(text, budget, "architecture")
 
 
 def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect, by_name: bool) -> None:
@@ -124,7 +127,7 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
             if name in groups:
                 raise weights.fail(f"layer_names lists {name!r} twice")
             groups[name] = found
-    listed = list(expanded(model.layers, names)) if understood.keras1 else model.layers
+    listed = list(expanded(model.layers, frozenset(names))) if understood.keras1 else model.layers
     has = {layer.name: has_weights(layer, path) for layer in listed}
     layers = [layer for layer in listed if has[layer.name] or (has[layer.name] is None and layer.name in groups)]
     if layers and not groups:
@@ -162,7 +165,7 @@ def told_backend(weights: hdf5.Group) -> str:
     return "theano"
 
 
-def expanded(layers: list[LayerDraft], names: list[str]) -> Iterator[LayerDraft]:
+def expanded(layers: list[LayerDraft], names: Set[str]) -> Iterator[LayerDraft]:
     """Layers as Keras 1 lists them: in place of the branches of a Merge, the layers in them."""
     for layer in layers:
         if layer.model is not None and layer.name not in names:

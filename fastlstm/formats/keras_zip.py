@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import FormatError, InputError
+from ..limits import TEXT, Budget
 from ..spec import ModelSpec
 from . import hdf5
 from .config import Reader
 from .generations import dialect
-from .jsontext import LIMIT, parse_json
+from .jsontext import parse_json
 from .source import Source
 from .tree import fill
 from .weights import finish
@@ -31,7 +32,7 @@ def sniff(head: bytes, name: str) -> bool:
     return head.startswith(b"PK\x03\x04")
 
 
-def read(source: Source, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
+def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a ``.keras`` file."""
     path = source.name
     if architecture is not None:
@@ -42,17 +43,17 @@ def read(source: Source, *, architecture: Any = None, by_name: bool = False) -> 
         raise FormatError(f"{path}: damaged or truncated .keras file ({error})") from error
     with archive:
         members = directory(archive, path)
-        entry = parse_json(text(archive, members[CONFIG], source), path, CONFIG)
-        metadata = parse_json(text(archive, members[METADATA], source), path, METADATA) if METADATA in members else {}
-        data = member(archive, members[WEIGHTS], source, hdf5.TOTAL_LIMIT)
+        entry = parse_json(text(archive, members[CONFIG], source, budget), budget, CONFIG)
+        metadata = parse_json(text(archive, members[METADATA], source, budget), budget, METADATA) if METADATA in members else {}
+        data = member(archive, members[WEIGHTS], source, budget)
     if not isinstance(entry, Mapping):
         raise FormatError(f"{path}: {CONFIG}: expected an object with class_name and config, found {type(entry).__name__}")
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     understood = dialect(version if isinstance(version, str) else None, None, entry, ".keras")
-    model = Reader(path, understood).root(entry)
-    with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data)) as root:
+    model = Reader(budget, understood).root(entry)
+    with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data), budget) as root:
         fill(model, root, path)
-    return finish(model, understood)
+    return finish(model, understood, budget)
 
 
 def directory(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
@@ -71,20 +72,22 @@ def directory(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]
     return found
 
 
-def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source) -> str:
+def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, budget: Budget) -> str:
     """A member of text."""
+    if info.file_size > TEXT:
+        raise FormatError(f"{source.name}: {info.filename} declares {info.file_size} bytes, more than {TEXT}")
     try:
-        return member(archive, info, source, LIMIT).decode("utf-8")
+        return member(archive, info, source, budget).decode("utf-8")
     except UnicodeDecodeError as error:
         raise FormatError(f"{source.name}: {info.filename} is not UTF-8 text") from error
 
 
-def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, limit: int) -> bytes:
+def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, budget: Budget) -> bytes:
     """A member's bytes, its declared size checked before it is unpacked."""
     path, packed = source.name, min(info.compress_size, source.size)
-    allowed = min(limit, max(FREE, EXPANSION * packed))
-    if info.file_size > allowed:
+    if info.file_size > max(FREE, EXPANSION * packed):
         raise FormatError(f"{path}: {info.filename} declares {info.file_size} bytes, packed into {packed}")
+    budget.hold(info.filename, info.file_size)
     try:
         with archive.open(info) as stream:
             data = stream.read(info.file_size + 1)

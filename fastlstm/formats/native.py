@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import FormatError, InputError, Problem
+from ..limits import Budget
 from ..replacing import writing
 from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
 from .graph import KEYWORDS
 from .jsontext import parse_json
 from .source import Source, source_of
+from .strict import entry_of, hints_of, record, typed
 from .values import wrong_argument, wrong_shape
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 VERSION = 2
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
-NESTING = 60
+#: Bytes that reading the header takes for each of its own: safetensors parses it too.
+HEADER_COST = 8
+#: Bytes of the widest number.
+LARGEST_NUMBER = 8
 #: What a header, and the models, layers and calls in it, may say.
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
@@ -44,6 +50,15 @@ T = TypeVar("T")
 def sniff(head: bytes, name: str) -> bool:
     """Whether a file that begins so is a safetensors file."""
     return len(head) > 9 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= HEADER_LIMIT
+
+
+def header_size(source: Source) -> int:
+    """Bytes of the header that a file declares."""
+    try:
+        with source.open() as stream:
+            return int.from_bytes(stream.read(8), "little")
+    except OSError as error:
+        raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
 
 
 def is_native(path: Any) -> bool:
@@ -96,19 +111,20 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
     return len(data)
 
 
-def read(source: Source, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
+def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a ``.fastlstm`` file."""
     if architecture is not None:
         raise InputError(f"architecture: {source.name} is a .fastlstm file, which holds its own")
-    with Store(source) as store:
+    with Store(source, budget) as store:
         return store.decode(lambda header: decode_model(header["model"], store, 0))
 
 
-def read_cases(path: Any) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+def read_cases(path: Any, budget: Budget | None = None) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """The recorded self-tests, and the names of the arrays that are not what was written."""
-    with Store(source_of(path)) as store:
+    source = source_of(path)
+    with Store(source, budget or Budget(source.name, source.size)) as store:
         cases = store.decode(lambda header: tuple(decode_case(entry, store) for entry in header["cases"]))
-        recorded = store.decode(lambda header: {str(name): str(value) for name, value in header["sha256"].items()})
+        recorded = store.decode(lambda header: typed(header["sha256"], dict, "sha256"))
         altered = [name for name, value in recorded.items() if name not in store.names or checksum(store.array(name)) != value]
         return cases, tuple(altered)
 
@@ -139,12 +155,16 @@ class InMemory:
 class Store:
     """An open file: its header and its arrays."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, budget: Budget):
         from safetensors import SafetensorError, safe_open
 
         self.path = path = source.name
         self.error = SafetensorError
+        self.budget = budget
         self.file: Any
+        budget.hold("header", HEADER_COST * min(header_size(source), source.size))
+        if source.data is not None:
+            budget.hold("arrays", len(source.data))
         try:
             self.file = InMemory(source.data) if source.data is not None else safe_open(source.path, framework="np")
         except (SafetensorError, OSError, ValueError) as error:
@@ -152,14 +172,14 @@ class Store:
         text = (self.file.metadata() or {}).get(KEY)
         if text is None:
             raise FormatError(f"{path}: a safetensors file, but not a model that fastlstm wrote")
-        self.header = parse_json(text, path, "header")
+        self.header = parse_json(text, budget, "header")
         self.names = frozenset(self.file.keys())
         version = self.header.get("format_version") if isinstance(self.header, Mapping) else None
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise FormatError(f"{path}: header: expected a format_version, found {version!r}")
         if version > VERSION:
             raise FormatError(f"{path}: written in the newer format version {version}; this fastlstm reads up to {VERSION}, upgrade it")
-        self.only(self.header, HEADER_KEYS)
+        self.decode(lambda header: entry_of(header, "header", HEADER_KEYS))
 
     def __enter__(self) -> Store:
         return self
@@ -172,22 +192,18 @@ class Store:
         if not isinstance(name, str) or name not in self.names:
             raise FormatError(f"{self.path}: the array {name!r} is missing")
         try:
+            if not isinstance(self.file, InMemory):  # read again wherever it is named again
+                self.budget.hold(f"the array {name!r}", LARGEST_NUMBER * math.prod(self.file.get_slice(name).get_shape()))
             return np.asarray(self.file.get_tensor(name))
         except (self.error, OSError, ValueError, TypeError) as error:
             raise FormatError(f"{self.path}: the array {name!r} cannot be read ({error})") from error
-
-    def only(self, entry: Mapping[str, Any], known: Container[str]) -> None:
-        """Refuse what is not understood: leaving it out could change the numbers."""
-        unknown = sorted(key for key in entry if key not in known)
-        if unknown:
-            raise FormatError(f"{self.path}: header: {', '.join(unknown)} not known")
 
     def decode(self, rule: Callable[[Any], T]) -> T:
         """What a rule makes of the header; anything malformed there is a FormatError."""
         try:
             return rule(self.header)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise FormatError(f"{self.path}: damaged header ({type(error).__name__}: {error})") from error
+            raise FormatError(f"{self.path}: damaged header ({error if type(error) is ValueError else repr(error)})") from error
 
 
 def checksum(array: np.ndarray) -> str:
@@ -239,25 +255,31 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
 
 def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     """A model from JSON."""
-    if depth > NESTING:
-        raise FormatError(f"{store.path}: models nested more than {NESTING} deep")
-    store.only(entry, MODEL_KEYS)
-    for call in entry["calls"]:
-        store.only(call, CALL_KEYS)
-    calls = tuple(
-        Call(int(call["layer"]), tuple(decode_given(given, store) for given in call["inputs"]), dict(decode_value(call["keywords"], store)))
-        for call in entry["calls"]
-    )
-    store.only(entry["rules"], {field.name for field in fields(Rules)})
-    generation = Generation(**{**entry["generation"], "file_kind": ".fastlstm"})
+    store.budget.deep("header", depth)
+    entry = entry_of(entry, "a model", MODEL_KEYS)
+    hints = hints_of(ModelSpec)
+    plain: dict[str, Any] = {key: typed(entry[key], hints[key], key) for key in ("name", "class_name", "output_kind")}
+    names: dict[str, Any] = {key: tuple(typed(entry[key], list[str], key)) for key in ("input_names", "output_names")}
+    problems = [typed(problem, list[str], "problems") for problem in typed(entry["problems"], list, "problems")]
     spec = ModelSpec(
-        str(entry["name"]), entry["class_name"], tuple(decode_layer(layer, store, depth + 1) for layer in entry["layers"]), calls,
-        tuple(map(decode_ref, entry["inputs"])), tuple(map(decode_ref, entry["outputs"])), tuple(map(str, entry["input_names"])),
-        tuple(map(str, entry["output_names"])), generation, Rules(**entry["rules"]), entry["output_kind"],
-        tuple(Problem(*map(str, problem)) for problem in entry["problems"]),
+        **plain, **names,
+        layers=tuple(decode_layer(layer, store, depth + 1) for layer in typed(entry["layers"], list, "layers")),
+        calls=tuple(decode_call(call, store) for call in typed(entry["calls"], list, "calls")),
+        inputs=tuple(map(decode_ref, typed(entry["inputs"], list, "inputs"))),
+        outputs=tuple(map(decode_ref, typed(entry["outputs"], list, "outputs"))),
+        generation=replace(record(Generation, entry["generation"], "generation"), file_kind=".fastlstm"),
+        rules=record(Rules, entry["rules"], "rules"),
+        problems=tuple(Problem(*problem) for problem in problems),
     )  # fmt: skip
     check_references(spec, store.path)
     return spec
+
+
+def decode_call(entry: Any, store: Store) -> Call:
+    """A use of a layer from JSON."""
+    entry = entry_of(entry, "a call", CALL_KEYS)
+    given = tuple(decode_given(one, store) for one in typed(entry["inputs"], list, "inputs"))
+    return Call(typed(entry["layer"], int, "layer"), given, decode_value(typed(entry["keywords"], dict, "keywords"), store))
 
 
 def check_references(spec: ModelSpec, path: str) -> None:
@@ -272,6 +294,7 @@ def check_references(spec: ModelSpec, path: str) -> None:
         unknown = [name for name in call.keywords if kind in WEIGHTS and kind not in KEYWORDS.get(name, ())]
         if unknown:
             raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r}: {', '.join(unknown)} not known")
+    check_names(spec.layers, spec.name, path)
     for ref in (*spec.inputs, *spec.outputs):
         if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
             raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
@@ -280,6 +303,13 @@ def check_references(spec: ModelSpec, path: str) -> None:
             raise FormatError(f"{path}: header: call {ref.call} is no input")
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
+
+
+def check_names(layers: Sequence[LayerSpec], owner: str, path: str) -> None:
+    """Refuse layers of one name in one place."""
+    names = [layer.name for layer in layers]
+    if len(set(names)) < len(names):
+        raise FormatError(f"{path}: header: two layers of one name in {owner!r}: {sorted(names)}")
 
 
 def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -298,22 +328,23 @@ def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> 
 
 def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     """A layer from JSON."""
-    if depth > NESTING:
-        raise FormatError(f"{store.path}: layers nested more than {NESTING} deep")
-    store.only(entry, LAYER_KEYS)
-    if entry["dtype"] not in ("float32", "float64", "float16", "bfloat16"):
-        raise FormatError(f"{store.path}: layer {entry['name']!r}: unknown dtype {entry['dtype']!r}")
-    weights = tuple(store.array(name) for name in entry["weights"])
+    store.budget.deep("header", depth)
+    entry = entry_of(entry, "a layer", LAYER_KEYS)
+    class_name, name = (typed(entry[key], str, key) for key in ("class_name", "name"))
+    place = f"layer {name!r} ({class_name})"
+    weights = tuple(store.array(one) for one in typed(entry["weights"], list[str], place))
     if any(array.dtype not in (np.float32, np.float64) for array in weights):
-        raise FormatError(f"{store.path}: layer {entry['name']!r}: weights of another dtype than float32 and float64")
-    what = wrong_argument(entry["config"]) or (wrong_shape(entry["config"]["shape"]) if entry["class_name"] == "InputLayer" else "")
+        raise ValueError(f"{place}: weights of another dtype than float32 and float64")
+    config = decode_value(typed(entry["config"], dict, place), store)
+    if [*found_in(config, Ref), *found_in(config, Fixed)]:
+        raise ValueError(f"{place}: a tensor among its arguments")
+    what = wrong_argument(config) or (wrong_shape(config["shape"]) if class_name == "InputLayer" else "")
     if what:
-        raise FormatError(f"{store.path}: layer {entry['name']!r} ({entry['class_name']}): {what}")
-    return LayerSpec(
-        str(entry["class_name"]), str(entry["name"]), dict(decode_value(entry["config"], store)), weights,
-        tuple(decode_layer(child, store, depth + 1) for child in entry["children"]),
-        None if entry["model"] is None else decode_model(entry["model"], store, depth + 1), entry["dtype"],
-    )  # fmt: skip
+        raise ValueError(f"{place}: {what}")
+    children = tuple(decode_layer(child, store, depth + 1) for child in typed(entry["children"], list, place))
+    check_names(children, name, store.path)
+    inner = None if entry["model"] is None else decode_model(entry["model"], store, depth)
+    return LayerSpec(class_name, name, config, weights, children, inner, typed(entry["dtype"], hints_of(LayerSpec)["dtype"], place))
 
 
 def encode_value(value: Any, keep: Callable[[np.ndarray], str]) -> Any:
@@ -366,8 +397,8 @@ def decode_fixed(name: Any, store: Store) -> Fixed:
 
 def decode_ref(value: Any) -> Ref:
     """A Ref from JSON."""
-    call, output = value
-    return Ref(int(call), int(output))
+    call, output = typed(value, list[int], "a tensor's place")
+    return Ref(call, output)
 
 
 # -- cases ----------------------------------------------------------------------------------------------------------------
@@ -392,8 +423,8 @@ def decode_case(entry: Any, store: Store) -> Case:
     """A case from JSON."""
 
     def arrays(calls: Any) -> tuple[tuple[np.ndarray, ...], ...]:
-        return tuple(tuple(store.array(name) for name in names) for names in calls)
+        return tuple(tuple(store.array(name) for name in names) for names in typed(calls, list[list[str]], "arrays of a case"))
 
-    store.only(entry, CASE_KEYS)
-    tolerances = tuple(map(float, entry.get("tolerances", ())))  # older files have one for all outputs
-    return Case(str(entry["name"]), arrays(entry["inputs"]), arrays(entry["outputs"]), float(entry["tolerance"]), tolerances)
+    entry = entry_of(entry, "a case", CASE_KEYS, frozenset({"tolerances"}))  # older files have one for all outputs
+    tolerance, tolerances = typed(entry["tolerance"], float, "tolerance"), typed(entry.get("tolerances", []), list[float], "tolerances")
+    return Case(typed(entry["name"], str, "name"), arrays(entry["inputs"]), arrays(entry["outputs"]), tolerance, tuple(tolerances))

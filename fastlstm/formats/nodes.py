@@ -65,15 +65,16 @@ def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def leaves_in(value: Any) -> Iterator[Any]:
-    """What nested call arguments come down to: tensors, numbers, texts, and objects of a class of their own."""
-    if isinstance(value, Mapping) and "class_name" not in value:
-        for inner in value.values():
-            yield from leaves_in(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from leaves_in(inner)
-    else:
-        yield value
+    """What nested call arguments come down to: tensors, numbers, texts, and objects of a class of their own. As deep as they are."""
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, Mapping) and "class_name" not in value:
+            stack.extend(reversed(list(value.values())))
+        elif isinstance(value, list):
+            stack.extend(reversed(value))
+        else:
+            yield value
 
 
 def fixed(values: Any, dtype: str | None = None) -> Fixed:
@@ -84,6 +85,8 @@ def fixed(values: Any, dtype: str | None = None) -> Fixed:
     ValueError
         If they are no numbers, or of unequal lengths.
     """
+    if any(isinstance(leaf, str) for leaf in leaves_in(values)):  # NumPy would make all texts as long as the longest
+        raise ValueError("expected numbers, found text")
     array = np.asarray(values)
     if not array.ndim or not array.size:
         raise ValueError(f"expected a tensor with a batch of values, found shape {array.shape}")

@@ -48,10 +48,15 @@ class Source:
 
     @property
     def size(self) -> int:
-        """The number of bytes."""
+        """The number of bytes; 0 of what is not there."""
         if self.handle is not None:
             return int(self.handle.id.get_filesize())
-        return len(self.data or b"") if self.path is None else os.stat(self.path).st_size
+        if self.path is None:
+            return len(self.data or b"")
+        try:
+            return os.stat(self.path).st_size
+        except (OSError, ValueError):  # ValueError: no path can be so
+            return 0
 
 
 def source_of(given: Any) -> Source:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import FormatError, Problem
+from ..limits import GROUP_DEPTH
 from .draft import LayerDraft, ModelDraft
 from .hdf5 import Group
 from .vocabulary import OPERATION
@@ -31,7 +32,6 @@ PARTS = {
 CHILDREN = {"Bidirectional": ("forward_layer", "backward_layer"), "TimeDistributed": ("layer",), "RNN": ("cell",)}
 #: Objects in layers that keep the state of random numbers, which inference does not draw.
 GENERATORS = ("seed_generator", "random_generator")
-DEPTH, MEMBERS = 64, 200_000
 
 
 def is_tree(group: Group) -> bool:
@@ -78,15 +78,18 @@ class Filler:
 
     def index(self, group: Group, path: str, depth: int) -> None:
         """Note where arrays are; Keras on Windows wrote ``layers\\dense\\vars`` as one name."""
-        if depth > DEPTH or len(self.places) > MEMBERS:
-            raise group.fail("the tree of weights is too deep or too large")
-        self.places.update(path[:end] for end, mark in enumerate(path + "/") if mark == "/")
+        if depth > GROUP_DEPTH:
+            raise group.fail(f"groups nested more than {GROUP_DEPTH} deep")
+        group.account(len(path))
+        self.places.add(path)
         for key in group.members():
             name = key.replace("\\", "/")
             if path.rsplit("/", 1)[-1] == "vars":
                 self.arrays.setdefault(path, []).append((group, key))
             elif depth or name.split("/")[0] not in ("optimizer", "optimizer_weights", "metrics", "loss_tracker"):
-                self.index(group.group(key), f"{path}/{name}" if path else name, depth + 1)
+                here = f"{path}/{name}" if path else name
+                self.places.update(here[:end] for end, mark in enumerate(name, len(here) - len(name)) if mark == "/")
+                self.index(group.group(key), here, depth + 1)
 
     def model(self, model: ModelDraft, path: str) -> None:
         """Fill the layers of a model that stands at ``path``."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FormatError, Problem
+from ..limits import Budget
 from ..spec import WEIGHTS, ModelSpec, Weight
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect
@@ -30,6 +31,8 @@ class Leaf:
     frozen: bool
 
 
+#: Bytes of a number of float64.
+WIDEST = 8
 #: Of a model that has none.
 UNBUILT = Problem("", "", "it has no weights: the model was saved before it was built", "build the model before saving it")
 
@@ -156,10 +159,12 @@ def merge_low_rank(layer: LayerDraft) -> None:
             layer.weights = ((kernel + layer.lora * product).astype(kernel.dtype), *others)
 
 
-def settle(layer: LayerDraft, dialect: Dialect) -> None:
+def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
     for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
-        settle(inner, dialect)
+        settle(inner, dialect, budget)
+    dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
+    account(layer, dtype, budget)
     merge_low_rank(layer)
     if dialect.keras1:
         from_keras1(layer, dialect)
@@ -171,8 +176,16 @@ def settle(layer: LayerDraft, dialect: Dialect) -> None:
     if dialect.beta_first and layer.class_name == "BatchNormalization" and len(layer.weights) == 4:
         beta, gamma, *moving = layer.weights
         layer.weights = (gamma, beta, *moving)
-    dtype = np.float64 if layer.dtype == "float64" else np.float32
     layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
+
+
+def account(layer: LayerDraft, dtype: np.dtype[Any], budget: Budget) -> None:
+    """Account for what a layer's arrays become: small integers of a file are numbers of four bytes or eight."""
+    place = f"layer {layer.path!r} ({layer.class_name})"
+    numbers = sum(array.size for array in layer.weights)
+    budget.hold(place, sum(array.size for array in layer.weights if array.dtype != dtype) * dtype.itemsize)
+    # Gates are cut apart and put together again; of low rank, the sum of two products is in float64.
+    budget.lend(place, numbers * (3 * WIDEST if layer.lora is not None else 2 * dtype.itemsize))
 
 
 def from_keras1(layer: LayerDraft, dialect: Dialect) -> None:
@@ -253,10 +266,10 @@ def infer_input(model: ModelDraft) -> bool:
     return given.get("shape") is not None
 
 
-def finish(model: ModelDraft, understood: Dialect) -> ModelSpec:
+def finish(model: ModelDraft, understood: Dialect, budget: Budget) -> ModelSpec:
     """A model whose arrays are dealt, as a spec."""
     for layer in model.layers:
-        settle(layer, understood)
+        settle(layer, understood, budget)
     if model.class_name == "Sequential" and not infer_input(model):
         model.layers[0].config["shape"] = [None]
         model.problems.append(Problem("", "", "the file does not say what shape its input has", "build the model before saving it"))

@@ -33,7 +33,7 @@ def source_hash() -> str:
     import numba
 
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted([*HERE.glob("*.py"), HERE.parent / "packing.py", HERE.parent / "activations.py"]):
+    for path in sorted([*HERE.glob("*.py"), *(HERE.parent / f"{name}.py" for name in ("packing", "contracts", "activations"))]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -53,14 +53,16 @@ def _emit(level: Any, output: Path) -> None:
     for name in MODULES:
         importlib.import_module(f"fastlstm.kernels.{name}")
     kernels = importlib.import_module("fastlstm.kernels.registry").KERNELS
+    missing = set(importlib.import_module("fastlstm.contracts").CONTRACTS) - set(kernels)
+    assert not missing, f"contracts without a kernel: {sorted(missing)}"
     texts = [importlib.import_module("fastlstm.kernels.tile").tiles()]
-    for item in kernels.values():
+    for name, item in kernels.items():
         text = cfunc(numba_types.void(item.record()), error_model="numpy")(item.function).inspect_llvm()
         found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)
-        assert found, f"no C function in the code of kernel {item.name}"
-        texts.append(text.replace(f"@{found[1]}(", f"@{symbol(item.name, level.name)}("))
+        assert found, f"no C function in the code of kernel {name}"
+        texts.append(text.replace(f"@{found[1]}(", f"@{symbol(name, level.name)}("))
     output.write_bytes(_object(level, texts, {symbol(name, level.name) for name in kernels}))
-    fields = {item.name: [f"{field}:float" if field in item.floats else field for field in item.fields] for item in kernels.values()}
+    fields = {name: item.contract.described for name, item in kernels.items()}
     output.with_suffix(".json").write_text(json.dumps({"lanes": level.lanes, "kernels": fields}))
 
 

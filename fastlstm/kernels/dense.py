@@ -8,7 +8,7 @@ from .. import packing
 from .activation import activated, default_alpha
 from .panels import ONE, ZERO, compiled, fetched_by, last_vectors, pace_of
 from .registry import kernel
-from .sequence import fill_addresses
+from .sequence import PATIENCE, fill_addresses, stopped
 from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import fma, load, load_first, load_float, load_int, splat, stack, store_first, store_float, store_int, total
@@ -83,7 +83,7 @@ def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-de
             first += rows
 
 
-@kernel("rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step")
+@kernel
 def dense(f: Any) -> None:
     """activation(x @ kernel + bias) for ``steps`` rows of each row; ``kernel`` as packing.dense makes it, ``bias`` 0 = none."""
     xs, ys, biases, result, zeros = _addresses(), _outputs(), _biases(), _result(), _zeros()
@@ -91,7 +91,7 @@ def dense(f: Any) -> None:
         store_float(zeros, i, 0.0)
     fill_addresses(biases, ONE * TILE_ROWS, f.bias if f.bias else zeros, ZERO)
     rows, steps = f.rows, f.steps
-    count = 0
+    count, left = 0, ONE * PATIENCE
     for r in range(rows):
         for s in range(steps):
             store_int(xs, count, f.x + 4 * (r * f.x_row + s * f.x_step))
@@ -102,4 +102,10 @@ def dense(f: Any) -> None:
                     _few_units(f, xs, ys, count)
                 else:
                     _many_units(f, xs, ys, count, biases, result)
+                if f.watch:
+                    left -= count * f.features * f.units
+                    if left < 0:
+                        left = ONE * PATIENCE
+                        if stopped(f):
+                            return
                 count = 0

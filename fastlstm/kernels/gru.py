@@ -13,7 +13,7 @@ from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, h
 from .elementary import fma, inlined, sigmoid, tanh
 from .panels import ONE, ZERO, columns_of, compiled, fetch, paired, projector, sweeper
 from .registry import kernel
-from .sequence import FIELDS, driver, fill_addresses, meet
+from .sequence import driver, fill_addresses, meet
 from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import load, load_int, store, store_int
@@ -155,7 +155,7 @@ def _step(f, w, rows, s, features):  # type: ignore[no-untyped-def]
 _drive = driver(_columns, _start, _project_chunk, _prepare, _step, _nothing)
 
 
-@kernel(*FIELDS)
+@kernel
 def gru(f: Any) -> None:
     """GRU with ``reset_after=True`` over a block of rows."""
     _drive(f)
@@ -257,7 +257,7 @@ def _step_before(f, w, rows, s, features):  # type: ignore[no-untyped-def]
 _drive_before = driver(_columns_both, _start_before, _project_both, _prepare_both, _step_before, _nothing)
 
 
-@kernel(*FIELDS)
+@kernel
 def gru_before(f: Any) -> None:
     """GRU with ``reset_after=False`` over a block of rows."""
     _drive_before(f)

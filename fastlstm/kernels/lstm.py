@@ -19,7 +19,7 @@ from .activation import (
 from .elementary import fma, inlined, sigmoid, sigmoid_denominator, tanh, tanh_numerator
 from .panels import ONE, ZERO, columns_of, compiled, paired, projector, sweeper
 from .registry import kernel
-from .sequence import FIELDS, copy, driver, states_in
+from .sequence import copy, driver, states_in
 from .target import LANES
 from .tile import tile
 from .vector import load_int, store_int
@@ -177,7 +177,7 @@ _columns = columns_of(GATES)
 _drive = driver(_columns, _start, _project_chunk, _prepare, _step, _finish)
 
 
-@kernel(*FIELDS)
+@kernel
 def lstm(f: Any) -> None:
     """LSTM over a block of rows."""
     _drive(f)

@@ -21,8 +21,8 @@ last_width, last_vectors = compiled(packing.last_width), compiled(packing.last_v
 #: Numba compiles a function anew for every argument that is a literal; these are not.
 ZERO, ONE = np.int64(0), np.int64(1)
 
-#: Vectors that the result of a tile may have: as many as rows times panels' vectors, or those of one row and several panels.
-TILE_VECTORS = max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items()))
+# What a tile may have as its result: as many vectors as rows times panels', or those of one row and several panels.
+assert max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items())) <= packing.TILE_VECTORS
 
 #: Weights of more bytes are streamed: each panel is fetched into the second cache while the one before it is used.
 STREAMED = 1 << 19

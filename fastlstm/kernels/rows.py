@@ -39,16 +39,17 @@ def _store(y: int, i: int, value: Any, left: int) -> None:
         store_first(y, i, value, left)
 
 
-@kernel("rows", "steps", "features", "ids", "ids_row", "table", "y", "y_row")
+@kernel
 def embedding(f: Any) -> None:
     """y[row, step] = table[ids[row, step]]."""
     for r in range(f.rows):
         for t in range(f.steps):
-            number = load_int32(f.ids, r * f.ids_row + t)
+            # Whatever has become of the caller's array since it was checked: the table ends there.
+            number = min(max(load_int32(f.ids, r * f.ids_row + t), 0), f.vocabulary - 1)
             copy(f.y + 4 * (r * f.y_row + t * f.features), f.table + 4 * number * f.features, f.features)
 
 
-@kernel("rows", "steps", "ids", "ids_row", "mask")
+@kernel
 def mask_ids(f: Any) -> None:
     """mask[row, step] = ids[row, step] != 0."""
     for r in range(f.rows):
@@ -65,7 +66,7 @@ def _differs(x: int, size: int, value: float) -> bool:
     return whole < size and any_true(load_first(x, whole, size - whole, value) != splat(value))
 
 
-@kernel("rows", "steps", "features", "x", "y", "mask", "value", floats=("value",))
+@kernel
 def masking(f: Any) -> None:
     """mask[row, step] = any(x[row, step] != value); y is x with zeros at masked steps."""
     features, value = f.features, f.value
@@ -79,7 +80,7 @@ def masking(f: Any) -> None:
             clear(y, features)
 
 
-@kernel("rows", "size", "x", "y", "activation", "alpha", floats=("alpha",))
+@kernel
 def activate(f: Any) -> None:
     """y = activation(x) for ``size`` elements of each row; ``alpha`` is the slope of leaky_relu and the factor of elu."""
     x, y, size, code, alpha = f.x, f.y, f.rows * f.size, f.activation, f.alpha
@@ -96,7 +97,7 @@ def activate(f: Any) -> None:
         _store(y, i, value, size - i)
 
 
-@kernel("rows", "steps", "features", "x", "y")
+@kernel
 def softmax(f: Any) -> None:
     """exp(x - max) / sum over the features of each step."""
     size = f.features
@@ -119,7 +120,7 @@ def softmax(f: Any) -> None:
             store_first(y, i, load_first(y, i, left, 0.0) / whole, left)
 
 
-@kernel("rows", "times", "size", "x", "y")
+@kernel
 def repeat(f: Any) -> None:
     """y[row, n] = x[row] for n < times."""
     for r in range(f.rows):
@@ -127,7 +128,7 @@ def repeat(f: Any) -> None:
             copy(f.y + 4 * (r * f.times + n) * f.size, f.x + 4 * r * f.size, f.size)
 
 
-@kernel("rows", "size", "a", "b", "y", "op", "scale", floats=("scale",))
+@kernel
 def merge(f: Any) -> None:
     """y = (a op b) * scale; op: 0 add, 1 subtract, 2 multiply, 3 maximum, 4 minimum, 5 average."""
     size, op, scale = f.rows * f.size, f.op, splat(f.scale)
@@ -148,7 +149,7 @@ def merge(f: Any) -> None:
         _store(f.y, i, v * scale, size - i)
 
 
-@kernel("rows", "steps", "width", "x", "x_row", "x_step", "y", "y_row", "y_step")
+@kernel
 def place(f: Any) -> None:
     """Copy ``steps`` pieces of ``width`` floats a row, each side with its own strides."""
     for r in range(f.rows):
@@ -156,7 +157,7 @@ def place(f: Any) -> None:
             copy(f.y + 4 * (r * f.y_row + t * f.y_step), f.x + 4 * (r * f.x_row + t * f.x_step), f.width)
 
 
-@kernel("rows", "size", "a", "b", "y", "op")
+@kernel
 def mask_combine(f: Any) -> None:
     """y = a and b (op 0) or a or b (op 1), ``size`` bytes a row."""
     for i in range(f.rows * f.size):

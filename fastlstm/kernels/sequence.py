@@ -7,10 +7,11 @@ the rows that have so many are computed: a prefix, of which each row reads the t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import packing
-from .panels import ONE, TILE_VECTORS, ZERO, compiled
+from ..packing import Work
+from .panels import ONE, ZERO, compiled
 from .target import LANES, TILE_ROWS
 from .vector import (
     call,
@@ -26,107 +27,18 @@ from .vector import (
     store_int32,
 )
 
-state_row, chunk_rows = compiled(packing.state_row), compiled(packing.chunk_rows)
-member_row, member_fixed = compiled(packing.member_row), compiled(packing.member_fixed)
-
-#: Fields that every recurrent kernel has, in the order of the struct. Strides are in elements.
-FIELDS = (
-    "rows", "steps", "features", "units",
-    "x", "x_row", "x_step",  # float32 (rows, steps, features)
-    "ids", "ids_row",  # int32 (rows, steps), or 0: x has a step of features (of stride x_step) for each id
-    "table",  # instead of x: the pre-activations of each id, bias included
-    "mask", "mask_row",  # uint8 (rows, steps), or 0: every step is valid
-    "reverse",  # 1: from the last step to the first
-    "kernel", "recurrent", "bias",  # packed
-    "activation", "recurrent_activation",  # codes
-    "h0", "h0_row",  # state to start from, or 0: zeros
-    "y", "y_row", "y_step", "y_time_order",  # output of every step, or 0; 1: step t in place t even in reverse
-    "last", "last_row",  # output of the step processed last, or 0
-    "h_out", "out_row",  # final state, or 0; may be where h0 is
-    "fill",  # output of masked steps: 0 the previous one, 1 zeros
-    "head",  # with fill 0, before the first valid step: 0 zeros, 1 the initial state
-    "scratch",
-    "member", "members",  # this thread's number among those that compute together; 0 and 0: alone
-    "meet", "crew",  # address of the function with which they wait for each other, and its argument
-    # Of some cells only. All cells have one struct, so that what they share is compiled once.
-    "c0", "c_out",  # lstm: rows as those of h0 and h_out
-    "recurrent_bias",  # gru
-    "kernel_h", "recurrent_h", "bias_h",  # gru_before: of the candidate; the others are of z and r
-)  # fmt: skip
+chunk_rows = compiled(packing.chunk_rows)
+lay_out = compiled(packing.divider(compiled(packing.after), compiled(packing.state_row), chunk_rows))
 
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
 FEW_FEATURES = 8
 
+#: Multiply-adds of about a tenth of a millisecond: between two looks whether to go on.
+PATIENCE = 2_500_000
+
 #: From so many features on, and enough rows, those of a step are gathered before they are multiplied: every panel of weights reads
 #: them anew, and rows at the distance of a whole sequence compete for few places in the caches.
 GATHERED_FEATURES = 32
-
-
-class Work(NamedTuple):
-    """Where things are in scratch: addresses."""
-
-    h_even: int  # state before even compressed steps, one padded row for each slot (place of a row in sorted order)
-    h_odd: int
-    extra: int  # two more such blocks for what else a cell keeps
-    extra2: int
-    row: int  # bytes from slot to slot in these four
-    inputs: int  # the inputs of the current step, where they are gathered
-    input_row: int  # bytes from slot to slot in it
-    index: int  # int32 (rows, steps): the valid steps of each row
-    order: int  # int64: row of each slot
-    count: int  # int64: valid steps of each slot
-    x: int  # addresses of each slot's input at the current step
-    ahead: int  # addresses of what each slot reads at the next step: input, or row of the table
-    z: int  # addresses of each slot's pre-activations so far: bias, table row, or projection
-    z2: int  # the same for a cell's second part
-    states: int  # addresses of each slot in h_even, below in h_odd and in extra2
-    states2: int
-    states3: int
-    pairs: int  # addresses of the inputs of the (slot, step) pairs of a chunk
-    chunk: int  # their projections
-    tile: int  # result of a tile
-    tile2: int
-    biases: int  # address of the bias, once for each row of a tile
-    biases2: int  # the same for a cell's second part
-
-
-@compiled
-def _after(address: int, size: int) -> int:
-    return (address + size + 63) & ~63
-
-
-@compiled
-def lay_out(f: Any, features: int, columns: int) -> Work:
-    """Divide up scratch, of which packing.recurrent_scratch says how much there is: the states first, then what each member has."""
-    rows, steps, row = f.rows, f.steps, 4 * state_row(f.units, LANES)
-    h_even = _after(f.scratch, ZERO)
-    h_odd = _after(h_even, rows * row)
-    extra = _after(h_odd, rows * row)
-    extra2 = _after(extra, rows * row)
-    input_row = 4 * state_row(features, LANES)
-    one = rows * member_row(state_row(features, LANES), steps) + member_fixed(chunk_rows(columns), steps, columns, LANES)
-    inputs = _after(_after(extra2, rows * row), f.member * _after(one, ZERO))
-    index = _after(inputs, rows * input_row)
-    order = _after(index, 4 * rows * steps)
-    count = _after(order, 8 * rows)
-    x = _after(count, 8 * rows)
-    ahead = _after(x, 8 * rows)
-    z = _after(ahead, 8 * rows)
-    z2 = _after(z, 8 * rows)
-    states = _after(z2, 8 * rows)
-    states2 = _after(states, 8 * rows)
-    states3 = _after(states2, 8 * rows)
-    pairs = _after(states3, 8 * rows)
-    tile_result = _after(pairs, 8 * chunk_rows(columns))
-    # Gates are read a whole vector at a time, also where the last block is narrower: up to a vector behind a row.
-    tile2 = _after(tile_result, TILE_VECTORS * 4 * LANES + 4 * LANES)
-    biases = _after(tile2, TILE_VECTORS * 4 * LANES + 4 * LANES)
-    biases2 = _after(biases, 8 * TILE_ROWS)
-    chunk = _after(biases2, 8 * TILE_ROWS)
-    return Work(
-        h_even, h_odd, extra, extra2, row, inputs, input_row, index, order, count, x, ahead, z, z2, states, states2, states3, pairs, chunk,
-        tile_result, tile2, biases, biases2,
-    )  # fmt: skip
 
 
 @compiled
@@ -134,6 +46,13 @@ def meet(f: Any) -> None:
     """Wait for the other members, if there are any: what they wrote can be read."""
     if f.members > 1:
         call(f.meet, f.crew)
+
+
+@compiled
+def stopped(f: Any) -> bool:
+    """Is the call to be left? What was computed is worthless then."""
+    call(f.look, f.watch)
+    return load_int(f.watch, ZERO) != 0
 
 
 @compiled
@@ -207,18 +126,24 @@ def start_addresses(f: Any, w: Work) -> None:
 
 
 @compiled
+def _id(f: Any, row: int, t: int) -> int:
+    """An id that has a row in the table, whatever has become of the caller's array since it was checked."""
+    return min(max(load_int32(f.ids, row * f.ids_row + t), ZERO), f.vocabulary - 1)
+
+
+@compiled
 def _input_address(f: Any, w: Work, slot: int, s: int) -> int:
     row = load_int(w.order, slot)
     t = load_int32(w.index, row * f.steps + s)
     if f.ids:
-        return f.x + 4 * load_int32(f.ids, row * f.ids_row + t) * f.x_step
+        return f.x + 4 * _id(f, row, t) * f.x_step
     return f.x + 4 * (row * f.x_row + t * f.x_step)
 
 
 @compiled
 def _table_row(f: Any, w: Work, slot: int, s: int, row_size: int) -> int:
     row = load_int(w.order, slot)
-    return f.table + row_size * load_int32(f.ids, row * f.ids_row + load_int32(w.index, row * f.steps + s))
+    return f.table + row_size * _id(f, row, load_int32(w.index, row * f.steps + s))
 
 
 @compiled
@@ -239,6 +164,8 @@ def _fill_masked(f: Any, w: Work) -> None:
     for slot in range(f.rows):
         if load_int(w.count, slot) == f.steps:
             continue
+        if f.watch and stopped(f):
+            return
         row = load_int(w.order, slot)
         y = f.y + 4 * row * f.y_row
         previous = 0
@@ -303,7 +230,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
     def drive(f):  # type: ignore[no-untyped-def]
         width = columns(f.units)
         row_size = 4 * width
-        w = lay_out(f, ZERO if f.table else f.features, width)
+        w = lay_out(f.scratch, f.member, f.rows, f.steps, ZERO if f.table else f.features, f.units, width, ONE * LANES)
         compress(f, w)
         if f.member == 0:
             states_in(f, w, w.h_even, f.h0)
@@ -313,6 +240,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
         longest = load_int(w.count, 0)
         capacity = chunk_rows(width)
         rows = f.rows
+        work, left = width * (f.features + f.units), ONE * PATIENCE
         s = ZERO
         while s < longest:
             while load_int(w.count, rows - 1) <= s:
@@ -356,6 +284,12 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
                 if f.y:
                     _emit(f, w, rows, s, w.h_even if s & 1 else w.h_odd)
                 s += 1
+                if f.watch:
+                    left -= rows * work
+                    if left < 0:
+                        left = ONE * PATIENCE
+                        if stopped(f):
+                            return
         meet(f)
         if f.member == 0:
             if f.y and f.mask:

@@ -8,7 +8,7 @@ from .activation import RELU, TANH, activated, default_alpha, relu
 from .elementary import tanh
 from .panels import ZERO, columns_of, compiled, fetch, projector, sweeper
 from .registry import kernel
-from .sequence import FIELDS, driver
+from .sequence import driver
 from .target import LANES
 from .tile import tile
 from .vector import load, store, store_int
@@ -67,7 +67,7 @@ def _step(f, w, rows, s, features):  # type: ignore[no-untyped-def]
 _drive = driver(_columns, _nothing, _project_chunk, _prepare, _step, _nothing)
 
 
-@kernel(*FIELDS)
+@kernel
 def simple_rnn(f: Any) -> None:
     """SimpleRNN over a block of rows."""
     _drive(f)

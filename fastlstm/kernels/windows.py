@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .panels import compiled
+from .panels import ONE, compiled
 from .registry import kernel
-from .sequence import clear, copy
+from .sequence import PATIENCE, clear, copy, stopped
 from .target import LANES
 from .vector import load, load_byte, load_first, select, splat, store, store_first
 
@@ -24,7 +24,7 @@ def _store(y: int, i: int, value: Any, left: int) -> None:
         store_first(y, i, value, left)
 
 
-@kernel("rows", "steps", "features", "before", "after", "x", "y")
+@kernel
 def pad(f: Any) -> None:
     """``before`` and ``after`` steps of zeros around the steps of each row."""
     width = 4 * f.features
@@ -35,7 +35,7 @@ def pad(f: Any) -> None:
         clear(y + (f.before + f.steps) * width, f.after * f.features)
 
 
-@kernel("rows", "steps", "features", "x", "mean", "factor", "offset", "y")
+@kernel
 def normalise(f: Any) -> None:
     """(x - mean) * factor + offset, by feature."""
     size = f.features
@@ -67,9 +67,10 @@ def _window(x: int, mask: int, first: int, last: int, features: int, i: int, mea
     return result
 
 
-@kernel("rows", "steps", "features", "x", "mask", "window", "stride", "before", "y", "y_steps", "mean")
+@kernel
 def pool(f: Any) -> None:
     """Maximum (mean = 0) or mean over windows of steps; steps that padding would add, ``before`` of them in front, do not count."""
+    left = ONE * PATIENCE
     for r in range(f.rows):
         x, mask = f.x + 4 * r * f.steps * f.features, f.mask + r * f.steps if f.mask else 0
         for t in range(f.y_steps):
@@ -79,3 +80,9 @@ def pool(f: Any) -> None:
             y = f.y + 4 * (r * f.y_steps + t) * f.features
             for i in range(0, f.features, LANES):
                 _store(y, i, _window(x, mask, first, last, f.features, i, f.mean), f.features - i)
+            if f.watch:
+                left -= (last - first) * f.features
+                if left < 0:
+                    left = ONE * PATIENCE
+                    if stopped(f):
+                        return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import InputError
+from ..limits import Budget
 from ..spec import LayerSpec, ModelSpec
 from . import (
     advanced_activations,
@@ -54,7 +55,7 @@ def build(spec: LayerSpec, context: Context) -> Layer:
 
 def prepared(
     model: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
 ) -> Context:  # fmt: skip
     """What the layers of a model are built with.
 
@@ -69,4 +70,7 @@ def prepared(
         layers, functions = supplied.layers(found, custom_layers), supplied.functions_of(used, custom_activations)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-    return Context(source, model.rules, layers, functions, {place.path: place for place in found}, supplied.keys(used))
+    return Context(
+        source, model.rules, layers, functions, {place.path: place for place in found}, supplied.keys(used),
+        budget=budget or Budget.unlimited(),
+    )  # fmt: skip

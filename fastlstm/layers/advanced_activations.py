@@ -78,6 +78,10 @@ class Softmax(ActivationLayer):
         super().__init__(spec, context)
         self.per_step = self.activation_name == "softmax"
 
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.row_axes(self.config.get("axis", -1), len(inputs[0]))
+        return super().shapes(inputs, keywords)
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         self._check(inputs[0].mask)
         return super().apply(inputs, keywords, states)

@@ -11,7 +11,7 @@ import numpy as np
 from .. import activations
 from ..errors import InputError
 from ..spec import LayerSpec, Shape, Weight
-from .base import Context, Layer, States, Tensor, floating, inert
+from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
 from .core import known_features
 
 #: What masked scores are lowered by: more than any score's own size.
@@ -64,6 +64,14 @@ class DenseAttention(Layer):
         out: Shape = (*query[:-1], value[-1])
         return (out, (*query[:-1], value[1])) if keywords.get("return_attention_scores") else (out,)
 
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        pairs = (inputs[0][1] or 1) * (inputs[-1][1] or 1)
+        return super().row_numbers(inputs, keywords, outputs) + pairs * self.numbers_a_pair(inputs[0][2] or 1)
+
+    def numbers_a_pair(self, features: int) -> int:
+        """How many numbers there are for each step of the query and each of the key: scores, masked and as weights."""
+        return 3
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         query, value = (floating(tensor.value) for tensor in inputs[:2])
         key = floating(inputs[2].value) if len(inputs) > 2 else value
@@ -103,6 +111,9 @@ class Attention(DenseAttention):
     def check(self, query: Shape) -> None:
         self.arrays(*[()] * len(self.weights(self.config)))
 
+    def numbers_a_pair(self, features: int) -> int:
+        return 3 + 2 * features if self.concat else 3
+
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         weights = list(self.cast(query.dtype))
         scale = weights.pop(0) if self.use_scale else query.dtype.type(1)
@@ -123,6 +134,9 @@ class AdditiveAttention(DenseAttention):
 
     def check(self, query: Shape) -> None:
         self.arrays(*([(known_features(self, query),)] if self.weights(self.config) else []))
+
+    def numbers_a_pair(self, features: int) -> int:
+        return 3 + 2 * features
 
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
         each = np.tanh(query[:, :, None] + key[:, None])
@@ -218,6 +232,12 @@ class MultiHeadAttention(Layer):
             part = part[:, None] if part.ndim == 3 else part
             mask = part if mask is None else mask & part
         return mask
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        query, value, _ = self._given(inputs, keywords)
+        steps, others = query[1] or 1, value[1] or 1
+        projected = self.heads * (steps * self.key_dim + others * (self.key_dim + self.value_dim) + steps * self.value_dim)
+        return 2 * numbers_in(*outputs) + projected + 3 * self.heads * steps * others
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         given = self._given(inputs, keywords)

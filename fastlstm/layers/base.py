@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 
 from .. import activations
 from ..errors import FormatError, InputError, Problem, UnsupportedError
+from ..limits import Budget
 from ..program import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
 from .supplied import Place, Supplied, agree, name_of
@@ -23,6 +25,9 @@ INERT = frozenset({
 
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
+
+#: Of what layers may do along other axes than the first.
+ACROSS = "goes across the rows of a batch, and here each row is computed by itself"
 
 #: Advice about an activation that is not known.
 SUPPLY_ACTIVATION = "supply it as a function of a NumPy array, in Python: fastlstm.load(..., custom_activations={{{!r}: function}})"
@@ -44,11 +49,23 @@ def floating(array: np.ndarray) -> np.ndarray:
     return array if array.dtype.kind == "f" else array.astype(np.float32)
 
 
+def numbers_in(*shapes: Shape) -> int:
+    """How many numbers a row has in tensors of some shapes, sizes that are not known taken as one."""
+    return sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes)
+
+
 def nonzero(array: np.ndarray) -> np.ndarray:
     """Which numbers TensorFlow takes for others than 0: it counts those below the normal range of float32 and float64 as 0."""
     if array.dtype not in (np.float32, np.float64):
         return array != 0
     return np.abs(array) >= np.finfo(array.dtype).tiny
+
+
+def flushed(array: np.ndarray) -> np.ndarray:
+    """The numbers as TensorFlow's threads read them: those below the normal range as 0."""
+    if array.dtype not in (np.float32, np.float64):
+        return array
+    return np.where(np.abs(array) < np.finfo(array.dtype).tiny, array.dtype.type(0), array)
 
 
 class Tensor(NamedTuple):
@@ -70,6 +87,7 @@ class Context:
     activation_names: Mapping[str, str] = field(default_factory=dict)  # by place: what custom_activations may call what stands there
     problems: list[Problem] = field(default_factory=list)
     path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
+    budget: Budget = field(default_factory=Budget.unlimited)  # what loading may cost
 
 
 class Layer:
@@ -163,6 +181,8 @@ class Layer:
         if supplied is not None:
             where = f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
             return {"name": name, "custom": True}, partial(self._activated, supplied, where, value)
+        if isinstance(value, Mapping) and value.get("axis") == 0:
+            self.refuse(f"{key} {name!r} {ACROSS}")
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
@@ -171,6 +191,8 @@ class Layer:
             return "linear", activations.linear
 
     def _activated(self, supplied: Supplied, where: str, value: Any, x: np.ndarray) -> np.ndarray:
+        if not len(x):  # not every function can do without any
+            return np.zeros((*x.shape[:-1], activations.output_features(value, x.shape[-1])), x.dtype)
         y = supplied.activation(where, value, x)
         if self.acts_apart and x.ndim > 2 and where not in self._watched and x.size and not np.all(x == x.flat[0]):
             self._watched.add(where)
@@ -188,6 +210,15 @@ class Layer:
         if key not in self._cast:
             self._cast[key] = tuple(array.astype(key, copy=False) for array in self.spec.weights)
         return self._cast[key]
+
+    def row_axes(self, value: Any, rank: int) -> tuple[int, ...]:
+        """Axes of a config, one or several, counted from the front, in order. That of the batch is none that a layer may go along."""
+        axes = tuple(int(axis) for axis in ((value,) if isinstance(value, int) else value))
+        if any(not -rank <= axis < rank for axis in axes):
+            raise self.fault(f"axis {value} is none of an input of {rank} axes")
+        if any(axis % rank == 0 for axis in axes):
+            raise self.unsupported(f"argument axis={value} {ACROSS}")
+        return tuple(sorted(axis % rank for axis in axes))
 
     def step_mask(self, given: Tensor) -> np.ndarray | None:
         """The mask (batch, time) of an input; Keras cannot run the layer with one of other axes."""
@@ -223,6 +254,10 @@ class Layer:
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         """Output shapes for input shapes (batch first, None = not known yet); checks weights against them."""
         raise NotImplementedError
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        """How many numbers ``apply`` makes for a row, about: its outputs, and what leads to them."""
+        return 2 * numbers_in(*outputs)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         """The layer's meaning, in the inputs' float dtype (float64: the truth that kernels are checked against).

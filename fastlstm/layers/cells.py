@@ -95,7 +95,7 @@ class GatedCell(Cell):
         """The GEMMs of a step: suffix of the kernel's fields, columns of the weights, number of gates."""
         return (("", slice(None), self.gates),)
 
-    def packed(self, b: Builder, path: str) -> tuple[str, dict[str, Any]]:
+    def packed(self, b: Builder) -> tuple[str, dict[str, Any]]:
         """The kernel's name and those of its fields that do not depend on the call."""
         kernel, recurrent, *rest = self.cast(np.float32)
         bias = rest[0] if rest else np.zeros(self.bias_shape(), np.float32)
@@ -103,7 +103,7 @@ class GatedCell(Cell):
         fields["recurrent_activation"] = default_code(getattr(self, "recurrent_activation_name", "linear"))
 
         def constant(name: str, array: np.ndarray, gates: int) -> Constant:
-            return b.constant(f"{path}:{name}", lambda: packing.panels(array, gates, b.lanes))
+            return b.constant(self, name, lambda: packing.panels(array, gates, b.lanes))
 
         for suffix, columns, gates in self.parts():
             fields["kernel" + suffix] = constant("kernel" + suffix, kernel[:, columns], gates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import islice, product
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from .. import activations, packing
 from ..program import At, Builder, Value
 from ..spec import LayerSpec, Shape, Weight
-from .base import Context, Layer, States, Tensor, floating, inert
+from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
 from .lowering import activated, copied, default_code, has_kernel
 
 COMMON = frozenset({"kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias"})
@@ -52,6 +52,19 @@ def padding_amounts(length: int, size: int, stride: int, dilation: int, padding:
     return before, max(total - before, 0)
 
 
+def offsets(x: np.ndarray, size: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The places of a window; one alone where x has no rows, as only shapes are asked for then."""
+    return islice(product(*map(range, size)), None if len(x) else 1)
+
+
+def padded_numbers(
+    spatial: Shape, channels: int, size: Sequence[int], strides: Sequence[int], dilation: Sequence[int], padding: str
+) -> int:
+    """How many numbers a row has once it is padded."""
+    axes = zip(spatial, size, strides, dilation, strict=True)
+    return channels * math.prod(n + sum(padding_amounts(n, k, s, d, padding)) for n, k, s, d in axes if n is not None)
+
+
 def windows(
     x: np.ndarray, size: Sequence[int], strides: Sequence[int], dilation: Sequence[int], padding: str, fill: float = 0.0
 ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
@@ -63,7 +76,7 @@ def windows(
     amounts = [padding_amounts(n, k, s, d, padding) for n, k, s, d in geometry]
     lengths = [output_length(n, k, s, d, padding) or 0 for n, k, s, d in geometry]
     padded = np.pad(x, [(0, 0), *amounts, (0, 0)], constant_values=fill)
-    for offset in product(*(range(k) for k in size)):
+    for offset in offsets(x, size):
         places = [
             slice(o * d, o * d + s * (n - 1) + 1 if n else o * d, s) for o, n, s, d in zip(offset, lengths, strides, dilation, strict=True)
         ]
@@ -170,6 +183,11 @@ class Convolution(Layer):
         lengths = self.lengths(tuple(spatial))
         return ((batch, filters, *lengths) if self.channels_first else (batch, *lengths, filters),)
 
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        _, *spatial, channels = self._channels_last(inputs[0])
+        padded = padded_numbers(tuple(spatial), channels or 1, self.size, self.strides, self.dilation, self.padding)
+        return 3 * numbers_in(*outputs) + padded
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         weights, padding = self.cast(x.dtype), self.padding
@@ -232,8 +250,8 @@ class Conv(Convolution):
         if length < 1:
             return None
         # A window is so many steps one behind the other in memory: a row of a Dense layer, one stride after the row before.
-        kernel = b.constant(f"{self.path}:kernel", lambda: packing.dense(self.cast(np.float32)[0].reshape(-1, filters), b.lanes))
-        bias = b.constant(f"{self.path}:bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        kernel = b.constant(self, "kernel", lambda: packing.dense(self.cast(np.float32)[0].reshape(-1, filters), b.lanes))
+        bias = b.constant(self, "bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         out = b.buffer(length * filters)
         code = default_code(self.activation_name)
         b.emit(
@@ -338,7 +356,7 @@ class ConvTranspose(Convolution):
             for n, (k, s, d), length, left in zip(x.shape[1:-1], self._geometry(), lengths, before, strict=True)
         ]
         out = np.zeros((len(x), *full, self.filters), x.dtype)
-        for offset in product(*(range(k) for k in self.size)):
+        for offset in offsets(x, self.size):
             geometry = zip(offset, x.shape[1:-1], self.strides, self.dilation, strict=True)
             reached = (slice(None), *(slice(o * d, o * d + (n - 1) * s + 1, s) for o, n, s, d in geometry))
             out[reached] += x @ kernel[offset].T

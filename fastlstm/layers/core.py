@@ -12,7 +12,7 @@ from .. import activations, packing
 from ..errors import InputError
 from ..program import Builder, Lookup, Mask, Value
 from ..spec import WHOLE, LayerSpec, Shape, Weight
-from .base import Context, Layer, States, Tensor, floating, inert, nonzero
+from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
 from .lowering import activated, default_code, has_kernel, present_only
 
 #: What layers compare in, by the dtype that they compute in, where that is not float32.
@@ -146,8 +146,8 @@ class Dense(Layer):
         *outer, features = inputs[0].shape
         steps, units = math.prod(outer), self.units
         out = b.buffer(steps * units)
-        kernel = b.constant(f"{self.path}:kernel", lambda: packing.dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(f"{self.path}:bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        kernel = b.constant(self, "kernel", lambda: packing.dense(self.cast(np.float32)[0], b.lanes))
+        bias = b.constant(self, "bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         code = default_code(self.activation_name)
         b.emit(
             "dense", steps=steps, features=features, units=units, x=b.read(inputs[0]), x_row=steps * features, x_step=features,
@@ -209,7 +209,7 @@ class Embedding(Layer):
             mask = present_only(b, mask)
         elif value.mask is not None and value.mask is b.present:
             mask = value.mask
-        lookup = Lookup(value.buffer, self.path, self.cast(np.float32)[0])
+        lookup = Lookup(value.buffer, self, self.cast(np.float32)[0])
         return (Value(value.buffer, (*value.shape, self.features), mask, lookup),)
 
 
@@ -246,7 +246,7 @@ class Masking(Layer):
         # Keras compares in the layer's own dtype: 0.1 is the float32 nearest to it, whatever x is computed in here.
         compared = COMPARED.get(self.spec.dtype, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            mask = np.any(x.astype(compared) != compared(self.mask_value), axis=-1)
+            mask = np.any(flushed(x.astype(compared)) != flushed(np.array(self.mask_value, compared)), axis=-1)
             return (Tensor(x * mask[..., None], mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:

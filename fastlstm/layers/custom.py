@@ -96,6 +96,7 @@ class Custom(Layer):
         return outputs
 
     def _trial(self, given: Any, keywords: Mapping[str, Any], rows: int, size: int) -> tuple[np.ndarray, ...]:
+        self.context.budget.lend(f"layer {self.path!r}: a trial of {self._supplied.said}", rows * bytes_of(given, size))
         arrays, words = zeros(given, rows, size)
         return self._call(arrays, {**keywords, **words}, np.float32, rows)
 
@@ -207,6 +208,11 @@ def zeros(given: Any, rows: int, size: int) -> Any:
     if isinstance(given, Mapping):
         return {name: zeros(value, rows, size) for name, value in given.items()}
     return tuple(zeros(inner, rows, size) for inner in given)
+
+
+def bytes_of(given: Any, size: int) -> int:
+    """Bytes of a row of the arrays of :func:`zeros`, and of the copies that a function gets and gives."""
+    return 3 * 4 * sum(math.prod(sized(shape, 1, size)) for shape in shapes_in(given))
 
 
 def largest(given: Any, size: int) -> int:

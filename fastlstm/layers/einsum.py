@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..spec import LayerSpec, Shape, Weight
-from .base import Context, Layer, States, Tensor, floating, inert
+from .base import ACROSS, Context, Layer, States, Tensor, floating, inert
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -49,6 +49,8 @@ class EinsumDense(Layer):
         given, kernel, out = self._spelled(len(shape))
         if not self.spec.weights or self.spec.weights[0].ndim != len(kernel):
             raise self.fault(f"its kernel does not fit the equation {self.config['equation']!r}")
+        if out[0] != given[0] or given[0] in kernel:
+            raise self.unsupported(f"equation {self.config['equation']!r} {ACROSS}")
         sizes: dict[str, int | None] = dict(zip(given, shape, strict=True))
         for letter, size in zip(kernel, self.spec.weights[0].shape, strict=True):
             if sizes.get(letter, size) not in (size, None):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import activations
 from ..spec import LayerSpec, Shape, Weight
@@ -146,8 +147,8 @@ class LocallyConnected1D(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         kernel, *bias = self.cast(x.dtype)
-        seen = [x[:, p * self.stride : p * self.stride + self.size].reshape(len(x), -1) for p in range(len(kernel))]
-        value = np.einsum("pbk,pkf->bpf", np.stack(seen), kernel)
+        seen = sliding_window_view(x, self.size, axis=1)[:, :: self.stride].swapaxes(2, 3)  # (batch, places, steps, features)
+        value = np.einsum("bpk,pkf->bpf", seen.reshape(*seen.shape[:2], kernel.shape[1]), kernel)
         for offset in bias:
             value = value + offset
         return (Tensor(self.act(value)),)

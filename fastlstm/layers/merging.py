@@ -233,7 +233,7 @@ class Concatenate(Merging):
 
     def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         rank = len(inputs[0])
-        axis = self.axis % rank
+        (axis,) = self.row_axes(self.axis, rank)
         if any(len(shape) != rank for shape in inputs):
             raise self.fault(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
         out: list[int | None] = []

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import FastLSTMError, FormatError, InputError
 from ..program import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
-from .base import Context, Layer, States, Tensor, floating
+from .base import Context, Layer, States, Tensor, floating, numbers_in
 
 T = TypeVar("T")
 #: What a layer's code raises where a config or a graph is not one that Keras writes.
@@ -154,13 +154,14 @@ class Network(Layer):
         return max(found)
 
     def vocabularies(self) -> tuple[int | None, ...]:
-        """For each input: the ids below which all its readers want it, or None where any reads it as numbers."""
+        """For each input: the ids below which all its readers want it, or None where any reads it as numbers, or it is an output."""
 
-        def lowest(ref: Ref) -> int | None:
-            found = [layer.vocabulary for layer in self.consumers(ref)]
+        def lowest(readers: Sequence[Layer]) -> int | None:
+            found = [layer.vocabulary for layer in readers]
             return min((v for v in found if v is not None), default=None) if None not in found else None
 
-        return tuple(lowest(ref) for ref in self.model.inputs)
+        readers, outputs = self._followed()
+        return tuple(None if number in outputs else lowest(layers) for number, layers in enumerate(readers))
 
     def layer_shapes(self) -> dict[str, Any]:
         """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
@@ -200,19 +201,25 @@ class Network(Layer):
         outputs = enter(self, self.input_shapes())
         return found, outputs
 
-    def consumers(self, ref: Ref) -> Iterator[Layer]:
-        """The layers that read a tensor, looked for through nested models."""
-        for number in self._needed:
-            call = self.model.calls[number]
-            layer = self.layers[call.layer]
-            for position, given in enumerate(call.inputs):
-                if given == ref:
-                    if isinstance(layer, Network):
-                        yield from layer.consumers(layer.model.inputs[position])
-                    else:
-                        yield layer
-            if any(given == ref for given in found_in(call.keywords, Ref)):
-                yield layer
+    def readers(self) -> list[list[Layer]]:
+        """For each input, the layers that read it, looked for through nested models, which may hand it on."""
+        return self._followed()[0]
+
+    def _followed(self) -> tuple[list[list[Layer]], set[int]]:
+        """Each input's readers, and the inputs that are outputs too; in one walk, however many there are."""
+        found: list[list[Layer]] = [[] for _ in self.model.inputs]
+
+        def visit(layer: Layer, given: Sequence[Ref | None], words: Mapping[str, Any]) -> Sequence[Ref | None]:
+            read = set(found_in(words, Ref))
+            if not isinstance(layer, Network):
+                read.update(ref for ref in given if ref is not None)
+            for ref in read:
+                found[ref.call].append(layer)
+            return layer.walk(given, visit, lambda array: None) if isinstance(layer, Network) else Untold()
+
+        entering: list[Ref | None] = [Ref(number) for number in range(len(found))]
+        outputs = self.walk(entering, visit, lambda array: None)
+        return found, {ref.call for ref in outputs if ref is not None}
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
@@ -225,6 +232,18 @@ class Network(Layer):
             return shapes
 
         return self.walk(inputs, visit, lambda array: array.shape)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        total = numbers_in(*inputs)
+
+        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
+            nonlocal total
+            found = layer.shapes(given, words)
+            total += layer.row_numbers(given, words, found)
+            return found
+
+        self.walk(inputs, visit, lambda array: array.shape)
+        return total
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:

@@ -15,12 +15,6 @@ from .base import Context, Layer, States, Tensor, floating, inert
 from .merging import unit_length
 
 
-def axes_of(value: Any, rank: int) -> tuple[int, ...]:
-    """One axis or several, counted from the front, in order."""
-    axes = (value,) if isinstance(value, int) else tuple(value)
-    return tuple(sorted(int(axis) % rank for axis in axes))
-
-
 def affine_weights(config: Mapping[str, Any]) -> tuple[Weight, ...]:
     """Scale and offset, where the config has them."""
     scale = (Weight("gamma"),) if config.get("scale", True) else ()
@@ -39,19 +33,19 @@ class Normalizing(Layer):
 
     def parameter_shape(self, shape: Shape) -> tuple[int, ...]:
         """Shape of the parameters for an input shape."""
-        sizes = [shape[axis] for axis in axes_of(self.axis, len(shape))]
+        sizes = [shape[axis] for axis in self.row_axes(self.axis, len(shape))]
         if None in sizes:
             raise self.fault(f"the size of axis {self.axis} of its input is not known (shape {shape})")
         return tuple(size for size in sizes if size is not None)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         self.arrays(*[self.parameter_shape(inputs[0]) for _ in self.weights(self.config)])  # without any no size need be known
-        self.per_step = axes_of(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
+        self.per_step = self.row_axes(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
         return (inputs[0],)
 
     def parameters(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Scale, offset and the other arrays, with axes of size 1 where the input has others."""
-        axes = axes_of(self.axis, x.ndim)
+        axes = self.row_axes(self.axis, x.ndim)
         shape = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
         rest = [array.reshape(shape) for array in self.cast(x.dtype)]
         scale = rest.pop(0) if self.scale else np.ones((), x.dtype)
@@ -88,7 +82,7 @@ class BatchNormalization(Normalizing):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         shape = inputs[0].shape
-        if axes_of(self.axis, len(shape) + 1) != (len(shape),):
+        if self.row_axes(self.axis, len(shape) + 1) != (len(shape),):
             return None
         features, size = shape[-1], math.prod(shape)
         out = b.buffer(size)
@@ -99,7 +93,7 @@ class BatchNormalization(Normalizing):
             factor = gamma / np.sqrt(variance + self.epsilon)
             return np.broadcast_to((mean, factor, beta)[which], one.shape).astype(np.float32).reshape(features)
 
-        constants = [b.constant(f"{self.path}:{n}", partial(statistics, n)) for n in range(3)]
+        constants = [b.constant(self, str(n), partial(statistics, n)) for n in range(3)]
         b.emit(
             "normalise", steps=size // features, features=features, x=b.read(inputs[0]),
             mean=constants[0], factor=constants[1], offset=constants[2], y=out,
@@ -124,7 +118,7 @@ class LayerNormalization(Normalizing):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        axes = axes_of(self.axis, x.ndim)
+        axes = self.row_axes(self.axis, x.ndim)
         gamma, beta, _ = self.parameters(x)
         centred = x - np.mean(x, axis=axes, keepdims=True)
         variance = np.mean(centred * centred, axis=axes, keepdims=True)
@@ -154,7 +148,7 @@ class GroupNormalization(Normalizing):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        (axis,) = axes_of(self.axis, x.ndim)
+        (axis,) = self.row_axes(self.axis, x.ndim)
         groups = self._groups(x.shape[axis])
         parts = x.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
         others = tuple(n for n in range(1, parts.ndim) if n != axis)
@@ -176,7 +170,7 @@ class RMSNormalization(Layer):
         return (Weight("scale"),)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        sizes = tuple(inputs[0][axis] for axis in axes_of(self.config.get("axis", -1), len(inputs[0])))
+        sizes = tuple(inputs[0][axis] for axis in self.row_axes(self.config.get("axis", -1), len(inputs[0])))
         if None in sizes:
             raise self.fault(f"the size of its axes is not known (shape {inputs[0]})")
         self.arrays(tuple(size for size in sizes if size is not None))
@@ -184,7 +178,7 @@ class RMSNormalization(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        axes = axes_of(self.config.get("axis", -1), x.ndim)
+        axes = self.row_axes(self.config.get("axis", -1), x.ndim)
         scale = self.cast(x.dtype)[0].reshape([n if axis in axes else 1 for axis, n in enumerate(x.shape)])
         power = np.mean(x * x, axis=axes, keepdims=True)
         # Unlike its neighbours it does not declare that it supports masks.
@@ -198,8 +192,9 @@ class UnitNormalization(Layer):
     HONOURED = frozenset({"axis"})
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.row_axes(self.config.get("axis", -1), len(inputs[0]))
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        return (Tensor(unit_length(x, axes_of(self.config.get("axis", -1), x.ndim)), inputs[0].mask),)
+        return (Tensor(unit_length(x, self.row_axes(self.config.get("axis", -1), x.ndim)), inputs[0].mask),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from ..program import Builder, Value
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor, floating
-from .convolution import output_length, padding_amounts, per_axis, windows
+from .base import Context, Layer, States, Tensor, floating, numbers_in
+from .convolution import output_length, padded_numbers, padding_amounts, per_axis, windows
 
 
 class Pooling(Layer):
@@ -42,6 +43,12 @@ class Pooling(Layer):
         x = floating(inputs[0].value)
         out = self.pool(np.moveaxis(x, 1, -1) if self.channels_first else x)
         return (Tensor(np.moveaxis(out, -1, 1) if self.channels_first else out),)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        shape = inputs[0]
+        spatial, channels = (shape[2:], shape[1]) if self.channels_first else (shape[1:-1], shape[-1])
+        padded = padded_numbers(spatial, channels or 1, self.size, self.strides, (1,) * self.axes, self.padding)
+        return (2 if self.mean else 1 + math.prod(self.size)) * numbers_in(*outputs) + 2 * padded
 
     mean = False  # else the maximum
 
@@ -79,7 +86,7 @@ class AveragePooling(Pooling):
 
     def pool(self, x: np.ndarray) -> np.ndarray:
         # What padding added is not counted.
-        counts = sum(self.seen(np.ones((1, *x.shape[1:-1], 1), x.dtype)), np.zeros((), x.dtype))
+        counts = sum(self.seen(np.ones((min(len(x), 1), *x.shape[1:-1], 1), x.dtype)), np.zeros((), x.dtype))
         return sum(self.seen(x), np.zeros((), x.dtype)) / counts
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating
-from .normalization import axes_of
 
 
 def numbers(value: Any) -> np.ndarray:
@@ -59,7 +58,7 @@ class Normalization(Layer):
         return (Weight("mean", False), Weight("variance", False), Weight("count", False))
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        sizes = tuple(inputs[0][axis] for axis in axes_of(self.axis, len(inputs[0])))
+        sizes = tuple(inputs[0][axis] for axis in self.row_axes(self.axis, len(inputs[0])))
         if None in sizes:
             raise self.fault(f"the size of its axes is not known (shape {inputs[0]})")
         if self.spec.weights:
@@ -71,7 +70,7 @@ class Normalization(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        axes = axes_of(self.axis, x.ndim)
+        axes = self.row_axes(self.axis, x.ndim)
         shape = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
         if self.spec.weights:
             mean, variance = self.cast(x.dtype)[:2]

@@ -150,7 +150,7 @@ class Recurrent(Layer):
         self, x: np.ndarray, mask: np.ndarray | None, states: tuple[np.ndarray, ...], head_state: bool
     ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
         """Outputs of all steps in the order of processing, output of the last step, and final states."""
-        steps = range(x.shape[1])
+        steps = range(x.shape[1] if len(x) else 0)  # no rows have no steps: only shapes are asked for
         first = self._first_state()
         outputs = np.zeros((len(x), x.shape[1], *self.output_shape(x)), x.dtype)
         emitted = states[first] if head_state else np.zeros(outputs.shape[:1] + outputs.shape[2:], x.dtype)
@@ -227,8 +227,8 @@ class Recurrent(Layer):
         # Cells one upon the other are layers one behind the other: where a step is masked no cell computes it.
         for place, (cell, mine) in enumerate(cells, 1):
             assert isinstance(cell, GatedCell)
-            units, path = cell.units, f"{self.path}/{place}" if len(cells) > 1 else self.path
-            kernel, fields = cell.packed(b, path)
+            units = cell.units
+            kernel, fields = cell.packed(b)
             for name, n in zip(("h", "c"), mine, strict=False):
                 fields |= {f"{name}0": starts[n], f"{name}_out": finals[n]}
             fields |= {**common, **self._input_fields(b, x, cell), "features": x.shape[1]}
@@ -262,11 +262,11 @@ class Recurrent(Layer):
         steps, features = x.shape
         if x.lookup is None:
             return {"x": b.read(x), "x_row": steps * features, "x_step": features, "ids": None, "ids_row": 0, "table": None}
-        ids, key, embeddings = x.lookup
-        by_id = {"x": None, "x_row": 0, "x_step": features, "ids": ids, "ids_row": steps, "table": None}
-        if len(embeddings) * cell.columns(b.lanes) * 4 > b.fold_limit:
-            return {**by_id, "x": b.constant(f"{key}:embeddings", lambda: embeddings)}
-        return {**by_id, "table": b.constant(f"{key}:{self.path}:table", lambda: cell.table(embeddings, b.lanes))}
+        ids, embedding, rows = x.lookup
+        by_id = {"x": None, "x_row": 0, "x_step": features, "ids": ids, "ids_row": steps, "vocabulary": len(rows), "table": None}
+        if len(rows) * cell.columns(b.lanes) * 4 > b.fold_limit:
+            return {**by_id, "x": b.constant(embedding, "embeddings", lambda: rows)}
+        return {**by_id, "table": b.constant(cell, "table", lambda: cell.table(rows, b.lanes), of=embedding)}
 
     def _first_state(self) -> int:
         """Which state stands for the output: the h of the last cell, or of the first where the generation has it so."""

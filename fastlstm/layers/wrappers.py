@@ -158,7 +158,7 @@ class Bidirectional(Layer):
         if units == width:
             return side
         steps, out = math.prod(outer), b.buffer(math.prod(outer) * width)
-        ones = b.constant(f"{self.path}:ones", lambda: packing.dense(np.ones((1, width), np.float32), b.lanes))
+        ones = b.constant(self, f"{width} ones", lambda: packing.dense(np.ones((1, width), np.float32), b.lanes))
         b.emit(
             "dense", steps=steps, features=1, units=width, x=side.buffer, x_row=steps, x_step=1, kernel=ones, bias=None,
             y=out, y_row=steps * width, y_step=width, activation=0,
@@ -209,6 +209,10 @@ class TimeDistributed(Layer):
         if not self._loops and not self.rules.time_distributed_fixed_inner_mask and steps is None:
             batch = None  # folded out of the rows of steps, the batch size is known no more to the layers behind
         return tuple((batch, steps, *shape[1:]) for shape in found)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        (_, steps, *rest), inner = inputs[0], [(None, *shape[2:]) for shape in outputs]
+        return super().row_numbers(inputs, keywords, outputs) + (steps or 1) * self.layer.row_numbers([(None, *rest)], {}, inner)
 
     @property
     def _fixed(self) -> bool:
@@ -273,7 +277,7 @@ def carried_over(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Steps with the output before in place of those of masked steps; zeros where there is none."""
     out = np.zeros_like(value)
     before = out[:, 0]
-    for step in range(value.shape[1]):
+    for step in range(value.shape[1] if len(value) else 0):
         before = out[:, step] = np.where(mask[:, step].reshape(-1, *(1,) * (value.ndim - 2)), value[:, step], before)
     return out
 

@@ -1,0 +1,74 @@
+"""Values that must be of the very types that a class declares: nothing is converted, and nothing left out."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from .values import short
+
+T = TypeVar("T")
+
+#: The types of a class's fields.
+hints_of: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Is a JSON value of a type: bool, int, float (finite), str, None, a Literal, a union, or a list of one type?"""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        return any(value == one and type(value) is type(one) for one in inner)
+    if kind in (Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if kind is list:
+        return isinstance(value, list) and all(fits(one, inner[0]) for one in value)
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is hint
+
+
+def typed(value: T, hint: Any, place: str) -> T:
+    """A value that is of a type; else a ValueError that names its place."""
+    if not fits(value, hint):
+        raise ValueError(f"{place}: expected {told(hint)}, found {short(value)}")
+    return value
+
+
+def told(hint: Any) -> str:
+    """A type, for people."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        return " or ".join(map(repr, inner))
+    if kind in (Union, types.UnionType):
+        return " or ".join(map(told, inner))
+    if kind is list:
+        return f"a list of {told(inner[0])}"
+    return "None" if hint in (None, type(None)) else str(hint.__name__)
+
+
+def record(kind: type[T], entry: Any, place: str) -> T:
+    """A dataclass of plain fields from a JSON object: those that have a default may be missing, and no others may stand there."""
+    given = typed(entry, dict, place)
+    hints = hints_of(kind)
+    unknown = sorted(set(given) - set(hints))
+    if unknown:
+        raise ValueError(f"{place}: {', '.join(unknown)} not known")
+    missing = [one.name for one in fields(kind) if one.name not in given and one.default is MISSING]  # type: ignore[arg-type]
+    if missing:
+        raise ValueError(f"{place}: {', '.join(missing)} missing")
+    return kind(**{name: typed(value, hints[name], f"{place}: {name}") for name, value in given.items()})
+
+
+def entry_of(value: Any, place: str, known: frozenset[str], optional: frozenset[str] = frozenset()) -> Mapping[str, Any]:
+    """A JSON object with all of the known keys but optional ones, and no others."""
+    entry: dict[str, Any] = typed(value, dict, place)
+    unknown, missing = sorted(set(entry) - known), sorted(known - optional - set(entry))
+    if unknown or missing:
+        raise ValueError(f"{place}: " + " and ".join([*(f"{key} not known" for key in unknown), *(f"{key} missing" for key in missing)]))
+    return entry
