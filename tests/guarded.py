@@ -23,6 +23,7 @@ from fastlstm import FastLSTMError, Model, runtime
 
 PAGE = mmap.PAGESIZE
 SIDES = ("end", "start")
+RUNNER, ENTRY = runtime.Runner, runtime.Entry
 PROTECT = ctypes.CDLL(None, use_errno=True).mprotect
 PROTECT.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
@@ -39,19 +40,27 @@ def guarded(array: np.ndarray, side: str) -> np.ndarray:
     return copy
 
 
-class GuardedRunner(runtime.Runner):
+class GuardedRunner:
     """A Runner whose inputs, outputs and states are such copies."""
 
     side = ""  # none, while empty
 
-    def run(self, inputs: list, outputs: list, states: list, first: int = 0, last: int = -1) -> None:
+    def __init__(self, *made_of: Any, **options: Any):
+        self.plain = RUNNER(*made_of, **options)
+
+    def run(self, inputs: list, outputs: list, states: list, *rest: Any) -> None:
         if not self.side:
-            super().run(inputs, outputs, states, first, last)
+            self.plain.run(inputs, outputs, states, *rest)
             return
         copies = [[guarded(array, self.side) for array in arrays] for arrays in (inputs, outputs, states)]
-        super().run(*copies, first, last)
+        self.plain.run(*copies, *rest)
         for array, copy in zip([*outputs, *states], [*copies[1], *copies[2]]):
             array[...] = copy
+
+
+def entry(runner: GuardedRunner, *made_of: Any, **options: Any) -> runtime.Entry:
+    """Of the Runner inside."""
+    return ENTRY(runner.plain, *made_of, **options)
 
 
 def same(found: Any, expected: Any) -> bool:
@@ -125,7 +134,7 @@ def chosen(given: argparse.Namespace) -> Iterator[tuple[str, Model, list[np.ndar
 
 def main() -> None:
     models = chosen(arguments(__doc__).parse_args())
-    runtime.Runner = GuardedRunner  # type: ignore[misc]
+    runtime.Runner, runtime.Entry = GuardedRunner, entry
     warnings.simplefilter("ignore")
     count = 0
     for what, model, inputs in models:

@@ -32,7 +32,7 @@ class Layout:
     def __init__(self) -> None:
         self.preloaded = ctypes.CDLL(None)
         self.preloaded.guard_size.argtypes = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int
-        self.side, self.missing = "", 0
+        self.side, self.rows, self.missing = "", 1, 0
         self.kept: dict[int, np.ndarray] = {}  # by what malloc is asked for: numbers of pages
 
     def __call__(self, instructions: Sequence[Instruction], buffers: Sequence[BufferInfo], rows: int) -> tuple[list[int], int]:
@@ -43,7 +43,7 @@ class Layout:
             offsets.append(at * PAGE + (whole * PAGE - needed if self.side == "end" else 0))
             at += whole + 1
             pages.append(at - 1)
-        # So odd a size is nobody else's.
+        # The size is what the library knows the Program by; other arenas have sizes that 64 divides.
         size = next(n for n in itertools.count(at * PAGE + 4, 64) if n + BESIDES not in self.kept)
         self.kept[size + BESIDES] = numbers = np.array(pages, np.int32)
         if self.preloaded.guard_size(size + BESIDES, numbers.ctypes.data, len(numbers)):
@@ -52,31 +52,32 @@ class Layout:
 
 
 LAYOUT = Layout()
-PLAIN = runtime.Runner, arena.arrange
+RUNNER = runtime.Runner
 
 
-class GuardedRunner(runtime.Runner):
+def guarded_runner(program: Program, *shared: Any, **options: Any) -> runtime.Runner:
     """A Runner with an arena of its own that is guarded, and blocks of a number of rows."""
+    constants = tuple(guarded.guarded(array, "end") for array in program.constants)
+    return RUNNER(replace(program, block_rows=LAYOUT.rows, constants=constants))
 
-    rows = 1
-    programs = 0
 
-    def __init__(self, program: Program, level: str | None = None, *shared: Any):
-        GuardedRunner.programs += 1
-        constants = tuple(guarded.guarded(array, "end") for array in program.constants)
-        super().__init__(replace(program, block_rows=self.rows, constants=constants), level)
+def near(found: Any, expected: Sequence[np.ndarray]) -> bool:
+    """Are they equal, up to what NumPy's functions make of arrays that lie elsewhere?"""
+    with np.errstate(all="ignore"):
+        pairs = zip(golden.flat(found), expected, strict=True)
+        return all(np.allclose(y, other, rtol=1e-4, atol=1e-6, equal_nan=True) for y, other in pairs)
 
 
 def check(model: Model, inputs: Sequence[np.ndarray]) -> None:
-    """Predict and stream in blocks of one row and of six; results are those of a model without guards."""
-    runtime.Runner, runtime.arrange = PLAIN
+    """Predict and stream in blocks of one row and of six; results are near those of a model without guards."""
+    runtime.Runner, runtime.arrange = RUNNER, arena.arrange
     model.reset_states()
     expected = golden.flat(model.predict(list(inputs)))
-    runtime.Runner, runtime.arrange = GuardedRunner, LAYOUT
-    for GuardedRunner.rows, LAYOUT.side in itertools.product((1, 6), guarded.SIDES):
+    runtime.Runner, runtime.arrange = guarded_runner, LAYOUT
+    for LAYOUT.rows, LAYOUT.side in itertools.product((1, 6), guarded.SIDES):
         watched = copy.copy(model)
         watched.reset_states()
-        assert guarded.same(watched.predict(list(inputs)), expected)
+        assert near(watched.predict(list(inputs)), expected)
         with contextlib.suppress(FastLSTMError):  # it needs what is still to come, say
             watched.stream(len(inputs[0])).step(guarded.steps(inputs))
 
@@ -92,7 +93,7 @@ def main() -> None:
         print(what, flush=True)
         check(model, inputs)
         count += 1
-    print(f"{runtime.level()}: {count} models, {GuardedRunner.programs} Programs")
+    print(f"{runtime.level()}: {count} models, {len(LAYOUT.kept)} Programs")
 
 
 if __name__ == "__main__":

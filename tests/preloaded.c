@@ -32,12 +32,16 @@ long failing_stop(void) {
     return counted;
 }
 
-static int fails(void *caller) {
+static int is_in(void *caller, const char *library) {
     Dl_info info;
+    return dladdr(caller, &info) && info.dli_fname && strstr(info.dli_fname, library);
+}
+
+static int fails(void *caller) {
     int failing;
     if (!looking) return 0;
     looking = 0; /* dladdr may allocate */
-    failing = dladdr(caller, &info) && info.dli_fname && strstr(info.dli_fname, callers) && ++counted == countdown;
+    failing = is_in(caller, callers) && ++counted == countdown;
     looking = 1;
     return failing;
 }
@@ -68,11 +72,11 @@ int guard_size(size_t size, const int32_t *pages, int count) {
     return 0;
 }
 
-static void *guarded(size_t size) {
+static void *guarded(size_t size, void *caller) {
     size_t slot = size / 64 % SLOTS, whole = (size + PAGE - 1) / PAGE * PAGE;
     char *block = next;
     int place = 0;
-    if (range == NULL || guards[slot].size != size) return NULL;
+    if (range == NULL || guards[slot].size != size || !is_in(caller, "/fastlstm/runtime")) return NULL;
     while (place < LIVE && live[place].start != NULL) place++;
     if (place == LIVE || (size_t)(next - range) + whole > RANGE) abort();
     live[place].start = block;
@@ -95,7 +99,7 @@ static void forget(char *block) {
 }
 
 void *malloc(size_t size) {
-    void *block = range ? guarded(size) : NULL;
+    void *block = range ? guarded(size, __builtin_return_address(0)) : NULL;
     if (block) return block;
     return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
 }
