@@ -342,7 +342,7 @@ class Model:
         ]
 
     def _per_step(self, info: TensorInfo) -> bool:
-        return len(info.shape) > 2 and info.shape[1] is None
+        return len(info.shape) > 1 and info.shape[1] is None
 
     def _cut(self, y: np.ndarray, info: TensorInfo, given: Ragged) -> Any:
         if not self._per_step(info):

@@ -72,9 +72,16 @@ def check(model: Model, cases: Sequence[Case]) -> tuple[Comparison, ...]:
     for case in cases:
         model.reset_states()
         found = [flat(model.predict(list(inputs))) for inputs in case.inputs]
-        results.append(_compared(case, found, case.outputs, case.tolerances or (case.tolerance,) * len(found[0])))
+        tolerances = case.tolerances or (case.tolerance,) * len(model.outputs)
+        fits = shapes(found) == shapes(case.outputs) and len(tolerances) == len(model.outputs) and found
+        results.append(_compared(case, found, case.outputs, tolerances) if fits else Comparison(case.name, np.inf, case.tolerance))
     model.reset_states()
     return tuple(results)
+
+
+def shapes(calls: Sequence[Sequence[np.ndarray]]) -> list[list[tuple[int, ...]]]:
+    """Of every output, call by call."""
+    return [[np.shape(y) for y in outputs] for outputs in calls]
 
 
 def _compared(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import build
 import numpy as np
 import pytest
+from kernel_models import chain, graph, simple
 
 import fastlstm
+from fastlstm.spec import Ref
 
 TIMESTEPS, FEATURES = 5, 3
 
@@ -335,3 +338,12 @@ def test_a_call_that_fails_leaves_the_states(tmp_path: Path, precision: str) -> 
         model.predict(x)
     left[0] = 100
     np.testing.assert_array_equal(model.predict(x), other.predict(x))
+
+
+def test_sequences_whose_length_the_output_has() -> None:
+    """Ids that a model gives back, and what flattens whole sequences: a row of its own length each."""
+    ids = graph([simple("Embedding", "e", (9, 2), input_dim=9, output_dim=2)], [(0,)], (None, None))
+    back = fastlstm.Model(replace(ids, outputs=(Ref(0),))).predict([[1, 2, 3], [4]])
+    assert [row.tolist() for row in back] == [[1, 2, 3], [4]]
+    flat = fastlstm.Model(chain(simple("Flatten"))).predict([np.ones((2, 3)), np.ones((1, 3))])
+    assert [row.shape for row in flat] == [(6,), (3,)]
