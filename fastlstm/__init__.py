@@ -9,12 +9,13 @@
 from . import interpreter  # noqa: F401 - before all others: it says which interpreters will not do
 from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
 from .files import convert, describe, load, verify
+from .isolation import Isolation
 from .model import Model
 from .stream import Stream
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "FastLSTMError", "FormatError", "InputError", "KernelError", "Model", "Problem", "Stream", "UnsupportedError",
-    "VerificationError", "__version__", "convert", "describe", "load", "verify",
+    "FastLSTMError", "FormatError", "InputError", "Isolation", "KernelError", "Model", "Problem", "Stream",
+    "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "load", "verify",
 ]  # fmt: skip

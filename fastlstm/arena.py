@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .packing import ALIGNMENT
 from .program import At, Buffer, BufferInfo, Instruction
+
+#: Of more buffers than this, each is not compared with all others: that takes time that grows with their square.
+MANY = 500
 
 
 def arrange(instructions: Sequence[Instruction], buffers: Sequence[BufferInfo], rows: int) -> tuple[list[int], int]:
@@ -39,13 +42,16 @@ def arrange(instructions: Sequence[Instruction], buffers: Sequence[BufferInfo], 
         # A cache line besides keeps the padding that vectors read behind one buffer out of the next.
         return (needed + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT + ALIGNMENT
 
+    sizes = {index: size_of(index) for index in first}
+    if len(first) > MANY:
+        return in_turn(first, last, sizes, len(buffers))
     offsets = [0] * len(buffers)
     placed: list[int] = []
     total = 0
-    for index in sorted(first, key=lambda i: (-size_of(i), i)):
-        size = size_of(index)
+    for index in sorted(first, key=lambda i: (-sizes[i], i)):
+        size = sizes[index]
         taken = sorted(
-            (offsets[other], offsets[other] + size_of(other))
+            (offsets[other], offsets[other] + sizes[other])
             for other in placed if first[other] <= last[index] and first[index] <= last[other]
         )  # fmt: skip
         start = 0
@@ -57,3 +63,28 @@ def arrange(instructions: Sequence[Instruction], buffers: Sequence[BufferInfo], 
         placed.append(index)
         total = max(total, start + size)
     return offsets, total
+
+
+def in_turn(first: Mapping[int, int], last: Mapping[int, int], sizes: Mapping[int, int], count: int) -> tuple[list[int], int]:
+    """Offsets of ``count`` buffers and their total: each takes the place of one of about its size that is used no more, or a new one."""
+    offsets, total = [0] * count, 0
+    free: dict[int, list[int]] = {}
+    ends = sorted(last, key=lambda index: last[index])
+    done = 0
+    for index in sorted(first, key=lambda index: first[index]):
+        while last[ends[done]] < first[index]:
+            free.setdefault(rounded(sizes[ends[done]]), []).append(offsets[ends[done]])
+            done += 1
+        places = free.get(rounded(sizes[index]))
+        if places:
+            offsets[index] = places.pop()
+        else:
+            offsets[index] = total
+            total += rounded(sizes[index])
+    return offsets, total
+
+
+def rounded(size: int) -> int:
+    """A size made one of few: up to an eighth is added."""
+    step = max(ALIGNMENT, 1 << max(size.bit_length() - 4, 0))
+    return (size + step - 1) // step * step

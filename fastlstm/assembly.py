@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 #: What sizes that a model leaves open are tried as, to see how it runs.
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
+#: ... and so many of those that the file states.
+MOST_SIZES = 32
 
 
 def build(
@@ -70,7 +72,7 @@ def try_out(network: Network) -> None:
     of_example(network, compute)
 
 
-def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T]) -> T | None:
+def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T], itemsize: int = 4) -> T | None:
     """What ``compute`` makes of shapes (less the batch) that a model takes: larger ones where its windows or functions need them.
 
     None where sizes left open are not found that go together: as in a sum of a sequence and a longer one, which one step alone fits.
@@ -78,7 +80,7 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
     tried: list[tuple[Shape, ...]] = []
     refused: InputError | None = None
     known = sorted({size for shape in network.input_shapes() for size in shape[1:] if size is not None})
-    for size in (*EXAMPLE_SIZES, *known, 1):  # what one input leaves open may have to be as long as another is
+    for size in (*EXAMPLE_SIZES, *known[:MOST_SIZES], 1):  # what one input leaves open may have to be as long as another is
         shapes = network.sized(size)
         if shapes in tried:
             continue
@@ -86,7 +88,7 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
         try:
             if network.fitting_size([size]) is not None:
                 found = tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes)
-                network.context.budget.lend(f"one row of input of shape {told(found)}", row_bytes(network, found))
+                network.context.budget.lend(f"one row of input of shape {told(found)}", row_bytes(network, found, itemsize))
                 return compute(found)
         except InputError as error:
             refused = refused or error

@@ -75,6 +75,7 @@ examples:
   fastlstm demo
   fastlstm demo --plot sunspots.png                  needs matplotlib: pip install 'fastlstm[plot]'
 """
+ISOLATED = "for files of strangers: read the file in a process of its own, with limits (10 s of CPU, 2 GB)"
 
 
 FAILED = 1
@@ -189,6 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--keras", action="store_true", help="compare a file of Keras with an installed Keras of its generation")
     check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
     _add_limit(check)
+    check.add_argument("--isolated", action="store_true", help=ISOLATED)
     check.set_defaults(command=_verify)
 
     show = add("demo", "forecast sunspots", DEMO, DEMO_EXAMPLES)
@@ -201,6 +203,7 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
     parser.add_argument("--by-name", action="store_true", help="weights-only files: match layers by name instead of by order")
     _add_limit(parser)
+    parser.add_argument("--isolated", action="store_true", help=ISOLATED)
 
 
 def _add_limit(parser: argparse.ArgumentParser) -> None:
@@ -241,7 +244,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     into_output = replacing.is_standard_output(arguments.target)
     report = convert(
         arguments.source, arguments.target, architecture=arguments.architecture, by_name=arguments.by_name,
-        verify=not arguments.no_verify, keras=arguments.keras, max_bytes=arguments.max_bytes,
+        verify=not arguments.no_verify, keras=arguments.keras, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
     )  # fmt: skip
     if into_output:  # the report does not belong into the model
         terminal.complain(str(report))
@@ -258,7 +261,8 @@ def _print(*lines: str) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     description = describe(
-        arguments.file, architecture=arguments.architecture, by_name=arguments.by_name, max_bytes=arguments.max_bytes
+        arguments.file, architecture=arguments.architecture, by_name=arguments.by_name, max_bytes=arguments.max_bytes,
+        isolated=arguments.isolated,
     )
     if arguments.json:
         _print(json.dumps(_as_json(description), indent=2))
@@ -311,7 +315,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
     model = load(
         arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer,
-        threads=arguments.threads, max_bytes=arguments.max_bytes,
+        threads=arguments.threads, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
     )  # fmt: skip
     inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
     try:
@@ -323,7 +327,10 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    report = verify(arguments.file, architecture=arguments.architecture, keras=arguments.keras, max_bytes=arguments.max_bytes)
+    report = verify(
+        arguments.file, architecture=arguments.architecture, keras=arguments.keras, max_bytes=arguments.max_bytes,
+        isolated=arguments.isolated,
+    )  # fmt: skip
     _print(str(report))
     return 0 if report.passed else FAILED
 

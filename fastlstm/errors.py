@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+#: Problems that a message tells.
+MOST_LISTED = 200
+
 
 class Problem(NamedTuple):
     """One reason why a model cannot be computed, and what the user can do about it."""
@@ -32,13 +35,15 @@ class UnsupportedError(FastLSTMError):
     Attributes
     ----------
     problems : tuple of Problem
-        Every problem of the file, not just the first.
+        Every problem of the file, not just the first, and also those that are too many for the message.
     """
 
     def __init__(self, source: str, problems: tuple[Problem, ...]):
         self.source = source
         self.problems = tuple(problems)
-        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems[:MOST_LISTED])
+        if len(self.problems) > MOST_LISTED:
+            lines += f"\n  - {len(self.problems) - MOST_LISTED} more"
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__(f"{source}: cannot be computed as Keras would ({count}):{lines}")
 

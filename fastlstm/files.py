@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from . import formats
+from . import formats, isolation
 from .assembly import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
 from .inputs import positive
+from .isolation import Isolation
 from .layers import prepared
 from .layers.network import root
 from .limits import Budget
 from .model import FOLD_LIMIT, LayerInfo, Model
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
-from .spec import ModelSpec, Shape
+from .spec import Case, ModelSpec, Shape
 
 PathLike = str | os.PathLike[str]
 #: What a model is read from: a path, bytes, a file opened with "rb" or an h5py.File (of which mypy need not know).
@@ -30,6 +32,7 @@ def load(
     precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
     max_bytes: int | None = None,
+    isolated: bool | Isolation = False,
 ) -> Model:  # fmt: skip
     """Load a model that Keras saved, or one that :func:`convert` wrote.
 
@@ -75,6 +78,10 @@ def load(
         is compared with it before it is allocated. More is for those who trust the file. Other limits stand: models, wrappers and
         cells are up to 40 deep in each other; layers are used up to 20,000 times, each in a nested model counted for every use of
         that, or as often as they stand in the file if that is more.
+    isolated
+        For files of strangers: read the file in a process of its own, which is given its bytes alone, opens nothing, and may take
+        10 seconds of CPU and 2 GB of memory, or what a :class:`fastlstm.Isolation` says. What is read is the same. Costs the start
+        of a Python. An h5py.File, which this process has open already, is refused.
 
     Returns
     -------
@@ -83,7 +90,8 @@ def load(
     Raises
     ------
     FormatError
-        If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory.
+        If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory; with
+        ``isolated``, if reading it crashes or takes more than it may.
     UnsupportedError
         If it holds something that would not be computed as Keras does; lists everything at once.
     InputError
@@ -92,34 +100,64 @@ def load(
     VerificationError
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
-    source = formats.source_of(path)
-    with budget_of(source, max_bytes) as budget:
-        spec = formats.read(source, architecture=architecture, by_name=by_name, budget=budget)
+    with reading(path, architecture, by_name, max_bytes, isolated) as source:
+        spec = source.spec()
         if outputs is not None:
             spec = cut(spec, outputs, source.name)
         model = Model(
             spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
-            custom_layers=custom_layers, custom_activations=custom_activations, budget=budget,
+            custom_layers=custom_layers, custom_activations=custom_activations, budget=source.budget,
         )  # fmt: skip
         if verify:
             if outputs is not None:
                 raise InputError("verify: a model cut by outputs= has no recorded cases; load it whole to verify it")
-            report = verification(source, model, budget)
+            report = verification(source, model)
             if not report.passed:
                 raise VerificationError(str(report))
     return model
 
 
-def budget_of(source: formats.Source, max_bytes: int | None) -> Budget:
-    """What loading a file may cost."""
+@dataclass(frozen=True)
+class Reading:
+    """A file that is read: here or, within ``bounds``, in a process of its own; all that comes of it within one budget."""
+
+    source: formats.Source
+    budget: Budget
+    bounds: Isolation | None
+    architecture: Any
+    by_name: bool
+
+    @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return self.source.name
+
+    def spec(self) -> ModelSpec:
+        """What the file says."""
+        if self.bounds is None:
+            return formats.read(self.source, architecture=self.architecture, by_name=self.by_name, budget=self.budget)
+        return isolation.read(self.source, self.bounds, self.budget, architecture=self.architecture, by_name=self.by_name)
+
+    def model(self) -> Model:
+        """The model, with all that :func:`load` takes for granted."""
+        return Model(self.spec(), source=self.name, budget=self.budget)
+
+    def cases(self) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+        """The cases in a ``.fastlstm`` file, and its arrays that were altered."""
+        if self.bounds is None:
+            return formats.native.read_cases(self.source, self.budget)
+        return isolation.read_cases(self.source, self.bounds, self.budget)
+
+
+@contextmanager
+def reading(
+    path: Readable, architecture: Any, by_name: bool, max_bytes: int | None, isolated: bool | Isolation
+) -> Iterator[Reading]:  # fmt: skip
+    """A file that is to be read as the caller's arguments say."""
+    source, bounds = formats.source_of(path), isolation.limits(isolated)
     most = None if max_bytes is None else positive(max_bytes, "max_bytes", expected="a positive number of bytes or None")
-    return Budget(source.name, source.size, most)
-
-
-def read_model(source: formats.Source, budget: Budget, architecture: Any, by_name: bool) -> Model:
-    """The model of a file, with all that :func:`load` takes for granted."""
-    spec = formats.read(source, architecture=architecture, by_name=by_name, budget=budget)
-    return Model(spec, source=source.name, budget=budget)
+    with Budget(source.name, source.size, most) as budget:
+        yield Reading(source, budget, bounds, architecture, by_name)
 
 
 @dataclass(frozen=True)
@@ -148,17 +186,23 @@ class Verification:
         return "\n".join(lines)
 
 
-def verify(path: Readable, *, architecture: Any = None, keras: bool = False, max_bytes: int | None = None) -> Verification:
+def verify(
+    path: Readable, *, architecture: Any = None, keras: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False
+) -> Verification:  # fmt: skip
     """Rerun the cases of a converted file; with ``keras``, compare a Keras file with a live Keras of its generation.
 
     A Keras file has no recorded cases: new ones are made and its native results compared with float64.
 
     Parameters
     ----------
-    path, architecture, max_bytes
-        As for :func:`load`; the recorded cases count too.
+    path, architecture
+        As for :func:`load`.
     keras
         Compare with Keras too; one of the file's generation must be importable.
+    max_bytes
+        As for :func:`load`; the cases count too.
+    isolated
+        As for :func:`load`; not together with ``keras``.
 
     Returns
     -------
@@ -168,27 +212,33 @@ def verify(path: Readable, *, architecture: Any = None, keras: bool = False, max
     Raises
     ------
     InputError
-        With ``keras``: if no Keras of the file's generation is importable, or the file is not one that Keras reads. Else as
-        :func:`load`.
+        With ``keras``: if no Keras of the file's generation is importable, the file is not one that Keras reads, or ``isolated`` is
+        asked for as well. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`.
     """
-    source = formats.source_of(path)
-    with budget_of(source, max_bytes) as budget:
-        return verification(source, read_model(source, budget, architecture, False), budget, keras=keras)
+    refuse_both(keras, isolated)
+    with reading(path, architecture, False, max_bytes, isolated) as source:
+        return verification(source, source.model(), keras=keras)
 
 
-def verification(source: formats.Source, model: Model, budget: Budget, *, keras: bool = False) -> Verification:
+def refuse_both(keras: bool, isolated: bool | Isolation) -> None:
+    """A live Keras reads the file in this process."""
+    if keras and isolation.limits(isolated) is not None:
+        raise InputError("keras: Keras reads the file in this process, which isolated is to prevent; leave one of them out")
+
+
+def verification(source: Reading, model: Model, *, keras: bool = False) -> Verification:
     """What :func:`verify` returns, for a file that is loaded already."""
-    converted = formats.native.is_native(source)
-    cases, altered = formats.native.read_cases(source, budget) if converted else (record(model), ())
+    converted = formats.native.is_native(source.source)
+    cases, altered = source.cases() if converted else (record(model), ())
     report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
     if not keras:
         return report
     if converted:
         raise InputError(f"keras: {source.name} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
-    live = installed_keras(source, model)
-    return replace(report, keras=check_with_keras(model, str(source.path), cases, live), keras_version=live.__version__)
+    live = installed_keras(source.source, model)
+    return replace(report, keras=check_with_keras(model, str(source.source.path), cases, live), keras_version=live.__version__)
 
 
 def installed_keras(source: formats.Source, model: Model) -> Any:
@@ -224,6 +274,7 @@ class ConversionReport:
 def convert(
     src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False,
     max_bytes: int | None = None,
+    isolated: bool | Isolation = False,
 ) -> ConversionReport:  # fmt: skip
     """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
 
@@ -242,6 +293,8 @@ def convert(
         gigabytes, so it is not done unasked.
     max_bytes
         As for :func:`load`; the cases count too.
+    isolated
+        As for :func:`load`: this process never looks into ``src``. Not together with ``keras``.
 
     Returns
     -------
@@ -254,23 +307,25 @@ def convert(
         If a result differs; nothing is written then.
     InputError
         If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands. With
-        ``keras``: if no Keras of the file's generation is importable. Else as :func:`load`.
+        ``keras``: if no Keras of the file's generation is importable, or ``isolated`` is asked for too. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
     """
-    source, target = formats.source_of(src), checked(dst, src, architecture)
-    with budget_of(source, max_bytes) as budget:
-        return write_converted(source, target, read_model(source, budget, architecture, by_name), verify=verify, keras=keras)
+    target = checked(dst, src, architecture)
+    refuse_both(keras, isolated)
+    with reading(src, architecture, by_name, max_bytes, isolated) as source:
+        return write_converted(source, target, verify=verify, keras=keras)
 
 
-def write_converted(source: formats.Source, target: str, model: Model, *, verify: bool, keras: bool) -> ConversionReport:
-    """What :func:`convert` does, for a file that is loaded already."""
+def write_converted(source: Reading, target: str, *, verify: bool, keras: bool) -> ConversionReport:
+    """What :func:`convert` does, once it is known where to write."""
+    model = source.model()
     cases = record(model)
     results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
     if keras:
-        live = installed_keras(source, model)
-        results += check_with_keras(model, str(source.path), cases, live)
+        live = installed_keras(source.source, model)
+        results += check_with_keras(model, str(source.source.path), cases, live)
         against += f" and Keras {live.__version__}"
     wrong = [case for case in results if not case.equal]
     if wrong:
@@ -278,7 +333,7 @@ def write_converted(source: formats.Source, target: str, model: Model, *, verify
             f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
-    size = formats.native.write(target, model.spec, cases, source_sha256=_sha256(source))
+    size = formats.native.write(target, model.spec, cases, source_sha256=_sha256(source.source))
     return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
 
 
@@ -306,14 +361,16 @@ class Description:
     problems: tuple[Problem, ...]
 
 
-def describe(path: Readable, *, architecture: Any = None, by_name: bool = False, max_bytes: int | None = None) -> Description:
+def describe(
+    path: Readable, *, architecture: Any = None, by_name: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False
+) -> Description:  # fmt: skip
     """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
     Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
 
     Parameters
     ----------
-    path, architecture, by_name, max_bytes
+    path, architecture, by_name, max_bytes, isolated
         As for :func:`load`.
 
     Returns
@@ -327,9 +384,8 @@ def describe(path: Readable, *, architecture: Any = None, by_name: bool = False,
     InputError
         If ``path`` or ``architecture`` is nothing that can be read.
     """
-    given = formats.source_of(path)
-    with budget_of(given, max_bytes) as budget:
-        return description(given.name, formats.read(given, architecture=architecture, by_name=by_name, budget=budget), budget)
+    with reading(path, architecture, by_name, max_bytes, isolated) as source:
+        return description(source.name, source.spec(), source.budget)
 
 
 def description(source: str, spec: ModelSpec, budget: Budget) -> Description:

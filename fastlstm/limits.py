@@ -24,16 +24,21 @@ DEPTH = 40
 JSON_DEPTH = 10 * DEPTH
 #: Call arguments are lists of tensors, perhaps of states of cells of directions.
 ARGUMENT_DEPTH = 16
+#: Characters in the name of a layer, which is a part of the path of all that is in it.
+NAME = 4096
 #: Groups of HDF5 in each other: two for each model or wrapper, and some around them.
 GROUP_DEPTH = 3 * DEPTH
 #: Characters of one JSON text.
 TEXT = 64 << 20
-#: What Python takes for what JSON holds, in bytes: for a list or object, a key with its value, an element, a character.
+#: What Python takes for what JSON holds, in bytes: for a list or object, a key with its value, an element; and a character, with what
+#: looking for brackets takes.
 JSON_COSTS = {"[": 72, "{": 72, ":": 160, ",": 40}
-CHARACTER = 2
+CHARACTER = 12
 #: How often the path of a layer is kept, about.
 PATHS = 8
 UNLIMITED = 1 << 62
+#: Bytes that a process can address.
+ADDRESSABLE = 1 << 47
 
 
 class Budget:
@@ -82,10 +87,11 @@ class Budget:
         needed = self.held + nbytes
         if needed > self.limit:
             enough = 1 << (2 * needed - 1).bit_length()  # what comes behind this place takes some too
-            where = f"{place}: " if place else ""
+            advice = f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
             raise FormatError(
-                f"{self.source}: {where}takes {nbytes} bytes, with all before it {needed}, where loading may take {self.limit}; "
-                f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
+                f"{self.source}: {place:.200}: this takes {nbytes} bytes, with all before it {needed}, "
+                f"where loading may take {self.limit}; "
+                + (advice if needed < ADDRESSABLE else "no computer has as much")
             )
 
     def text(self, place: str, text: str) -> None:
@@ -97,8 +103,8 @@ class Budget:
         """Account for visits of layers."""
         self.visits += count
         if self.visits > self.most_visits:
-            found = f"{self.visits}" if self.visits < UNLIMITED else "countless"
-            where = f"{place}: " if place else ""
+            found = self.visits if self.visits < UNLIMITED else "countless"
+            where = f"{place:.200}: " if place else ""
             raise FormatError(
                 f"{self.source}: {where}its layers and models are used {found} times in all, as models that are called several times hold "
                 f"others that are; up to {self.most_visits} are followed"
@@ -107,13 +113,20 @@ class Budget:
     def deep(self, place: str, depth: int) -> None:
         """Refuse models and layers that stand too deep in each other."""
         if depth > DEPTH:
-            raise FormatError(f"{self.source}: {place or 'the model'}: models and layers nested more than {DEPTH} deep")
+            raise FormatError(f"{self.source}: {place[:200] or 'the model'}: models and layers nested more than {DEPTH} deep")
+
+    def name(self, place: str, name: str) -> None:
+        """Refuse names that no layer has."""
+        if len(name) > NAME:
+            raise FormatError(f"{self.source}: {place:.200}: a name of {len(name)} characters, more than {NAME}: {name:.40}...")
 
     def survey(self, spec: ModelSpec) -> None:
         """Account for a model's layers, before anything else walks it, in time linear in what the file holds."""
         self.visits = 0
         self.visit("", visits(spec))
         self.hold("names of layers", PATHS * sum(paths(spec, 0)))
+        for name in names(spec):
+            self.name("a layer", name)
 
 
 def visits(model: ModelSpec) -> int:
@@ -126,6 +139,15 @@ def inner_visits(layer: LayerSpec) -> int:
     """... inside one use of a layer."""
     inner = sum(1 + inner_visits(child) for child in layer.children)
     return inner if layer.model is None else inner + visits(layer.model)
+
+
+def names(model: ModelSpec) -> Iterator[str]:
+    """The names of all layers."""
+    stack = list(model.layers)
+    while stack:
+        layer = stack.pop()
+        yield layer.name
+        stack += [*layer.children, *(layer.model.layers if layer.model is not None else ())]
 
 
 def paths(model: ModelSpec, prefix: int) -> Iterator[int]:

@@ -133,11 +133,12 @@ class Model:
         """Account for what a model takes beside its weights, before it is made."""
         if self._dtype == np.float64:
             budget.hold("weights in float64", self._dtype.itemsize * self.count_params())
-            of_example(self._network, lambda shapes: None)  # no Program is made that would meet what a row takes
+            of_example(self._network, lambda shapes: None, self._dtype.itemsize)  # no Program is made that would meet what a row takes
         else:
             budget.lend("packed weights", most_packed(self._network, runtime.lanes()))
         numbers = sum(math.prod(shape) for shapes in self._stateful.values() for shape in shapes)
-        budget.lend("states", 2 * self._dtype.itemsize * (self.inputs[0].shape[0] or 1) * numbers)
+        rows = max((info.shape[0] or 1 for info in self.inputs), default=1)
+        budget.lend("states", 2 * self._dtype.itemsize * rows * numbers)
 
     # -- what it is -------------------------------------------------------------------------------------------------------
 
@@ -391,7 +392,8 @@ class Model:
         if program is None:
             return False
         interpreted = {i.layer for i in program.instructions if i.kernel == "python"}
-        return not any(path == layer or path.startswith(layer + "/") for path in paths for layer in interpreted)
+        outer = [layer for layer in every_layer(self._network) if layer.path in interpreted]
+        return {layer.path for one in outer for layer in (one, *every_layer(one))}.isdisjoint(paths)
 
     def _example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone, or no such shapes are found."""
@@ -455,7 +457,7 @@ def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, .
     def runs(layer: Layer) -> str:
         if program is None:
             return "NumPy"
-        inside = {kernel for path, found in kernels.items() if path == layer.path or path.startswith(layer.path + "/") for kernel in found}
+        inside = {kernel for one in (layer, *every_layer(layer)) for kernel in kernels.get(one.path, ())}
         if "python" in inside:
             return "NumPy"
         if f"{layer.path}:embeddings" in program.names or inside - {"mask_ids"}:  # a next layer may read its rows where they lie

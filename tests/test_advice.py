@@ -14,11 +14,13 @@ import build
 import h5py
 import numpy as np
 import pytest
+from making import model_of, recurrent
 from written import chain, entrance, functional, layer, write_h5
 
 import fastlstm
 from fastlstm import cli
 from fastlstm.errors import Problem, UnsupportedError
+from fastlstm.spec import LayerSpec, ModelSpec
 
 PACKAGE = Path(fastlstm.__file__).parent
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
@@ -430,6 +432,20 @@ def test_architecture_of_cells(tmp_path: Path, rng: np.random.Generator, capsys:
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
     (tmp_path / "whole.json").write_text(json.dumps(whole), encoding="utf-8")
     assert cli.main(["inspect", str(path), "--architecture", str(tmp_path / "whole.json")]) == 0
+
+
+@follows("rename one")
+def test_rename_a_stateful_layer(tmp_path: Path) -> None:
+    def model(name: str) -> ModelSpec:
+        inner = model_of(recurrent("GRU", 2, 3, "b", stateful=True, return_sequences=True), shape=(2, None, 3))
+        return model_of(
+            recurrent("GRU", 3, 3, name, stateful=True, return_sequences=True), LayerSpec("Sequential", "a", {}, (), (), inner),
+            shape=(2, None, 3),
+        )  # fmt: skip
+
+    with pytest.raises(UnsupportedError, match="layer 'a/b' .*another stateful layer has the same name; rename one"):
+        fastlstm.Model(model("a/b"))
+    assert fastlstm.Model(model("c")).predict(np.ones((2, 4, 3))).shape == (2, 4, 2)
 
 
 @follows("save the model before quantize()")

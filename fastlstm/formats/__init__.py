@@ -28,7 +28,7 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
     path
         The file: its path, its bytes, a file opened with "rb", or an h5py.File.
     architecture
-        For files of weights alone: the model's JSON, a path to it, or a dict.
+        For files of weights alone: the model's JSON, a path to it, or a dict; or a Source that holds that file's bytes.
     by_name
         Pair layers and weights by name instead of order.
     budget
@@ -54,10 +54,7 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
 
     if source.handle is not None:
         return keras_h5.read
-    if source.path is not None and os.path.isdir(source.path):
-        raise FormatError(f"{source.name}: {explain_folder(source.path)}")
-    if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
-        raise FormatError(f"{source.name}: not a format that fastlstm reads: a pipe or a device; save what it gives as a file")
+    refuse_other_than_files(source)
     with source.open() as stream:
         try:
             head = stream.read(HEAD)
@@ -69,4 +66,18 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
     raise FormatError(f"{source.name}: {explain(source, head)}")
 
 
-__all__ = ["Source", "native", "read", "source_of"]
+def refuse_other_than_files(source: Source) -> None:
+    """A folder, a pipe or a device is no model, and is not to be opened.
+
+    Raises
+    ------
+    FormatError
+        That says what it is.
+    """
+    if source.path is not None and os.path.isdir(source.path):
+        raise FormatError(f"{source.name}: {explain_folder(source.path)}")
+    if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
+        raise FormatError(f"{source.name}: not a format that fastlstm reads: a pipe or a device; save what it gives as a file")
+
+
+__all__ = ["Source", "native", "read", "refuse_other_than_files", "source_of"]

@@ -115,7 +115,7 @@ class Reader:
             layers.insert(0, self.implied_input(entry, config, entries[0], layers[0], prefix))
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
-            raise self.fail(prefix, f"two layers of one name in {sorted(names)}")
+            raise self.fail(prefix, f"two layers of one name in {short(sorted(names))}")
         calls = [Call(0)] + [Call(number, (Ref(number - 1),)) for number in range(1, len(layers))]
         last = layers[-1]
         if last.model is not None and len(last.model.outputs) != 1:
@@ -166,6 +166,7 @@ class Reader:
         config = expect(self.source, f"model config: {prefix}{kind}", config, Mapping, "the layer's config")
         name = entry.get("name") or config.get("name") or kind.lower()
         name = rename + expect(self.source, f"model config: {prefix}{kind}", name, str, "a layer's name")
+        self.budget.name(f"model config: {prefix}{kind}", name)
         path = prefix + name
         self.budget.hold(f"model config: {path:.80}", PATHS * len(path))
         saved = entry["class_name"].rsplit(">", 1)[-1]

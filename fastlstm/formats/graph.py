@@ -53,7 +53,7 @@ class Graph:
         self.trained: dict[int, str] = {}
         self.index = {layer.name: number for number, layer in enumerate(layers)}
         if len(self.index) < len(layers):
-            raise self.fail(f"two layers of one name in {sorted(layer.name for layer in layers)}")
+            raise self.fail(f"two layers of one name in {short(sorted(layer.name for layer in layers))}")
 
     def fail(self, what: str) -> FormatError:
         """An error about this model."""

@@ -5,6 +5,7 @@ Soft and external links, external storage, virtual datasets, object, compound an
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,10 @@ EXPANSION_FREE = 1 << 20
 #: Chunks that an array may have in any file; each that is stored takes some bytes of an index.
 CHUNKS_FREE = 4096
 LEAST_CHUNK = 8
+#: Attributes that a list of names is split into at the most; each holds some 64 KB.
+MOST_PARTS = 1000
+#: Bytes of a number that a kernel reads.
+NUMBER = 4
 #: Bytes that Python takes for a text besides its characters.
 TEXT_OBJECT = 64
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -51,15 +56,27 @@ def opened(source: Source, budget: Budget) -> Iterator[Group]:
     try:
         try:
             if handle is None:
-                handle = h5py.File(source.path if source.path is not None else source.open(), "r")
-            root = handle["/"]
+                handle = h5py.File(source.path if source.path is not None else Padded(source.data or b""), "r")
+            root, contents = handle["/"], Contents(source.name, source.size, budget)
+            contents.reach(root, "/")
         except H5_ERRORS as error:
             raise FormatError(f"{source.name}: damaged or truncated HDF5 file ({first_line(error)})") from error
-        yield Group(Contents(source.name, source.size, budget), root, "")
+        yield Group(contents, root, "")
     finally:
         if handle is not None and source.handle is None:
             with suppress(*H5_ERRORS):  # what could be read has been read
                 handle.close()
+
+
+class Padded(io.BytesIO):
+    """Bytes that zeros follow, as HDF5 has it with files: h5py would leave what is read behind the end as memory happens to be."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer."""
+        count = super().readinto(buffer)
+        view = memoryview(buffer)
+        view[count:] = bytes(len(view) - count)
+        return count
 
 
 def first_line(error: BaseException) -> str:
@@ -96,8 +113,6 @@ class Group:
         self._contents = contents
         self._group = group
         self.place = place or "/"
-        if not place:
-            contents.reach(group, self.place)
 
     def fail(self, what: str) -> FormatError:
         """An error about this group."""
@@ -202,7 +217,9 @@ class Group:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, but holds {stored}")
         if nbytes > limit:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, more than the file can hold ({stored} stored)")
-        self._contents.budget.hold(place, nbytes)
+        budget = self._contents.budget
+        budget.lend(place, nbytes + 2 * NUMBER * math.prod(shape))  # converted and packed, it may be larger than it is stored
+        budget.hold(place, nbytes)
         out = np.empty(shape, dtype)
         if out.size:
             dataset.read_direct(out)
@@ -256,6 +273,8 @@ class Group:
         parts: list[str] = []
         number = 0
         while (part := self.attribute(f"{name}{number}")) is not None:
+            if number >= MOST_PARTS:
+                raise self.fail(f"attribute {name} in more than {MOST_PARTS} parts")
             parts += self._names(name, part)
             number += 1
         return parts if number else None

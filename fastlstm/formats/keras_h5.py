@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Set
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import FormatError, InputError
-from ..limits import TEXT, Budget
+from ..errors import FormatError
+from ..limits import Budget
 from ..spec import ModelSpec
 from . import hdf5
+from .architecture import Architecture, load_architecture
 from .config import Reader
 from .draft import LayerDraft, ModelDraft
 from .generations import Dialect, dialect
@@ -23,7 +22,6 @@ from .tree import fill, is_tree
 from .weights import UNBUILT, deal, fill_cells, finish, has_weights
 
 LARGEST_COUNT = 100_000
-Architecture = str | os.PathLike[str] | Mapping[str, Any]
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -31,7 +29,9 @@ def sniff(head: bytes, name: str) -> bool:
     return hdf5.is_hdf5(head)
 
 
-def read(source: Source, budget: Budget, *, architecture: Architecture | None = None, by_name: bool = False) -> ModelSpec:
+def read(
+    source: Source, budget: Budget, *, architecture: Architecture | Source | None = None, by_name: bool = False
+) -> ModelSpec:  # fmt: skip
     """The model of an HDF5 file.
 
     Parameters
@@ -87,31 +87,6 @@ def what_it_is(root: hdf5.Group) -> str:
 def as_text(value: Any) -> str | None:
     """A version or backend as the file has it; anything but text counts as not recorded."""
     return value if isinstance(value, str) else None
-
-
-def load_architecture(architecture: Architecture, budget: Budget) -> Any:
-    """The parsed JSON of ``architecture``: JSON text, a path to it, or a dict."""
-    if isinstance(architecture, Mapping):
-        return architecture
-    if not isinstance(architecture, (str, os.PathLike)):
-        raise InputError(f"architecture: expected JSON text, a path to it, or a dict, found {type(architecture).__name__}")
-    text = os.fspath(architecture)
-    if text.lstrip()[:1] not in ("{", '"'):
-        file = Path(text)
-        try:
-            with file.open("rb") as stream:
-                data = stream.read(TEXT + 1)
-            text = data.decode("utf-8-sig")
-        except OSError as error:
-            raise FormatError(f"architecture: {text!r} is neither JSON nor a file that can be read ({error.strerror})") from error
-        except UnicodeDecodeError as error:
-            raise FormatError(f"architecture: {file} is not a text file") from error
-        if text.lstrip()[:1] not in ("{", '"'):
-            yaml = "class_name:" in text[:10000]
-            raise FormatError(
-                f"architecture: {file}: expected JSON, found {'YAML; save what model.to_json() gives instead' if yaml else repr(text[:30])}"
-            )
-    return parse_json(text, budget, "architecture")
 
 
 def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect, by_name: bool) -> None:

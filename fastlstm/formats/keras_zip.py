@@ -20,6 +20,7 @@ from .weights import finish
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = 10_000
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: A member may be larger than what it is packed into, but not beyond reason.
 EXPANSION = 100
 FREE = 64 << 20
@@ -84,6 +85,8 @@ def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, budget
 
 def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, budget: Budget) -> bytes:
     """A member's bytes, its declared size checked before it is unpacked."""
+    if info.compress_type not in PACKINGS:
+        raise FormatError(f"{source.name}: {info.filename} is packed in another way than zip files of Keras are")
     path, packed = source.name, min(info.compress_size, source.size)
     if info.file_size > max(FREE, EXPANSION * packed):
         raise FormatError(f"{path}: {info.filename} declares {info.file_size} bytes, packed into {packed}")

@@ -43,6 +43,8 @@ MODEL_KEYS = frozenset({
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
 CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance", "tolerances"})
+#: Whose fields a header states.
+KINDS = (ModelSpec, LayerSpec, Rules, Generation)
 
 T = TypeVar("T")
 
@@ -155,6 +157,9 @@ class InMemory:
 class Store:
     """An open file: its header and its arrays."""
 
+    #: What its Generation says of the file itself, whatever the header does: that names the file which was converted.
+    said_of_file: Mapping[str, str] = {"file_kind": ".fastlstm"}
+
     def __init__(self, source: Source, budget: Budget):
         from safetensors import SafetensorError, safe_open
 
@@ -215,8 +220,9 @@ def checksum(array: np.ndarray) -> str:
 
 
 def put(tensors: dict[str, np.ndarray], name: str, array: np.ndarray) -> str:
-    """Store an array under a name that is free."""
-    free, number = name, 1
+    """Store an array under a name that is free, and that safetensors takes."""
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may hold half a character
+    free, number = name, len(tensors)
     while free in tensors:
         free, number = f"{name}#{number}", number + 1
     # safetensors refuses what is not little-endian and contiguous
@@ -267,7 +273,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         calls=tuple(decode_call(call, store) for call in typed(entry["calls"], list, "calls")),
         inputs=tuple(map(decode_ref, typed(entry["inputs"], list, "inputs"))),
         outputs=tuple(map(decode_ref, typed(entry["outputs"], list, "outputs"))),
-        generation=replace(record(Generation, entry["generation"], "generation"), file_kind=".fastlstm"),
+        generation=replace(record(Generation, entry["generation"], "generation"), **store.said_of_file),
         rules=record(Rules, entry["rules"], "rules"),
         problems=tuple(Problem(*problem) for problem in problems),
     )  # fmt: skip
@@ -358,7 +364,8 @@ def encode_value(value: Any, keep: Callable[[np.ndarray], str]) -> Any:
     if isinstance(value, list):
         return [encode_value(inner, keep) for inner in value]
     if isinstance(value, Mapping):
-        return {str(key): encode_value(inner, keep) for key, inner in value.items()}
+        entry = {str(key): encode_value(inner, keep) for key, inner in value.items()}
+        return {"$dict": entry} if len(entry) == 1 and next(iter(entry)).startswith("$") else entry
     return value
 
 
@@ -378,6 +385,8 @@ def decode_value(value: Any, store: Store) -> Any:
             return decode_fixed(value["$tensor"], store)
         if set(value) == {"$tuple"}:
             return tuple(decode_value(inner, store) for inner in value["$tuple"])
+        if set(value) == {"$dict"}:  # one of the file's own that looks like these
+            return {key: decode_value(inner, store) for key, inner in value["$dict"].items()}
         return {key: decode_value(inner, store) for key, inner in value.items()}
     return value
 

@@ -7,6 +7,7 @@ counted, whatever their names are.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 
 import numpy as np
@@ -71,6 +72,8 @@ class Filler:
     def __init__(self, root: Group, source: str):
         self.source = source
         self.arrays: dict[str, list[tuple[Group, str]]] = {}
+        self.sorted: list[str] = []
+        self.order: dict[str, int] = {}
         self.dealt: set[str] = set()
         self.missing = False  # are there layers with weights, but no arrays at all?
         self.places: set[str] = set()
@@ -80,7 +83,6 @@ class Filler:
         """Note where arrays are; Keras on Windows wrote ``layers\\dense\\vars`` as one name."""
         if depth > GROUP_DEPTH:
             raise group.fail(f"groups nested more than {GROUP_DEPTH} deep")
-        group.account(len(path))
         self.places.add(path)
         for key in group.members():
             name = key.replace("\\", "/")
@@ -88,6 +90,7 @@ class Filler:
                 self.arrays.setdefault(path, []).append((group, key))
             elif depth or name.split("/")[0] not in ("optimizer", "optimizer_weights", "metrics", "loss_tracker"):
                 here = f"{path}/{name}" if path else name
+                group.account(len(here) * (1 + name.count("/")))
                 self.places.update(here[:end] for end, mark in enumerate(name, len(here) - len(name)) if mark == "/")
                 self.index(group.group(key), here, depth + 1)
 
@@ -134,7 +137,7 @@ class Filler:
                 found += self.taken(place)
         expected = known_weights(layer, self.source)
         if expected is None:  # what a layer of the user's keeps in layers of its own is its too
-            for place in [place for place in self.arrays if place.startswith(path + "/") and place not in self.dealt]:
+            for place in self.below(path):
                 found += self.taken(place)
         if expected is not None and len(found) != len(expected) and self.arrays:
             listed = ", ".join(weight.name for weight in expected)
@@ -144,6 +147,14 @@ class Filler:
             )
         self.missing |= not self.arrays and bool(expected)
         layer.weights = tuple(found)
+
+    def below(self, path: str) -> list[str]:
+        """Where there are arrays below a path that no layer has taken, in the file's order."""
+        if len(self.sorted) < len(self.arrays):
+            self.sorted = sorted(self.arrays)
+            self.order = {place: number for number, place in enumerate(self.arrays)}
+        first, end = (bisect_left(self.sorted, path + mark) for mark in ("/", chr(ord("/") + 1)))
+        return sorted((place for place in self.sorted[first:end] if place not in self.dealt), key=self.order.__getitem__)
 
     def taken(self, place: str) -> list[np.ndarray]:
         """The arrays at a place, in order."""

@@ -221,13 +221,16 @@ def keys(found: Sequence[Use]) -> dict[str, str]:
     """By place: what ``custom_activations`` would call the activation there, if it were to be supplied."""
     names = {use.name for use in found}
     lambdas = [use.place for use in found if use.name == LAMBDA]
+    alike: dict[str, set[str]] = {}
+    for name in names:
+        alike.setdefault(plain(name), set()).add(name)
 
     def key(use: Use) -> str:
         if use.name == LAMBDA and len(lambdas) > 1:
             return use.place
         mine = plain(use.name)
         # "Custom" is no package that its author has chosen.
-        short = use.name.startswith("Custom>") and [name for name in names if plain(name) == mine] == [use.name]
+        short = use.name.startswith("Custom>") and alike[mine] == {use.name}
         return mine if short else use.name
 
     return {use.place: key(use) for use in found}

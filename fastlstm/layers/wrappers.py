@@ -244,7 +244,7 @@ class TimeDistributed(Layer):
             return made.reshape(*rows, *made.shape[1:])
         if given is None or given.ndim == 2:
             return given
-        some: np.ndarray = np.any(given.reshape(*rows, -1), axis=2)
+        some: np.ndarray = np.any(given, axis=tuple(range(2, given.ndim)))
         return some
 
     @property
