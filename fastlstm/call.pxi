@@ -36,7 +36,7 @@ cdef extern from * nogil:
         uint64_t floats; /* how it treats tiny numbers outside */
     } fastlstm_call;
 
-    #define FASTLSTM_PAUSE 100000000 /* between two questions, which may have to wait for the GIL */
+    #define FASTLSTM_PAUSE 200000000 /* between two questions, which may have to wait for the GIL */
 
     /* As threading.get_ident() has it. */
     static inline int64_t fastlstm_thread(void) { return (int64_t)pthread_self(); }

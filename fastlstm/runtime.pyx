@@ -184,8 +184,8 @@ cdef class Runner:
 
     def _encode(self, instruction, list values, list patches, list scratch):
         """Append an instruction's fields as int64, and what must be filled in when it runs."""
-        names = self.engine.fields[instruction.kernel]
-        for name in names:
+        cdef cnp.ndarray array
+        for name in self.engine.fields[instruction.kernel]:
             value = instruction.fields.get(name)
             offset = 0
             if isinstance(value, At):
@@ -200,7 +200,8 @@ cdef class Runner:
                     patches.append((len(values), self._array(info.kind, info.number), offset, info.row_bytes))
                 values.append(0)
             elif isinstance(value, Constant):
-                values.append(self.program.constants[value.index].ctypes.data + offset)
+                array = self.program.constants[value.index]
+                values.append(<uintptr_t>cnp.PyArray_DATA(array) + offset)
             elif name in self.engine.floats[instruction.kernel]:
                 values.append(int(np.float32(value).view(np.uint32)))
             else:
