@@ -26,6 +26,7 @@ KEPT = HERE / "tests" / "fuzz" / "corpus"
 NAMES = ("json", "hdf5", "native", "keras", "architecture")
 MEMORY = 2 << 30
 SECONDS = 10
+GRACE = 60  # after which it does not end by itself
 MOST_BYTES = 1 << 15
 #: What libFuzzer calls the inputs that it stops at.
 STOPPED = re.compile(r"(crash|oom|timeout)-[0-9a-f]{40}")
@@ -95,7 +96,10 @@ def campaign(name: str, seconds: float, corpus: Path, findings: Path) -> tuple[i
         log = findings / "log"
         with log.open("w") as stream:
             command = [sys.executable, __file__, "--one", name, "--findings", str(findings), "--", *options]
-            subprocess.run(command, stderr=stream, check=False)
+            try:
+                subprocess.run(command, stderr=stream, check=False, timeout=left + GRACE)
+            except subprocess.TimeoutExpired:
+                raise SystemExit(f"{name}: does not end; see {log}") from None
         text = log.read_text(errors="replace")
         counted = re.search(r"stat::number_of_executed_units: +(\d+)", text)
         executions += int(counted[1]) if counted else 0

@@ -215,8 +215,10 @@ class Reader:
     def input_config(self, config: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
         """The canonical config of an InputLayer."""
         shape = config.get("batch_input_shape", config.get("batch_shape"))
-        if shape is None and config.get("input_shape") is not None:
-            shape = [None, *config["input_shape"]]
+        if shape is None:
+            shape = config.get("input_shape")
+            if isinstance(shape, (list, tuple)):
+                shape = [None, *shape]
         if shape is None:
             raise self.fail(path, "an InputLayer without a shape")
         self.only_known(config, INPUT_KEYS, path, "InputLayer", problems)

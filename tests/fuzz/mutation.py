@@ -10,6 +10,8 @@ from typing import Any
 from fastlstm.layers import REGISTRY
 
 CLASSES = sorted(REGISTRY)
+#: JSON that has grown beyond so many values is left as it is.
+MOST_PLACES = 10_000
 ODD = (
     None, True, False, -1, 0, 1, 2, 3, 5, 17, 1 << 10, 1 << 16, 1 << 31, (1 << 31) - 1, 1 << 32, 1 << 62, 1 << 63, -(1 << 63), 1 << 70,
     0.0, -0.0, 0.5, 1e-300, 1e308, float("nan"), float("inf"), "", "\0", "ü", "/", ":", "..", "a/b", "linear", "softmax", [], {}, [[]],
@@ -45,9 +47,9 @@ def replacement(key: Any, value: Any, others: list[tuple[Any, Any]], chance: ran
 
 
 def alter(value: Any, chance: random.Random) -> None:
-    """Alter one place of a JSON object or list."""
+    """Alter one place of a JSON object or list, or a value wherever it stands."""
     found = places(value)
-    if not found:
+    if not 0 < len(found) < MOST_PLACES:
         return
     container, key = chance.choice(found)
     kind = chance.randrange(8)
@@ -62,9 +64,9 @@ def alter(value: Any, chance: random.Random) -> None:
         container[key], other[where] = copy.deepcopy(other[where]), copy.deepcopy(container[key])
     elif kind == 3:  # the same everywhere: sizes that belong together stay together
         old, new = container[key], replacement(key, container[key], found, chance)
-        for other, where in found:
-            if type(other[where]) is type(old) and other[where] == old and not isinstance(old, (dict, list)):
-                other[where] = copy.deepcopy(new)
+        for other, where in found if not isinstance(new, (dict, list)) else ():
+            if type(other[where]) is type(old) and other[where] == old:
+                other[where] = new
     else:
         container[key] = replacement(key, container[key], found, chance)
 
