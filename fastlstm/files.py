@@ -314,14 +314,9 @@ def convert(
     target = checked(dst, src, architecture)
     refuse_both(keras, isolated)
     with reading(src, architecture, by_name, max_bytes, isolated) as source:
-        return write_converted(source, target, verify=verify, keras=keras)
-
-
-def write_converted(source: Reading, target: str, *, verify: bool, keras: bool) -> ConversionReport:
-    """What :func:`convert` does, once it is known where to write."""
-    model = source.model()
-    cases = record(model)
-    results = check(model, cases) if verify else ()
+        model = source.model()
+        cases = record(model)
+        results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
     if keras:
         live = installed_keras(source.source, model)

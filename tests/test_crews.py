@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -144,17 +143,17 @@ def test_threads_that_cannot_start(tmp_path: Path, few: int, rows: int) -> None:
 
 
 def test_helpers_go_with_their_model(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     model = fastlstm.load(build.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), threads=3)
     with patch("fastlstm.threads.SHARED_WORK", 1):
         model.predict(np.zeros((30, 6, 8)))
-    assert threading.active_count() == before + 2
+    helpers = set(threading.enumerate()) - before
+    assert len(helpers) == 2
     del model
     gc.collect()
-    end = time.monotonic() + 60
-    while threading.active_count() > before and time.monotonic() < end:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    for helper in helpers:
+        helper.join(60)
+        assert not helper.is_alive()
 
 
 @pytest.mark.usefixtures("divided")
