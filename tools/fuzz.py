@@ -84,13 +84,13 @@ def where(error: BaseException) -> str:
 # -- all of them --------------------------------------------------------------------------------------------------------------
 
 
-def campaign(name: str, seconds: float, corpus: Path, findings: Path) -> tuple[int, int, list[str]]:
+def campaign(name: str, seconds: float, seed: int, corpus: Path, findings: Path) -> tuple[int, int, list[str]]:
     """(executions, inputs in the corpus, findings) of one target; begun anew after what stops libFuzzer."""
     end, executions = time.monotonic() + seconds, 0
     corpus.mkdir(parents=True, exist_ok=True)
     findings.mkdir(parents=True, exist_ok=True)
     while (left := int(end - time.monotonic())) > 0:
-        options = [*LIMITS, f"-max_total_time={left}", f"-artifact_prefix={findings}/", "-print_final_stats=1", str(corpus)]
+        options = [*LIMITS, f"-seed={seed}", f"-max_total_time={left}", f"-artifact_prefix={findings}/", "-print_final_stats=1", str(corpus)]
         if (KEPT / name).is_dir() and corpus != KEPT / name:
             options.append(str(KEPT / name))
         log = findings / "log"
@@ -126,6 +126,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--seconds", type=float, default=180, help="in all")
+    parser.add_argument("--seed", type=int, default=0, help="of chance: the same again; by default another each time")
     parser.add_argument("--corpus", type=Path, help="folder where inputs of new paths are kept, below the target's name")
     parser.add_argument("--findings", type=Path, default=HERE / "build" / "fuzz", help="folder of what was found")
     parser.add_argument("--seeds", type=Path, metavar="FOLDER", help="only write the inputs to begin with there")
@@ -152,7 +153,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             place = (arguments.corpus or Path(scratch)) / name
-            executions, kept, found = campaign(name, arguments.seconds / len(names), place, arguments.findings / name)
+            share, findings = arguments.seconds / len(names), arguments.findings / name
+            executions, kept, found = campaign(name, share, arguments.seed, place, findings)
             bad += len(found)
             print(f"{name}: {executions} executions, {kept} inputs of new paths, {len(found)} findings {' '.join(found)}", flush=True)
     return int(bad > 0)
