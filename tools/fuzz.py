@@ -90,7 +90,8 @@ def campaign(name: str, seconds: float, seed: int, corpus: Path, findings: Path)
     corpus.mkdir(parents=True, exist_ok=True)
     findings.mkdir(parents=True, exist_ok=True)
     while (left := int(end - time.monotonic())) > 0:
-        options = [*LIMITS, f"-seed={seed}", f"-max_total_time={left}", f"-artifact_prefix={findings}/", "-print_final_stats=1", str(corpus)]
+        options = [*LIMITS, f"-seed={seed}", f"-max_total_time={left}", f"-artifact_prefix={findings}/", "-print_final_stats=1"]
+        options.append(str(corpus))
         if (KEPT / name).is_dir() and corpus != KEPT / name:
             options.append(str(KEPT / name))
         log = findings / "log"
