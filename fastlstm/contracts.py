@@ -58,6 +58,8 @@ class Contract:
         Those addresses that may be null.
     given
         Those that the runtime fills in.
+    needs
+        Pairs of addresses: without the second, the first must be null.
     extents
         (fields, lanes) -> what is touched at each address. Fields are attributes: numbers as they are, addresses as truth values; and
         ``members`` is how many threads compute it together.
@@ -70,6 +72,7 @@ class Contract:
     writes: frozenset[str]
     optional: frozenset[str]
     given: frozenset[str]
+    needs: tuple[tuple[str, str], ...]
     extents: Callable[[Any, int], Mapping[str, Span | Room]]
 
     @property
@@ -84,15 +87,17 @@ CONTRACTS: dict[str, Contract] = {}
 
 
 def declared(
-    *fields: str, reads: tuple[str, ...], writes: tuple[str, ...], optional: tuple[str, ...] = (), floats: tuple[str, ...] = ()
-) -> Callable[[Extents], Extents]:
+    *fields: str, reads: tuple[str, ...], writes: tuple[str, ...], optional: tuple[str, ...] = (), floats: tuple[str, ...] = (),
+    needs: tuple[tuple[str, str], ...] = (),
+) -> Callable[[Extents], Extents]:  # fmt: skip
     """Declare the kernel of a function's name, whose extents the function tells."""
 
     def decorate(extents: Extents) -> Extents:
         given = frozenset(fields) & {"rows", *CREW, *WATCH}
         CONTRACTS[extents.__name__] = Contract(
-            extents.__name__, fields, frozenset(floats), frozenset(reads), frozenset(writes), frozenset(optional), given, extents
-        )
+            extents.__name__, fields, frozenset(floats), frozenset(reads), frozenset(writes), frozenset(optional), given,
+            needs, extents,
+        )  # fmt: skip
         return extents
 
     return decorate
@@ -165,6 +170,7 @@ def declared_recurrent(*more: str, state: tuple[str, ...] = ()) -> Callable[[Ext
         reads=("x", "ids", "table", "mask", "kernel", "recurrent", "bias", "h0", *state[:1], *more),
         writes=("y", "last", "h_out", *state[1:], "scratch"),
         optional=("ids", "table", "mask", "h0", "y", "last", "h_out", *state),
+        needs=(("table", "ids"),),
     )
 
 

@@ -198,13 +198,14 @@ cdef class Entry:
         cdef Frame frame
         if rows > runner.brief_rows:
             return self._compute_long(x, y, rows)
+        cdef Arena arena = runner.arenas.at_hand(runner.arena_size)  # first: nothing that is made here may come between
         if self.own is not None:
             frame = self.own
         else:
             if runner.idle is None:
                 runner._keep(Frame(runner))
             frame = runner.idle
-        runner._point(frame, runner.arenas.at_hand(runner.arena_size))
+        runner._point(frame, arena)
         frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(x)
         frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(y)
         return runner._blocks(frame, 0, rows, NULL, 0)

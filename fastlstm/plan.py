@@ -36,6 +36,7 @@ class Constants:
     budget: Budget = field(default_factory=Budget.unlimited)
     # By the layers themselves: two may have one path ("a/b" beside a "b" in a model "a").
     arrays: dict[tuple[Layer, str, Layer | None], np.ndarray] = field(default_factory=dict)
+    folded: dict[tuple[Layer, Layer], bool] = field(default_factory=dict)  # decided once: results do not depend on what came before
 
 
 @dataclass
@@ -68,6 +69,11 @@ class Plan:
                 array = self.constants.arrays[key] = packing.aligned(make())
             self.constants.budget.hold(f"{layer.path}:{what}", array.nbytes)
         return Constant(self.used.setdefault(key, len(self.used)))
+
+    def folds(self, layer: Layer, embedding: Layer, nbytes: int) -> bool:
+        """See program.Builder. Not where that takes more than half of what loading may still take: it is for speed alone."""
+        budget, known = self.constants.budget, self.constants.folded
+        return known.setdefault((layer, embedding), nbytes <= min(self.fold_limit, (budget.limit - budget.held) // 2))
 
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
         """See program.Builder."""

@@ -107,13 +107,15 @@ class Builder(Protocol):
     def lanes(self) -> int:
         """Floats in a vector of the CPU level in use: 16, 8 or 4."""
 
-    fold_limit: int  # bytes that a folded lookup table may take
     threads: int  # the most that one call may use
     streaming: bool  # one step after another: what came before is in the states
     present: Mask | None  # ragged input: which of its steps are there, the others are padding
 
     def constant(self, layer: Any, what: str, make: Callable[[], np.ndarray], *, of: Any = None) -> Constant:
         """A constant of a layer's, made once a Model, whatever the number of Programs; ``of``: from another layer's weights besides."""
+
+    def folds(self, layer: Any, embedding: Any, nbytes: int) -> bool:
+        """Is an Embedding to be folded into a layer that reads it, as a table of so many bytes?"""
 
     def fixed(self, array: np.ndarray) -> Value:
         """A tensor that stands in the model's file, batch first."""

@@ -91,6 +91,9 @@ class Check:
         if members > 1 and ("members" not in contract.given or members < self.program.members):
             raise self.fault(f"it has room for {members} threads, where {self.program.members} compute it")
         f = SimpleNamespace(**{**numbers, **{name: fields.get(name) is not None for name in addresses}, "members": members})
+        for reader, needed in contract.needs:
+            if fields.get(reader) is not None and fields.get(needed) is None:
+                raise self.fault(f"{needed} is missing, by which {reader} is read")
         touched = contract.extents(f, self.lanes)
         mine: set[int] = set()
         for name in addresses:

@@ -150,11 +150,20 @@ def tables(count: int, vocabulary: int) -> bytes:
     return small.h5(config, {"e": [np.zeros((vocabulary, 1), np.float32)], **dict.fromkeys(names, arrays)})
 
 
-def test_folded_tables_count() -> None:
+def test_tables_are_folded_while_there_is_room() -> None:
+    """They are for speed alone: a file is not refused for them."""
     data = tables(20, 4096)  # of 4 MB each
-    with pytest.raises(FormatError, match="table"):
-        fastlstm.load(data, max_bytes=50 << 20)
-    fastlstm.load(data, max_bytes=50 << 20, fold_limit=0)
+    sizes = []
+    for options in ({"max_bytes": 50 << 20}, {"max_bytes": 50 << 20, "fold_limit": 0}, {}):
+        model = fastlstm.load(data, **options)
+        x = np.array([[1, 2, 4095]])
+        expected = fastlstm.load(data, precision="float64").predict(x)
+        np.testing.assert_allclose(np.asarray(model.predict(x)), np.asarray(expected), atol=1e-5)
+        sizes.append(sum(array.nbytes for key, array in model._constants.arrays.items() if key[1] == "table"))
+    some, none, all_of_them = sizes
+    assert none == 0
+    assert 10 << 20 < some < 50 << 20
+    assert all_of_them > 75 << 20
 
 
 @pytest.mark.parametrize("most", [1, 1 << 12, 1 << 16, 1 << 20])

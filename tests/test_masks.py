@@ -434,6 +434,26 @@ def readers(layers: Any, keras: ModuleType) -> dict[str, Callable[[Any], Any]]:
 
 
 @pytest.mark.keras
+def test_masks_that_come_out_of_a_nested_model(tmp_path: Path) -> None:
+    """When Keras 3 writes the mask of a Concatenate down, what a nested model gives has none: every step is there. Its mask that is
+    there when it computes is not the one that counts."""
+    keras = pytest.importorskip("keras", minversion="3.0")
+    layers = keras.layers
+    start, ids = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
+    x = np.array([[1, 2, 0, 0]])
+    for masked in (True, False):
+        nested = keras.Model(start, layers.Embedding(5, 3, mask_zero=masked)(start))
+        other = layers.Embedding(5, 2, mask_zero=True)(ids)
+        model = keras.Model(ids, layers.LSTM(4)(layers.Concatenate()([nested(ids), other])))
+        model.save(tmp_path / "model.keras")
+        if masked:
+            with pytest.raises(UnsupportedError, match="Operation>Concatenate"):
+                fastlstm.load(tmp_path / "model.keras")
+        else:
+            np.testing.assert_allclose(fastlstm.load(tmp_path / "model.keras").predict(x), model.predict(x, verbose=0), atol=1e-6)
+
+
+@pytest.mark.keras
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(readers(*[pytest.importorskip("unittest.mock").MagicMock()] * 2)))
 def test_masks_that_attention_takes(tmp_path: Path, name: str) -> None:

@@ -310,6 +310,8 @@ def test_addresses_that_are_none() -> None:
                 missing = refused(changed(PROGRAMS[name], number, **{field: None}))
                 unread = field in ("x", "kernel", "kernel_h") and instruction.fields.get("table") is not None
                 assert missing or unread, f"{name}: {instruction.kernel}.{field}"
+            if field == "ids" and value is not None and "vocabulary" in instruction.fields:
+                assert refused(changed(PROGRAMS[name], number, ids=None)), "what is looked up by no ids"
         else:
             assert refused(changed(PROGRAMS[name], number, **{field: Buffer(0)})), "an address is no number"
             if field in COUNTS:

@@ -9,7 +9,7 @@ from functools import partial, reduce
 from typing import Any
 
 from ..spec import Fixed
-from .draft import LayerDraft
+from .draft import LayerDraft, ModelDraft
 from .nodes import Node, Tensor, tensors_in
 from .vocabulary import OPERATION, RECURRENT
 
@@ -191,11 +191,23 @@ class Tracer:
             return MASKLESS if MASKLESS in parts else reduce(partial(self.forms.number, "or"), parts)
         if layer.class_name == "Concatenate":
             return self.forms.joined([part or self.forms.number("ones") for part in parts], "any") if any(parts) else MASKLESS
+        if layer.model is not None:
+            # When Keras wrote the masks down, what came out of a model had none; when it computes, it has that of the layers inside.
+            return UNKNOWN if any(parts) or makes_masks(layer.model) else MASKLESS
         inner = layer.children[0].config if layer.class_name == "Bidirectional" else config
         first = parts[0] if parts else MASKLESS
         if layer.class_name in RECURRENT | {"Bidirectional"}:
             return first if inner.get("return_sequences") else MASKLESS
         return first if layer.class_name in PASSING | PASSING_FIRST else MASKLESS
+
+
+def makes_masks(model: ModelDraft) -> bool:
+    """Does a layer in a model, or in one that it holds, make a mask?"""
+    inside = [inner for layer in model.layers for inner in (layer, *layer.children)]
+    return any(
+        layer.class_name == "Masking" or bool(layer.config.get("mask_zero")) or (layer.model is not None and makes_masks(layer.model))
+        for layer in inside
+    )
 
 
 def number(value: Any) -> float:

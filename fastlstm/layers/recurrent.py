@@ -264,7 +264,7 @@ class Recurrent(Layer):
             return {"x": b.read(x), "x_row": steps * features, "x_step": features, "ids": None, "ids_row": 0, "table": None}
         ids, embedding, rows = x.lookup
         by_id = {"x": None, "x_row": 0, "x_step": features, "ids": ids, "ids_row": steps, "vocabulary": len(rows), "table": None}
-        if len(rows) * cell.columns(b.lanes) * 4 > b.fold_limit:
+        if not b.folds(cell, embedding, len(rows) * cell.columns(b.lanes) * 4):
             return {**by_id, "x": b.constant(embedding, "embeddings", lambda: rows)}
         return {**by_id, "table": b.constant(cell, "table", lambda: cell.table(rows, b.lanes), of=embedding)}
 
