@@ -156,7 +156,7 @@ def test_tables_are_folded_while_there_is_room() -> None:
     sizes = []
     for options in ({"max_bytes": 50 << 20}, {"max_bytes": 50 << 20, "fold_limit": 0}, {}):
         model = fastlstm.load(data, **options)
-        x = np.array([[1, 2, 4095]])
+        x = np.array([[1, 2, 0, 4095]])
         expected = fastlstm.load(data, precision="float64").predict(x)
         np.testing.assert_allclose(np.asarray(model.predict(x)), np.asarray(expected), atol=1e-5)
         sizes.append(sum(array.nbytes for key, array in model._constants.arrays.items() if key[1] == "table"))
