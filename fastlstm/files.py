@@ -71,7 +71,7 @@ def load(
     verify
         Rerun the cases recorded in a ``.fastlstm`` file; a file of Keras has none: check new ones against float64.
     fold_limit
-        Bytes that an Embedding folded into the next layer as a table may take.
+        Bytes that an Embedding folded into the next layer as a table may take; less where ``max_bytes`` leaves less.
     max_bytes
         Bytes of memory that loading may take, for its text, for its arrays as they are stored, converted and packed, and for one row
         of the smallest input that the model takes; None: 1 GiB, or 16 times the file's size if that is more. What a file asks for
