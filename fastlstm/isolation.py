@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -36,9 +36,13 @@ OVERTIME = 1 << 16
 #: Whether one can wait for several pipes; not on Windows, which has threads do so, and holds the whole file.
 SELECTS = os.name != "nt"
 #: No limit is larger: the system takes no more.
-MOST = 1 << 60
-#: The reading process finds what this one would, whatever the environment says, and begins with its limits.
-COMMAND = "import json, sys; sys.path[:] = json.loads(sys.argv[1])['modules']; from fastlstm.reader import main; main()"
+MOST = {"cpu_seconds": 10**6, "max_bytes": 1 << 60, "seconds": 10**6}
+#: The reading process finds what this one would, whatever the environment says; but Python's own modules before any other of the
+#: same name, so that no resource.py of a project stands for the one that sets limits. -S: there are no others in sys.path yet.
+COMMAND = (
+    "import json, site, sys; own = sys.path[:]; site.main(); modules = json.loads(sys.argv[1])['modules']; "
+    "sys.path[:] = own + [path for path in modules if path not in own]; from fastlstm.reader import main; main()"
+)
 PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: One thread: the others that BLAS starts would take memory.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -46,16 +50,17 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 
 @dataclass(frozen=True)
 class Isolation:
-    """Limits of the process that reads a file with ``isolated=``. Windows knows the last one alone.
+    """Limits of the process that reads a file with ``isolated=``. Windows knows the last one alone, macOS none of memory.
 
     Attributes
     ----------
     cpu_seconds
-        Of CPU time.
+        Of CPU time, up to 1,000,000; it is counted in whole seconds.
     max_bytes
-        Of memory, all that the process has: about 0.1 GB of its own, the file, and its arrays.
+        Of memory, all that the process has: 0.13 GB or more of its own, without which it says how much it needs, the file, and its
+        arrays.
     seconds
-        From its start to its answer.
+        From its start to its answer, up to 1,000,000.
     """
 
     cpu_seconds: float = 10.0
@@ -66,9 +71,9 @@ class Isolation:
         for name in ("cpu_seconds", "seconds", "max_bytes"):
             value = getattr(self, name)
             whole = name == "max_bytes"
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not 0 < value <= MOST:
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not 0 < value <= MOST[name]:
                 what = "whole number of bytes" if whole else "number"
-                raise InputError(f"isolated: {name}: expected a {what} above 0 and up to {MOST}, found {value!r:.60}")
+                raise InputError(f"isolated: {name}: expected a {what} above 0 and up to {MOST[name]}, found {value!r:.60}")
 
 
 def limits(isolated: bool | Isolation) -> Isolation | None:
@@ -128,8 +133,7 @@ def answer(
         raise InputError(f"isolated: {source.name} is an h5py.File, which this process has open already; pass its path or its bytes")
     formats.refuse_other_than_files(source)
     with source.open() as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        size = measured(source.name, file)
         if size >= bounds.max_bytes:
             raise beyond(source.name, bounds, "max_bytes", 4 * size)
         asked = {"name": source.name, "size": size, "by_name": by_name, "cases": cases, "max_bytes": budget.limit, **architecture}
@@ -142,6 +146,17 @@ def answer(
     if found.error is not None:
         raise found.error
     return found
+
+
+def measured(name: str, file: BinaryIO) -> int:
+    """The size of a file that is open at its beginning, and stays there."""
+    try:
+        file.read(1)  # says best what is wrong with what cannot be read
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    except OSError as error:
+        raise FormatError(f"{name}: cannot be read ({error.strerror})") from error
+    return size
 
 
 def request(name: str, head: bytes, file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -187,23 +202,44 @@ def reader(name: str, bounds: Isolation) -> Iterator[Popen[bytes]]:
 
     if not sys.executable or getattr(sys, "frozen", False):  # a program that was made of a Python program would start itself
         raise InputError(f"isolated: no Python can be started to read {name}; sys.executable is {sys.executable!r}")
-    modules = [path for path in sys.path if os.path.isabs(path)]  # not what happens to lie in the current folder
-    settings = json.dumps({**asdict(bounds), "modules": modules if PACKAGES in modules else [PACKAGES, *modules]})
+    settings = json.dumps({**asdict(bounds), "modules": modules()})
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", COMMAND, settings], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={**os.environ, **ONE_THREAD}, start_new_session=True, pipesize=CHUNK,
+            [sys.executable, "-I", "-S", "-c", COMMAND, settings], bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, env={**os.environ, **ONE_THREAD}, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise InputError(f"isolated: no process can be started to read {name} ({error.strerror or error})") from error
+    pipes = [pipe for pipe in (process.stdin, process.stdout) if pipe is not None]
     try:
+        for pipe in pipes:
+            widen(pipe.fileno())
         yield process
     finally:
         process.kill()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+        for pipe in pipes:
+            pipe.close()
         process.wait()
+
+
+def modules() -> list[str]:
+    """Where the reading process looks for modules, after Python's own: where this one does, except in what is no text, which Python
+    passes over, and in relative folders, which are whatever the current one is.
+    """  # fmt: skip
+    found = [path for path in sys.path if isinstance(path, str) and os.path.isabs(path)]
+    return found if PACKAGES in found else [PACKAGES, *found]
+
+
+def widen(pipe: int) -> None:
+    """Let a pipe hold more, so that it is filled less often, where the system can and grants it: it bounds a user's pipes."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    command = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if command is not None:
+        with suppress(OSError):
+            fcntl.fcntl(pipe, command, CHUNK)
 
 
 def talk(process: Popen[bytes], parts: Iterator[bytes], heard: io.BytesIO, room: int, until: float) -> None:
@@ -231,8 +267,9 @@ def talk(process: Popen[bytes], parts: Iterator[bytes], heard: io.BytesIO, room:
             left = until - time.monotonic()
             if left <= 0:
                 raise TimeoutExpired(process.args, left)
+            ended = process.poll() is not None  # asked first: all that it has said can be heard by then
             ready = [key.fileobj for key, _ in selector.select(min(left, GLANCE))]
-            if not ready and process.poll() is not None:
+            if ended and not ready:
                 return
             if taken in ready:
                 chunk = os.read(taken.fileno(), CHUNK)
@@ -270,14 +307,13 @@ def failure(name: str, bounds: Isolation, code: int) -> FormatError:
 
 
 def beyond(name: str, bounds: Isolation, limit: str, enough: int = 0) -> FormatError:
-    """Reading needs more than a limit allows."""
+    """Reading needs more than a limit allows; a limit that is not below the usual one may."""
     value = getattr(bounds, limit)
     what = {"max_bytes": f"needs more than {value} bytes of memory", "seconds": f"takes more than {value:g} s",
             "cpu_seconds": f"takes more than {value:g} s of CPU"}[limit]  # fmt: skip
-    return FormatError(
-        f"{name}: reading it {what}: the file is damaged, hostile or large; isolated=fastlstm.Isolation({limit}={max(2 * value, enough)}) "
-        "allows more"
-    )
+    more = min(max(2 * value, enough, getattr(Isolation, limit)), MOST[limit])
+    advice = f"isolated=fastlstm.Isolation({limit}={more}) allows more" if more > value else "no limit is larger"
+    return FormatError(f"{name}: reading it {what}: the file is damaged, hostile or large; {advice}")
 
 
 def ending(code: int) -> str:

@@ -11,6 +11,7 @@ import ctypes
 import io
 import json
 import math
+import mmap
 import os
 import signal
 import sys
@@ -18,12 +19,13 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from types import ModuleType, TracebackType
+from types import BuiltinFunctionType, ModuleType, TracebackType
 from typing import Any, BinaryIO
 
 import safetensors.numpy  # noqa: F401 - needed later, when nothing can be opened
 
 from . import formats, handover
+from .errors import InputError
 from .formats import keras_h5, keras_zip, native  # noqa: F401 - as above
 from .formats.source import Source
 from .formats.strict import hints_of
@@ -46,6 +48,8 @@ FORBIDDEN = (
 SET_DEATH_SIGNAL = 1  # of prctl
 #: Memory that is kept for saying that there was too little.
 SPARE = 4 << 20
+#: Memory that the smallest file needs, beyond what this process has before it reads: libraries crash without it.
+ROOM = 32 << 20
 
 
 def main() -> None:
@@ -72,9 +76,17 @@ def main() -> None:
 
 
 def confine(limits: Mapping[str, Any]) -> None:
-    """Set the limits of this process, and let it end with the one that asked."""
-    if resource is None:
+    """Set the limits of this process, and let it end with the one that asked.
+
+    Raises
+    ------
+    InputError
+        If a limit would not be in force, or leaves no memory to read with.
+    """
+    if os.name == "nt":
         return
+    if not isinstance(getattr(resource, "setrlimit", None), BuiltinFunctionType):
+        raise InputError(f"isolated: the process that is to read has no limits: {resource!r} is not the module resource of Python")
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGALRM, signal.SIGXCPU):  # what the other process ignores or blocks would be ignored here
@@ -82,15 +94,40 @@ def confine(limits: Mapping[str, Any]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.setitimer(signal.ITIMER_REAL, limits["seconds"])
     cpu = math.ceil(time.process_time() + limits["cpu_seconds"])
-    memory = limits["max_bytes"]
-    nothing = ((name, 0, 0) for name in ("FSIZE", "CORE", "NPROC", "NOFILE"))
-    for name, soft, hard in (("CPU", cpu, cpu + 1), ("AS", memory, memory), *nothing):
-        kind = getattr(resource, f"RLIMIT_{name}", None)
-        if kind is not None:
-            _, most = resource.getrlimit(kind)
-            bound = hard if most == resource.RLIM_INFINITY else most
-            with suppress(ValueError, OSError):  # a system that has the name but not the limit
-                resource.setrlimit(kind, (min(soft, bound), min(hard, bound)))
+    limit("CPU", cpu, cpu + 1)
+    if sys.platform != "darwin":  # which has the name, but takes no such limit
+        memory, least = limits["max_bytes"], own_bytes() + ROOM
+        if memory < least:
+            raise InputError(
+                f"isolated: max_bytes: reading takes {least} bytes whatever the file is, found {memory}; "
+                f"isolated=fastlstm.Isolation(max_bytes={least + ROOM}) allows more"
+            )
+        limit("AS", memory, memory)
+    for name in ("FSIZE", "CORE", "NPROC", "NOFILE"):
+        limit(name, 0, 0)
+
+
+def limit(name: str, soft: int, hard: int) -> None:
+    """Set a limit, if the system has one of that name, and see that it is in force."""
+    kind = getattr(resource, f"RLIMIT_{name}", None)
+    if resource is None or kind is None:
+        return
+    _, most = resource.getrlimit(kind)
+    bound = hard if most == resource.RLIM_INFINITY else most
+    with suppress(ValueError, OSError):  # what is in force then tells
+        resource.setrlimit(kind, (min(soft, bound), min(hard, bound)))
+    found = resource.getrlimit(kind)
+    if not (0 <= found[0] <= soft and 0 <= found[1] <= hard):  # infinity may be a negative number
+        raise InputError(f"isolated: the process that is to read has no limit RLIMIT_{name}: expected {(soft, hard)}, found {found}")
+
+
+def own_bytes() -> int:
+    """The memory of this process as RLIMIT_AS counts it; 0 if the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[0]) * mmap.PAGESIZE
+    except OSError:
+        return 0
 
 
 def forbid(event: str, arguments: tuple[Any, ...]) -> None:

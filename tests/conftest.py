@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import build
 import golden
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -85,3 +87,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("figures")
         for name, value in stash[FIGURES]:
             terminalreporter.line(f"{name}: {value}")
+
+
+@pytest.fixture
+def h5(tmp_path: Path) -> Path:
+    """A file of a small LSTM: steps of 3 features, 2 results."""
+    rng = np.random.default_rng(0)
+    return build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 4, 3, rng), build.dense(2, 4, rng)], (5, 3))
