@@ -16,7 +16,7 @@ from .layers.base import Layer, Streaming
 from .layers.convolution import Convolution
 from .layers.network import Network, carrying, repeated
 from .layers.recurrent import Recurrent
-from .model import Model, copies, fits_entry, output_structure
+from .model import Model, copies, fits_entry, flat, output_structure
 from .plan import evaluate
 
 if TYPE_CHECKING:
@@ -262,11 +262,6 @@ class Stream(runtime.Stepper):
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
         runner.run(given, outputs, flat(states), 0, rows)
         return outputs
-
-
-def flat(states: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """All arrays, in the order in which Programs number them."""
-    return [array for path in sorted(states) for array in states[path]]
 
 
 def _begun(kind: type[Stream], model: Model, batch_size: int) -> Stream:
