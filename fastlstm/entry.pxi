@@ -26,6 +26,11 @@ cdef class Guard:
         return 0
 
     cdef int refuse(self) except -1:
+        if self.holder == fastlstm_thread():
+            raise InputError(
+                "this Stream is in use by this very thread, in the middle of a call (by a signal handler, or a function that the model "
+                "calls); use it when that call is done, or another one (Model.stream, or Stream.copy before the call)"
+            )
         if self.holder:
             raise InputError("this Stream is in use by another thread; give each thread its own (Model.stream, Stream.copy)")
         raise InputError(
@@ -66,6 +71,46 @@ cdef class Anew:
         self.guard.holder = 0
         if kind is None:
             self.guard.torn = False
+
+
+@cython.final
+cdef class Turns:
+    """Has threads take turns: ``with turns: ...`` A thread that is in already is told so, as it would wait for itself for ever.
+
+    In a forked process it is nobody's turn but that of the thread that forked.
+
+    Parameters
+    ----------
+    what : str
+        What they take turns with, for the message.
+    """
+
+    cdef object __weakref__
+    cdef object lock
+    cdef str what
+    cdef int64_t holder  # the thread whose turn it is
+
+    def __init__(self, str what not None):
+        self.what, self.lock = what, threading.Lock()
+        in_child(self, Turns.put_right)
+
+    def put_right(self):
+        """In a forked process: the other threads are not there."""
+        if self.holder != fastlstm_thread():
+            self.holder, self.lock = 0, threading.Lock()
+
+    def __enter__(self):
+        if self.holder == fastlstm_thread():
+            raise InputError(
+                f"{self.what} is in use by this very thread, in the middle of a call (by a signal handler, or a function that the model "
+                "calls); call it when that call is done"
+            )
+        self.lock.acquire()
+        self.holder = fastlstm_thread()
+
+    def __exit__(self, *error):
+        self.holder = 0
+        self.lock.release()
 
 
 def replace(list arrays not None, list values not None, where=...):
@@ -284,7 +329,7 @@ cdef class Stepper:
         Raises
         ------
         InputError
-            If the input does not fit, or another thread is inside.
+            If the input does not fit, or another thread or a call that a signal handler interrupts is inside.
         """
         if rows is None and self._entry is not None:
             y = self._entry.call(x_t, out)

@@ -67,7 +67,7 @@ def _just_in_time():
 
 
 _engines = {}
-_engines_lock = threading.Lock()
+_engines_lock = threading.RLock()  # a signal handler may ask in the middle of asking
 
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,8 +14,7 @@ import numpy as np
 
 from . import runtime
 from .assembly import build, of_example
-from .errors import FormatError, InputError
-from .forking import in_child
+from .errors import FormatError, InputError, Problem, UnsupportedError
 from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, told, unreadable
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
@@ -113,11 +111,9 @@ class Model:
             TensorInfo(name, shape, self._dtype.name) for name, shape in zip(spec.output_names, output_shapes, strict=True)
         )
         self._carrying = {layer.path: layer.state_shapes() for layer in carrying(self._network)}
-        self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
+        self._stateful = self._stateful_shapes()
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
-        self._lock = threading.Lock()
-        self._running: tuple[int, dict[str, tuple[np.ndarray, ...]]] | None = None  # which thread, and the states from before
-        in_child(self, Model._put_right)
+        self._turns = runtime.Turns(f"the stateful model of {source}" if self._stateful else f"the model of {source}")
         self._arenas = runtime.Arenas()
         self._constants = Constants(runtime.lanes(), budget)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
@@ -128,6 +124,18 @@ class Model:
         self._native_states = not wide and self._are_native(self._carrying)
         self._interpreted = wide or not self._are_native(self._stateful)
         self.reset_states()
+
+    def _stateful_shapes(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """By path, what the stateful layers carry from call to call."""
+        found: dict[str, tuple[tuple[int, ...], ...]] = {}
+        for layer in every_layer(self._network):
+            if layer.stateful and layer.path in found:
+                what = "two stateful layers go by this name, and states are kept by name"
+                problem = Problem(layer.path, layer.spec.class_name, what, "give one of them another name in Keras")
+                raise UnsupportedError(self.source, (problem,))
+            if layer.stateful:
+                found[layer.path] = self._carrying[layer.path]
+        return found
 
     def _account(self, budget: Budget) -> None:
         """Account for what a model takes beside its weights, before it is made."""
@@ -214,7 +222,7 @@ class Model:
         Raises
         ------
         InputError
-            If ``x`` does not fit the model's inputs.
+            If ``x`` does not fit the model's inputs, or a signal handler calls a stateful model that it interrupts.
         """
         try:
             if batch_size is None and verbose is SILENT and self._entry is not None:
@@ -236,13 +244,25 @@ class Model:
         if isinstance(given, Ragged):
             outputs: Sequence[Any] = self._run_ragged(given)
         elif self._stateful:
-            outputs = self._run_stateful(given)
+            return self._predict_stateful(given, start if verbose and verbose != "auto" else None)
         else:
             outputs = self._run(given)
         if verbose and verbose != "auto":
-            rows = len(given.lengths) if isinstance(given, Ragged) else len(given[0])
-            print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)
+            report(len(given.lengths) if isinstance(given, Ragged) else len(given[0]), start)
         return output_structure(self.spec, outputs)
+
+    def _predict_stateful(self, arrays: list[np.ndarray], start: float | None) -> Any:
+        """The same for a stateful model; ``start``, if it is to be reported.
+
+        States change at the very end: until then nothing has happened, whatever interrupts it, and whoever forks.
+        """
+        with self._turns:
+            outputs, states = self._run_stateful(arrays)
+            result = output_structure(self.spec, outputs)
+            if start is not None:
+                report(len(arrays[0]), start)
+            self._states = states
+            return result
 
     def predict_on_batch(self, x: Any) -> Any:
         """The same as :meth:`predict`: here a batch is whatever is given."""
@@ -272,7 +292,7 @@ class Model:
     def reset_states(self) -> None:
         """Set the states of a stateful model to zeros."""
         if self._stateful:
-            with self._lock:
+            with self._turns:
                 batch = self.inputs[0].shape[0]
                 if batch is None:
                     raise InputError(f"{self.source}: a stateful model must have a fixed batch size, its inputs have none")
@@ -293,7 +313,7 @@ class Model:
             most_rows = self._helpers.rows_alone(program)
             vocabulary = self._infos[0].vocabulary or 0
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
-        return self._execute(runner, program, arrays, [array for path in sorted(self._states) for array in self._states[path]])
+        return self._execute(runner, program, arrays, flat(states or {}))
 
     def _execute(
         self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], states: list[np.ndarray]
@@ -304,22 +324,17 @@ class Model:
         self._helpers.run(runner, program, arrays, outputs, states)
         return outputs
 
-    def _run_stateful(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    def _run_stateful(self, arrays: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, tuple[np.ndarray, ...]]]:
+        """Outputs, and the states afterwards."""
         batch = self.inputs[0].shape[0]
         rows = len(arrays[0])
         if batch is None or rows % batch:
             raise InputError(f"x: expected a number of rows that the stateful model's batch size {batch} divides, found {rows}")
-        with self._lock:
-            before = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
-            self._running = threading.get_ident(), before
-            try:
-                parts = [self._run([x[first : first + batch] for x in arrays], self._states) for first in range(0, rows, batch)]
-            except BaseException:  # whatever it was: nothing has happened
-                self._states = before
-                raise
-            finally:
-                self._running = None
-        return [np.concatenate(part) for part in zip(*parts, strict=True)] if parts else self._run(arrays, None)
+        if rows == 0:
+            return self._run(arrays, {path: tuple(array[:0] for array in held) for path, held in self._states.items()}), self._states
+        states = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
+        parts = [self._run([x[first : first + batch] for x in arrays], states) for first in range(0, rows, batch)]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)], states
 
     def _run_ragged(self, given: Ragged) -> list[Any]:
         """Sequences of different lengths: as compressed rows where every layer allows it, else in groups of one length."""
@@ -401,15 +416,8 @@ class Model:
             return None
         return of_example(self._network, lambda shapes: self._runner(shapes)[1])
 
-    def _put_right(self) -> None:
-        """In a forked process: take back what a thread was doing that is not there."""
-        if self._running is None:
-            self._lock = threading.Lock()
-        elif self._running[0] != threading.get_ident():
-            self._lock, self._states, self._running = threading.Lock(), self._running[1], None
-
     def __reduce__(self) -> Any:
-        with self._lock:
+        with self._turns:
             states = {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
         more: dict[str, Any] = {}
         if type(self) is not Model:  # what a subclass keeps beside what every Model has
@@ -424,6 +432,16 @@ def fits_entry(model: Model, shape: tuple[int, ...], output_shapes: Sequence[tup
         return False
     vocabulary = model._infos[0].vocabulary or 0
     return max(len(shape), len(output_shapes[0])) < runtime.ENTRY_AXES and vocabulary <= MOST_IDS
+
+
+def report(rows: int, start: float) -> None:
+    """The line that ``verbose`` asks for."""
+    print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)
+
+
+def flat(states: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """All arrays, in the order in which Programs number them."""
+    return [array for path in sorted(states) for array in states[path]]
 
 
 def copies(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -408,7 +408,7 @@ cdef class Runner:
 def _put_right(kind):
     """In a forked process the thread that forked is the main one, and nobody else holds a lock."""
     global _engines_lock, main_thread
-    _engines_lock, main_thread = threading.Lock(), fastlstm_thread()
+    _engines_lock, main_thread = threading.RLock(), fastlstm_thread()
 
 
 in_child(Engine, _put_right)

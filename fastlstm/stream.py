@@ -14,10 +14,12 @@ from .errors import InputError, Problem, UnsupportedError
 from .inputs import InputInfo, are_ids, as_array, gather, positive, reading, shape_text, told, unreadable
 from .layers.base import Layer, Streaming
 from .layers.convolution import Convolution
+from .layers.merging import Merging
 from .layers.network import Network, carrying, repeated
 from .layers.recurrent import Recurrent
-from .model import Model, copies, fits_entry, output_structure
+from .model import Model, copies, fits_entry, flat, output_structure
 from .plan import evaluate
+from .spec import Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 #: What a tensor is while data streams in: one timestep after another, or one thing for each row.
 STEPS, ROW = "steps", "row"
 MOST_ROWS = 1 << 40
+#: What a stream that keeps states by layers' names cannot do.
+USED_TWICE = "it is used more than once, and a stream keeps one state for each layer"
+SAME_NAME = "two layers go by this name, and a stream keeps states by name; give one of them another name in Keras"
 #: Results of a step larger than this go the long way, which says so where there is no memory for them.
 ENTRY_BYTES = 1 << 28
 #: Steps of more work, as Program.work counts it, go the long way, which can be interrupted: some milliseconds.
@@ -51,12 +56,14 @@ class Stream(runtime.Stepper):
 
     def __init__(self, model: Model, batch_size: int = 1):
         rows = positive(batch_size, "batch_size", most=MOST_ROWS)
-        problems, tags = obstacles(model._network)
+        step_by_step = merging(model._network)
+        problems, tags = obstacles(model._network, step_by_step)
         if problems:
             raise UnsupportedError(f"{model.source} as a stream", tuple(problems))
         self.model = model
         self.batch_size = rows
         self._sequence = [is_sequence(info) for info in model._infos]
+        self._merging = bool(step_by_step)
         self._per_step = [tag == STEPS for tag in tags]
         self._layers = {layer.path: layer for layer in carrying(model._network)}
         self._names = {path: layer.state_names() for path, layer in self._layers.items()}
@@ -103,6 +110,10 @@ class Stream(runtime.Stepper):
         given = gather(chunk, infos, "chunk")
         if not isinstance(given, list):
             raise InputError("chunk: expected an array, found a list of sequences")
+        lengths = {x.shape[1] for x, sequence in zip(given, self._sequence, strict=True) if sequence}
+        if self._merging and len(lengths) > 1:
+            found = " and ".join(map(str, sorted(lengths)))
+            raise InputError(f"chunk: expected as many timesteps of each input, as the model merges them, found {found}")
         return output_structure(self.model.spec, self._advance(given, rows, "chunk"))
 
     def reset(self, rows: Any = None) -> None:
@@ -264,11 +275,6 @@ class Stream(runtime.Stepper):
         return outputs
 
 
-def flat(states: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """All arrays, in the order in which Programs number them."""
-    return [array for path in sorted(states) for array in states[path]]
-
-
 def _begun(kind: type[Stream], model: Model, batch_size: int) -> Stream:
     """What a copied or unpickled Stream begins as; a subclass's ``__init__`` may ask for other arguments."""
     stream = Stream.__new__(kind)
@@ -291,10 +297,45 @@ def is_sequence(info: InputInfo) -> bool:
     return len(info.shape) > 2 or (len(info.shape) == 2 and info.vocabulary is not None)
 
 
-def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
+def merging(network: Network) -> set[Layer]:
+    """The layers that merge sequences step by step, wherever they are used."""
+    found: dict[Layer, bool] = {}
+
+    def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
+        if isinstance(layer, Network):
+            return layer.walk(given, visit, lambda array: array.shape)
+        if isinstance(layer, Merging):
+            found[layer] = found.get(layer, True) and layer.merges_steps(given)
+        return layer.shapes(given, words)
+
+    network.walk(network.input_shapes(), visit, lambda array: array.shape)
+    return {layer for layer, step_by_step in found.items() if step_by_step}
+
+
+def cannot_go_on(layer: Recurrent, given: Sequence[str], words: Mapping[str, Any]) -> str:
+    """Why a recurrent layer cannot take one timestep after another; nothing if it can."""
+    if words.get("initial_state"):
+        return "it starts from a state that another layer gives, which a stream keeps itself"
+    if layer.go_backwards:
+        return "it reads the sequence backwards, from an end that a stream does not know"
+    if not layer.state_shapes():
+        return "its state of images is not carried from call to call"
+    return "" if given[0] == STEPS else "its input is not a stream of timesteps"
+
+
+def needs_more(layer: Layer, tags: set[str], step_by_step: set[Layer]) -> str:
+    """Why a layer without states cannot tell what it makes of one timestep of such tensors; nothing if it can."""
+    if tags == {STEPS} and (layer.per_step or layer in step_by_step or (isinstance(layer, Convolution) and layer.looks_back)):
+        return ""
+    if isinstance(layer, Merging) and ROW in tags:
+        return "it merges a sequence of timesteps with a tensor that is none, which is not computed step by step here"
+    return "it needs timesteps that are still to come, or all of them at once"
+
+
+def obstacles(network: Network, step_by_step: set[Layer]) -> tuple[list[Problem], Sequence[str]]:
     """What keeps a model from running step by step, and what each of its outputs is: STEPS or ROW."""
     problems: list[Problem] = []
-    seen: set[str] = set()
+    seen: dict[str, Layer] = {}  # layers with states
 
     def refuse(layer: Layer, what: str) -> None:
         problems.append(Problem(layer.path, layer.spec.class_name, what))
@@ -309,26 +350,22 @@ def obstacles(network: Network) -> tuple[list[Problem], Sequence[str]]:
             refuse(layer, "it is given a mask for timesteps that are still to come")
         if isinstance(layer, Network):
             return layer.walk(given, visit, fixed)
-        if layer.state_shapes() and layer.path in seen:
-            refuse(layer, "it is used more than once, and a stream keeps one state for each layer")
-        seen.add(layer.path)
+        if layer.state_shapes():
+            if layer.path in seen:
+                refuse(layer, USED_TWICE if seen[layer.path] is layer else SAME_NAME)
+            seen[layer.path] = layer
         if isinstance(layer, Recurrent):
-            if words.get("initial_state"):
-                refuse(layer, "it starts from a state that another layer gives, which a stream keeps itself")
-            elif layer.go_backwards:
-                refuse(layer, "it reads the sequence backwards, from an end that a stream does not know")
-            elif not layer.state_shapes():
-                refuse(layer, "its state of images is not carried from call to call")
-            elif given[0] != STEPS:
-                refuse(layer, "its input is not a stream of timesteps")
+            what = cannot_go_on(layer, given, words)
+            if what:
+                refuse(layer, what)
             return [STEPS if layer.return_sequences else ROW, *[ROW] * (len(layer.state_sizes) if layer.return_state else 0)]
         tags = set(given)
-        if tags == {ROW} or not tags:
+        if STEPS not in tags:
             return [ROW] * 8
-        if len(tags) == 1 and (layer.per_step or (isinstance(layer, Convolution) and layer.looks_back)):
-            return [STEPS] * 8
-        refuse(layer, "it needs timesteps that are still to come, or all of them at once")
-        return [ROW] * 8
+        what = needs_more(layer, tags, step_by_step)
+        if what:
+            refuse(layer, what)
+        return [ROW if what else STEPS] * 8
 
     infos = zip(network.input_shapes(), network.vocabularies(), strict=True)
     given = [STEPS if is_sequence(InputInfo("", shape, "", vocabulary)) else ROW for shape, vocabulary in infos]

@@ -65,11 +65,14 @@ class Team:
     def __init__(self, size: int):
         self.process = os.getpid()
         self.free = threading.Lock()  # held by the call whose crew they are: two crews would wait for each other's members
+        self.inside: set[int | None] = set()  # the threads in the middle of such a call, and they themselves
         self.size = 0
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         try:
             for number in range(size):
-                threading.Thread(target=serve, args=(self._tasks,), name=f"fastlstm_{number}", daemon=True).start()
+                thread = threading.Thread(target=serve, args=(self._tasks,), name=f"fastlstm_{number}", daemon=True)
+                thread.start()
+                self.inside.add(thread.ident)
                 self.size += 1
         except RuntimeError:  # no more threads
             pass
@@ -132,6 +135,8 @@ class Helpers:
         if sys.is_finalizing():  # they do not run any more, and none can be started
             return None
         team = self.team
+        if team is not None and threading.get_ident() in team.inside:
+            return None  # a call inside a call, by a signal handler or the caller's layer: they may be waiting for this very thread
         if team is None or team.process != os.getpid():
             team = Team(self.threads - 1)
             if team.size == 0:
@@ -144,6 +149,7 @@ def together(team: Team, watch: runtime.Watch, function: Callable[..., None], pa
     """Do all parts: this thread the first one. Whatever goes wrong, none of them is still being computed afterwards."""
     tasks: list[Task] = []
     try:
+        team.inside.add(threading.get_ident())
         for part in parts[1:]:
             tasks.append(team.begin(watch, function, part))
         function(*parts[0])
@@ -154,3 +160,5 @@ def together(team: Team, watch: runtime.Watch, function: Callable[..., None], pa
         for task in tasks:
             task.settle()
         raise
+    finally:
+        team.inside.discard(threading.get_ident())

@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import build
 import numpy as np
 import pytest
+
+import fastlstm
 
 #: Seconds until an interruption must have been answered: one, and what a busy machine may need.
 SOON = 4
@@ -219,3 +222,85 @@ answer(results=results, calls=calls)
     found = ran(script, path)
     assert all(found["results"])
     assert all(found["calls"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [1, 300])
+def test_handlers_that_predict_amid_threads(tmp_path: Path, rows: int) -> None:
+    """The helpers wait for the thread that the handler interrupts: its call does without them, whether it has few rows or many."""
+    path = build.save(tmp_path / "model.h5", [build.recurrent("LSTM", 512, 8, np.random.default_rng(0))], (None, 8))
+    script = f"""
+model = fastlstm.load(path, threads=2)
+x = rng.normal(size=({rows}, {6000 // rows + 30}, 8)).astype(np.float32)
+others = [rng.normal(size=(count, 9, 8)).astype(np.float32) for count in (1, 400)]
+expected, same, results = model.predict(x).tobytes(), [model.predict(other).tobytes() for other in others], []
+def handler(*_):
+    results.append([model.predict(other).tobytes() for other in others] == same)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.3)
+calls, ended = [], time.monotonic() + 60
+while len(results) < 4 and time.monotonic() < ended:
+    calls.append(model.predict(x).tobytes() == expected)
+signal.setitimer(signal.ITIMER_REAL, 0)
+answer(results=results, calls=calls, inside=threading.get_ident() in model._helpers.team.inside)
+"""
+    found = ran(script, path)
+    assert len(found["results"]) >= 4
+    assert all(found["results"])
+    assert all(found["calls"])
+    assert not found["inside"]
+
+
+@pytest.mark.slow
+def test_handlers_of_the_thread_that_is_inside(tmp_path: Path) -> None:
+    """A stateful model and a Stream cannot be used in the middle of their own call: they say so, and the call goes on."""
+    layers = [build.recurrent("LSTM", 256, 8, np.random.default_rng(0), stateful=True)]
+    path = build.save(tmp_path / "model.h5", layers, (None, 8), batch=2)
+    script = """
+import copy, pickle
+model, alone = fastlstm.load(path), fastlstm.load(path)
+few, x = rng.normal(size=(2, 3, 8)).astype(np.float32), rng.normal(size=(2, 40_000, 8)).astype(np.float32)
+stream = model.stream(2)
+told = []
+def handler(*_):
+    for work in works:
+        try:
+            work()
+            told.append("nothing")
+        except fastlstm.InputError as error:
+            told.append(str(error))
+signal.signal(signal.SIGALRM, handler)
+same = []
+for works, call, fresh in (
+    ([model.reset_states, lambda: model.predict(few), lambda: pickle.dumps(model), lambda: copy.copy(model)], model.predict, alone.predict),
+    ([lambda: stream.state, stream.reset, lambda: stream.reset([0]), lambda: stream.step(few[:, 0]), stream.copy],
+     stream.feed, alone.stream(2).feed),
+):
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    found = [call(x), call(few)]
+    same.append([y.tobytes() for y in found] == [fresh(part).tobytes() for part in (x, few)])
+model.reset_states()
+answer(told=told, same=same, usable=model.predict(few).shape == (2, 256))
+"""
+    found = ran(script, path)
+    assert len(found["told"]) == 9
+    assert all("in use by this very thread" in told for told in found["told"]), found
+    assert "model.h5" in found["told"][0]
+    assert all(found["same"])
+    assert found["usable"]
+
+
+@pytest.mark.parametrize("place", ["numpy.concatenate", "fastlstm.model.output_structure", "fastlstm.model.report"])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_interrupted_behind_the_last_kernel(tmp_path: Path, place: str, precision: str) -> None:
+    """A stateful model's call that raises leaves its states alone, however far it has come."""
+    layers = [build.recurrent("LSTM", 5, 4, np.random.default_rng(0), return_sequences=True, stateful=True)]
+    path = build.save(tmp_path / "model.h5", layers, (None, 4), batch=2)
+    model, alone = (fastlstm.load(path, precision=precision) for _ in range(2))
+    parts = np.random.default_rng(1).normal(size=(2, 6, 3, 4))
+    expected = [alone.predict(x).tobytes() for x in parts]
+    assert model.predict(parts[0]).tobytes() == expected[0]
+    with patch(place, side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        model.predict(parts[1], verbose=1)
+    assert model.predict(parts[1], verbose=0).tobytes() == expected[1]
+    assert model.predict(np.zeros((0, 3, 4))).shape == (0, 3, 5)

@@ -185,7 +185,7 @@ from unittest.mock import patch
 from fastlstm import runtime
 held, leave = threading.Event(), threading.Event()
 def hold():
-    with runtime._engines_lock, model._lock:
+    with runtime._engines_lock, model._turns:
         held.set()
         assert leave.wait(60)
 x = rng.normal(size=(2, 30, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import build
@@ -226,6 +227,85 @@ def test_shared_layer_is_refused(tmp_path: Path) -> None:
     assert model.predict([np.zeros((1, 2, 3)), np.ones((1, 2, 3))]).shape == (1, 4)
     with pytest.raises(fastlstm.UnsupportedError, match="lstm.*more than once"):
         model.stream()
+
+
+def two_ways(folder: Path, merge: tuple[str, dict], second: Callable[[np.random.Generator], build.Layer]) -> fastlstm.Model:
+    """A masked input, and what an LSTM makes of it, or of another input, merged for a GRU."""
+    rng = np.random.default_rng(0)
+    lstm, gru = build.recurrent("LSTM", 3, 3, rng, return_sequences=True), second(rng)
+    kind, arguments = merge
+    layers = [
+        written.entrance("x", None, 3), written.entrance("z", None, 3),
+        written.layer("Masking", "masking", [[["x", 0, 0, {}]]], mask_value=PAD),
+        written.layer("LSTM", "lstm", [[["z", 0, 0, {}]]], **lstm.entry["config"]),
+        written.layer(kind, "merge", [[["masking", 0, 0, {}], ["lstm", 0, 0, {}]]], **arguments),
+        written.layer(gru.entry["class_name"], "last", [[["merge", 0, 0, {}]]], **gru.entry["config"]),
+    ]  # fmt: skip
+    config = written.functional(layers, [["x", 0, 0], ["z", 0, 0]], [["last", 0, 0]])
+    return fastlstm.load(written.write_h5(folder / "model.h5", config, {"lstm": lstm.weights, "last": gru.weights}))
+
+
+@pytest.mark.parametrize("rule", ["or", "and", "none"])
+@pytest.mark.parametrize("kind", ["Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum", "Concatenate"])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_merged_sequences(tmp_path: Path, kind: str, rule: str, sequences: bool) -> None:
+    """Step by step, and what becomes of their masks too."""
+    arguments = {"axis": -1} if kind == "Concatenate" else {}
+    width = 6 if kind == "Concatenate" else 3
+    model = two_ways(tmp_path, (kind, arguments), lambda rng: build.recurrent("GRU", 4, width, rng, return_sequences=sequences))
+    model = fastlstm.Model(replace(model.spec, rules=replace(model.spec.rules, merge_mask=rule)))
+    rng = np.random.default_rng(1)
+    x, z = rng.normal(size=(2, 3, 9, 3)).astype(np.float32)
+    x[rng.random((3, 9)) < 0.4] = PAD
+    stream = model.stream(3)
+    for t in range(6):
+        y = stream.step([x[:, t], z[:, t]])
+        expected = model.predict([x[:, : t + 1], z[:, : t + 1]])
+        np.testing.assert_allclose(y, expected[:, -1] if sequences else expected, rtol=0, atol=1e-6)
+    y = stream.feed([x[:, 6:], z[:, 6:]])
+    np.testing.assert_allclose(y, model.predict([x, z])[:, 6:] if sequences else model.predict([x, z]), rtol=0, atol=1e-6)
+    with pytest.raises(fastlstm.InputError, match="as many timesteps of each input, .* found 1 and 3"):
+        stream.feed([x[:, :1], z[:, :3]])
+
+
+def test_what_is_not_merged_step_by_step(tmp_path: Path) -> None:
+    """Told truly: along time all timesteps are needed; with one tensor for all of them it is not computed."""
+    for kind, arguments, other, why in (
+        ("Concatenate", {"axis": 1}, (None, 3), "still to come, or all of them at once"),
+        ("Dot", {"axes": 2}, (None, 3), "still to come, or all of them at once"),
+        ("Add", {}, (1, 3), "still to come, or all of them at once"),  # repeated for all timesteps of the other
+        ("Add", {}, (3,), "with a tensor that is none"),
+    ):
+        layers = [
+            written.entrance("x", None, 3), written.entrance("y", *other),
+            written.layer(kind, "merge", [[["x", 0, 0, {}], ["y", 0, 0, {}]]], **arguments),
+        ]  # fmt: skip
+        config = written.functional(layers, [["x", 0, 0], ["y", 0, 0]], [["merge", 0, 0]])
+        model = fastlstm.load(written.write_h5(tmp_path / "model.h5", config, {}))
+        with pytest.raises(fastlstm.UnsupportedError, match=f"merge.*{why}"):
+            model.stream()
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_two_layers_of_one_path(tmp_path: Path, stateful: bool) -> None:
+    """A layer "a/b" beside a layer "b" in a model "a": their states would have one name."""
+    rng = np.random.default_rng(0)
+    first, second = (build.recurrent("LSTM", 3, 3, rng, return_sequences=True, stateful=stateful) for _ in range(2))
+    inside = [written.entrance("i", None, 3), written.layer("LSTM", "b", [[["i", 0, 0, {}]]], **{**first.entry["config"], "name": "b"})]
+    nested = written.functional(inside, [["i", 0, 0]], [["b", 0, 0]])
+    layers = [
+        written.entrance("x", None, 3),
+        {"class_name": "Model", "name": "a", "config": {**nested["config"], "name": "a"}, "inbound_nodes": [[["x", 0, 0, {}]]]},
+        written.layer("LSTM", "a/b", [[["a", 1, 0, {}]]], **{**second.entry["config"], "name": "a/b"}),
+    ]  # fmt: skip
+    config = written.functional(layers, [["x", 0, 0]], [["a/b", 0, 0]])
+    path = written.write_h5(tmp_path / "model.h5", config, {"a": first.weights, "a/b": second.weights})
+    if stateful:
+        with pytest.raises(fastlstm.UnsupportedError, match="'a/b'.*two stateful layers go by this name"):
+            fastlstm.load(path)
+    else:
+        with pytest.raises(fastlstm.UnsupportedError, match="'a/b'.*two layers go by this name"):
+            fastlstm.load(path).stream()
 
 
 def test_errors(tmp_path: Path) -> None:

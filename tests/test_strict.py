@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import small
+import written
 from making import model_of, recurrent, simple
 
 import fastlstm
@@ -98,6 +100,21 @@ def test_keys_that_are_missing_or_unknown(parts: tuple[dict[str, Any], bytes]) -
     without = dict(original["model"]["rules"])
     del without["blind_attention"]
     assert loaded(parts, changed(original, ("model", "rules"), without)).spec.rules.blind_attention == "mean"
+
+
+def test_a_model_without_outputs(parts: tuple[dict[str, Any], bytes]) -> None:
+    """Whatever reads it, and as a layer too."""
+    inner = json.loads(parts[0]["__metadata__"]["fastlstm"])
+    none = changed(changed(inner, ("model", "outputs"), []), ("model", "output_names"), [])
+    with pytest.raises(FormatError, match="has no outputs"):
+        loaded(parts, none)
+    entrance = written.entrance("x", 3)
+    model = written.functional([written.entrance("y", 3)], [["y", 0, 0]], {})
+    nested = {"class_name": "Model", "name": "a", "config": {**model["config"], "name": "a"}, "inbound_nodes": [[["x", 0, 0, {}]]]}
+    for outputs, layers in (({}, [entrance]), ([], [entrance]), ([["x", 0, 0]], [entrance, nested])):
+        config = written.functional(layers, [["x", 0, 0]], outputs)
+        with pytest.raises(FormatError, match="output_layers: expected at least one tensor"):
+            fastlstm.load(small.h5(config))
 
 
 def test_fits() -> None:

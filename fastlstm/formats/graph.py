@@ -194,6 +194,8 @@ class Graph:
     def endpoints(self, value: Any, what: str) -> tuple[Literal["single", "list", "dict"], list[str], list[Tensor]]:
         """Inputs or outputs of the model: how they were given, their keys if as a dict, and the tensors."""
         if isinstance(value, Mapping):
+            if not value and what == "output_layers":
+                raise self.fail(f"{what}: expected at least one tensor")
             return "dict", list(value), [self.tensor(tensor[:3] if isinstance(tensor, list) else tensor) for tensor in value.values()]
         value = expect(self.source, f"model config: {self.path or 'the graph'}: {what}", value, list, "a list of tensors")
         if is_tensor(value):

@@ -307,6 +307,8 @@ def check_references(spec: ModelSpec, path: str) -> None:
     for ref in spec.inputs:
         if spec.layers[spec.calls[ref.call].layer].class_name != "InputLayer":
             raise FormatError(f"{path}: header: call {ref.call} is no input")
+    if not spec.outputs:
+        raise FormatError(f"{path}: header: the model {spec.name!r} has no outputs")
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
 

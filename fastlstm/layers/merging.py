@@ -37,6 +37,10 @@ class Merging(Layer):
         self.open_sizes = any(None in shape[1:] for shape in inputs)
         return self.merged_shapes(inputs)
 
+    def merges_steps(self, inputs: Sequence[Shape]) -> bool:
+        """Does each timestep of its output depend on that timestep of its inputs alone, masks too, where all are sequences?"""
+        return False
+
     def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         """Output shapes for input shapes."""
         raise NotImplementedError
@@ -63,6 +67,9 @@ class ElementWise(Merging):
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Two operands of broadcastable shapes."""
         raise NotImplementedError
+
+    def merges_steps(self, inputs: Sequence[Shape]) -> bool:
+        return len({len(shape) for shape in inputs}) == len({shape[1] for shape in inputs}) == 1
 
     def check_count(self, inputs: Sequence[Any]) -> None:
         if len(inputs) < 2 or (self.count is not None and len(inputs) != self.count):
@@ -246,6 +253,10 @@ class Concatenate(Merging):
             else:
                 out.append(known[0] if known else None)
         return (tuple(out),)
+
+    def merges_steps(self, inputs: Sequence[Shape]) -> bool:
+        rank = len(inputs[0])
+        return rank > 2 and self.row_axes(self.axis, rank) == (rank - 1,) and len({shape[1] for shape in inputs}) == 1
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         values = [floating(tensor.value) for tensor in inputs]
