@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -50,9 +51,9 @@ def build(
 def namesakes(network: Network) -> list[Problem]:
     """The stateful layers that share a path, by which states are kept: an "a/b" beside a "b" in a nested model "a"."""
     stateful = [layer for layer in every_layer(network) if layer.stateful]
-    paths = [layer.path for layer in stateful]
+    uses = Counter(layer.path for layer in stateful)
     what = "it is stateful, and another stateful layer has the same name"
-    return [Problem(layer.path, layer.spec.class_name, what, "rename one") for layer in stateful if paths.count(layer.path) > 1]
+    return [Problem(layer.path, layer.spec.class_name, what, "rename one") for layer in stateful if uses[layer.path] > 1]
 
 
 def try_out(network: Network) -> None:
