@@ -14,7 +14,7 @@ import numpy as np
 
 from . import runtime
 from .assembly import build, of_example
-from .errors import FormatError, InputError, Problem, UnsupportedError
+from .errors import FormatError, InputError
 from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, told, unreadable
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
@@ -111,7 +111,7 @@ class Model:
             TensorInfo(name, shape, self._dtype.name) for name, shape in zip(spec.output_names, output_shapes, strict=True)
         )
         self._carrying = {layer.path: layer.state_shapes() for layer in carrying(self._network)}
-        self._stateful = self._stateful_shapes()
+        self._stateful = {layer.path: self._carrying[layer.path] for layer in every_layer(self._network) if layer.stateful}
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._turns = runtime.Turns(f"the stateful model of {source}" if self._stateful else f"the model of {source}")
         self._arenas = runtime.Arenas()
@@ -124,18 +124,6 @@ class Model:
         self._native_states = not wide and self._are_native(self._carrying)
         self._interpreted = wide or not self._are_native(self._stateful)
         self.reset_states()
-
-    def _stateful_shapes(self) -> dict[str, tuple[tuple[int, ...], ...]]:
-        """By path, what the stateful layers carry from call to call."""
-        found: dict[str, tuple[tuple[int, ...], ...]] = {}
-        for layer in every_layer(self._network):
-            if layer.stateful and layer.path in found:
-                what = "two stateful layers go by this name, and states are kept by name"
-                problem = Problem(layer.path, layer.spec.class_name, what, "give one of them another name in Keras")
-                raise UnsupportedError(self.source, (problem,))
-            if layer.stateful:
-                found[layer.path] = self._carrying[layer.path]
-        return found
 
     def _account(self, budget: Budget) -> None:
         """Account for what a model takes beside its weights, before it is made."""
