@@ -79,26 +79,35 @@ def outcome(path: Path) -> str:
     return "right" if all(np.allclose(y, z, rtol=1e-5, atol=1e-5, equal_nan=True) for y, z in pairs) else "wrong"
 
 
+def peak() -> int:
+    """The most memory that this process has had, in MB; 0 where the system does not tell.
+
+    Not getrusage's, which counts in what the process was started from.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM")), 0)
+
+
 def main(path: Path) -> None:
     """Print what came of a file, the seconds of CPU that it took, and the most memory in MB."""
     resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
     start = time.process_time()
     found = outcome(path)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(json.dumps([found, time.process_time() - start, peak]))
+    print(json.dumps([found, time.process_time() - start, peak()]))
 
 
 @pytest.mark.parametrize("path", FILES or [ABSENT], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_file(path: Path, figure: Callable[[str, str], None]) -> None:
     done = subprocess.run([sys.executable, __file__, str(path)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    found, seconds, peak = json.loads(done.stdout)
-    figure(f"fault {path.parent.name}/{path.name}", f"{found}, {seconds:.2f} s, {peak} MB")
+    found, seconds, megabytes = json.loads(done.stdout)
+    figure(f"fault {path.parent.name}/{path.name}", f"{found}, {seconds:.2f} s, {megabytes} MB")
     name = Path(path.parent.name) / path.name
     *_, expected = (outcomes for pattern, outcomes in EXPECTED.items() if name.match(pattern))
     assert found in expected
     assert seconds < SECONDS
-    assert peak < MEGABYTES
+    assert megabytes < MEGABYTES
 
 
 if __name__ == "__main__":
