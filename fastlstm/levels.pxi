@@ -70,7 +70,6 @@ _engines = {}
 _engines_lock = threading.RLock()  # a signal handler may ask in the middle of asking
 
 
-
 def available_levels():
     """Names of the built levels that this CPU can run, lowest first.
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
 KEPT = HERE / "tests" / "fuzz" / "corpus"
+FINDINGS = HERE / "build" / "fuzz"
 NAMES = ("json", "hdf5", "native", "keras", "architecture")
 MEMORY = 2 << 30
 SECONDS = 10
@@ -134,7 +135,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180, help="in all")
     parser.add_argument("--seed", type=int, default=0, help="of chance: the same again; by default another each time")
     parser.add_argument("--corpus", type=Path, help="folder where inputs of new paths are kept, below the target's name")
-    parser.add_argument("--findings", type=Path, default=HERE / "build" / "fuzz", help="folder of what was found")
+    parser.add_argument("--findings", type=Path, default=FINDINGS, help="new folder for what is found (default: build/fuzz, made anew)")
     parser.add_argument("--seeds", type=Path, metavar="FOLDER", help="only write the inputs to begin with there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="only put what is worth keeping of --corpus and the kept corpus there")
     parser.add_argument("--one", metavar="TARGET", help=argparse.SUPPRESS)  # run here; the rest are libFuzzer's options
@@ -155,7 +156,10 @@ def main() -> int:
     if not set(names) <= set(NAMES):
         parser.error(f"expected targets of {', '.join(NAMES)}, found {' '.join(names)}")
     bad = 0
-    shutil.rmtree(arguments.findings, ignore_errors=True)
+    if arguments.findings == FINDINGS:
+        shutil.rmtree(FINDINGS, ignore_errors=True)
+    elif arguments.findings.exists() and (not arguments.findings.is_dir() or any(arguments.findings.iterdir())):
+        parser.error(f"--findings: expected a new or empty folder, found {arguments.findings}, which holds something already")
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             place = (arguments.corpus or Path(scratch)) / name
