@@ -24,7 +24,7 @@ from .graph import KEYWORDS
 from .jsontext import parse_json
 from .source import Source, source_of
 from .strict import entry_of, hints_of, record, typed
-from .values import wrong_argument, wrong_shape
+from .values import short, wrong_argument, wrong_shape
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 VERSION = 2
@@ -317,7 +317,7 @@ def check_names(layers: Sequence[LayerSpec], owner: str, path: str) -> None:
     """Refuse layers of one name in one place."""
     names = [layer.name for layer in layers]
     if len(set(names)) < len(names):
-        raise FormatError(f"{path}: header: two layers of one name in {owner!r}: {sorted(names)}")
+        raise FormatError(f"{path}: header: two layers of one name in {short(owner)}: {short(sorted(names))}")
 
 
 def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
