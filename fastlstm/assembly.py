@@ -13,7 +13,7 @@ from .errors import InputError, Problem, UnsupportedError
 from .layers import prepared
 from .layers.network import Network, every_layer, root
 from .limits import Budget
-from .plan import evaluate
+from .planner import evaluate
 from .spec import ModelSpec, Ref, Shape
 
 T = TypeVar("T")
@@ -128,6 +128,4 @@ def cut(spec: ModelSpec, outputs: str | Sequence[str], source: str) -> ModelSpec
         if not calls:
             raise InputError(f"outputs: expected names of layers of {source} ({', '.join(names)}), found {name!r}")
         refs.append(Ref(calls[-1]))
-    return replace(
-        spec, outputs=tuple(refs), output_names=tuple(outputs), output_kind="single" if len(refs) == 1 else "list"
-    )
+    return replace(spec, outputs=tuple(refs), output_names=tuple(outputs), output_kind="single" if len(refs) == 1 else "list")

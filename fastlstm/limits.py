@@ -90,8 +90,7 @@ class Budget:
             advice = f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
             raise FormatError(
                 f"{self.source}: {place:.200}: this takes {nbytes} bytes, with all before it {needed}, "
-                f"where loading may take {self.limit}; "
-                + (advice if needed < ADDRESSABLE else "no computer has as much")
+                f"where loading may take {self.limit}; " + (advice if needed < ADDRESSABLE else "no computer has as much")
             )
 
     def text(self, place: str, text: str) -> None:

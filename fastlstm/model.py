@@ -19,8 +19,8 @@ from .inputs import InputInfo, Ragged, are_ids, gather, positive, shape_text, to
 from .layers.base import Layer
 from .layers.network import Network, carrying, every_layer, repeated
 from .limits import Budget
-from .plan import Constants, evaluate, most_packed, plan
-from .program import Program
+from .planner import Constants, evaluate, most_packed, plan
+from .program.ir import Program
 from .spec import ModelSpec, Shape
 from .threads import Helpers
 
@@ -97,9 +97,7 @@ class Model:
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(self._network))
         self._dtype = np.dtype(np.float64 if wide else np.float32)
         self._infos = tuple(
-            InputInfo(
-                name, shape, "int32" if vocabulary else self._dtype.name, vocabulary, door.declared, spec.rules.input_cast == "fed"
-            )
+            InputInfo(name, shape, "int32" if vocabulary else self._dtype.name, vocabulary, door.declared, spec.rules.input_cast == "fed")
             for name, shape, vocabulary, door in zip(
                 spec.input_names, shapes, self._network.vocabularies(), self._network.doors, strict=True
             )
@@ -303,9 +301,7 @@ class Model:
             self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
         return self._execute(runner, program, arrays, flat(states or {}))
 
-    def _execute(
-        self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], states: list[np.ndarray]
-    ) -> list[np.ndarray]:
+    def _execute(self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], states: list[np.ndarray]) -> list[np.ndarray]:
         rows = len(arrays[0])
         arrays = arrays + [repeated(array, rows * times, np.float32) for array, times in program.fixed]
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
@@ -340,9 +336,7 @@ class Model:
             for piece, y in zip(pieces, self._run([np.ascontiguousarray(given.padded[members, :length])]), strict=True):
                 for member, row in zip(members, y, strict=True):
                     piece[member] = row
-        return [
-            piece if self._per_step(info) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)
-        ]
+        return [piece if self._per_step(info) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)]
 
     def _per_step(self, info: TensorInfo) -> bool:
         return len(info.shape) > 1 and info.shape[1] is None

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from .program import Program
+from .program.ir import Program
 
 ENTRY_AXES: int
 

@@ -6,12 +6,12 @@ import threading
 
 import numpy as np
 
-from .arena import arrange
-from .contracts import CONTRACTS, CREW, WATCH
+from .program.arena import arrange
+from .program.contracts import CONTRACTS, CREW, WATCH
 from .errors import InputError, KernelError
 from .forking import in_child
-from .program import At, Buffer, Constant
-from .verifier import verify
+from .program.ir import At, Buffer, Constant
+from .program.verifier import verify
 
 cimport cython
 cimport numpy as cnp

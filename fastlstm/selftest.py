@@ -15,7 +15,7 @@ from .layers.base import Layer
 from .layers.network import Network, every_layer, root
 from .layers.recurrent import Recurrent
 from .model import Model
-from .plan import evaluate
+from .planner import evaluate
 from .spec import Case, LayerSpec, ModelSpec, Shape
 
 #: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by

@@ -18,7 +18,7 @@ from .layers.merging import Merging
 from .layers.network import Network, carrying, repeated
 from .layers.recurrent import Recurrent
 from .model import Model, copies, fits_entry, flat, output_structure
-from .plan import evaluate
+from .planner import evaluate
 from .spec import Shape
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import runtime
-from .program import Program
+from .program.ir import Program
 
 #: Work, as Program.work counts it, of about a tenth of a millisecond: what it takes until another thread has woken up.
 SHARED_WORK = 4_000_000

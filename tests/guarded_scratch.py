@@ -18,8 +18,9 @@ import golden
 import guarded
 import numpy as np
 
-from fastlstm import FastLSTMError, Model, arena, runtime
-from fastlstm.program import BufferInfo, Instruction, Program
+from fastlstm import FastLSTMError, Model, runtime
+from fastlstm.program import arena
+from fastlstm.program.ir import BufferInfo, Instruction, Program
 
 PAGE = guarded.PAGE
 #: What malloc is asked for besides an arena's size.

@@ -9,7 +9,7 @@ import numpy as np
 from making import normal, recurrent
 
 from fastlstm import Model, runtime
-from fastlstm.program import Program
+from fastlstm.program.ir import Program
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
 FEATURES, VOCABULARY = 3, 11
@@ -40,6 +40,7 @@ def chain(*layers: LayerSpec, shape: tuple[int | None, ...] = (None, None, FEATU
 
 def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
     """(what, model) for each family of layers."""
+
     def cell(kind: str, features: int = FEATURES, name: str = "rnn", **config: Any) -> LayerSpec:
         return recurrent(kind, units, features, name, **config)
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastlstm import packing, runtime
+from fastlstm import runtime
 from fastlstm.errors import KernelError
-from fastlstm.program import Buffer, BufferInfo, Constant, Instruction, Program
+from fastlstm.program import layout
+from fastlstm.program.ir import Buffer, BufferInfo, Constant, Instruction, Program
 
 LEVELS = (*runtime.available_levels(), "jit")
 
@@ -55,7 +56,7 @@ def call(
         values["scratch"] = Buffer(len(buffers) - 1)
     for name, value in fields.items():
         if isinstance(value, np.ndarray):
-            constants.append(packing.aligned(value))
+            constants.append(layout.aligned(value))
             values[name] = Constant(len(constants) - 1)
         else:
             values[name] = value

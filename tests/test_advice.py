@@ -18,7 +18,7 @@ from making import model_of, recurrent
 from written import chain, entrance, functional, layer, write_h5
 
 import fastlstm
-from fastlstm import cli
+from fastlstm.cli.main import main
 from fastlstm.errors import Problem, UnsupportedError
 from fastlstm.spec import LayerSpec, ModelSpec
 
@@ -431,7 +431,7 @@ def test_architecture_of_cells(tmp_path: Path, rng: np.random.Generator, capsys:
     expected = fastlstm.load(write_h5(tmp_path / "n.h5", plain, {"cell": weights}, "2.0.9")).predict(X)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
     (tmp_path / "whole.json").write_text(json.dumps(whole), encoding="utf-8")
-    assert cli.main(["inspect", str(path), "--architecture", str(tmp_path / "whole.json")]) == 0
+    assert main(["inspect", str(path), "--architecture", str(tmp_path / "whole.json")]) == 0
 
 
 @follows("rename one")
@@ -472,7 +472,7 @@ def test_a_report_has_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = write_h5(tmp_path / "m.h5", config, {}, "2.10.0")
     (problem,) = refused(path)
     assert problem[:2] == ("a", "Activation")
-    assert cli.main(["inspect", str(path), "--json"]) == 1
+    assert main(["inspect", str(path), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert "2.10.0" in told["generation"]
     assert "shiny=7" in told["problems"][0]["what"]

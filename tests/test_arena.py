@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlstm.arena import arrange
-from fastlstm.program import At, Buffer, BufferInfo, Instruction
+from fastlstm.program.arena import arrange
+from fastlstm.program.ir import At, Buffer, BufferInfo, Instruction
 
 SIZES = st.tuples(st.integers(0, 400), st.integers(0, 200))
 

@@ -14,7 +14,7 @@ import pytest
 
 import fastlstm
 from fastlstm import runtime
-from fastlstm.program import Buffer, BufferInfo, Instruction, Program
+from fastlstm.program.ir import Buffer, BufferInfo, Instruction, Program
 
 
 def doubling(fixed_bytes: int, work: int = 1 << 40) -> Program:

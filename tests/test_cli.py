@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 import fastlstm
-from fastlstm import cli, demo, progress
+from fastlstm import demo
+from fastlstm.cli import progress
+from fastlstm.cli.main import convert_weights, main
 
 FEATURES = 3
 
@@ -50,7 +52,7 @@ def rows(*shape: int) -> np.ndarray:
 
 def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Run a command that must fail with code 1 and one paragraph on standard error; returns the paragraph."""
-    assert cli.main([str(argument) for argument in arguments]) == 1
+    assert main([str(argument) for argument in arguments]) == 1
     out, err = capsys.readouterr()
     assert err.startswith("fastlstm: error: ")
     assert err.endswith("\n")
@@ -77,7 +79,7 @@ def test_installed_commands(command: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["convert", "inspect", "predict", "verify", "demo"])
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
-        cli.main([command, "--help"])
+        main([command, "--help"])
     out = capsys.readouterr().out
     assert "examples:" in out
     assert f"fastlstm {command}" in out
@@ -90,13 +92,13 @@ def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^2$"):
-        cli.main(arguments)
+        main(arguments)
     assert capsys.readouterr().err.startswith("usage:")
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
-        cli.main(["--version"])
+        main(["--version"])
     assert capsys.readouterr().out.startswith(f"fastlstm {fastlstm.__version__}, ")
 
 
@@ -116,7 +118,7 @@ def test_kernels_that_are_not_there(model_path: Path, tmp_path: Path) -> None:
 
 
 def test_inspect(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["inspect", str(model_path)]) == 0
+    assert main(["inspect", str(model_path)]) == 0
     out = capsys.readouterr().out
     assert "Keras 2.3.1" in out
     assert "(any, any, 3)" in out
@@ -126,7 +128,7 @@ def test_inspect(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_inspect_json(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["inspect", str(model_path), "--json"]) == 0
+    assert main(["inspect", str(model_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["supported"] is True
     assert found["parameters"] == 138
@@ -137,7 +139,7 @@ def test_inspect_json(model_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_inspect_unsupported(unsupported_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["inspect", str(unsupported_path)]) == 1
+    assert main(["inspect", str(unsupported_path)]) == 1
     out, err = capsys.readouterr()
     assert not err
     assert re.search(r"^oddity_2 +Oddity .* unsupported$", out, re.MULTILINE)
@@ -145,7 +147,7 @@ def test_inspect_unsupported(unsupported_path: Path, capsys: pytest.CaptureFixtu
     assert "'oddity_2'" in out
     assert "'oddity_3'" in out
 
-    assert cli.main(["inspect", str(unsupported_path), "--json"]) == 1
+    assert main(["inspect", str(unsupported_path), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["supported"] is False
     assert [problem["layer"] for problem in found["problems"]] == ["oddity_2", "oddity_3"]
@@ -164,7 +166,7 @@ def test_predict_files(model_path: Path, tmp_path: Path, ending: str) -> None:
         np.savez(data, whatever=x)
     else:
         np.savetxt(data, x.reshape(6, -1), delimiter=",", header="not,numbers", comments="")
-    assert cli.main(["predict", str(model_path), str(data), "-o", str(out)]) == 0
+    assert main(["predict", str(model_path), str(data), "-o", str(out)]) == 0
     expected = fastlstm.load(model_path).predict(x)
     if ending == "npz":
         with np.load(out) as archive:
@@ -177,7 +179,7 @@ def test_predict_files(model_path: Path, tmp_path: Path, ending: str) -> None:
 def test_predict_prints(model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x = rows(3, 5, FEATURES)
     np.save(tmp_path / "x.npy", x)
-    assert cli.main(["predict", str(model_path), str(tmp_path / "x.npy"), "--threads", "2"]) == 0
+    assert main(["predict", str(model_path), str(tmp_path / "x.npy"), "--threads", "2"]) == 0
     out, err = capsys.readouterr()
     found = np.loadtxt(io.StringIO(out), delimiter=",", dtype=np.float32)
     np.testing.assert_array_equal(found, fastlstm.load(model_path).predict(x))
@@ -190,11 +192,11 @@ def test_predict_lines_of_different_lengths(steps_path: Path, tmp_path: Path) ->
     lines[0] += "," * 9  # as spreadsheets write short lines
     (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
     expected = fastlstm.load(steps_path).predict(sequences)
-    assert cli.main(["predict", str(steps_path), str(tmp_path / "x.csv"), "-o", str(tmp_path / "y.csv")]) == 0
+    assert main(["predict", str(steps_path), str(tmp_path / "x.csv"), "-o", str(tmp_path / "y.csv")]) == 0
     found = [np.array(line.split(","), np.float32) for line in (tmp_path / "y.csv").read_text().splitlines()]
     for one, other in zip(found, expected):
         np.testing.assert_array_equal(one, other.ravel())
-    assert cli.main(["predict", str(steps_path), str(tmp_path / "x.csv"), "-o", str(tmp_path / "y.npz")]) == 0
+    assert main(["predict", str(steps_path), str(tmp_path / "x.csv"), "-o", str(tmp_path / "y.npz")]) == 0
     with np.load(tmp_path / "y.npz") as archive:
         for one, other in zip(archive.values(), expected):
             np.testing.assert_array_equal(one, other)
@@ -203,7 +205,7 @@ def test_predict_lines_of_different_lengths(steps_path: Path, tmp_path: Path) ->
 def test_predict_series(model_path: Path, tmp_path: Path) -> None:
     x = rows(7, FEATURES)
     np.savetxt(tmp_path / "x.csv", x, delimiter=";")
-    assert cli.main(["predict", str(model_path), str(tmp_path / "x.csv"), "--series", "-o", str(tmp_path / "y.npy")]) == 0
+    assert main(["predict", str(model_path), str(tmp_path / "x.csv"), "--series", "-o", str(tmp_path / "y.npy")]) == 0
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), fastlstm.load(model_path).predict(x[np.newaxis]))
 
 
@@ -211,7 +213,7 @@ def test_predict_layer(model_path: Path, tmp_path: Path, capsys: pytest.CaptureF
     x = rows(2, 5, FEATURES)
     np.save(tmp_path / "x.npy", x)
     both = ["--layer", "lstm_1", "--layer", "dense_2"]
-    assert cli.main(["predict", str(model_path), str(tmp_path / "x.npy"), *both, "-o", str(tmp_path / "y.npz")]) == 0
+    assert main(["predict", str(model_path), str(tmp_path / "x.npy"), *both, "-o", str(tmp_path / "y.npz")]) == 0
     with np.load(tmp_path / "y.npz") as archive:
         assert {name: y.shape for name, y in archive.items()} == {"lstm_1": (2, 4), "dense_2": (2, 2)}
         np.testing.assert_array_equal(archive["dense_2"], fastlstm.load(model_path).predict(x))
@@ -220,7 +222,7 @@ def test_predict_layer(model_path: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 def test_predict_no_rows(model_path: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", rows(0, 5, FEATURES))
-    assert cli.main(["predict", str(model_path), str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy")]) == 0
+    assert main(["predict", str(model_path), str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy")]) == 0
     assert np.load(tmp_path / "y.npy").shape == (0, 2)
 
 
@@ -294,7 +296,7 @@ def test_url_is_refused_as_one(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_empty_path_is_not_understood(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(command)
+        main(command)
     assert caught.value.code == 2
     assert "expected a path, found an empty one" in capsys.readouterr().err
 
@@ -322,7 +324,7 @@ def test_ragged_output_needs_a_fitting_file(steps_path: Path, tmp_path: Path, ca
 # -- convert, verify ------------------------------------------------------------------------------------------------------------------
 
 
-CONVERT = [lambda *words: cli.main(["convert", *words]), lambda *words: cli.convert_weights(words)]
+CONVERT = [lambda *words: main(["convert", *words]), lambda *words: convert_weights(words)]
 
 
 @pytest.mark.parametrize("command", CONVERT, ids=["fastlstm convert", "convert-weights"])
@@ -333,7 +335,7 @@ def test_convert(command: object, model_path: Path, tmp_path: Path, capsys: pyte
     assert "Keras 2.3.1" in capsys.readouterr().out
     x = rows(4, 5, FEATURES)
     np.testing.assert_array_equal(fastlstm.load(target).predict(x), fastlstm.load(model_path).predict(x))
-    assert cli.main(["verify", str(target)]) == 0
+    assert main(["verify", str(target)]) == 0
     assert "verified" in capsys.readouterr().out
 
 
@@ -350,11 +352,11 @@ def test_convert_weights_with_architecture(model_path: Path, tmp_path: Path, cap
     x = rows(2, 5, FEATURES)
     np.save(tmp_path / "x.npy", x)
     assert "architecture" in fails(capsys, "inspect", weights)
-    assert cli.main(["inspect", str(weights), "--architecture", str(architecture)]) == 0
+    assert main(["inspect", str(weights), "--architecture", str(architecture)]) == 0
     converted = str(tmp_path / "model.fastlstm")
-    assert cli.convert_weights([str(weights), converted, "--architecture", str(architecture), "--no-verify"]) == 0
+    assert convert_weights([str(weights), converted, "--architecture", str(architecture), "--no-verify"]) == 0
     for path, options in ((converted, []), (str(weights), ["--architecture", str(architecture)])):
-        assert cli.main(["predict", path, str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"), *options]) == 0
+        assert main(["predict", path, str(tmp_path / "x.npy"), "-o", str(tmp_path / "y.npy"), *options]) == 0
         np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), fastlstm.load(model_path).predict(x))
 
 
@@ -390,7 +392,7 @@ def test_pipe_closed_early(model_path: Path, tmp_path: Path) -> None:
 
 
 def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["demo"]) == 0
+    assert main(["demo"]) == 0
     out = capsys.readouterr().out
     assert "Keras 3" in out
     assert re.search(r"^1996-12 +13\.3 ", out, re.MULTILINE)
@@ -409,12 +411,12 @@ def test_demo_is_what_keras_forecast() -> None:
 
 def test_demo_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    assert cli.main(["demo", "--plot", str(tmp_path / "plot.png")]) == 0
+    assert main(["demo", "--plot", str(tmp_path / "plot.png")]) == 0
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert "plot.png" in capsys.readouterr().out
 
 
 def test_demo_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert cli.main(["demo", "--plot", str(tmp_path / "plot.png")]) == 1
+    assert main(["demo", "--plot", str(tmp_path / "plot.png")]) == 1
     assert "pip install 'fastlstm[plot]'" in capsys.readouterr().err

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fastlstm import InputError, csvlines
+from fastlstm import InputError
+from fastlstm.cli import csvlines
 
 
 def read(tmp_path: Path, content: str | bytes) -> list[list[float]]:

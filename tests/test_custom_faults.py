@@ -190,7 +190,7 @@ def test_a_model_with_functions_is_picklable() -> None:
 
 
 def test_describe_tells_what_is_known_beside_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from fastlstm import cli
+    from fastlstm.cli.main import main
 
     inner = functional(
         [entrance("i", 5, 4), layer("LSTM", "rnn", [[["i", 0, 0, {}]]], units=2, activation="tanh", recurrent_activation="sigmoid")],
@@ -216,10 +216,10 @@ def test_describe_tells_what_is_known_beside_a_problem(tmp_path: Path, capsys: p
     }  # fmt: skip
     assert description.outputs == (("flat", None), ("inner", (None, 2)), ("flat2", (None, 20)))
     assert {problem.layer for problem in description.problems} == {"before", "mystery"}
-    assert cli.main(["inspect", str(path), "--json"]) == 1
+    assert main(["inspect", str(path), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert [output["shape"] for output in told["outputs"]] == [None, [None, 2], [None, 20]]
-    assert cli.main(["inspect", str(path)]) == 1
+    assert main(["inspect", str(path)]) == 1
     text = capsys.readouterr().out
     assert "layers of class Mystery are not known" in text
     assert "(any, 5, 4)" in text

@@ -16,7 +16,7 @@ import pytest
 
 import fastlstm
 from fastlstm import runtime
-from fastlstm.program import Buffer, BufferInfo, Instruction, Program
+from fastlstm.program.ir import Buffer, BufferInfo, Instruction, Program
 
 TINY = np.float32(1e-41)
 

@@ -66,7 +66,7 @@ def given(model: fastlstm.Model, name: str) -> Any:
 
 
 def outcome(path: Path) -> str:
-    """"right", "wrong", or the name of the error."""
+    """ "right", "wrong", or the name of the error."""
     data = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
     try:
         model = fastlstm.load(data)

@@ -15,7 +15,7 @@ from written import arrays, chain, entrance, functional, layer, write_h5
 import fastlstm
 from fastlstm import formats
 from fastlstm.errors import FormatError, InputError, UnsupportedError
-from fastlstm.formats.generations import dialect
+from fastlstm.formats.reading.dialect import dialect
 from fastlstm.layers.base import Context
 from fastlstm.layers.network import root
 from fastlstm.spec import Ref

@@ -15,14 +15,14 @@ from written import chain, entrance, functional, write_h5
 
 import fastlstm
 from fastlstm.errors import UnsupportedError
-from fastlstm.formats import generations
+from fastlstm.formats.reading import dialect
 
 TESTS = Path(__file__).parent
 
 
 def test_every_row_of_the_table_names_a_test() -> None:
     written = "\n".join(path.read_text() for path in TESTS.glob("test_*.py"))
-    rows = (generations.__doc__ or "").splitlines()
+    rows = (dialect.__doc__ or "").splitlines()
     rulers = [number for number, row in enumerate(rows) if row.startswith("====")]
     columns = [match.start() for match in re.finditer("=+", rows[rulers[0]])]
     named = [row[columns[2] :].strip() for row in rows[rulers[1] + 1 : rulers[2]]]

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 import fastlstm
 from fastlstm import formats
 from fastlstm.errors import FastLSTMError, FormatError, UnsupportedError
-from fastlstm.formats import hdf5, keras_h5, native
+from fastlstm.formats import h5, own
+from fastlstm.formats.reading import hdf5
 
 SECONDS = 20
 
@@ -332,6 +333,7 @@ def places(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 def original() -> str:
     """A functional config that holds a nested model, a wrapper, cells and states."""
+
     def tensor(name: str, output: int = 0) -> list[Any]:
         return [name, 0, output, {}]
 
@@ -421,7 +423,7 @@ def test_files_with_any_byte_altered(model: Path, tmp_path: Path, kind: str) -> 
     source = model
     if kind == "fastlstm":
         source = tmp_path / "model.fastlstm"
-        native.write(source, formats.read(model))
+        own.write(source, formats.read(model))
     seed, last = 0, 150
     while seed < last:
         command = [sys.executable, "-c", MUTANTS, str(source), str(tmp_path / "mutant"), str(seed), str(last)]
@@ -440,7 +442,7 @@ def test_files_with_any_byte_altered(model: Path, tmp_path: Path, kind: str) -> 
 
 def test_native_headers_without_sense(tmp_path: Path, model: Path) -> None:
     target = tmp_path / "m.fastlstm"
-    native.write(target, formats.read(model))
+    own.write(target, formats.read(model))
     data = target.read_bytes()
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
@@ -463,6 +465,6 @@ def test_native_headers_without_sense(tmp_path: Path, model: Path) -> None:
 
 
 def test_sniffing_reads_bytes_not_names() -> None:
-    assert keras_h5.sniff(hdf5.SIGNATURE, "model.txt")
-    assert not keras_h5.sniff(b"text", "model.h5")
-    assert keras_h5.sniff(b"\0" * 512 + hdf5.SIGNATURE, "")
+    assert h5.sniff(hdf5.SIGNATURE, "model.txt")
+    assert not h5.sniff(b"text", "model.h5")
+    assert h5.sniff(b"\0" * 512 + hdf5.SIGNATURE, "")

@@ -21,10 +21,12 @@ import pytest
 from written import chain, write_groups, write_h5
 
 import fastlstm
-from fastlstm import cli, formats, isolation
+from fastlstm import formats
+from fastlstm.cli.main import main
 from fastlstm.errors import FastLSTMError, FormatError, InputError, UnsupportedError
-from fastlstm.formats import native
-from fastlstm.isolation import Isolation
+from fastlstm.formats import own
+from fastlstm.isolation import parent
+from fastlstm.isolation.parent import Isolation
 from fastlstm.limits import Budget
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
@@ -64,7 +66,7 @@ def same_as_here(path: Any, **options: Any) -> Any:
     """Read a file both ways; they must agree in all."""
     here = outcome(lambda: formats.read(path, **options))
     source = formats.source_of(path)
-    there = outcome(lambda: isolation.read(source, Isolation(), Budget(source.name, source.size), **options))
+    there = outcome(lambda: parent.read(source, Isolation(), Budget(source.name, source.size), **options))
     assert difference(here, there) == ""
     return here[0]
 
@@ -179,14 +181,14 @@ def test_large_files_pass_both_pipes(tmp_path: Path) -> None:
 
 def test_convert_does_not_look_into_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, h5: Path) -> None:
     fastlstm.convert(h5, tmp_path / "here.fastlstm")
-    for module in (formats, formats.native):
+    for module in (formats, formats.own):
         monkeypatch.setattr(module, "read", None)
     monkeypatch.setattr(h5py, "File", None)
     report = fastlstm.convert(h5, tmp_path / "there.fastlstm", isolated=True)
     assert report.generation == "Keras 2.3.1 on tensorflow, HDF5 model"
     assert (tmp_path / "there.fastlstm").read_bytes() == (tmp_path / "here.fastlstm").read_bytes()
     written = formats.source_of(tmp_path / "there.fastlstm")
-    with native.Store(written, Budget(written.name, written.size)) as store:
+    with own.Store(written, Budget(written.name, written.size)) as store:
         assert store.header["source_sha256"] == hashlib.sha256(h5.read_bytes()).hexdigest()
 
 
@@ -239,9 +241,9 @@ def test_command_line(tmp_path: Path, h5: Path, capsys: pytest.CaptureFixture[st
     target = str(tmp_path / "m.fastlstm")
     for command in (["inspect", str(h5)], ["verify", str(h5)], ["predict", str(h5), str(tmp_path / "x.npy")], ["convert", str(h5), target],
                     ["verify", target]):  # fmt: skip
-        assert cli.main(command) == 0
+        assert main(command) == 0
         expected = capsys.readouterr()
-        assert cli.main([*command, "--isolated"]) == 0
+        assert main([*command, "--isolated"]) == 0
         assert capsys.readouterr() == expected
-    assert cli.main(["convert", str(h5), target, "--isolated", "--keras"]) == 1
+    assert main(["convert", str(h5), target, "--isolated", "--keras"]) == 1
     assert "leave one of them out" in capsys.readouterr().err

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import fastlstm
-from fastlstm import isolation, limits
+from fastlstm import limits
 from fastlstm.errors import FormatError, InputError
-from fastlstm.isolation import Isolation
+from fastlstm.isolation import parent
+from fastlstm.isolation.parent import Isolation
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
 limited = pytest.mark.skipif(os.name == "nt", reason="no limits but the clock on Windows")
@@ -32,8 +33,8 @@ ADVISED = re.compile(r"isolated=fastlstm.Isolation\((\w+)=([\d.]+)\) allows more
 
 def instead(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Let reading processes run other code than ``main()``, which they have imported."""
-    start = "import ctypes, os, signal, socket, sys, time, fastlstm.reader as reader"
-    monkeypatch.setattr(isolation, "COMMAND", "\n".join((isolation.COMMAND.removesuffix("main()"), start, code)))
+    start = "import ctypes, os, signal, socket, sys, time, fastlstm.isolation.child as reader"
+    monkeypatch.setattr(parent, "COMMAND", "\n".join((parent.COMMAND.removesuffix("main()"), start, code)))
 
 
 def reading(code: str) -> str:
@@ -88,7 +89,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch, h5: Path, code: str, what: str)
 
 @limited
 def test_answers_without_end(monkeypatch: pytest.MonkeyPatch, h5: Path) -> None:
-    monkeypatch.setattr(isolation.handover, "HEADS", 1 << 20)
+    monkeypatch.setattr(parent.handover, "HEADS", 1 << 20)
     monkeypatch.setattr(limits, "FREE_BYTES", 1 << 20)
     monkeypatch.setattr(limits, "SPREAD", 1)
     instead(monkeypatch, reading("while True: os.write(1, bytes(1 << 16))"))
@@ -173,7 +174,7 @@ def test_limits_are_numbers(bounds: dict[str, Any]) -> None:
 )
 def test_advice_is_taken(h5: Path, bounds: dict[str, Any]) -> None:
     limit = next(iter(bounds))
-    advised = ADVISED.search(str(isolation.beyond("m.h5", Isolation(**bounds), limit)))
+    advised = ADVISED.search(str(parent.beyond("m.h5", Isolation(**bounds), limit)))
     assert advised
     value = float(advised[2]) if limit == "seconds" else int(advised[2])
     assert value > bounds[limit]
@@ -184,7 +185,7 @@ def test_nothing_is_advised_beyond_the_largest_limits(h5: Path) -> None:
     largest = Isolation(cpu_seconds=10**6, max_bytes=1 << 60, seconds=10**6)
     fastlstm.load(h5, isolated=largest)
     for limit in ("cpu_seconds", "max_bytes", "seconds"):
-        assert str(isolation.beyond("m.h5", largest, limit)).endswith("no limit is larger")
+        assert str(parent.beyond("m.h5", largest, limit)).endswith("no limit is larger")
 
 
 @limited
@@ -227,10 +228,10 @@ def test_limits_that_a_system_lacks_or_has(monkeypatch: pytest.MonkeyPatch, h5: 
 SLEEPS = """
 import sys
 import fastlstm
-from fastlstm import isolation
-isolation.COMMAND = isolation.COMMAND.removesuffix("main()") + '''
+from fastlstm.isolation import parent
+parent.COMMAND = parent.COMMAND.removesuffix("main()") + '''
 import os, sys, time
-import fastlstm.reader as reader
+import fastlstm.isolation.child as reader
 def read(*_):
     os.write(2, str(os.getpid()).encode() + b"\\\\n")
     time.sleep(300)
@@ -310,7 +311,7 @@ def test_modules_of_the_current_folder_are_not_run(monkeypatch: pytest.MonkeyPat
 
 def test_without_waiting_for_pipes(monkeypatch: pytest.MonkeyPatch, h5: Path) -> None:
     """As on Windows."""
-    monkeypatch.setattr(isolation, "SELECTS", False)
+    monkeypatch.setattr(parent, "SELECTS", False)
     np.testing.assert_array_equal(fastlstm.load(h5, isolated=True).predict(X), fastlstm.load(h5).predict(X))
     instead(monkeypatch, reading("time.sleep(100)"))
     assert "reading it takes more than 2 s:" in says(h5, seconds=2)
@@ -325,8 +326,8 @@ def test_modules_of_a_project_do_not_stand_for_those_of_python(tmp_path: Path, h
     for name in ("resource", "own"):
         (folder / f"{name}.py").write_text(f"import os\nos.write(2, b'{name} was run')")
     (folder / "prog.py").write_text(
-        "import sys, fastlstm\nfrom fastlstm import isolation\n"
-        "if sys.argv[2:]:\n    isolation.COMMAND = isolation.COMMAND.removesuffix('main()') + sys.argv[2]\n"
+        "import sys, fastlstm\nfrom fastlstm.isolation import parent\n"
+        "if sys.argv[2:]:\n    parent.COMMAND = parent.COMMAND.removesuffix('main()') + sys.argv[2]\n"
         "import subprocess\nsubprocess.DEVNULL = None\n"  # the reader's standard error is this one's
         "try:\n    fastlstm.load(sys.argv[1], isolated=fastlstm.Isolation(max_bytes=400_000_000))\n"
         "except fastlstm.FastLSTMError as error:\n    print(error)"
@@ -339,7 +340,7 @@ def test_modules_of_a_project_do_not_stand_for_those_of_python(tmp_path: Path, h
         return ran.stdout, ran.stderr
 
     assert run() == ("", "")
-    hungry = "import fastlstm.reader as reader\n" + reading("return bytes(1 << 30)")
+    hungry = "import fastlstm.isolation.child as reader\n" + reading("return bytes(1 << 30)")
     said, errors = run(f"\n{hungry}")
     assert "reading it needs more than 400000000 bytes of memory" in said
     assert not errors
@@ -372,5 +373,5 @@ def test_answers_of_processes_that_have_ended(monkeypatch: pytest.MonkeyPatch, h
     """What is said between a look at the pipe and one at the process is heard."""
     poll = subprocess.Popen.poll
     monkeypatch.setattr(subprocess.Popen, "poll", lambda process: time.sleep(1) or poll(process))
-    monkeypatch.setattr(isolation, "GLANCE", 1e-3)
+    monkeypatch.setattr(parent, "GLANCE", 1e-3)
     fastlstm.load(h5, isolated=True)

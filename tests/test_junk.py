@@ -193,7 +193,6 @@ LEAVES: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
-
 class Leaf(NamedTuple):
     """One of LEAVES. Unlike what it stands for, some of which has no end, it can be printed when a test fails."""
 

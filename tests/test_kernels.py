@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from one_kernel import LEVELS, call, lanes_of
 
-from fastlstm import packing, runtime
+from fastlstm import runtime
 from fastlstm.activations import NATIVE, function
-from fastlstm.arena import arrange
 from fastlstm.errors import KernelError
-from fastlstm.program import At, Buffer, BufferInfo, Constant, Instruction, Program
+from fastlstm.program import layout
+from fastlstm.program.arena import arrange
+from fastlstm.program.ir import At, Buffer, BufferInfo, Constant, Instruction, Program
 
 SMALL = float(np.finfo(np.float32).tiny)
 
@@ -83,7 +84,7 @@ def test_dense(level: str, units: int) -> None:
             y = np.full((rows, steps, units + 3), 7, np.float32)
             fields = {
                 "steps": steps, "features": features, "units": units, "x_row": steps * features, "x_step": features,
-                "kernel": packing.dense(W, lanes), "bias": None if bias is None else packing.dense_bias(bias, lanes),
+                "kernel": layout.dense(W, lanes), "bias": None if bias is None else layout.dense_bias(bias, lanes),
                 "activation": NATIVE[activation], "y_row": steps * (units + 3), "y_step": units + 3,
             }  # fmt: skip
             call(level, "dense", rows, {"x": x}, {"y": y}, fields)
@@ -283,7 +284,7 @@ def test_threads_share_a_runner() -> None:
 
 
 def test_constants_and_offsets() -> None:
-    table = packing.aligned(np.arange(20, dtype=np.float32))
+    table = layout.aligned(np.arange(20, dtype=np.float32))
     fields = {"steps": 1, "width": 3, "x": At(Constant(0), 5), "y": Buffer(0), "y_row": 3}
     y = np.zeros((2, 3), np.float32)
     runtime.Runner(Program((Instruction("place", fields),), (BufferInfo("output", 12),), (table,), ((3,),), 8)).run([], [y], [])
@@ -328,10 +329,10 @@ def test_the_environment_chooses_the_level(asked: str) -> None:
 
 def test_large_arrays_lie_in_huge_pages() -> None:
     """Or not, as the system will have it: the values are the same, and so is the alignment."""
-    for size in (packing.HUGE_PAGE // 4, 3 * packing.HUGE_PAGE // 4 + 5, 100):
+    for size in (layout.HUGE_PAGE // 4, 3 * layout.HUGE_PAGE // 4 + 5, 100):
         array = np.arange(size, dtype=np.float32)[1:]
-        copy = packing.aligned(array)
+        copy = layout.aligned(array)
         np.testing.assert_array_equal(copy, array)
-        assert copy.ctypes.data % packing.ALIGNMENT == 0
+        assert copy.ctypes.data % layout.ALIGNMENT == 0
         assert copy.flags.writeable
-        assert packing.aligned(copy) is copy
+        assert layout.aligned(copy) is copy

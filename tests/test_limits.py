@@ -21,10 +21,12 @@ import small
 from making import normal
 
 import fastlstm
-from fastlstm import arena, cli, formats, limits
+from fastlstm import formats, limits
+from fastlstm.cli.main import main
 from fastlstm.errors import FormatError, InputError, UnsupportedError
-from fastlstm.formats import native
-from fastlstm.program import Buffer, BufferInfo, Instruction
+from fastlstm.formats import own
+from fastlstm.program import arena
+from fastlstm.program.ir import Buffer, BufferInfo, Instruction
 
 #: A refusal takes less than this, whatever was asked for.
 SECONDS, BYTES = 5.0, 100 << 20
@@ -208,9 +210,9 @@ def test_every_reader_has_the_limit(tmp_path: Path, capsys: pytest.CaptureFixtur
     np.save(tmp_path / "x.npy", np.zeros((1, 3), np.float32))
     for command in (["inspect", path], ["predict", path, tmp_path / "x.npy"], ["convert", path, target], ["verify", path]):
         words = list(map(str, command))
-        assert cli.main([*words, "--max-bytes", "1000"]) == 1
+        assert main([*words, "--max-bytes", "1000"]) == 1
         assert "--max-bytes" in capsys.readouterr().err
-        assert cli.main([*words, "--max-bytes", str(8 << 20)]) == 0
+        assert main([*words, "--max-bytes", str(8 << 20)]) == 0
 
 
 def test_recorded_cases_count(tmp_path: Path) -> None:
@@ -218,7 +220,7 @@ def test_recorded_cases_count(tmp_path: Path) -> None:
     fastlstm.convert(small.dense_chain(1), target)
     spec = formats.read(target)
     many = np.zeros((1 << 17, 3), np.float32)
-    native.write(target, spec, (fastlstm.spec.Case("many", ((many,),), ((many,),), 1.0),))
+    own.write(target, spec, (fastlstm.spec.Case("many", ((many,),), ((many,),), 1.0),))
     fastlstm.load(target, max_bytes=4 << 20)
     with pytest.raises(FormatError, match="max_bytes"):
         fastlstm.verify(target, max_bytes=4 << 20)
@@ -248,7 +250,7 @@ def test_less_memory_than_was_allowed(tmp_path: Path) -> None:
 
 def as_native(data: bytes, folder: Path) -> bytes:
     """The same model as a ``.fastlstm`` file, whatever it would cost."""
-    native.write(folder / "m.fastlstm", formats.read(data, budget=limits.Budget.unlimited()))
+    own.write(folder / "m.fastlstm", formats.read(data, budget=limits.Budget.unlimited()))
     return (folder / "m.fastlstm").read_bytes()
 
 

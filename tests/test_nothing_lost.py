@@ -18,7 +18,7 @@ import pytest
 from works import EARLIER, FEATURES, KINDS, NOBODY, Work, make_model, prepared, reads_back, run, standing
 
 import fastlstm
-from fastlstm import cli
+from fastlstm.cli.main import main
 from fastlstm.replacing import checked, writing
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, devices and users as POSIX has them")
@@ -78,10 +78,10 @@ def limited(work: Work, size: int) -> subprocess.CompletedProcess[str]:
     """The command in a process none of whose files may grow beyond a size: a disk that is full for it."""
     import resource
 
-    script = "import sys; from fastlstm import cli; sys.exit(cli.main(sys.argv[1:]))"
+    script = "import sys; from fastlstm.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", script, *work.arguments, str(work.target)]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(cli.__file__).parents[1],
+        command, capture_output=True, text=True, check=False, cwd=Path(fastlstm.__file__).parents[1],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )  # fmt: skip
 
@@ -238,7 +238,7 @@ def test_architecture_is_no_target(command: str, tmp_path: Path, model_path: Pat
     link.symlink_to(architecture)
     np.save(data, np.zeros((1, 2, FEATURES)))
     arguments = [str(model_path), str(link)] if command == "convert" else [str(model_path), str(data), "-o", str(link)]
-    assert cli.main([command, *arguments, "--architecture", str(architecture)]) == 1
+    assert main([command, *arguments, "--architecture", str(architecture)]) == 1
     assert f"is the file that is read ({architecture})" in capsys.readouterr().err
     assert architecture.read_text() == "{}"
 
@@ -319,11 +319,11 @@ def writers(tree: ast.AST) -> Iterator[str]:
 def test_nothing_is_written_another_way() -> None:
     """Every file goes through fastlstm.replacing; kernels/build.py writes when the package is built."""
     into_a_stream = {
-        "arrayfiles.py": {"np.save(stream", "zipfile.ZipFile(stream", "archive.open(f'{member}.npy'"},
+        "cli/arrayfiles.py": {"np.save(stream", "zipfile.ZipFile(stream", "archive.open(f'{member}.npy'"},
         "demo.py": {"figure.savefig(image"},
-        "formats/native.py": {"save(tensors"},  # gives bytes
+        "formats/own.py": {"save(tensors"},  # gives bytes
     }
-    package = Path(cli.__file__).parent
+    package = Path(fastlstm.__file__).parent
     for path in package.rglob("*.py"):
         name = path.relative_to(package).as_posix()
         if name not in ("replacing.py", "kernels/build.py"):

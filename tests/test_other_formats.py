@@ -18,8 +18,8 @@ from written import arrays, chain, entrance, functional, layer, write_h5
 import fastlstm
 from fastlstm import formats
 from fastlstm.errors import FormatError, InputError
-from fastlstm.formats import native
-from fastlstm.formats.jsontext import parse_json
+from fastlstm.formats import own
+from fastlstm.formats.reading.jsontext import parse_json
 from fastlstm.limits import Budget
 from fastlstm.spec import Case
 
@@ -268,17 +268,17 @@ def test_native_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
     spec = formats.read(path)
     inputs = rng.normal(size=(2, 4, 3)).astype(np.float32)
     case = Case("plain", ((inputs,),), ((np.float64(inputs[..., :1]),),), 1e-6)
-    native.write(tmp_path / "m.fastlstm", spec, [case], source_sha256="0" * 64)
+    own.write(tmp_path / "m.fastlstm", spec, [case], source_sha256="0" * 64)
     back = formats.read(tmp_path / "m.fastlstm")
-    assert native.is_native(tmp_path / "m.fastlstm")
-    assert not native.is_native(path)
+    assert own.is_native(tmp_path / "m.fastlstm")
+    assert not own.is_native(path)
     assert replace(back, layers=(), generation=spec.generation) == replace(spec, layers=())
     assert [one.config for one in back.layers] == [dict(one.config) for one in spec.layers]
     assert back.generation.version == "2.3.1"
     assert back.generation.file_kind == ".fastlstm"
     for ours, theirs in zip(arrays(back), arrays(spec), strict=True):
         assert np.array_equal(ours, theirs)
-    cases, altered = native.read_cases(tmp_path / "m.fastlstm")
+    cases, altered = own.read_cases(tmp_path / "m.fastlstm")
     assert not altered
     assert (cases[0].name, cases[0].tolerance) == ("plain", 1e-6)
     assert np.array_equal(cases[0].inputs[0][0], inputs)
@@ -291,32 +291,32 @@ def test_native_keeps_graphs(tmp_path: Path) -> None:
     config = functional(layers, [["x", 0, 0], ["h", 0, 0], ["c", 0, 0]], [["l", 0, 0]])
     weights = [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]
     spec = formats.read(write_h5(tmp_path / "m.h5", config, {"l": weights}))
-    native.write(tmp_path / "m.fastlstm", spec)
+    own.write(tmp_path / "m.fastlstm", spec)
     assert formats.read(tmp_path / "m.fastlstm").calls == spec.calls
 
 
 def test_native_files_of_a_newer_version_are_refused(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = formats.read(build.save(tmp_path / "m.h5", [build.dense(1, 2, rng)], (2,)))
     with monkeypatch.context() as patch:
-        patch.setattr(native, "VERSION", native.VERSION + 1)
-        native.write(tmp_path / "m.fastlstm", spec)
-    with pytest.raises(FormatError, match=f"newer format version {native.VERSION + 1}"):
+        patch.setattr(own, "VERSION", own.VERSION + 1)
+        own.write(tmp_path / "m.fastlstm", spec)
+    with pytest.raises(FormatError, match=f"newer format version {own.VERSION + 1}"):
         formats.read(tmp_path / "m.fastlstm")
 
 
 def test_native_altered_by_one_bit(tmp_path: Path, rng: np.random.Generator) -> None:
     spec = formats.read(build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 2, 3, rng)], (4, 3)))
-    native.write(tmp_path / "m.fastlstm", spec)
+    own.write(tmp_path / "m.fastlstm", spec)
     data = bytearray((tmp_path / "m.fastlstm").read_bytes())
     data[-1] ^= 1
     (tmp_path / "m.fastlstm").write_bytes(data)
-    _, altered = native.read_cases(tmp_path / "m.fastlstm")
+    _, altered = own.read_cases(tmp_path / "m.fastlstm")
     assert len(altered) == 1
     assert altered[0].startswith("lstm_1:")
 
 
 def test_native_needs_no_architecture(tmp_path: Path, rng: np.random.Generator) -> None:
-    native.write(tmp_path / "m.fastlstm", formats.read(build.save(tmp_path / "m.h5", [build.dense(1, 2, rng)], (2,))))
+    own.write(tmp_path / "m.fastlstm", formats.read(build.save(tmp_path / "m.h5", [build.dense(1, 2, rng)], (2,))))
     with pytest.raises(InputError, match="architecture"):
         formats.read(tmp_path / "m.fastlstm", architecture="{}")
 

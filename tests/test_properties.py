@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastlstm
-from fastlstm import packing
+from fastlstm.program import layout
 
 settings.register_profile(
     "fastlstm", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -89,7 +89,7 @@ def test_folding_and_threads_change_nothing(tmp_path: Path, cell: str, mask_zero
     above = build.recurrent("LSTM", 7, 40 if both else 20, rng)
     path = build.save(tmp_path / "model.h5", [build.embedding(50, 9, rng, mask_zero), layer, above, build.dense(2, 7, rng)], (None,))
     truth = fastlstm.load(path, precision="float64")
-    table = 50 * packing.columns(20, build.GATES[cell], fastlstm.runtime.lanes()) * 4
+    table = 50 * layout.columns(20, build.GATES[cell], fastlstm.runtime.lanes()) * 4
     for rows, timesteps in ((1, 30), (3, 5), (40, 40)):
         ids = rng.integers(0, 50, (rows, timesteps)) * (rng.random((rows, timesteps)) < 0.7)
         expected = truth.predict(ids)

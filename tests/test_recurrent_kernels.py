@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from one_kernel import LEVELS, call, lanes_of
 
-from fastlstm import packing
 from fastlstm.activations import NATIVE, function
+from fastlstm.program import layout
 
 GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "simple_rnn": 1}
 CELLS = tuple(GATES)
@@ -95,18 +95,18 @@ def packed(case: Case, given: dict[str, np.ndarray], level: str) -> tuple[dict[s
     W, U, b, b2 = (given[name] for name in ("W", "U", "b", "b2"))
     if case.cell != "gru_before":
         fields = {
-            "kernel": packing.panels(W, gates, lanes), "recurrent": packing.panels(U, gates, lanes),
-            "bias": packing.bias(b, gates, u, lanes),
+            "kernel": layout.panels(W, gates, lanes), "recurrent": layout.panels(U, gates, lanes),
+            "bias": layout.bias(b, gates, u, lanes),
         }  # fmt: skip
         if case.cell == "gru":
-            fields["recurrent_bias"] = packing.bias(b2, gates, u, lanes)
-        return fields, packing.columns(u, gates, lanes)
+            fields["recurrent_bias"] = layout.bias(b2, gates, u, lanes)
+        return fields, layout.columns(u, gates, lanes)
     return {
-        "kernel": packing.panels(W[:, : 2 * u], 2, lanes), "recurrent": packing.panels(U[:, : 2 * u], 2, lanes),
-        "bias": packing.bias(b[: 2 * u], 2, u, lanes),
-        "kernel_h": packing.panels(W[:, 2 * u :], 1, lanes), "recurrent_h": packing.panels(U[:, 2 * u :], 1, lanes),
-        "bias_h": packing.bias(b[2 * u :], 1, u, lanes),
-    }, packing.columns(u, 2, lanes) + packing.columns(u, 1, lanes)  # fmt: skip
+        "kernel": layout.panels(W[:, : 2 * u], 2, lanes), "recurrent": layout.panels(U[:, : 2 * u], 2, lanes),
+        "bias": layout.bias(b[: 2 * u], 2, u, lanes),
+        "kernel_h": layout.panels(W[:, 2 * u :], 1, lanes), "recurrent_h": layout.panels(U[:, 2 * u :], 1, lanes),
+        "bias_h": layout.bias(b[2 * u :], 1, u, lanes),
+    }, layout.columns(u, 2, lanes) + layout.columns(u, 1, lanes)  # fmt: skip
 
 
 def table(case: Case, given: dict[str, np.ndarray], level: str) -> np.ndarray:
@@ -114,7 +114,7 @@ def table(case: Case, given: dict[str, np.ndarray], level: str) -> np.ndarray:
     z = given["embeddings"].astype(np.float64) @ given["W"] + given["b"]
     split = 2 * case.units
     parts = [(2, z[:, :split]), (1, z[:, split:])] if case.cell == "gru_before" else [(GATES[case.cell], z)]
-    rows = [np.concatenate([packing.bias(part[n], gates, case.units, lanes_of(level)) for gates, part in parts]) for n in range(len(z))]
+    rows = [np.concatenate([layout.bias(part[n], gates, case.units, lanes_of(level)) for gates, part in parts]) for n in range(len(z))]
     return np.stack(rows)
 
 
@@ -126,10 +126,10 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
     inputs = {}
     if case.folded:
         inputs["ids"] = given["ids"]
-        weights["table"] = packing.aligned(table(case, given, level))
+        weights["table"] = layout.aligned(table(case, given, level))
     elif case.by_id:
         inputs["ids"] = given["ids"]
-        weights["x"] = packing.aligned(given["embeddings"])
+        weights["x"] = layout.aligned(given["embeddings"])
     else:
         inputs["x"] = given["x"]
     if case.mask is not None:
@@ -150,7 +150,7 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
     }  # fmt: skip
     if case.cell != "simple_rnn":
         fields["recurrent_activation"] = NATIVE[case.recurrent_activation]
-    scratch = packing.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level), case.members)
+    scratch = layout.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level), case.members)
     call(level, case.cell, case.rows, inputs, made, fields, scratch, case.block_rows, members=case.members)
     return made
 
@@ -314,7 +314,7 @@ def test_states_may_be_updated_in_place(level: str, cell: str) -> None:
         if cell != "simple_rnn":
             fields["recurrent_activation"] = NATIVE["sigmoid"]
         pairs = {"h0": states["h"], "h_out": states["h"]} | ({"c0": states["c"], "c_out": states["c"]} if cell == "lstm" else {})
-        scratch = packing.recurrent_scratch(9, 3, 20, columns, lanes_of(level))
+        scratch = layout.recurrent_scratch(9, 3, 20, columns, lanes_of(level))
         call(level, cell, 4, {"x": x, "mask": mask}, {}, fields, scratch, states=pairs)
     np.testing.assert_array_equal(states["h"], whole["h_out"])
     if cell == "lstm":

@@ -19,7 +19,7 @@ import small
 import fastlstm
 from fastlstm import formats
 from fastlstm.errors import FastLSTMError
-from fastlstm.formats import native
+from fastlstm.formats import own
 from fastlstm.spec import Case
 
 
@@ -29,7 +29,7 @@ def own_weights(group: h5py.Group, number: int) -> None:
 
 def converted(data: bytes, folder: Path, cases: tuple[Case, ...] = ()) -> bytes:
     """The same model as a ``.fastlstm`` file."""
-    native.write(folder / "m.fastlstm", formats.read(data), cases)
+    own.write(folder / "m.fastlstm", formats.read(data), cases)
     return (folder / "m.fastlstm").read_bytes()
 
 

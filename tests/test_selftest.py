@@ -13,9 +13,10 @@ import pytest
 import written
 
 import fastlstm
-from fastlstm import packing, selftest
-from fastlstm.formats import native
+from fastlstm import selftest
+from fastlstm.formats import own
 from fastlstm.model import Model
+from fastlstm.program import layout
 
 CHARACTERS = 60
 
@@ -88,7 +89,7 @@ every_model = pytest.mark.parametrize("path", MODELS, indirect=True)
 def test_sound_models_are_converted(path: Path) -> None:
     target = path.with_suffix(".fastlstm")
     report = fastlstm.convert(path, target)
-    cases, altered = native.read_cases(target)
+    cases, altered = own.read_cases(target)
     assert not altered and [case.name for case in cases] == [case.case for case in report.cases]
     assert all(np.isfinite(y).all() for case in cases for call in case.outputs for y in call)
     assert all(case.tolerance <= 2e-3 * max(np.abs(y).max() for call in case.outputs for y in call) for case in cases)
@@ -172,12 +173,12 @@ def unread(matrix: np.ndarray, gates: int) -> np.ndarray:
 @every_model
 @pytest.mark.parametrize("wrong", [swapped, nudged, unread])
 def test_wrong_kernels_are_found(path: Path, wrong: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    right = packing.panels
+    right = layout.panels
 
     def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
         return right(wrong(matrix, gates) if len(matrix) > 1 else matrix, gates, lanes)  # of one row: where each column goes
 
-    monkeypatch.setattr(packing, "panels", panels)
+    monkeypatch.setattr(layout, "panels", panels)
     with pytest.raises(fastlstm.VerificationError, match="not converted, .* differ"):
         fastlstm.convert(path, path.with_suffix(".fastlstm"))
     assert not path.with_suffix(".fastlstm").exists()
@@ -233,11 +234,11 @@ def test_files_with_one_tolerance_for_all(path: Path) -> None:
     model = fastlstm.load(path)
     cases = [replace(case, tolerances=()) for case in selftest.record(model)]
     target = path.with_suffix(".fastlstm")
-    native.write(target, model.spec, cases)
+    own.write(target, model.spec, cases)
     target.write_bytes(target.read_bytes().replace(b',\\"tolerances\\":[]', b" " * len(b',\\"tolerances\\":[]')))
     assert b"tolerances" not in target.read_bytes()
     assert fastlstm.verify(target).passed
-    native.write(target, model.spec, [replace(case, tolerance=0.0) for case in cases])
+    own.write(target, model.spec, [replace(case, tolerance=0.0) for case in cases])
     assert not fastlstm.verify(target).passed
 
 
@@ -249,7 +250,7 @@ def test_overflow_at_any_scale_is_what_float32_gives(tmp_path: Path) -> None:
     stack.append(build.dense(1, 2, rng)._replace(weights=[np.full((2, 1), 1e3, np.float32), np.zeros(1, np.float32)]))
     source = build.save(tmp_path / "model.h5", stack, (5, 3))
     fastlstm.convert(source, tmp_path / "model.fastlstm")
-    cases, _ = native.read_cases(tmp_path / "model.fastlstm")
+    cases, _ = own.read_cases(tmp_path / "model.fastlstm")
     assert all(np.isinf(case.outputs[0][0]).all() for case in cases)
 
 
@@ -265,7 +266,7 @@ def test_against_live_keras(keras: ModuleType, tmp_path: Path, stateful: bool, m
     report = fastlstm.convert(source, tmp_path / "model.fastlstm", keras=True)
     assert "Keras" in report.checked_against and {"plain", "one-hot", *selftest.MASKED} <= {case.case for case in report.cases}
     assert fastlstm.verify(source, keras=True).passed
-    right = packing.panels
-    monkeypatch.setattr(packing, "panels", lambda matrix, gates, lanes: right(nudged(matrix, gates), gates, lanes))
+    right = layout.panels
+    monkeypatch.setattr(layout, "panels", lambda matrix, gates, lanes: right(nudged(matrix, gates), gates, lanes))
     found = fastlstm.verify(source, keras=True)
     assert not any(case.equal for case in found.keras if case.case == "plain")

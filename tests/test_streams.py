@@ -371,9 +371,7 @@ def test_second_thread_is_told(tmp_path: Path) -> None:
 
 def test_streams_of_one_model_side_by_side(tmp_path: Path, figure: Callable[[str, str], None]) -> None:
     rng = np.random.default_rng(0)
-    model = fastlstm.load(
-        build.save(tmp_path / "model.h5", [build.recurrent("LSTM", 32, 3, rng), build.dense(1, 32, rng)], (None, 3))
-    )
+    model = fastlstm.load(build.save(tmp_path / "model.h5", [build.recurrent("LSTM", 32, 3, rng), build.dense(1, 32, rng)], (None, 3)))
     x = rng.normal(size=(8, 500, 1, 3)).astype(np.float32)
     expected = model.predict(x[:, :, 0])
     results: list[np.ndarray | None] = [None] * 8

@@ -15,7 +15,7 @@ from making import model_of, recurrent, simple
 
 import fastlstm
 from fastlstm.errors import FormatError
-from fastlstm.formats import native
+from fastlstm.formats import own
 from fastlstm.formats.strict import fits, told
 from fastlstm.spec import LayerSpec
 
@@ -31,7 +31,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], byt
     both = LayerSpec("Bidirectional", "both", {}, (), (recurrent("GRU", 2, 2, "f"), recurrent("GRU", 2, 2, "b", go_backwards=True)))
     spec = model_of(LayerSpec("TimeDistributed", "t", {}, (), (LayerSpec("Sequential", "inner", {}, (), (), inner),)), both)
     path = tmp_path_factory.mktemp("strict") / "m.fastlstm"
-    native.write(path, spec)
+    own.write(path, spec)
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     fastlstm.load(data)

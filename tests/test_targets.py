@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from works import EARLIER, KINDS, NOBODY, Work, make_model, prepared, reads_back, run, standing
 
-from fastlstm import cli
+import fastlstm
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links, devices and users as POSIX has them")
 
@@ -193,7 +193,7 @@ def test_ctrl_c_in_the_middle_of_a_file(tmp_path: Path, model_path: Path, monkey
     before = standing(tmp_path)
     # Where this runs in the background of a shell, children would ignore Ctrl-C.
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    place = Path(cli.__file__).parents[1]
+    place = Path(fastlstm.__file__).parents[1]
     with subprocess.Popen(command(work, target), stderr=subprocess.PIPE, text=True, cwd=place, preexec_fn=heard) as process:
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in partials(tmp_path)):
@@ -212,7 +212,7 @@ def test_killed_in_the_middle_of_a_file(tmp_path: Path, model_path: Path, monkey
     work = prepared("npy", tmp_path, model_path, monkeypatch, rows=400_000)
     target = tmp_path / "out.csv"
     target.write_bytes(EARLIER)
-    with subprocess.Popen(command(work, target), cwd=Path(cli.__file__).parents[1]) as process:
+    with subprocess.Popen(command(work, target), cwd=Path(fastlstm.__file__).parents[1]) as process:
         while not partials(tmp_path):
             assert process.poll() is None
             time.sleep(0.002)

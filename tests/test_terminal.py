@@ -13,7 +13,7 @@ import build
 import numpy as np
 import pytest
 
-from fastlstm import arrayfiles, cli, progress, terminal
+from fastlstm.cli import arrayfiles, progress, terminal
 from fastlstm.errors import InputError
 
 FEATURES = 3
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1]), "PYTHONUNBUFFERED": "", **(env or {})}
+    environment = {**os.environ, "PYTHONPATH": str(Path(terminal.__file__).parents[2]), "PYTHONUNBUFFERED": "", **(env or {})}
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.run([sys.executable, "-m", "fastlstm", *arguments], cwd=folder, env=environment, check=False, **options)
 
@@ -118,7 +118,7 @@ def test_head(folder: Path) -> None:
     """Someone reads a line and leaves."""
     read, write = os.pipe()
     command = [sys.executable, "-m", "fastlstm", "predict", str(folder / "café.h5"), str(folder / "many.npy")]
-    with subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, cwd=Path(cli.__file__).parents[1]) as process:
+    with subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, cwd=Path(terminal.__file__).parents[2]) as process:
         os.close(write)
         with open(read, "rb") as output:
             assert output.readline().count(b",") == 1

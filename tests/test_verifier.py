@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 from making import normal, recurrent
 
-from fastlstm import InputError, Model, packing, runtime
-from fastlstm.contracts import CONTRACTS, COUNTS, SIGNED
+from fastlstm import InputError, Model, runtime
 from fastlstm.errors import KernelError
 from fastlstm.layers.base import Layer
 from fastlstm.layers.merging import Concatenate
 from fastlstm.layers.network import Network
 from fastlstm.layers.recurrent import Recurrent
-from fastlstm.plan import Plan
-from fastlstm.program import At, Buffer, BufferInfo, Builder, Constant, Instruction, Program, Value
+from fastlstm.planner import Plan
+from fastlstm.program import layout
+from fastlstm.program.contracts import CONTRACTS, COUNTS, SIGNED
+from fastlstm.program.ir import At, Buffer, BufferInfo, Builder, Constant, Instruction, Program, Value
+from fastlstm.program.verifier import verify
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
-from fastlstm.verifier import verify
 
 VOCABULARY = 7
 
@@ -284,7 +285,7 @@ def test_one_less_of_anything_is_refused() -> None:
         target = value.target if isinstance(value, At) else value
         if isinstance(target, Constant):
             constants = list(one.constants)
-            constants[target.index] = packing.aligned(constants[target.index].reshape(-1)[:-1])
+            constants[target.index] = layout.aligned(constants[target.index].reshape(-1)[:-1])
             less = replace(one, constants=tuple(constants))
             if field in ("kernel", "kernel_h") and instruction.fields.get("table") is not None:
                 assert not refused(less), "nothing is multiplied where the product is looked up"

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastlstm
-from fastlstm import cli, demo
+from fastlstm import demo
+from fastlstm.cli.main import main
 
 FEATURES = 3
 ROWS = 40
@@ -65,7 +66,7 @@ def prepared(kind: str, folder: Path, model_path: Path, monkeypatch: pytest.Monk
 
 def run(work: Work, target: Path | str | None = None) -> int:
     """Run it in this process; gives the exit code."""
-    return cli.main([*work.arguments, str(target or work.target)])
+    return main([*work.arguments, str(target or work.target)])
 
 
 def reads_back(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """The README's table of layers: where each runs is read off a loaded example of it.
 
-    python tools/layer_table.py            prints it
-    python tools/layer_table.py --write    puts it into README.md
+python tools/layer_table.py            prints it
+python tools/layer_table.py --write    puts it into README.md
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def main(generation):
                 record = make(name, folder)
                 print("made" if record else "not in this Keras:", name)
                 if record:
-                    index.write(u"%s\n" % json.dumps(dict(record, gen=generation), sort_keys=True))
+                    index.write("%s\n" % json.dumps(dict(record, gen=generation), sort_keys=True))
         target = os.path.join(HERE, "..", "tests", "recorded")
         if not os.path.isdir(target):
             os.makedirs(target)

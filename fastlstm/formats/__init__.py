@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import FormatError
 from ..limits import Budget
 from ..spec import ModelSpec
-from . import native
+from . import own
 from .explain import explain, explain_folder
 from .source import Source, source_of
 
@@ -50,17 +50,17 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
 
 def reader(source: Source) -> Callable[..., ModelSpec]:
     """What reads a file, by its first bytes."""
-    from . import keras_h5, keras_zip  # here, so that importing fastlstm does not import h5py
+    from . import archive, h5  # here, so that importing fastlstm does not import h5py
 
     if source.handle is not None:
-        return keras_h5.read
+        return h5.read
     refuse_other_than_files(source)
     with source.open() as stream:
         try:
             head = stream.read(HEAD)
         except OSError as error:
             raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
-    for module in (native, keras_zip, keras_h5):
+    for module in (own, archive, h5):
         if module.sniff(head, source.name):
             return module.read
     raise FormatError(f"{source.name}: {explain(source, head)}")
@@ -80,4 +80,4 @@ def refuse_other_than_files(source: Source) -> None:
         raise FormatError(f"{source.name}: not a format that fastlstm reads: a pipe or a device; save what it gives as a file")
 
 
-__all__ = ["Source", "native", "read", "refuse_other_than_files", "source_of"]
+__all__ = ["Source", "own", "read", "refuse_other_than_files", "source_of"]

@@ -8,20 +8,7 @@ import numpy as np
 from numba import njit
 
 from ..activations import NATIVE
-from .elementary import (
-    at_least,
-    at_most,
-    exp,
-    expm1_negative,
-    fma,
-    inlined,
-    magnitude,
-    normal_cdf,
-    select,
-    sigmoid,
-    softplus,
-    tanh,
-)
+from .elementary import at_least, at_most, exp, expm1_negative, fma, inlined, magnitude, normal_cdf, select, sigmoid, softplus, tanh
 
 TANH, SIGMOID, RELU, LINEAR = NATIVE["tanh"], NATIVE["sigmoid"], NATIVE["relu"], NATIVE["linear"]
 HARD_SIGMOID, HARD_SIGMOID_KERAS3 = NATIVE["hard_sigmoid"], NATIVE["hard_sigmoid_keras3"]

@@ -33,7 +33,8 @@ def source_hash() -> str:
     import numba
 
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted([*HERE.glob("*.py"), *(HERE.parent / f"{name}.py" for name in ("packing", "contracts", "activations"))]):
+    beside = [HERE.parent / name for name in ("activations.py", "program/layout.py", "program/contracts.py")]
+    for path in sorted([*HERE.glob("*.py"), *beside]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -53,7 +54,7 @@ def _emit(level: Any, output: Path) -> None:
     for name in MODULES:
         importlib.import_module(f"fastlstm.kernels.{name}")
     kernels = importlib.import_module("fastlstm.kernels.registry").KERNELS
-    missing = set(importlib.import_module("fastlstm.contracts").CONTRACTS) - set(kernels)
+    missing = set(importlib.import_module("fastlstm.program.contracts").CONTRACTS) - set(kernels)
     assert not missing, f"contracts without a kernel: {sorted(missing)}"
     texts = [importlib.import_module("fastlstm.kernels.tile").tiles()]
     for name, item in kernels.items():

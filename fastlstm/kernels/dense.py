@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import packing
+from ..program import layout
 from .activation import activated, default_alpha
 from .panels import ONE, ZERO, compiled, fetched_by, last_vectors, pace_of
 from .registry import kernel
@@ -13,8 +13,8 @@ from .target import LANES, TILE_ROWS
 from .tile import tile
 from .vector import fma, load, load_first, load_float, load_int, splat, stack, store_first, store_float, store_int, total
 
-DOT_UNITS = packing.DOT_UNITS
-padded_units = compiled(packing.padded_units)
+DOT_UNITS = layout.DOT_UNITS
+padded_units = compiled(layout.padded_units)
 
 #: Rows whose addresses are worked out at once.
 GROUP = 96
@@ -85,7 +85,7 @@ def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-de
 
 @kernel
 def dense(f: Any) -> None:
-    """activation(x @ kernel + bias) for ``steps`` rows of each row; ``kernel`` as packing.dense makes it, ``bias`` 0 = none."""
+    """activation(x @ kernel + bias) for ``steps`` rows of each row; ``kernel`` as layout.dense makes it, ``bias`` 0 = none."""
     xs, ys, biases, result, zeros = _addresses(), _outputs(), _biases(), _result(), _zeros()
     for i in range(4 * LANES):
         store_float(zeros, i, 0.0)

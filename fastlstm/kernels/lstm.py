@@ -6,16 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .activation import (
-    HARD_SIGMOID,
-    RELU,
-    SIGMOID,
-    TANH,
-    activated,
-    default_alpha,
-    hard_sigmoid,
-    relu,
-)
+from .activation import HARD_SIGMOID, RELU, SIGMOID, TANH, activated, default_alpha, hard_sigmoid, relu
 from .elementary import fma, inlined, sigmoid, sigmoid_denominator, tanh, tanh_numerator
 from .panels import ONE, ZERO, columns_of, compiled, paired, projector, sweeper
 from .registry import kernel

@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from .. import packing
+from ..program import layout
 from .elementary import inlined
 from .target import LANES, TILE_ROWS
 from .tile import WIDE, tile
 from .vector import load_int, load_one, load_pair, prefetch, store_one, store_pair
 
 compiled = njit(error_model="numpy")
-last_width, last_vectors = compiled(packing.last_width), compiled(packing.last_vectors)
+last_width, last_vectors = compiled(layout.last_width), compiled(layout.last_vectors)
 
 #: Numba compiles a function anew for every argument that is a literal; these are not.
 ZERO, ONE = np.int64(0), np.int64(1)
 
 # What a tile may have as its result: as many vectors as rows times panels', or those of one row and several panels.
-assert max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items())) <= packing.TILE_VECTORS
+assert max(4 * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items())) <= layout.TILE_VECTORS
 
 #: Weights of more bytes are streamed: each panel is fetched into the second cache while the one before it is used.
 STREAMED = 1 << 19
@@ -115,8 +115,8 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
 
     ``visit(f, w, cell, tile)`` computes one, and fetches meanwhile what the tile says.
     """
-    whole_vectors = packing.panel_vectors(gates)
-    block = packing.block_units(gates, LANES)
+    whole_vectors = layout.panel_vectors(gates)
+    block = layout.block_units(gates, LANES)
     whole_width = block if gates == 1 else LANES
     at_once = WIDE[whole_vectors]
     wide_tile = 4 * TILE_ROWS + whole_vectors - 1
@@ -168,8 +168,8 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
 @cache
 def projector(gates: int) -> Callable[..., None]:
     """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
-    whole_vectors = packing.panel_vectors(gates)
-    block = packing.block_units(gates, LANES)
+    whole_vectors = layout.panel_vectors(gates)
+    block = layout.block_units(gates, LANES)
     at_once = WIDE[whole_vectors]
     panel_bytes = 4 * LANES * whole_vectors
 
@@ -204,7 +204,7 @@ def projector(gates: int) -> Callable[..., None]:
 @cache
 def columns_of(gates: int) -> Callable[[int], int]:
     """A function units -> floats in a panel-ordered row."""
-    block, vectors = packing.block_units(gates, LANES), packing.panel_vectors(gates)
+    block, vectors = layout.block_units(gates, LANES), layout.panel_vectors(gates)
 
     @compiled
     def columns(units: int) -> int:

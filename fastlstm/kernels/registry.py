@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from ..contracts import CONTRACTS, Contract
+from ..program.contracts import CONTRACTS, Contract
 
 
 class Kernel(NamedTuple):

@@ -10,20 +10,7 @@ from .panels import compiled
 from .registry import kernel
 from .sequence import clear, copy
 from .target import LANES
-from .vector import (
-    any_true,
-    largest,
-    load,
-    load_byte,
-    load_first,
-    load_int32,
-    select,
-    splat,
-    store,
-    store_byte,
-    store_first,
-    total,
-)
+from .vector import any_true, largest, load, load_byte, load_first, load_int32, select, splat, store, store_byte, store_first, total
 
 
 @compiled

@@ -9,26 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .. import packing
-from ..packing import Work
+from ..program import layout
+from ..program.layout import Work
 from .panels import ONE, ZERO, compiled
 from .target import LANES, TILE_ROWS
-from .vector import (
-    call,
-    load,
-    load_byte,
-    load_first,
-    load_int,
-    load_int32,
-    splat,
-    store,
-    store_first,
-    store_int,
-    store_int32,
-)
+from .vector import call, load, load_byte, load_first, load_int, load_int32, splat, store, store_first, store_int, store_int32
 
-chunk_rows = compiled(packing.chunk_rows)
-lay_out = compiled(packing.divider(compiled(packing.after), compiled(packing.state_row), chunk_rows))
+chunk_rows = compiled(layout.chunk_rows)
+lay_out = compiled(layout.divider(compiled(layout.after), compiled(layout.state_row), chunk_rows))
 
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
 FEW_FEATURES = 8

@@ -64,7 +64,13 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
 
 
 def _accumulate(
-    b: ir.IRBuilder, sums: list[ir.Value], rows: list[ir.Value], weights: ir.Value, count: ir.Value, vectors: int, panels: int,
+    b: ir.IRBuilder,
+    sums: list[ir.Value],
+    rows: list[ir.Value],
+    weights: ir.Value,
+    count: ir.Value,
+    vectors: int,
+    panels: int,
     fetched: ir.Value,
 ) -> list[ir.Value]:
     """sums + rows @ weights, over ``count`` values of each row."""

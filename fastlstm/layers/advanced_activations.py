@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from ..program import Builder, Value
+from ..program.ir import Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
 from .lowering import activated, has_kernel

@@ -13,7 +13,7 @@ import numpy as np
 from .. import activations
 from ..errors import FormatError, InputError, Problem, UnsupportedError
 from ..limits import Budget
-from ..program import Builder, Value
+from ..program.ir import Builder, Value
 from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
 from .supplied import Place, Supplied, agree, name_of
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import packing
-from ..program import Buffer, Builder, Constant
+from ..program import layout
+from ..program.ir import Buffer, Builder, Constant
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, inert
 from .lowering import default_code
@@ -103,7 +103,7 @@ class GatedCell(Cell):
         fields["recurrent_activation"] = default_code(getattr(self, "recurrent_activation_name", "linear"))
 
         def constant(name: str, array: np.ndarray, gates: int) -> Constant:
-            return b.constant(self, name, lambda: packing.panels(array, gates, b.lanes))
+            return b.constant(self, name, lambda: layout.panels(array, gates, b.lanes))
 
         for suffix, columns, gates in self.parts():
             fields["kernel" + suffix] = constant("kernel" + suffix, kernel[:, columns], gates)
@@ -115,7 +115,7 @@ class GatedCell(Cell):
 
     def columns(self, lanes: int) -> int:
         """Floats in a row of pre-activations as the kernels lay them out."""
-        return sum(packing.columns(self.units, gates, lanes) for _, _, gates in self.parts())
+        return sum(layout.columns(self.units, gates, lanes) for _, _, gates in self.parts())
 
     def members(self, b: Builder, features: int) -> int:
         """How many threads may divide the units; ``features`` is 0 where the input is a folded table."""
@@ -124,7 +124,7 @@ class GatedCell(Cell):
     def scratch(self, b: Builder, steps: int, features: int) -> Buffer:
         """The kernel's scratch."""
         members = self.members(b, features)
-        row_bytes, fixed_bytes = packing.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes, members)
+        row_bytes, fixed_bytes = layout.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes, members)
         return b.buffer(row_bytes, itemsize=1, fixed_bytes=fixed_bytes)
 
     def table(self, embeddings: np.ndarray, lanes: int) -> np.ndarray:
@@ -140,9 +140,9 @@ class GatedCell(Cell):
             weights[-1, 1:] = np.atleast_2d(bias[0])[0]
         # Which column goes where: numbers packed as a row of weights, from 1; 0 where nothing goes.
         numbers = np.arange(1, weights.shape[1], dtype=np.float32)[np.newaxis]
-        packed = np.concatenate([packing.panels(numbers[:, columns], gates, lanes) for _, columns, gates in self.parts()])
+        packed = np.concatenate([layout.panels(numbers[:, columns], gates, lanes) for _, columns, gates in self.parts()])
         weights = weights[:, packed.astype(np.int64)]
-        out = packing.empty((len(embeddings), len(packed)))
+        out = layout.empty((len(embeddings), len(packed)))
         rows = max(1, TABLE_BLOCK // len(packed))
         for first in range(0, len(out), rows):
             block = embeddings[first : first + rows].astype(np.float64) @ weights[:-1]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import activations, packing
+from .. import activations
 from ..errors import InputError
-from ..program import Builder, Lookup, Mask, Value
+from ..program import layout
+from ..program.ir import Builder, Lookup, Mask, Value
 from ..spec import WHOLE, LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
 from .lowering import activated, default_code, has_kernel, present_only
@@ -146,8 +147,8 @@ class Dense(Layer):
         *outer, features = inputs[0].shape
         steps, units = math.prod(outer), self.units
         out = b.buffer(steps * units)
-        kernel = b.constant(self, "kernel", lambda: packing.dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(self, "bias", lambda: packing.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        kernel = b.constant(self, "kernel", lambda: layout.dense(self.cast(np.float32)[0], b.lanes))
+        bias = b.constant(self, "bias", lambda: layout.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         code = default_code(self.activation_name)
         b.emit(
             "dense", steps=steps, features=features, units=units, x=b.read(inputs[0]), x_row=steps * features, x_step=features,

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 from .. import activations
-from ..program import At, Buffer, Builder, Mask, Value
+from ..program.ir import At, Buffer, Builder, Mask, Value
 
 #: The kernel "merge"'s numbers of its operations.
 OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FastLSTMError, InputError
-from ..program import At, Builder, Value
+from ..program.ir import At, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating
 from .lowering import OPS, merged, merged_masks

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import FastLSTMError, FormatError, InputError
-from ..program import Builder, Mask, Value
+from ..program.ir import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 from .base import Context, Layer, States, Tensor, floating, numbers_in
 

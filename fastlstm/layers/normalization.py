@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..program import Builder, Value
+from ..program.ir import Builder, Value
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, floating, inert
 from .merging import unit_length

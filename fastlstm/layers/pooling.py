@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..program import Builder, Value
+from ..program.ir import Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, numbers_in
 from .convolution import output_length, padded_numbers, padding_amounts, per_axis, windows

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..program import At, Buffer, Builder, Value
+from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, Weight, found_in
 from .base import Context, Layer, States, Streaming, Tensor, floating
 from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import packing
-from ..program import At, Buffer, Builder, Value
+from ..program import layout
+from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
 from .base import REGISTRY, Context, Layer, States, Tensor
 from .lowering import OPS, merged
@@ -158,7 +158,7 @@ class Bidirectional(Layer):
         if units == width:
             return side
         steps, out = math.prod(outer), b.buffer(math.prod(outer) * width)
-        ones = b.constant(self, f"{width} ones", lambda: packing.dense(np.ones((1, width), np.float32), b.lanes))
+        ones = b.constant(self, f"{width} ones", lambda: layout.dense(np.ones((1, width), np.float32), b.lanes))
         b.emit(
             "dense", steps=steps, features=1, units=width, x=side.buffer, x_row=steps, x_step=1, kernel=ones, bias=None,
             y=out, y_row=steps * width, y_step=width, activation=0,

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 import fastlstm
 from fastlstm.errors import FastLSTMError
 from fastlstm.formats import HEAD
-from fastlstm.formats.hdf5 import is_hdf5
-from fastlstm.formats.jsontext import parse_json
+from fastlstm.formats.reading.hdf5 import is_hdf5
+from fastlstm.formats.reading.jsontext import parse_json
 from fastlstm.limits import Budget
 
 from . import recipes
@@ -124,8 +124,6 @@ def architecture(data: bytes) -> None:
 
 
 EMPTY = recipes.hdf5({"attrs": {"layer_names": []}})
-TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (json, hdf5, native, keras, architecture)
-}
+TARGETS: dict[str, Callable[[bytes], None]] = {target.__name__: target for target in (json, hdf5, native, keras, architecture)}
 #: How the recipes of a target become bytes that may be altered themselves.
 BYTES: dict[str, Callable[[Any], bytes]] = {"native": recipes.native, "keras": recipes.keras}

@@ -1,0 +1,410 @@
+"""From a path to a Model, from file to file, and what a file holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from . import formats
+from .assembly import cut
+from .errors import InputError, Problem, UnsupportedError, VerificationError
+from .inputs import positive
+from .isolation import parent
+from .isolation.parent import Isolation
+from .layers import prepared
+from .layers.network import root
+from .limits import Budget
+from .model import FOLD_LIMIT, LayerInfo, Model
+from .replacing import checked
+from .selftest import Comparison, check, check_with_keras, own_keras, record
+from .spec import Case, ModelSpec, Shape
+
+PathLike = str | os.PathLike[str]
+#: What a model is read from: a path, bytes, a file opened with "rb" or an h5py.File (of which mypy need not know).
+Readable = PathLike | bytes | bytearray | memoryview | BinaryIO | Any
+
+
+def load(
+    path: Readable, *, architecture: Any = None, by_name: bool = False, outputs: Sequence[str] | None = None, threads: int = 1,
+    precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
+    max_bytes: int | None = None,
+    isolated: bool | Isolation = False,
+) -> Model:  # fmt: skip
+    """Load a model that Keras saved, or one that :func:`convert` wrote.
+
+    Parameters
+    ----------
+    path
+        A whole model, ``.h5`` or ``.keras``; weights alone, ``.h5`` or ``.weights.h5`` (with ``architecture``); or a
+        ``.fastlstm`` file. Its path, its bytes, a file opened with "rb" (read whole, from its start), or an h5py.File. Known
+        by its bytes, whatever its name.
+    architecture
+        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict. For a whole-model
+        ``.h5``: what to read in place of the model's own.
+    by_name
+        ``.h5``: match layers and their weights by name instead of by order.
+    outputs
+        Names of layers to end the model at: their last use, where they are used more than once.
+    threads
+        So many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
+        Results do not depend on it.
+    precision
+        "float32", or "float64" to compute everything in NumPy in float64.
+    custom_layers
+        Functions of NumPy arrays, for layers that fastlstm does not know or in place of those that it does: by a layer's own
+        name ("encoder/attention" in a nested model), by the name that its class is registered by ("my_package>Attention2"),
+        or by its class ("Attention2"), the first that fits. ``function(*inputs, **tensors[, config][, weights])`` gets the
+        arrays that go in, batch first, each as an argument of its own; call arguments that are tensors, by their names;
+        and, if it has parameters of these names, the layer's ``config`` and its arrays, ``weights``, which are read-only. It
+        returns an array of numbers, or a tuple of them, batch first, and computes every row by itself, for any number of
+        rows. Its outputs carry no mask. What stands inside RNN, StackedRNNCells and Bidirectional cannot be supplied by
+        itself; they can, as a whole.
+    custom_activations
+        Functions of a NumPy array, by the name that they are registered by ("my_package>wobble"), by their plain name
+        ("wobble"), or by their place ("lstm:recurrent_activation", or "encoder/lstm:activation" in a nested model):
+        ``function(x[, config])`` returns an array of the shape of ``x``; ``config`` holds the parameters of an activation
+        that the file keeps as an object.
+    verify
+        Rerun the cases recorded in a ``.fastlstm`` file; a file of Keras has none: check new ones against float64.
+    fold_limit
+        Bytes that an Embedding folded into the next layer as a table may take; less where ``max_bytes`` leaves less.
+    max_bytes
+        Bytes of memory that loading may take, for its text, for its arrays as they are stored, converted and packed, and for one row
+        of the smallest input that the model takes; None: 1 GiB, or 16 times the file's size if that is more. What a file asks for
+        is compared with it before it is allocated. More is for those who trust the file. Other limits stand: models, wrappers and
+        cells are up to 40 deep in each other; layers are used up to 20,000 times, each in a nested model counted for every use of
+        that, or as often as they stand in the file if that is more.
+    isolated
+        For files of strangers: read the file in a process of its own, which is given its bytes alone, opens nothing, and may take
+        10 seconds of CPU and 2 GB of memory, or what a :class:`fastlstm.Isolation` says. What is read is the same. Costs the start
+        of a Python. An h5py.File, which this process has open already, is refused.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory; with
+        ``isolated``, if reading it crashes or takes more than it may.
+    UnsupportedError
+        If it holds something that would not be computed as Keras does; lists everything at once.
+    InputError
+        If an argument does not fit: ``path`` is nothing that can be read; a name is none that the model has, or may mean several
+        things in it; a function of the caller's raises something on a trial, or returns anything but what it should.
+    VerificationError
+        With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
+    """
+    with reading(path, architecture, by_name, max_bytes, isolated) as source:
+        spec = source.spec()
+        if outputs is not None:
+            spec = cut(spec, outputs, source.name)
+        model = Model(
+            spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
+            custom_layers=custom_layers, custom_activations=custom_activations, budget=source.budget,
+        )  # fmt: skip
+        if verify:
+            if outputs is not None:
+                raise InputError("verify: a model cut by outputs= has no recorded cases; load it whole to verify it")
+            report = verification(source, model)
+            if not report.passed:
+                raise VerificationError(str(report))
+    return model
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file that is read: here or, within ``bounds``, in a process of its own; all that comes of it within one budget."""
+
+    source: formats.Source
+    budget: Budget
+    bounds: Isolation | None
+    architecture: Any
+    by_name: bool
+
+    @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return self.source.name
+
+    def spec(self) -> ModelSpec:
+        """What the file says."""
+        if self.bounds is None:
+            return formats.read(self.source, architecture=self.architecture, by_name=self.by_name, budget=self.budget)
+        return parent.read(self.source, self.bounds, self.budget, architecture=self.architecture, by_name=self.by_name)
+
+    def model(self) -> Model:
+        """The model, with all that :func:`load` takes for granted."""
+        return Model(self.spec(), source=self.name, budget=self.budget)
+
+    def cases(self) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+        """The cases in a ``.fastlstm`` file, and its arrays that were altered."""
+        if self.bounds is None:
+            return formats.own.read_cases(self.source, self.budget)
+        return parent.read_cases(self.source, self.bounds, self.budget)
+
+
+@contextmanager
+def reading(
+    path: Readable, architecture: Any, by_name: bool, max_bytes: int | None, isolated: bool | Isolation
+) -> Iterator[Reading]:  # fmt: skip
+    """A file that is to be read as the caller's arguments say."""
+    source, bounds = formats.source_of(path), parent.limits(isolated)
+    most = None if max_bytes is None else positive(max_bytes, "max_bytes", expected="a positive number of bytes or None")
+    with Budget(source.name, source.size, most) as budget:
+        yield Reading(source, budget, bounds, architecture, by_name)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What :func:`verify` found."""
+
+    source: str
+    against: str  # "recorded", the cases in the file itself; "float64", new ones
+    altered: tuple[str, ...]  # arrays whose checksum is not the recorded one
+    recorded: tuple[Comparison, ...]
+    keras: tuple[Comparison, ...] = ()
+    keras_version: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Did everything come out as it should?"""
+        return not self.altered and all(case.equal for case in (*self.recorded, *self.keras))
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {'verified' if self.passed else 'NOT equal'}"]
+        lines += [f"  altered since it was converted: {name}" for name in self.altered]
+        for title, cases in ((self.against, self.recorded), (f"Keras {self.keras_version}", self.keras)):
+            for case in cases:
+                word = "equal" if case.equal else "DIFFERENT"
+                lines.append(f"  {title:12} {case.case:18} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
+        return "\n".join(lines)
+
+
+def verify(
+    path: Readable, *, architecture: Any = None, keras: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False
+) -> Verification:  # fmt: skip
+    """Rerun the cases of a converted file; with ``keras``, compare a Keras file with a live Keras of its generation.
+
+    A Keras file has no recorded cases: new ones are made and its native results compared with float64.
+
+    Parameters
+    ----------
+    path, architecture
+        As for :func:`load`.
+    keras
+        Compare with Keras too; one of the file's generation must be importable.
+    max_bytes
+        As for :func:`load`; the cases count too.
+    isolated
+        As for :func:`load`; not together with ``keras``.
+
+    Returns
+    -------
+    Verification
+        Case by case; printed, it reads as a report.
+
+    Raises
+    ------
+    InputError
+        With ``keras``: if no Keras of the file's generation is importable, the file is not one that Keras reads, or ``isolated`` is
+        asked for as well. Else as :func:`load`.
+    FormatError, UnsupportedError
+        As :func:`load`.
+    """
+    refuse_both(keras, isolated)
+    with reading(path, architecture, False, max_bytes, isolated) as source:
+        return verification(source, source.model(), keras=keras)
+
+
+def refuse_both(keras: bool, isolated: bool | Isolation) -> None:
+    """A live Keras reads the file in this process."""
+    if keras and parent.limits(isolated) is not None:
+        raise InputError("keras: Keras reads the file in this process, which isolated is to prevent; leave one of them out")
+
+
+def verification(source: Reading, model: Model, *, keras: bool = False) -> Verification:
+    """What :func:`verify` returns, for a file that is loaded already."""
+    converted = formats.own.is_native(source.source)
+    cases, altered = source.cases() if converted else (record(model), ())
+    report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
+    if not keras:
+        return report
+    if converted:
+        raise InputError(f"keras: {source.name} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
+    live = installed_keras(source.source, model)
+    return replace(report, keras=check_with_keras(model, str(source.source.path), cases, live), keras_version=live.__version__)
+
+
+def installed_keras(source: formats.Source, model: Model) -> Any:
+    """A Keras of the file's generation, which is to load the file."""
+    if source.path is None:
+        raise InputError(f"keras: {source.name} is no path, and Keras loads models from paths; pass the path of the file")
+    live = own_keras(model)
+    if live is None:
+        raise InputError(f"keras: no Keras of the generation of {source.name} ({model.generation}) can be imported")
+    return live
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What :func:`convert` did."""
+
+    source: str
+    target: str
+    generation: str  # which Keras saved the source
+    parameters: int
+    bytes: int  # size of the target
+    checked_against: str  # "float64", or "float64 and Keras 3.15.1"
+    cases: tuple[Comparison, ...]
+
+    def __str__(self) -> str:
+        worst = max((case.difference for case in self.cases), default=0.0)
+        return (
+            f"{self.source} -> {self.target}: {self.generation}; {self.parameters:,} parameters, {self.bytes:,} bytes; "
+            f"{len(self.cases)} recorded cases checked against {self.checked_against}, largest difference {worst:.2e}"
+        )
+
+
+def convert(
+    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False,
+    max_bytes: int | None = None,
+    isolated: bool | Isolation = False,
+) -> ConversionReport:  # fmt: skip
+    """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
+
+    Parameters
+    ----------
+    src
+        The Keras file: a path, or what else :func:`load` takes.
+    dst
+        The path to write to: another file, replaced only when everything went well.
+    architecture, by_name
+        As for :func:`load`.
+    verify
+        Check the native results of the recorded cases against float64 before writing.
+    keras
+        Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
+        gigabytes, so it is not done unasked.
+    max_bytes
+        As for :func:`load`; the cases count too.
+    isolated
+        As for :func:`load`: this process never looks into ``src``. Not together with ``keras``.
+
+    Returns
+    -------
+    ConversionReport
+        What was written, and what it was checked against; printed, it reads as a report.
+
+    Raises
+    ------
+    VerificationError
+        If a result differs; nothing is written then.
+    InputError
+        If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands. With
+        ``keras``: if no Keras of the file's generation is importable, or ``isolated`` is asked for too. Else as :func:`load`.
+    FormatError, UnsupportedError
+        As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
+    """
+    target = checked(dst, src, architecture)
+    refuse_both(keras, isolated)
+    with reading(src, architecture, by_name, max_bytes, isolated) as source:
+        model = source.model()
+        cases = record(model)
+        results = check(model, cases) if verify else ()
+    against = "float64" if verify else "nothing"
+    if keras:
+        live = installed_keras(source.source, model)
+        results += check_with_keras(model, str(source.source.path), cases, live)
+        against += f" and Keras {live.__version__}"
+    wrong = [case for case in results if not case.equal]
+    if wrong:
+        raise VerificationError(
+            f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
+            f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
+        )
+    size = formats.own.write(target, model.spec, cases, source_sha256=_sha256(source.source))
+    return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
+
+
+def _sha256(source: formats.Source) -> str:
+    """Of the file that a model was read from; nothing where an open h5py.File has it."""
+    if source.handle is not None:
+        return ""
+    digest = hashlib.sha256()
+    with source.open() as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file holds, as ``fastlstm inspect`` shows it; made for unsupported files too."""
+
+    source: str
+    generation: str
+    inputs: tuple[tuple[str, Shape], ...]
+    outputs: tuple[tuple[str, Shape | None], ...]
+    parameters: int
+    layers: tuple[LayerInfo, ...]
+    problems: tuple[Problem, ...]
+
+
+def describe(
+    path: Readable, *, architecture: Any = None, by_name: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False
+) -> Description:  # fmt: skip
+    """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
+
+    Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
+
+    Parameters
+    ----------
+    path, architecture, by_name, max_bytes, isolated
+        As for :func:`load`.
+
+    Returns
+    -------
+    Description
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory.
+    InputError
+        If ``path`` or ``architecture`` is nothing that can be read.
+    """
+    with reading(path, architecture, by_name, max_bytes, isolated) as source:
+        return description(source.name, source.spec(), source.budget)
+
+
+def description(source: str, spec: ModelSpec, budget: Budget) -> Description:
+    """What :func:`describe` returns, for a file that is read already."""
+    context = prepared(spec, source, budget=budget)
+    network = root(spec, context)
+    inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
+    if not context.problems:
+        try:
+            model = Model(spec, source=source, budget=budget)
+        except UnsupportedError as error:
+            context.problems.extend(error.problems)
+        else:
+            outputs = tuple((info.name, info.shape) for info in model.outputs)
+            return Description(source, str(spec.generation), inputs, outputs, model.count_params(), model.layers, ())
+    problems = tuple(dict.fromkeys(context.problems))
+    troubled = {problem.layer for problem in problems}
+    shapes, outputs_known = network.known_shapes()
+    layers = tuple(
+        LayerInfo(
+            layer.path, layer.spec.class_name, shapes.get(layer.path), layer.count_params(), "unsupported" if layer.path in troubled else ""
+        )
+        for layer in network.listed()
+    )
+    known = tuple(zip(spec.output_names, outputs_known, strict=True))
+    return Description(source, str(spec.generation), inputs, known, network.count_params(), layers, problems)

@@ -1,0 +1,80 @@
+"""Long predictions part by part, with a bar on standard error."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TextIO
+
+import numpy as np
+
+from ..model import Model
+from .arrayfiles import Rows
+
+#: Predictions expected to take less than this show no bar.
+LONG_SECONDS = 1.0
+#: A part takes about this long: often enough for a bar that moves, seldom enough to cost nothing.
+PART_SECONDS = 0.25
+FIRST_PART = 64
+WIDTH = 30
+
+
+def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) -> dict[str, Rows]:
+    """``model.predict`` of all rows; where that takes long and ``stream`` is a terminal, with a bar there.
+
+    Returns
+    -------
+    dict
+        By output name: an array, or a list of arrays where the rows differ in length.
+    """
+    stream = stream or sys.stderr or io.StringIO()  # a process can be started without standard error
+    rows = len(inputs[0])
+    step = model.inputs[0].shape[0] or 1  # a stateful model takes whole batches
+    size = -(-FIRST_PART // step) * step
+    parts: list[list[Rows]] = []
+    start = time.perf_counter()
+    done, shown = 0, False
+    try:
+        while done < rows or not parts:
+            begin = time.perf_counter()
+            part = [x[done : done + size] for x in inputs]
+            parts.append(_as_list(model, model.predict(part[0] if len(part) == 1 else part)))
+            done = min(done + size, rows)
+            now = time.perf_counter()
+            size = min(4 * size, max(1, int(size * PART_SECONDS / max(now - begin, 1e-9))))
+            size = -(-size // step) * step
+            if stream.isatty() and done and (shown or (now - start) * rows / done > LONG_SECONDS):
+                shown = True
+                _draw(stream, done, rows, now - start)
+    finally:  # what is said of a failure begins a line of its own
+        if shown:
+            _draw_text(stream, "\n")
+    return {info.name: _join([part[number] for part in parts]) for number, info in enumerate(model.outputs)}
+
+
+def _as_list(model: Model, y: Any) -> list[Rows]:
+    if model.spec.output_kind == "dict":
+        return [y[info.name] for info in model.outputs]
+    return list(y) if model.spec.output_kind == "list" else [y]
+
+
+def _join(parts: Sequence[Rows]) -> Rows:
+    if isinstance(parts[0], list):
+        return [row for part in parts for row in part]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _draw(stream: TextIO, done: int, rows: int, seconds: float) -> None:
+    filled = WIDTH * done // rows
+    left = seconds * (rows - done) / done
+    bar = f"[{'#' * filled}{'.' * (WIDTH - filled)}]"
+    _draw_text(stream, f"\r{100 * done // rows:3d}% {bar} {done:,}/{rows:,} rows, {left:.0f} s left ")
+
+
+def _draw_text(stream: TextIO, text: str) -> None:
+    with suppress(OSError):  # a terminal that went away is no reason to lose what is computed
+        stream.write(text)
+        stream.flush()

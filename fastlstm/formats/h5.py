@@ -1,0 +1,172 @@
+"""The ``.h5`` files of every Keras: whole models, and weights alone with their architecture beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+import numpy as np
+
+from ..errors import FormatError
+from ..limits import Budget
+from ..spec import ModelSpec
+from .reading import hdf5
+from .reading.architecture import Architecture, load_architecture
+from .reading.config import Reader
+from .reading.dialect import Dialect, dialect
+from .reading.draft import LayerDraft, ModelDraft
+from .reading.jsontext import parse_json
+from .reading.keras1 import modern
+from .reading.tree import fill, is_tree
+from .reading.weights import UNBUILT, deal, fill_cells, finish, has_weights
+from .source import Source
+
+LARGEST_COUNT = 100_000
+
+
+def sniff(head: bytes, name: str) -> bool:
+    """Whether a file that begins so is one of these."""
+    return hdf5.is_hdf5(head)
+
+
+def read(
+    source: Source, budget: Budget, *, architecture: Architecture | Source | None = None, by_name: bool = False
+) -> ModelSpec:  # fmt: skip
+    """The model of an HDF5 file.
+
+    Parameters
+    ----------
+    source
+        The file.
+    budget
+        What it may cost.
+    architecture
+        For a file of weights alone: the model's JSON (``model.to_json()``), a path to it, or it parsed.
+    by_name
+        Pair layers with the file's groups by their names instead of their order.
+    """
+    path = source.name
+    with hdf5.opened(source, budget) as root:
+        text = root.text("model_config")
+        if architecture is not None:
+            entry = load_architecture(architecture, budget)
+            weights = root.group("model_weights") if "model_weights" in root else root
+            kind = "HDF5 weights + architecture"
+        elif text is not None:
+            entry = parse_json(text, budget, "model_config")
+            weights, kind = root.group("model_weights") if "model_weights" in root else root, "HDF5 model"
+        else:
+            raise root.fail(what_it_is(root))
+        if not isinstance(entry, Mapping):
+            raise FormatError(f"{path}: model config: expected an object with class_name and config, found {type(entry).__name__}")
+        version = entry.get("keras_version") or root.text("keras_version") or weights.text("keras_version")
+        backend = entry.get("backend") or root.text("backend") or weights.text("backend")
+        understood = dialect(as_text(version), as_text(backend), entry, kind, as_text(root.text("training_config")))
+        if understood.keras1:
+            understood = dialect(as_text(version), as_text(backend) or told_backend(weights), entry, kind)
+            entry = modern(entry, path)
+        model = Reader(budget, understood).root(entry)
+        if is_tree(weights):
+            fill(model, weights, path)
+        elif weights.attribute("nb_layers") is not None or "graph" in weights:
+            pair_numbered(path, model, weights, understood)
+        else:
+            pair(path, model, weights, understood, by_name)
+        return finish(model, understood, budget)
+
+
+def what_it_is(root: hdf5.Group) -> str:
+    """Why an HDF5 file without a model's config cannot be read as it is."""
+    if root.names("layer_names") is not None or root.attribute("nb_layers") is not None or "graph" in root:
+        return "it holds weights alone, no model; pass architecture= (the JSON of model.to_json(), or a path to it)"
+    if is_tree(root):
+        return "it holds weights alone in the layout of .weights.h5; pass architecture= (the JSON of model.to_json(), or a path to it)"
+    return "it is an HDF5 file, but not of Keras: it has neither model_config nor layer_names"
+
+
+def as_text(value: Any) -> str | None:
+    """A version or backend as the file has it; anything but text counts as not recorded."""
+    return value if isinstance(value, str) else None
+
+
+def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect, by_name: bool) -> None:
+    """Deal the file's groups to the model's layers: in order, as Keras does, or by name."""
+    names = weights.names("layer_names")
+    if names is None:
+        raise weights.fail("no layer_names: not a layout of weights that Keras writes" if len(weights.members()) else "no weights inside")
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        found = weights.group(name).names("weight_names") or []
+        if found:
+            if name in groups:
+                raise weights.fail(f"layer_names lists {name!r} twice")
+            groups[name] = found
+    listed = list(expanded(model.layers, frozenset(names))) if understood.keras1 else model.layers
+    has = {layer.name: has_weights(layer, path) for layer in listed}
+    layers = [layer for layer in listed if has[layer.name] or (has[layer.name] is None and layer.name in groups)]
+    if layers and not groups:
+        model.problems.append(UNBUILT)
+        return
+    if by_name:
+        matched = [(layer, layer.name) for layer in layers]
+    else:
+        matched = list(zip(layers, groups, strict=False))
+        own, theirs = [layer.name for layer in layers], list(groups)
+        if own != theirs and (sorted(own) == sorted(theirs) or len(own) != len(theirs)):
+            raise weights.fail(
+                f"the layers with weights are {preview(theirs)} in the file, {preview(own)} in the model's config: "
+                + ("another order; Keras pairs by order, by_name=True pairs by name" if len(own) == len(theirs) else "not as many")
+            )
+    for layer, name in matched:
+        if name not in groups:
+            raise weights.fail(f"no weights for layer {layer.path!r} ({layer.class_name}); it has {preview(list(groups))}")
+        group = weights.group(name)
+        if len(set(groups[name])) < len(groups[name]):
+            raise group.fail(f"weight_names lists an array twice: {preview(groups[name])}")
+        arrays = [group.array(weight) for weight in groups[name]]
+        problem = fill_cells(layer, arrays, path)
+        if problem is None:
+            deal(layer, arrays, path, understood)
+        else:
+            model.problems.append(problem)
+
+
+def told_backend(weights: hdf5.Group) -> str:
+    """The backend of a Keras 1 file: TensorFlow put ":0" behind the names of its arrays, Theano nothing. Keras 0 ran on Theano."""
+    for name in weights.names("layer_names") or []:
+        for array in weights.group(name).names("weight_names") or []:
+            return "tensorflow" if array.endswith(":0") else "theano"
+    return "theano"
+
+
+def expanded(layers: list[LayerDraft], names: Set[str]) -> Iterator[LayerDraft]:
+    """Layers as Keras 1 lists them: in place of the branches of a Merge, the layers in them."""
+    for layer in layers:
+        if layer.model is not None and layer.name not in names:
+            yield from expanded(layer.model.layers, names)
+        else:
+            yield layer
+
+
+def pair_numbered(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect) -> None:
+    """Deal the arrays of the oldest layout: all of a model's, in order, in groups that are only numbered."""
+    if "graph" in weights:
+        groups = [weights.group("graph")]
+    else:
+        groups = [weights.group(f"layer_{number}") for number in range(count(weights, "nb_layers"))]
+    arrays = [group.array(f"param_{number}") for group in groups for number in range(count(group, "nb_params"))]
+    whole = LayerDraft(model.class_name, model.name, {}, model.name, model=model)
+    deal(whole, arrays, path, understood, in_order=True)
+
+
+def count(group: hdf5.Group, name: str) -> int:
+    """A number of groups or arrays that an attribute states."""
+    value = group.attribute(name)
+    if not isinstance(value, (int, np.integer)) or not 0 <= value < LARGEST_COUNT:
+        raise group.fail(f"attribute {name}: expected a number of members, found {value!r}")
+    return int(value)
+
+
+def preview(names: list[str]) -> str:
+    """Names for a message, the first few."""
+    return "[" + ", ".join(names[:6]) + (f", ... {len(names)} in all]" if len(names) > 6 else "]")

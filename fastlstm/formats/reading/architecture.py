@@ -1,0 +1,53 @@
+"""The architecture that goes with a file of weights alone: JSON text, a path to it, or what was parsed from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import FormatError, InputError
+from ...limits import TEXT, Budget
+from ..source import Source
+from .jsontext import parse_json
+
+Architecture = str | os.PathLike[str] | Mapping[str, Any]
+#: What JSON of a model begins with; any other text is a path.
+MARKS = ("{", '"')
+
+
+def fetched(architecture: Architecture | Source) -> Mapping[str, Any] | str | Source:
+    """An architecture with the bytes of the file that it names, if it names one: nothing needs to be opened any more."""
+    if isinstance(architecture, (Mapping, Source)):
+        return architecture
+    if not isinstance(architecture, (str, os.PathLike)):
+        raise InputError(f"architecture: expected JSON text, a path to it, or a dict, found {type(architecture).__name__}")
+    text = os.fspath(architecture)
+    if text.lstrip()[:1] in MARKS:
+        return text
+    try:
+        with open(text, "rb") as stream:
+            return Source(text, data=stream.read(TEXT + 1))
+    except (OSError, ValueError) as error:  # ValueError: no path can be so
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"architecture: {text!r} is neither JSON nor a file that can be read ({reason})") from error
+
+
+def load_architecture(architecture: Architecture | Source, budget: Budget) -> Any:
+    """The parsed JSON of an architecture."""
+    given = fetched(architecture)
+    if isinstance(given, Mapping):
+        return given
+    return parse_json(_text(given) if isinstance(given, Source) else given, budget, "architecture")
+
+
+def _text(file: Source) -> str:
+    try:
+        text = (file.data or b"").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"architecture: {file.name} is not a text file") from error
+    if text.lstrip()[:1] not in MARKS:
+        yaml = "class_name:" in text[:10000]
+        found = "YAML; save what model.to_json() gives instead" if yaml else repr(text[:30])
+        raise FormatError(f"architecture: {file.name}: expected JSON, found {found}")
+    return text

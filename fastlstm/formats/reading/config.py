@@ -1,0 +1,326 @@
+"""The JSON of a model, of any generation: its layers, and the chain or graph that they form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import FormatError, Problem, UnsupportedError
+from ...limits import PATHS, Budget
+from ...spec import WEIGHTS, Call, Ref
+from .dialect import Dialect
+from .draft import LayerDraft, ModelDraft
+from .graph import Graph
+from .jsontext import expect
+from .keras1 import SPLIT
+from .values import short, wrong_argument, wrong_shape
+from .vocabulary import MODELS, RECURRENT, class_name, compute_dtype, layer_config
+
+#: What the entries of models and layers may say; what stands there otherwise is a problem of the file, as it could change the numbers.
+ENTRY_KEYS = frozenset({
+    "class_name", "config", "name", "inbound_nodes", "module", "registered_name", "build_config", "compile_config", "shared_object_id",
+})  # fmt: skip
+ROOT_KEYS = ENTRY_KEYS | {"keras_version", "backend"}
+#: ... and the configs of models, and of InputLayers.
+MODEL_KEYS = frozenset({
+    "name", "layers", "input_layers", "output_layers", "trainable", "dtype", "build_input_shape", "batch_input_shape",
+})  # fmt: skip
+INPUT_KEYS = frozenset({
+    "name", "batch_input_shape", "batch_shape", "input_shape", "dtype", "input_dtype", "sparse", "ragged", "optional", "trainable",
+    "type_spec",
+})  # fmt: skip
+#: Layers that Keras 3's enable_lora and quantize know.
+ADAPTED = frozenset({"Dense", "EinsumDense", "Embedding", "Conv1D", "Conv2D", "Conv3D"})
+
+
+@dataclass
+class Reader:
+    """Reads the layers of one file.
+
+    Attributes
+    ----------
+    budget
+        What the file may cost.
+    dialect
+        How to understand it.
+    """
+
+    budget: Budget
+    dialect: Dialect
+
+    @property
+    def source(self) -> str:
+        """The file, for messages."""
+        return self.budget.source
+
+    def fail(self, place: str, what: str) -> FormatError:
+        """An error about a place in the config."""
+        return FormatError(f"{self.source}: model config: {place or 'the model'}: {what}")
+
+    def root(self, entry: Any) -> ModelDraft:
+        """The whole model."""
+        entry = expect(self.source, "model config", entry, Mapping, "an object with class_name and config")
+        kind = entry.get("class_name")
+        config = entry.get("config")
+        if not isinstance(kind, str) or not isinstance(config, (Mapping, list)):
+            raise self.fail("", f"expected class_name and config, found the keys {sorted(map(str, entry))[:8]}")
+        own = kind not in MODELS
+        if own and not (isinstance(config, Mapping) and "layers" in config):
+            what = f"the model is of the class {kind!r}, whose graph is in Python code, not in the file"
+            raise UnsupportedError(self.source, (Problem("", "", what, "save it again as a plain Sequential or functional Model"),))
+        draft = self.model(entry, "", 0)
+        self.only_known(entry, ROOT_KEYS, "", "", draft.problems)
+        if own:
+            draft.problems.append(Problem("", "", f"the model is of the class {kind!r}, whose code is not in the file",
+                                          "save it again as a plain Sequential or functional Model"))  # fmt: skip
+        return draft
+
+    def model(self, entry: Mapping[str, Any], path: str, depth: int) -> ModelDraft:
+        """A Sequential or functional model, at the root or nested."""
+        self.budget.deep(f"model config: {path}", depth)
+        config = entry["config"]
+        if isinstance(config, list):  # Sequential up to Keras 2.2.2
+            config = {"layers": config}
+        config = expect(self.source, path or "model config", config, Mapping, "the model's config")
+        entries = expect(self.source, f"{path or 'model config'}: layers", config.get("layers"), list, "a list of layers")
+        name = config.get("name") if isinstance(config.get("name"), str) else entry.get("name")
+        name = name if isinstance(name, str) else str(entry.get("class_name", "model")).lower()
+        if not entries:
+            raise self.fail(path, "a model without layers")
+        prefix = path + "/" if path else ""
+        problems: list[Problem] = []
+        if entry.get("class_name") in MODELS:
+            self.only_known(config, MODEL_KEYS, path, str(entry["class_name"]), problems)
+        if "input_layers" in config:
+            layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
+            nodes = [one.get("inbound_nodes", []) for one in entries]
+            graph = Graph(self.source, self.dialect, path, layers, problems)
+            return graph.model(name, nodes, config["input_layers"], config.get("output_layers"))
+        return self.sequential(name, entry, config, entries, prefix, problems, depth)
+
+    def only_known(self, entry: Mapping[str, Any], known: frozenset[str], path: str, kind: str, problems: list[Problem]) -> None:
+        """Note what an entry says beyond what is understood."""
+        for key, value in entry.items():
+            if key not in known:
+                problems.append(Problem(path, kind, f"{key}={short(value)} in its entry is not known", "please report the file"))
+
+    def sequential(
+        self, name: str, entry: Mapping[str, Any], config: Mapping[str, Any], entries: list[Any], prefix: str, problems: list[Problem],
+        depth: int,
+    ) -> ModelDraft:  # fmt: skip
+        """A chain of layers."""
+        layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
+        if layers[0].class_name != "InputLayer":
+            layers.insert(0, self.implied_input(entry, config, entries[0], layers[0], prefix))
+        names = [layer.name for layer in layers]
+        if len(set(names)) < len(names):
+            raise self.fail(prefix, f"two layers of one name in {short(sorted(names))}")
+        calls = [Call(0)] + [Call(number, (Ref(number - 1),)) for number in range(1, len(layers))]
+        last = layers[-1]
+        if last.model is not None and len(last.model.outputs) != 1:
+            outputs = [Ref(len(calls) - 1, number) for number in range(len(last.model.outputs))]
+        else:
+            outputs = [Ref(len(calls) - 1)]
+        return ModelDraft(
+            name, "Sequential", layers, calls, [Ref(0)], outputs, [layers[0].name], [last.name] * len(outputs),
+            "single" if len(outputs) == 1 else "list", problems,
+        )  # fmt: skip
+
+    def implied_input(self, entry: Mapping[str, Any], config: Mapping[str, Any], first: Any, layer: LayerDraft, prefix: str) -> LayerDraft:
+        """The InputLayer that a Sequential's config leaves out. Its shape may be None: then the weights must tell."""
+        build = entry.get("build_config")
+        shape = self.declared_shape(first, layer)
+        if shape is None:
+            shape = config.get("build_input_shape") or (build.get("input_shape") if isinstance(build, Mapping) else None)
+        inner = first["config"] if isinstance(first["config"], Mapping) else {}
+        dtype = inner.get("input_dtype", inner.get("dtype"))
+        dtype = dtype if isinstance(dtype, str) else "float32"
+        name = f"{layer.name}_input"
+        settings = {"shape": None if shape is None else self.shape(shape, prefix + name), "dtype": dtype}
+        return LayerDraft("InputLayer", name, settings, prefix + name, "InputLayer")
+
+    def declared_shape(self, entry: Any, layer: LayerDraft) -> Any:
+        """The input shape that a layer's own config states."""
+        if layer.model is not None:
+            return layer.model.layers[layer.model.calls[layer.model.inputs[0].call].layer].config["shape"]
+        config = entry["config"]
+        for key in ("batch_input_shape", "batch_shape"):
+            if config.get(key) is not None:
+                return config[key]
+        return None
+
+    def layer(self, entry: Any, prefix: str, problems: list[Problem], depth: int, rename: str = "") -> LayerDraft:
+        """One layer with all that it wraps."""
+        entry = expect(self.source, f"model config: {prefix}", entry, Mapping, "a layer's class_name and config")
+        if not isinstance(entry.get("class_name"), str):
+            raise self.fail(prefix, f"a layer without class_name, only {sorted(map(str, entry))[:8]}")
+        self.budget.deep(f"model config: {prefix}", depth)
+        self.budget.visit(f"model config: {prefix}")
+        kind = class_name(entry, self.dialect)
+        config = entry.get("config")
+        if isinstance(config, list) and kind in MODELS:
+            config = {"layers": config}
+        config = expect(self.source, f"model config: {prefix}{kind}", config, Mapping, "the layer's config")
+        name = entry.get("name") or config.get("name") or kind.lower()
+        name = rename + expect(self.source, f"model config: {prefix}{kind}", name, str, "a layer's name")
+        self.budget.name(f"model config: {prefix}{kind}", name)
+        path = prefix + name
+        self.budget.hold(f"model config: {path:.80}", PATHS * len(path))
+        saved = entry["class_name"].rsplit(">", 1)[-1]
+        self.only_known(entry, ENTRY_KEYS, path, kind, problems)
+        draft = LayerDraft(kind, name, {}, path, saved, trainable=config.get("trainable") is not False)
+        if kind in MODELS and isinstance(config.get("layers"), list):
+            draft.model = self.model({**entry, "config": config}, path, depth)
+            draft.class_name = draft.model.class_name
+            return draft
+        dtype = compute_dtype(kind, config, self.dialect)
+        if kind == "InputLayer":
+            draft.config = self.input_config(config, path, problems)
+            return draft
+        mode = quantisation(config)
+        if mode:
+            draft.quantised = True
+            problems.append(Problem(path, kind, f"it is quantised ({mode}), which is not computed", "save the model before quantize()"))
+        elif dtype is None and kind in WEIGHTS:
+            problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
+        draft.dtype = dtype or "float32"
+        draft.split_gates = bool(config.get(SPLIT))
+        config = {key: plain_number(value) for key, value in config.items()}
+        self.check_values(config, path)
+        draft.config = layer_config(kind, config, self.dialect)
+        if kind in ADAPTED:
+            self.low_rank(draft)
+        self.wrapped(draft, kind, prefix, problems, depth)
+        if self.dialect.theano and pads_otherwise(draft.config):
+            if kind in ("Conv1D", "Conv2D", "Conv3D"):
+                draft.config["padding"] = "half"
+            else:
+                what = "it was trained on Theano, whose padding 'same' is not that of other backends here"
+                problems.append(Problem(path, kind, what))
+        return draft
+
+    def low_rank(self, draft: LayerDraft) -> None:
+        """Take what enable_lora has left in a config."""
+        rank, alpha = draft.config.pop("lora_rank", None), draft.config.pop("lora_alpha", None)
+        draft.config.pop("quantization_config", None)
+        if rank is not None:
+            if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float, type(None))):
+                found = f"{short(rank)} with lora_alpha={short(alpha)}"
+                raise self.fail(draft.path, f"lora_rank: expected a positive whole number, found {found}")
+            draft.lora = (rank if alpha is None else alpha) / rank
+
+    def input_config(self, config: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
+        """The canonical config of an InputLayer."""
+        shape = config.get("batch_input_shape", config.get("batch_shape"))
+        if shape is None:
+            shape = config.get("input_shape")
+            if isinstance(shape, (list, tuple)):
+                shape = [None, *shape]
+        if shape is None:
+            raise self.fail(path, "an InputLayer without a shape")
+        self.only_known(config, INPUT_KEYS, path, "InputLayer", problems)
+        for key in ("sparse", "ragged"):
+            if config.get(key):
+                problems.append(Problem(path, "InputLayer", f"it takes {key} tensors"))
+        dtype = config.get("dtype", config.get("input_dtype"))
+        return {"shape": self.shape(shape, path), "dtype": dtype if isinstance(dtype, str) else "float32"}
+
+    def shape(self, value: Any, path: str) -> list[int | None]:
+        """A shape with its batch dimension."""
+        if isinstance(value, Mapping):  # a serialised TensorShape or tuple
+            value = value.get("items", value.get("config"))
+        sizes = expect(self.source, f"model config: {path}: shape", value, (list, tuple), "a list of sizes")
+        if what := wrong_shape(sizes):
+            raise self.fail(path, what)
+        return list(sizes)
+
+    def check_values(self, config: Mapping[str, Any], path: str) -> None:
+        """Refuse sizes, flags and numbers that no layer can have."""
+        if what := wrong_argument(config):
+            raise self.fail(path, what)
+
+    def wrapped(self, draft: LayerDraft, kind: str, prefix: str, problems: list[Problem], depth: int) -> None:
+        """Read the layers that a layer wraps, out of its config into ``children``."""
+        inside = draft.path + "/"
+        if kind == "Bidirectional":
+            entry = self.child(draft, "layer")
+            backward = draft.config.pop("backward_layer", None)
+            draft.children = [self.layer(entry, inside, problems, depth + 1, "forward_")]
+            draft.children.append(self.layer(backward or entry, inside, problems, depth + 1, "backward_"))
+            if backward is None:
+                settings = draft.children[1].config
+                settings["go_backwards"] = self.dialect.backward_always or not settings.get("go_backwards", False)
+            if self.dialect.fused_repeats:
+                for child in draft.children:
+                    if not fused(child) and child.config.get("return_sequences"):
+                        child.config["zero_output_for_mask"] = True
+        elif kind == "TimeDistributed":
+            draft.children = [self.layer(self.child(draft, "layer"), inside, problems, depth + 1)]
+        elif kind == "RNN":
+            draft.children = [self.layer(self.child(draft, "cell"), inside, problems, depth + 1)]
+        elif kind == "StackedRNNCells":
+            cells = expect(self.source, f"model config: {draft.path}: cells", draft.config.pop("cells", None), list, "a list of cells")
+            draft.children = [self.layer(cell, inside, problems, depth + 1) for cell in cells]
+            names = [cell.name for cell in draft.children]
+            if len(set(names)) < len(names):
+                for number, cell in enumerate(draft.children):
+                    cell.name, cell.path = f"{cell.name}_{number}", f"{cell.path}_{number}"
+        if kind in ("CuDNNLSTM", "CuDNNGRU"):
+            draft.class_name = kind[5:]
+            draft.config.update(activation="tanh", recurrent_activation="sigmoid", use_bias=True)
+            if kind == "CuDNNGRU":
+                draft.config["reset_after"] = True
+
+    def child(self, draft: LayerDraft, key: str) -> Any:
+        """The entry of a wrapped layer."""
+        if key not in draft.config:
+            raise self.fail(draft.path, f"a {draft.class_name} without the argument {key}")
+        return draft.config.pop(key)
+
+
+def quantisation(config: Mapping[str, Any]) -> str:
+    """How Keras 3 has quantised a layer: "int8", ...; nothing where it has not."""
+    dtype = config.get("dtype")
+    policy = dtype.get("config") if isinstance(dtype, Mapping) else None
+    if isinstance(policy, Mapping):
+        if "mode" in policy:
+            return str(policy["mode"])
+        dtype = policy.get("name")
+    return dtype.split("_from_")[0] if isinstance(dtype, str) and "_from_" in dtype else ""  # "int8_from_float32"
+
+
+def plain_number(value: Any) -> Any:
+    """A config's value; ``{"type": "ndarray", "value": ...}`` is how tf.keras up to 2.0 writes what it keeps as arrays, None as NaN."""
+    if not isinstance(value, Mapping) or value.keys() != {"type", "value"}:
+        return value
+    number = value["value"]
+    return None if number != number else number
+
+
+def fused(layer: LayerDraft) -> bool:
+    """Whether tf.keras 2 runs a layer through the fused implementation that it shares with cuDNN."""
+    config = layer.config
+    return (
+        layer.class_name in RECURRENT
+        and layer.class_name in ("LSTM", "GRU")
+        and config.get("activation") == "tanh"
+        and config.get("recurrent_activation") == "sigmoid"
+        and not config.get("recurrent_dropout")
+        and not config.get("unroll")
+        and config.get("use_bias", True)
+        and config.get("reset_after", True)
+    )
+
+
+def pads_otherwise(config: Mapping[str, Any]) -> bool:
+    """Whether Theano pads a convolution or pooling otherwise: "same" with strides, with an even window, or for pooling."""
+    if config.get("padding") != "same":
+        return False
+
+    def sizes(key: str) -> list[Any]:
+        value = config.get(key, 1)
+        return value if isinstance(value, list) else [value]
+
+    even = any(isinstance(n, int) and n % 2 == 0 for n in sizes("kernel_size"))
+    return "pool_size" in config or even or any(n != 1 for n in sizes("strides"))

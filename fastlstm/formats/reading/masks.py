@@ -1,0 +1,215 @@
+"""Keras 3 writes the masks that it made itself into a functional graph: as operation nodes and as ``mask`` arguments.
+
+Those say nothing that the layers do not: they are recognised and left out. A mask that is anything else stays in the graph.
+"""
+
+from __future__ import annotations
+
+from functools import partial, reduce
+from typing import Any
+
+from ...spec import Fixed
+from .draft import LayerDraft, ModelDraft
+from .nodes import Node, Tensor, tensors_in
+from .vocabulary import OPERATION, RECURRENT
+
+#: Operations that Keras 3 computes masks by.
+MASK_OPERATIONS = frozenset(OPERATION + name for name in (
+    "NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "Squeeze", "OnesLike", "ZerosLike", "ConvertToTensor", "Cast",
+    "Concatenate", "BroadcastTo",
+))  # fmt: skip
+#: ... of them those that give the mask that they are given, with other axes or as another dtype.
+SAME = frozenset(OPERATION + name for name in ("ExpandDims", "Squeeze", "ConvertToTensor", "Cast", "BroadcastTo"))
+#: Layers that hand on the mask of their input.
+PASSING = frozenset({
+    "Dense", "EinsumDense", "Activation", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+    "ActivityRegularization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization", "RMSNormalization",
+    "LeakyReLU", "PReLU", "ELU", "ReLU", "Softmax", "TimeDistributed", "Identity",
+})  # fmt: skip
+#: Layers that unite the masks of their inputs, if all have one.
+UNITING = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
+#: Layers that hand on the mask of their first input.
+PASSING_FIRST = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
+
+#: The inputs of attention layers, in order.
+ATTENTION_INPUTS = ("query", "value", "key")
+
+#: A mask by how it is computed, its parts by number: ("steps", "any" or "all", tensor, value) where a step is there if any of its
+#: features, or all, are another than the value ("", where each number of the tensor is a step); ("or", numbers), ("and", numbers);
+#: ("joined", numbers in order, "any" or "all"); ("ones",); ("zeros",).
+Form = tuple[Any, ...]
+#: The number of what has no mask, and what is no mask that is known here.
+MASKLESS = 0
+UNKNOWN = -1
+
+
+def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Tensor], outputs: list[Tensor]) -> list[Node]:
+    """The nodes without the masks that follow from the layers anyhow, and without the operations that only made them."""
+    if not any(layers[node.layer].class_name == OPERATION + "NotEqual" for node in nodes):
+        return nodes
+    index = {(layers[node.layer].name, node.number): node for node in nodes}
+    forms = Forms()
+    explicit = Tracer(layers, index, forms, written=True)
+    implied = Tracer(layers, index, forms, written=False)
+    for node in nodes:
+        recurrent = layers[node.layer].class_name in RECURRENT | {"Bidirectional"}
+        if recurrent and (len(node.inputs) > 1 or node.keywords.get("initial_state") is not None):
+            continue  # Keras 3 never fills in a mask there: this one is the user's
+        for key in [key for key in node.keywords if key == "mask" or key.removesuffix("_mask") in ATTENTION_INPUTS]:
+            value = node.keywords[key]
+            found = [explicit.mask(one) for one in (value if isinstance(value, list) else [value])]
+            if any(found) and UNKNOWN not in found and found == [implied.mask(one) for one in masked_by(key, node)]:
+                del node.keywords[key]
+    return reachable(layers, nodes, index, [*inputs, *outputs])
+
+
+def masked_by(key: str, node: Node) -> list[Tensor | Fixed]:
+    """The inputs that a mask argument is for: ``query_mask`` for the query, ``mask`` for all."""
+    name = key.removesuffix("_mask")
+    if name not in ATTENTION_INPUTS:
+        return node.inputs
+    place = ATTENTION_INPUTS.index(name)
+    return [node.keywords[name]] if name in node.keywords else node.inputs[place : place + 1]
+
+
+def reachable(layers: list[LayerDraft], nodes: list[Node], index: dict[tuple[str, int], Node], wanted: list[Tensor]) -> list[Node]:
+    """The nodes less the mask operations that nothing needs."""
+    needed: set[tuple[str, int]] = set()
+    stack = list(wanted)
+    while stack:
+        tensor = stack.pop()
+        place = (tensor.layer, tensor.node)
+        if place not in needed and place in index:
+            needed.add(place)
+            stack += index[place].tensors()
+    return [
+        node for node in nodes
+        if (layers[node.layer].name, node.number) in needed or layers[node.layer].class_name not in MASK_OPERATIONS
+    ]  # fmt: skip
+
+
+class Forms:
+    """Numbers of masks: the same for masks that are computed in the same way, however deep."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Form, int] = {}
+        self.all: list[Form] = [()]
+
+    def number(self, *form: Any) -> int:
+        """The number of a form; UNKNOWN if a part of it is."""
+        kind, *parts = form
+        if kind in ("or", "and"):
+            wanted = frozenset(parts)
+            if UNKNOWN in wanted or len(wanted) == 1:
+                return min(wanted)
+            form = (kind, wanted)
+        found = self.numbers.setdefault(form, len(self.all))
+        if found == len(self.all):
+            self.all.append(form)
+        return found
+
+    def joined(self, parts: list[int], how: str = "") -> int:
+        """The number of masks one behind the other, and of what becomes of them along the last axis."""
+        return UNKNOWN if UNKNOWN in parts else self.number("joined", tuple(parts), how)
+
+
+class Tracer:
+    """Finds what masks come from: written ones through the operations that compute them, implied ones through the layers."""
+
+    def __init__(self, layers: list[LayerDraft], index: dict[tuple[str, int], Node], forms: Forms, *, written: bool):
+        self.layers = layers
+        self.index = index
+        self.forms = forms
+        self.is_written = written
+        self.rule = self.written if written else self.implied
+        self.known: dict[tuple[str, int], int] = {}
+
+    def mask(self, tensor: Any) -> int:
+        """The number of the mask that a tensor is, or has. Found without recursion: graphs may be deep."""
+        if not isinstance(tensor, Tensor):
+            return self.given(tensor)
+        stack, entered = [(tensor.layer, tensor.node)], set()
+        while stack:
+            place = stack[-1]
+            node = self.index.get(place)
+            if node is None or place in self.known:
+                self.known.setdefault(place, UNKNOWN)
+                stack.pop()
+            elif place in entered:
+                self.known[place] = self.rule(self.layers[node.layer], node)
+                stack.pop()
+            else:
+                entered.add(place)
+                stack += [(t.layer, t.node) for t in tensors_in(node.inputs) if (t.layer, t.node) not in entered]
+        return self.known[(tensor.layer, tensor.node)]
+
+    def given(self, tensor: Any) -> int:
+        """The mask that an input is, or has, whose own inputs' are known by now. What stands in the file itself has none."""
+        if isinstance(tensor, Tensor):
+            return self.known.get((tensor.layer, tensor.node), UNKNOWN)
+        if not self.is_written or tensor is None:
+            return MASKLESS
+        return self.forms.number("ones") if isinstance(tensor, Fixed) and tensor.array.all() else UNKNOWN
+
+    def written(self, layer: LayerDraft, node: Node) -> int:
+        """A mask computed by operations."""
+        kind, forms = layer.class_name, self.forms
+        parts = [self.given(tensor) for tensor in node.inputs]
+        if kind == OPERATION + "NotEqual":
+            value = node.others[0] if len(node.inputs) == 1 and len(node.others) == 1 else None
+            masked = node.inputs[0] if node.inputs else None
+            known = isinstance(value, (int, float)) and isinstance(masked, Tensor)
+            return forms.number("steps", "", masked, number(value)) if known else UNKNOWN
+        if kind in (OPERATION + "OnesLike", OPERATION + "ZerosLike"):
+            return forms.number(kind.removeprefix(OPERATION).removesuffix("Like").lower())
+        if kind == OPERATION + "LogicalOr":
+            parts = [part for part in parts if part != forms.number("zeros")] or parts  # added for its shape
+        if kind in (OPERATION + "LogicalOr", OPERATION + "LogicalAnd") and parts:
+            return forms.number(kind.removeprefix(OPERATION + "Logical").lower(), *parts)
+        if kind == OPERATION + "Concatenate" and parts:
+            return forms.joined(parts)
+        if len(parts) != 1 or parts[0] == UNKNOWN:
+            return UNKNOWN
+        how = {OPERATION + "Any": "any", OPERATION + "All": "all"}.get(kind)
+        form = forms.all[parts[0]]
+        if how and form[0] == "steps":
+            return forms.number("steps", form[1] or how, *form[2:])
+        if how and form[0] == "joined" and not form[2]:
+            return forms.number("joined", form[1], how)
+        return parts[0] if kind in SAME else UNKNOWN
+
+    def implied(self, layer: LayerDraft, node: Node) -> int:
+        """The mask that a layer's output carries."""
+        config: dict[str, Any] = layer.config
+        read = node.inputs[0] if node.inputs else None
+        parts = [self.given(tensor) for tensor in node.inputs]
+        if layer.class_name == "Masking" and isinstance(read, Tensor):
+            return self.forms.number("steps", "any", read, number(config.get("mask_value", 0.0)))
+        if layer.class_name == "Embedding" and config.get("mask_zero") and isinstance(read, Tensor):
+            return self.forms.number("steps", "", read, 0.0)
+        if layer.class_name in UNITING:
+            return MASKLESS if MASKLESS in parts else reduce(partial(self.forms.number, "or"), parts)
+        if layer.class_name == "Concatenate":
+            return self.forms.joined([part or self.forms.number("ones") for part in parts], "any") if any(parts) else MASKLESS
+        if layer.model is not None:
+            # When Keras wrote the masks down, what came out of a model had none; when it computes, it has that of the layers inside.
+            return UNKNOWN if any(parts) or makes_masks(layer.model) else MASKLESS
+        inner = layer.children[0].config if layer.class_name == "Bidirectional" else config
+        first = parts[0] if parts else MASKLESS
+        if layer.class_name in RECURRENT | {"Bidirectional"}:
+            return first if inner.get("return_sequences") else MASKLESS
+        return first if layer.class_name in PASSING | PASSING_FIRST else MASKLESS
+
+
+def makes_masks(model: ModelDraft) -> bool:
+    """Does a layer in a model, or in one that it holds, make a mask?"""
+    inside = [inner for layer in model.layers for inner in (layer, *layer.children)]
+    return any(
+        layer.class_name == "Masking" or bool(layer.config.get("mask_zero")) or (layer.model is not None and makes_masks(layer.model))
+        for layer in inside
+    )
+
+
+def number(value: Any) -> float:
+    """A constant as a float; NaN where it is none, which equals nothing."""
+    return float(value) if isinstance(value, (int, float)) else float("nan")

@@ -1,0 +1,167 @@
+"""The layout of ``model.weights.h5``: a tree that follows the attributes of Keras's objects, in place of names.
+
+``layers/lstm_1/cell/vars/0`` is the first array of the cell of the second LSTM: a model's layers are named by their class and
+counted, whatever their names are.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...errors import FormatError, Problem
+from ...limits import GROUP_DEPTH
+from .draft import LayerDraft, ModelDraft
+from .hdf5 import Group
+from .vocabulary import OPERATION
+from .weights import UNBUILT, known_weights
+
+#: What a model's layers may stand under: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
+LAYERS = ("layers", "_layer_checkpoint_dependencies")
+#: Where a layer's arrays are, for those that keep them in objects of their own.
+PARTS = {
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (("cell",),)),
+    **dict.fromkeys(
+        ("MultiHeadAttention", "GroupQueryAttention"),
+        tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "output")),
+    ),
+}
+#: The attribute that holds what a wrapper wraps.
+CHILDREN = {"Bidirectional": ("forward_layer", "backward_layer"), "TimeDistributed": ("layer",), "RNN": ("cell",)}
+#: Objects in layers that keep the state of random numbers, which inference does not draw.
+GENERATORS = ("seed_generator", "random_generator")
+
+
+def is_tree(group: Group) -> bool:
+    """Whether a group holds weights in this layout; the older one lists its layers, one of which may be called "layers"."""
+    if group.names("layer_names") is not None:
+        return False
+    return any(name in group for name in LAYERS) or any(key.startswith(("layers\\", LAYERS[1] + "\\")) for key in group.members())
+
+
+def fill(model: ModelDraft, root: Group, source: str) -> None:
+    """Give every layer of a model its arrays."""
+    filler = Filler(root, source)
+    filler.model(model, "")
+    model.problems += filler.left_over()
+
+
+def snake_case(name: str) -> str:
+    """The name that Keras gives to objects of a class."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
+    """Layers and their names in the tree: by class, the second of a class with _1 behind."""
+    used: dict[str, int] = {}
+    for layer in layers:
+        if not layer.class_name.startswith(OPERATION):
+            name = snake_case(layer.saved_class)
+            number = used.get(name, 0)
+            used[name] = number + 1
+            yield layer, f"{name}_{number}" if number else name
+
+
+class Filler:
+    """Walks a model and its tree together."""
+
+    def __init__(self, root: Group, source: str):
+        self.source = source
+        self.arrays: dict[str, list[tuple[Group, str]]] = {}
+        self.sorted: list[str] = []
+        self.order: dict[str, int] = {}
+        self.dealt: set[str] = set()
+        self.missing = False  # are there layers with weights, but no arrays at all?
+        self.places: set[str] = set()
+        self.index(root, "", 0)
+
+    def index(self, group: Group, path: str, depth: int) -> None:
+        """Note where arrays are; Keras on Windows wrote ``layers\\dense\\vars`` as one name."""
+        if depth > GROUP_DEPTH:
+            raise group.fail(f"groups nested more than {GROUP_DEPTH} deep")
+        self.places.add(path)
+        for key in group.members():
+            name = key.replace("\\", "/")
+            if path.rsplit("/", 1)[-1] == "vars":
+                self.arrays.setdefault(path, []).append((group, key))
+            elif depth or name.split("/")[0] not in ("optimizer", "optimizer_weights", "metrics", "loss_tracker"):
+                here = f"{path}/{name}" if path else name
+                group.account(len(here) * (1 + name.count("/")))
+                self.places.update(here[:end] for end, mark in enumerate(name, len(here) - len(name)) if mark == "/")
+                self.index(group.group(key), here, depth + 1)
+
+    def model(self, model: ModelDraft, path: str) -> None:
+        """Fill the layers of a model that stands at ``path``."""
+        prefix = path + "/" if path else ""
+        under = prefix + next((name for name in LAYERS if prefix + name in self.places), LAYERS[0])
+        for layer, name in counted(model.layers):
+            self.layer(layer, f"{under}/{name}")
+
+    def layer(self, layer: LayerDraft, path: str) -> None:
+        """Fill a layer that stands at ``path``, and what it wraps."""
+        if layer.model is not None:
+            self.model(layer.model, path)
+        elif layer.class_name == "StackedRNNCells":
+            for cell, name in counted(layer.children):
+                self.layer(cell, f"{path}/cells/{name}")
+        elif layer.children:
+            for child, name in zip(layer.children, CHILDREN[layer.class_name], strict=True):
+                self.layer(child, f"{path}/{name}")
+        else:
+            self.leaf(layer, path)
+
+    def left_over(self) -> list[Problem]:
+        """What stands in the way if there are no arrays, or some that no layer has taken, other than the states of random numbers."""
+        if self.missing:
+            return [UNBUILT]
+        rest = [
+            place for place in self.arrays
+            if place not in self.dealt and place.startswith(LAYERS) and not any(name in place for name in GENERATORS)
+        ]  # fmt: skip
+        if not rest:
+            return []
+        more = f" and {len(rest) - 1} more places" if len(rest) > 1 else ""
+        return [Problem("", "", f"the arrays at {rest[0]}{more} belong to no layer of the model", "please report the file")]
+
+    def leaf(self, layer: LayerDraft, path: str) -> None:
+        """Fill a layer that keeps arrays itself."""
+        parts = [[f"{path}/{name}/vars" for name in names] for names in PARTS.get(layer.class_name, ())] or [[f"{path}/vars"]]
+        found: list[np.ndarray] = []
+        for names in parts:
+            place = next((name for name in names if name in self.arrays), None)
+            if place is not None:
+                found += self.taken(place)
+        expected = known_weights(layer, self.source)
+        if expected is None:  # what a layer of the user's keeps in layers of its own is its too
+            for place in self.below(path):
+                found += self.taken(place)
+        if expected is not None and len(found) != len(expected) and self.arrays:
+            listed = ", ".join(weight.name for weight in expected)
+            raise FormatError(
+                f"{self.source}: layer {layer.path!r} ({layer.class_name}): expected {len(expected)} arrays ({listed}) at {path}, "
+                f"found {len(found)}"
+            )
+        self.missing |= not self.arrays and bool(expected)
+        layer.weights = tuple(found)
+
+    def below(self, path: str) -> list[str]:
+        """Where there are arrays below a path that no layer has taken, in the file's order."""
+        if len(self.sorted) < len(self.arrays):
+            self.sorted = sorted(self.arrays)
+            self.order = {place: number for number, place in enumerate(self.arrays)}
+        first, end = (bisect_left(self.sorted, path + mark) for mark in ("/", chr(ord("/") + 1)))
+        return sorted((place for place in self.sorted[first:end] if place not in self.dealt), key=self.order.__getitem__)
+
+    def taken(self, place: str) -> list[np.ndarray]:
+        """The arrays at a place, in order."""
+        self.dealt.add(place)
+        return [group.array(key) for group, key in sorted(self.arrays[place], key=lambda one: in_order(one[1]))]
+
+
+def in_order(key: str) -> tuple[int, str]:
+    """A sort key that puts "10" behind "9"."""
+    return (int(key), "") if key.isdecimal() and len(key) < 10 else (1 << 40, key)

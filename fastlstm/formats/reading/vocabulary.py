@@ -1,0 +1,178 @@
+"""Names and values of every generation's layer configs, made canonical: Keras 3's names, activations by one name each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ...activations import canonical
+from .dialect import Dialect
+
+#: Classes under other names.
+ALIASES = {
+    "BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization",
+    "SyncBatchNormalization": "BatchNormalization", "UnifiedLSTM": "LSTM", "UnifiedGRU": "GRU", "LSTMV1": "LSTM", "LSTMV2": "LSTM",
+    "GRUV1": "GRU", "GRUV2": "GRU", "DenseV1": "Dense", "Convolution1D": "Conv1D", "Convolution2D": "Conv2D",
+    "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D", "Convolution1DTranspose": "Conv1DTranspose",
+    "Convolution2DTranspose": "Conv2DTranspose", "MaxPool1D": "MaxPooling1D", "MaxPool2D": "MaxPooling2D",
+    "AvgPool1D": "AveragePooling1D", "AvgPool2D": "AveragePooling2D", "GlobalAvgPool1D": "GlobalAveragePooling1D",
+    "GlobalAvgPool2D": "GlobalAveragePooling2D", "GlobalMaxPool1D": "GlobalMaxPooling1D", "GlobalMaxPool2D": "GlobalMaxPooling2D",
+}  # fmt: skip
+
+#: What operations of Keras 3's graphs are called here: some share their names with layers.
+OPERATION = "Operation>"
+
+#: Classes that hold a graph of layers.
+MODELS = frozenset({"Sequential", "Functional", "Model", "Container", "Network", "Graph"})
+RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "CuDNNLSTM", "CuDNNGRU"})
+CELLS = frozenset({"LSTMCell", "GRUCell", "SimpleRNNCell"})
+GATED = frozenset({"LSTM", "GRU", "LSTMCell", "GRUCell"})
+CONV_LSTM = frozenset({"ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
+
+#: What multi-backend Keras never had: layers of these names in its files are the user's own.
+LATER = frozenset({
+    "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "LayerNormalization", "GroupNormalization",
+    "UnitNormalization", "RMSNormalization", "SpectralNormalization", "EinsumDense", "Rescaling", "Normalization", "Resizing",
+    "Conv1DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup",
+    "StringLookup", "TextVectorization", "ConvLSTM1D", "ConvLSTM3D", "Identity",
+})  # fmt: skip
+
+#: The activations of multi-backend Keras: others in its files are the user's own, whatever Keras calls so today.
+EARLY_ACTIVATIONS = frozenset({
+    "softmax", "elu", "selu", "softplus", "softsign", "relu", "tanh", "sigmoid", "exponential", "hard_sigmoid", "linear",
+})  # fmt: skip
+
+#: Keys of no meaning at inference that would only make specs bigger; ``name``, ``trainable`` and ``dtype`` are read elsewhere.
+DROPPED = frozenset({
+    "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_shape", "input_dtype", "autocast", "registered_name",
+    "module", "build_config", "compile_config", "build_input_shape", "split_gates",
+})  # fmt: skip
+DROPPED_ENDINGS = ("_initializer", "_regularizer", "_constraint")
+
+#: Older names of arguments, by canonical class.
+RENAMED: dict[str, dict[str, str]] = {"LeakyReLU": {"alpha": "negative_slope"}}
+
+DType = Literal["float32", "float64", "float16", "bfloat16"]
+#: What a dtype policy computes in.
+POLICIES: dict[str, DType] = {
+    "float32": "float32", "float64": "float64", "float16": "float16", "bfloat16": "bfloat16", "mixed_float16": "float16",
+    "mixed_bfloat16": "bfloat16", "infer": "float32", "_infer": "float32",
+    "string": "float32",  # of layers that read text, which are refused for that
+}  # fmt: skip
+#: Layers that give back what they are given, or leave the arithmetic to another.
+OF_ANY_DTYPE = frozenset({
+    "TimeDistributed", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Dropout", "SpatialDropout1D",
+})  # fmt: skip
+ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
+
+
+def class_name(entry: Mapping[str, Any], dialect: Dialect) -> str:
+    """The canonical class of a layer entry; a user's class that only shares its name with one of Keras is called "Custom>Name"."""
+    name = str(entry["class_name"])
+    own = users_own(entry)
+    if own is not None:
+        return own if ">" in own else f"Custom>{own}"
+    if dialect.multi_backend and name in LATER:
+        return f"Custom>{name}"
+    name = name.rsplit(">", 1)[-1] if name.startswith(("Keras>", "keras>")) else name
+    config = entry.get("config")
+    if dialect.keras3 and isinstance(config, Mapping) and not records_itself(name, config):
+        return f"{OPERATION}{name}"
+    return ALIASES.get(name, name)
+
+
+def records_itself(name: str, config: Mapping[str, Any]) -> bool:
+    """Whether Keras 3 wrote a layer, not an operation (keras.ops has an Add of its own): layers record if they are trainable.
+
+    InputLayers, models of some versions and SpatialDropout do not, but share their names with no operation.
+    """
+    return "trainable" in config or name == "InputLayer" or name in MODELS or name.startswith("SpatialDropout")
+
+
+def compute_dtype(kind: str, config: Mapping[str, Any], dialect: Dialect) -> DType | None:
+    """What a layer of this config computes in; None for what is no float dtype or policy."""
+    value = config.get("dtype")
+    if isinstance(value, Mapping):
+        inner = value.get("config")
+        value = inner.get("name") if isinstance(inner, Mapping) else None
+    # An Embedding of Keras 2.0.0 to 2.0.5 and all layers of TensorFlow 1 record the dtype of their first input, which may be ids.
+    if value is None or (value in ID_DTYPES and (dialect.multi_backend or (kind in OF_ANY_DTYPE and not dialect.keras3))):
+        return "float32"
+    return POLICIES.get(value) if isinstance(value, str) else None
+
+
+def layer_config(kind: str, config: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """The canonical config of a layer of canonical class ``kind``, its wrapped layers excepted."""
+    renamed = RENAMED.get(kind, {})
+    out = {
+        renamed.get(key, key): value
+        for key, value in config.items()
+        if key not in DROPPED and not key.endswith(DROPPED_ENDINGS) and not (key in ("quantization_config", "lora_rank") and value is None)
+    }
+    if kind == "Embedding":
+        out.pop("input_length", None)
+    if kind in ("Activation", "Dense") or kind in RECURRENT:
+        out.setdefault("activation", "tanh" if kind in RECURRENT else "linear")
+    if kind in GATED:
+        out.setdefault("recurrent_activation", dialect.recurrent_activation)
+    if kind in CONV_LSTM:
+        out.setdefault("recurrent_activation", "hard_sigmoid")
+    if kind == "LeakyReLU":
+        out.setdefault("negative_slope", 0.3)
+    if kind == "RNN":
+        del out["activation"]
+    for key in ("activation", "recurrent_activation"):
+        if key in out:
+            out[key] = activation(out[key], dialect)
+    return out
+
+
+def is_kerass(module: str) -> bool:
+    """Whether a module, or the package of a registered name, is Keras's own."""
+    return module.split(".")[0].lower() in ("keras", "tf_keras", "tensorflow", "builtins")
+
+
+def users_own(entry: Mapping[str, Any]) -> str | None:
+    """The name of a user's own class or function, as registered ("my_package>MyLayer") where it is; None for Keras's own."""
+    name, module, registered = entry.get("class_name"), entry.get("module"), entry.get("registered_name")
+    if name == "function":
+        name = entry.get("config")
+    for full in (registered, name):
+        if isinstance(full, str) and ">" in full:
+            return None if is_kerass(full.split(">")[0]) else full
+    if isinstance(module, str) and module != "builtins":
+        return None if is_kerass(module) else str(name)
+    # Of what is not Keras's, Keras 3 leaves out the module but not this.
+    return str(name) if "module" in entry and module is None and registered is not None else None
+
+
+def activation(value: Any, dialect: Dialect) -> Any:
+    """A canonical activation; one that Keras does not have is a name, or {"name": ..., "config": ...}, for ``custom_activations``."""
+    if isinstance(value, str):
+        if ">" in value and not is_kerass(value.split(">")[0]):
+            return value  # "Custom>relu" is the user's relu
+        if dialect.multi_backend and value.islower() and value not in EARLY_ACTIVATIONS:
+            return f"Custom>{value}"
+    own = users_own(value) if isinstance(value, Mapping) else None
+    if own is not None:
+        return named(own if ">" in own else f"Custom>{own}", value.get("config"))
+    try:
+        return canonical(value, dialect.keras3)
+    except (ValueError, TypeError):
+        return unknown(value)
+
+
+def unknown(value: Any) -> Any:
+    """A canonical form of an activation that neither Keras has nor a user's registered name tells."""
+    if not isinstance(value, Mapping):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind is None or kind == "__lambda__":  # of a function without a name Keras 3 keeps the code, sometimes alone
+        return "<lambda>"
+    return named(str(config if kind == "function" else kind), config)
+
+
+def named(name: str, config: Any) -> Any:
+    """A user's activation by its name, with the parameters that it was made with."""
+    kept = {key: value for key, value in config.items() if key not in DROPPED} if isinstance(config, Mapping) else {}
+    return {"name": name, "config": kept} if kept else name

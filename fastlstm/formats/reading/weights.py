@@ -1,0 +1,287 @@
+"""Deals the flat lists of arrays that a file holds to the layers that they belong to."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import FormatError, Problem
+from ...limits import Budget
+from ...spec import WEIGHTS, ModelSpec, Weight
+from .dialect import Dialect
+from .draft import LayerDraft, ModelDraft
+from .keras1 import EMBEDDING_DROPOUT, merged_gates, modern_kernel
+from .vocabulary import CELLS
+
+CONVOLUTIONS = frozenset({"Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "ConvLSTM2D"})
+GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3, "ConvLSTM2D": 4}
+
+
+@dataclass
+class Leaf:
+    """A layer that keeps arrays itself, and which of them Keras lists among the trainable ones."""
+
+    layer: LayerDraft
+    weights: tuple[Weight, ...] | None  # None where the class is not known
+    frozen: bool
+
+
+#: Bytes of a number of float64.
+WIDEST = 8
+#: Of a model that has none.
+UNBUILT = Problem("", "", "it has no weights: the model was saved before it was built", "build the model before saving it")
+
+
+def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
+    """The arrays that a layer of a known class keeps."""
+    tell = WEIGHTS.get(layer.class_name)
+    if tell is None or layer.quantised:
+        return None
+    if layer.split_gates:
+        gates = GATES[layer.class_name]
+        return tuple(Weight(f"{kind}_{gate}") for gate in ("icfo" if gates == 4 else "zrh") for kind in "WUb")
+    try:
+        return tell(layer.config)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        what = f"an argument is missing or malformed ({type(error).__name__}: {error})"
+        raise FormatError(f"{source}: layer {layer.path!r} ({layer.class_name}): {what}") from error
+
+
+def leaves(layer: LayerDraft, source: str, keras3: bool, frozen: bool = False) -> Iterator[Leaf]:
+    """The layers inside one that keep arrays themselves, in the order in which Keras lists them."""
+    if layer.model is not None:
+        # Up to Keras 2 a nested model's own flag does not reorder its layers' weights; theirs do.
+        for inner in layer.model.layers:
+            yield from leaves(inner, source, keras3, frozen or (keras3 and not layer.trainable))
+    elif layer.children:
+        for inner in layer.children:
+            yield from leaves(inner, source, keras3, frozen or not layer.trainable)
+    else:
+        weights = known_weights(layer, source)
+        if weights and layer.lora is not None:
+            weights = (weights[0]._replace(trainable=False), *weights[1:], Weight("lora_a"), Weight("lora_b"))
+        if weights is None or weights:
+            yield Leaf(layer, weights, frozen or not layer.trainable)
+
+
+def has_weights(layer: LayerDraft, source: str) -> bool | None:
+    """Whether a layer, or anything in it, keeps arrays; None where nobody knows."""
+    found = list(leaves(layer, source, False))
+    if any(leaf.weights for leaf in found):
+        return True
+    return None if found else False
+
+
+def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: Dialect, *, in_order: bool = False) -> None:
+    """Give a layer's list of arrays, as a file holds it, to the layers inside it.
+
+    Keras lists all trainable arrays first, then all others, both in the layers' order; or, ``in_order``, layer by layer.
+
+    Raises
+    ------
+    FormatError
+        If there are more or fewer than the layers keep.
+    """
+    found = list(leaves(layer, source, dialect.keras3))
+    unknown = [leaf for leaf in found if leaf.weights is None]
+    expected = sum(len(leaf.weights) for leaf in found if leaf.weights is not None)
+    if unknown and len(arrays) >= expected:
+        # A custom layer takes what the others leave; of two there is no telling, so the first does.
+        spare = len(arrays) - expected
+        for number, leaf in enumerate(unknown):
+            leaf.weights = tuple(Weight(f"weight {place}") for place in range(0 if number else spare))
+    if sum(len(leaf.weights or ()) for leaf in found) != len(arrays):
+        names = ", ".join(f"{leaf.layer.name}/{weight.name}" for leaf in found for weight in leaf.weights or ())
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise FormatError(
+            f"{source}: layer {layer.path!r} ({layer.class_name}): expected {expected} arrays ({names}), found {len(arrays)} ({shapes})"
+        )
+    slots = [
+        (leaf, place, in_order or (weight.trainable and not leaf.frozen))
+        for leaf in found
+        for place, weight in enumerate(leaf.weights or ())
+    ]
+    slots = [slot for slot in slots if slot[2]] + [slot for slot in slots if not slot[2]]
+    dealt: dict[int, dict[int, np.ndarray]] = {}
+    for (leaf, place, _), array in zip(slots, arrays, strict=True):
+        dealt.setdefault(id(leaf.layer), {})[place] = array
+    for leaf in found:
+        given = dealt.get(id(leaf.layer), {})
+        leaf.layer.weights = tuple(given[place] for place in sorted(given))
+
+
+def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> Problem | None:
+    """Fill in the arguments of cells that were saved without them, as Keras did up to 2.1: units from the weights, else the defaults.
+
+    Returns what stands in the way where the weights show that some argument was not the default.
+    """
+    bare = [leaf.layer for leaf in leaves(layer, source, False) if leaf.layer.class_name in CELLS and "units" not in leaf.layer.config]
+    if not bare:
+        return None
+    squares = [array.shape[0] for array in arrays if array.ndim == 2][1::2]
+    full = len(squares) == len(bare) and len(arrays) == 3 * len(bare)
+    for place, cell in enumerate(bare):
+        cell.config["units"] = squares[place] if full else 1
+        cell.config.setdefault("activation", "tanh")
+    if not full:
+        return Problem(
+            layer.path, layer.class_name, "Keras saved its cells without their arguments, and not all were the defaults",
+            "pass architecture= with a JSON whose cells have them",
+        )  # fmt: skip
+    warnings.warn(
+        f"{source}: layer {layer.path!r}: this Keras saved cells without their arguments; the default activations are assumed. "
+        "Pass architecture= with a JSON whose cells have them if they were others.",
+        stacklevel=outside(),
+    )
+    return None
+
+
+def outside() -> int:
+    """The stack level of the nearest caller outside this package, so that a warning points at the user's line."""
+    package = __name__.split(".")[0]
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def merge_low_rank(layer: LayerDraft) -> None:
+    """Add the product of the arrays of enable_lora to the kernel: .keras files hold it merged, .h5 files apart."""
+    if layer.lora is not None and len(layer.weights) > 2 and layer.weights[-1].ndim == 2:
+        kernel, *others, a, b = layer.weights
+        if a.shape == (*kernel.shape[:-1], b.shape[0]) and b.shape[1] == kernel.shape[-1]:
+            product = a.astype(np.float64) @ b.astype(np.float64)
+            layer.weights = ((kernel + layer.lora * product).astype(kernel.dtype), *others)
+
+
+def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
+    """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
+    for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
+        settle(inner, dialect, budget)
+    dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
+    account(layer, dtype, budget)
+    merge_low_rank(layer)
+    if dialect.keras1:
+        from_keras1(layer, dialect)
+    if layer.class_name in GATES:
+        plain_gates(layer)
+    if dialect.theano and layer.class_name in CONVOLUTIONS:
+        last = 2 if layer.class_name == "ConvLSTM2D" else 1
+        layer.weights = tuple(flipped(array) if place < last else array for place, array in enumerate(layer.weights))
+    if dialect.beta_first and layer.class_name == "BatchNormalization" and len(layer.weights) == 4:
+        beta, gamma, *moving = layer.weights
+        layer.weights = (gamma, beta, *moving)
+    layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
+
+
+def account(layer: LayerDraft, dtype: np.dtype[Any], budget: Budget) -> None:
+    """Account for what a layer's arrays become: small integers of a file are numbers of four bytes or eight."""
+    place = f"layer {layer.path!r} ({layer.class_name})"
+    numbers = sum(array.size for array in layer.weights)
+    budget.hold(place, sum(array.size for array in layer.weights if array.dtype != dtype) * dtype.itemsize)
+    # Gates are cut apart and put together again; of low rank, the sum of two products is in float64.
+    budget.lend(place, numbers * (3 * WIDEST if layer.lora is not None else 2 * dtype.itemsize))
+
+
+def from_keras1(layer: LayerDraft, dialect: Dialect) -> None:
+    """Bring a layer's arrays from Keras 1's layout to Keras 2's."""
+    config, first = layer.config, layer.config.get("data_format") == "channels_first"
+    if layer.split_gates and len(layer.weights) == 3 * GATES[layer.class_name]:
+        layer.weights = merged_gates(
+            layer.weights, GATES[layer.class_name], lambda array: modern_kernel(layer.class_name, array, None, first)
+        )
+    elif layer.class_name in CONVOLUTIONS and layer.weights:
+        kernel, *rest = layer.weights
+        layer.weights = (modern_kernel(layer.class_name, kernel, config.get("filters"), first), *rest)
+    if layer.class_name == "Highway" and len(layer.weights) == 4 and layer.weights[1].ndim == 1:  # up to Keras 1.1
+        kernel, bias, carry_kernel, carry_bias = layer.weights
+        layer.weights = (kernel, carry_kernel, bias, carry_bias)
+    if layer.class_name == "SReLU":
+        config["clip_left"] = dialect.theano
+    dropout = config.pop(EMBEDDING_DROPOUT, None)
+    if dialect.keras0:
+        from_keras0(layer, dropout)
+
+
+def from_keras0(layer: LayerDraft, dropout: Any) -> None:
+    """What Keras 0 meant otherwise than Keras 1."""
+    if layer.class_name == "BatchNormalization" and len(layer.weights) == 4:
+        # It divides by (running_std + epsilon), where its successors divide by sqrt(variance + epsilon).
+        *others, deviation = layer.weights
+        layer.weights = (*others, np.square(deviation.astype(np.float64) + float(layer.config.get("epsilon", 1e-6))))
+        layer.config["epsilon"] = 0.0
+    if layer.class_name == "Embedding" and isinstance(dropout, (int, float)):
+        layer.weights = tuple(array * np.float32(1.0 - dropout) for array in layer.weights)
+
+
+def flipped(kernel: np.ndarray) -> np.ndarray:
+    """A convolution kernel with its spatial axes reversed: Theano convolves where others correlate."""
+    return kernel[tuple(slice(None, None, -1) for _ in range(kernel.ndim - 2))] if kernel.ndim > 2 else kernel
+
+
+def plain_gates(layer: LayerDraft) -> None:
+    """Undo the layout of the CuDNN layers, told by their bias, and fill in GRU's ``reset_after``."""
+    gates, config = GATES[layer.class_name], layer.config
+    if len(layer.weights) == 3:
+        kernel, recurrent_kernel, bias = layer.weights
+        cudnn = bias.ndim == 1 and kernel.ndim == 2 and bias.size == 2 * kernel.shape[1] and kernel.shape[1] % gates == 0
+        if cudnn:
+            units = kernel.shape[1] // gates
+            if recurrent_kernel.shape == (units, gates * units):
+                kernels = [part.T.reshape(part.shape, order="F") for part in np.split(kernel, gates, axis=1)]
+                recurrent = [part.T for part in np.split(recurrent_kernel, gates, axis=1)]
+                halves = bias.reshape(2, -1)
+                bias = halves[0] + halves[1] if gates == 4 else halves
+                layer.weights = (np.concatenate(kernels, axis=1), np.concatenate(recurrent, axis=1), bias)
+                if gates == 3:
+                    config.setdefault("reset_after", True)
+        elif gates == 3:
+            config.setdefault("reset_after", bias.ndim == 2)
+    if gates == 3:
+        config.setdefault("reset_after", False)
+
+
+def infer_input(model: ModelDraft) -> bool:
+    """Find the input shape of a Sequential that was saved without one, from its first weights. Whether that is known now."""
+    given = model.layers[0].config
+    if given.get("shape") is not None:
+        return True
+    for layer in model.layers[1:]:
+        inner = layer.children[0] if layer.children else layer
+        kernel = inner.weights[0].shape if inner.weights else ()
+        if layer.class_name == "Embedding":
+            given["shape"] = [None, None]
+        elif layer.class_name in ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "TimeDistributed") and len(kernel) == 2:
+            given["shape"] = [None, None, kernel[0]]
+        elif layer.class_name == "Conv1D" and len(kernel) == 3 and layer.config.get("groups", 1) == 1:
+            given["shape"] = [None, None, kernel[1]]
+        elif layer.class_name in ("Masking", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout"):
+            continue
+        break
+    return given.get("shape") is not None
+
+
+def finish(model: ModelDraft, understood: Dialect, budget: Budget) -> ModelSpec:
+    """A model whose arrays are dealt, as a spec."""
+    for layer in model.layers:
+        settle(layer, understood, budget)
+    if model.class_name == "Sequential" and not infer_input(model):
+        model.layers[0].config["shape"] = [None]
+        model.problems.append(Problem("", "", "the file does not say what shape its input has", "build the model before saving it"))
+    nested_inputs(model)
+    return model.freeze(understood.generation, understood.rules)
+
+
+def nested_inputs(model: ModelDraft) -> None:
+    """Give nested Sequentials that were saved without an input shape one of unknown sizes: their input tells it."""
+    for layer in model.layers:
+        for inner in [layer, *layer.children]:
+            if inner.model is not None:
+                if inner.model.class_name == "Sequential" and not infer_input(inner.model):
+                    inner.model.layers[0].config["shape"] = [None]
+                nested_inputs(inner.model)

@@ -1,0 +1,304 @@
+"""ModelSpec -> Program: which layers run in kernels, in which buffers, in blocks of how many rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .layers.base import Layer, Tensor
+from .layers.network import Network, every_layer
+from .limits import Budget
+from .program import layout
+from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
+
+#: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
+#: keep memory independent of the batch.
+BLOCK_BYTES = 4 << 20
+#: The work of a call back into Python.
+LONG = 1 << 40
+#: Fields with weights that kernels read at every step.
+WEIGHTS = frozenset(("kernel", "recurrent", "kernel_h", "recurrent_h"))
+#: Blocks are multiples of this many rows, which every CPU level's tiles divide.
+ROW_GROUP = 6
+MAX_BLOCK_ROWS = 64 * ROW_GROUP
+
+
+@dataclass
+class Constants:
+    """Packed weights and tables of one Model, made once and shared by its Programs."""
+
+    lanes: int
+    budget: Budget = field(default_factory=Budget.unlimited)
+    # By the layers themselves: two may have one path ("a/b" beside a "b" in a model "a").
+    arrays: dict[tuple[Layer, str, Layer | None], np.ndarray] = field(default_factory=dict)
+    folded: dict[tuple[Layer, Layer], bool] = field(default_factory=dict)  # decided once: results do not depend on what came before
+
+
+@dataclass
+class Plan:
+    """Implements program.Builder: collects what the layers' ``lower`` write."""
+
+    constants: Constants
+    fold_limit: int
+    stateful: Mapping[str, tuple[int, ...]]  # by layer path: the caller's state arrays that belong to it
+    instructions: list[Instruction] = field(default_factory=list)
+    buffers: list[BufferInfo] = field(default_factory=list)
+    used: dict[tuple[Layer, str, Layer | None], int] = field(default_factory=dict)  # constants of this Program: key -> index
+    threads: int = 1
+    streaming: bool = False
+    present: Mask | None = None
+    inputs: int = 0  # of the caller's arrays, so far
+    held: list[tuple[np.ndarray, int]] = field(default_factory=list)  # see Program.fixed
+    layer: str = ""
+    times: int = 1
+
+    @property
+    def lanes(self) -> int:
+        return self.constants.lanes
+
+    def constant(self, layer: Layer, what: str, make: Callable[[], np.ndarray], *, of: Layer | None = None) -> Constant:
+        """See program.Builder."""
+        key = (layer, what, of)
+        if key not in self.constants.arrays:
+            with np.errstate(all="ignore"):  # NaN and infinities are data: the root of a negative variance, say
+                array = self.constants.arrays[key] = layout.aligned(make())
+            self.constants.budget.hold(f"{layer.path}:{what}", array.nbytes)
+        return Constant(self.used.setdefault(key, len(self.used)))
+
+    def folds(self, layer: Layer, embedding: Layer, nbytes: int) -> bool:
+        """See program.Builder. Not where that takes more than half of what loading may still take: it is for speed alone."""
+        budget, known = self.constants.budget, self.constants.folded
+        return known.setdefault((layer, embedding), nbytes <= min(self.fold_limit, (budget.limit - budget.held) // 2))
+
+    def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
+        """See program.Builder."""
+        return self._add(BufferInfo("scratch", self.times * elements * itemsize, fixed_bytes))
+
+    def _add(self, info: BufferInfo) -> Buffer:
+        self.buffers.append(info)
+        return Buffer(len(self.buffers) - 1)
+
+    def input(self, shape: tuple[int, ...], *, vocabulary: int = 0, itemsize: int = 4) -> Value:
+        """The caller's next array: ids below ``vocabulary``, or numbers."""
+        info = BufferInfo("input", self.times * math.prod(shape) * itemsize, number=self.inputs, vocabulary=vocabulary)
+        self.inputs += 1
+        return Value(self._add(info), shape, integer=vocabulary > 0)
+
+    def fixed(self, array: np.ndarray) -> Value:
+        """See program.Builder."""
+        self.held.append((array if array.dtype == bool else array.astype(np.float32, copy=False), self.times))
+        return self.input(array.shape[1:], itemsize=1 if array.dtype == bool else 4)
+
+    def emit(self, kernel: str, /, *, members: int = 1, **fields: Any) -> None:
+        """See program.Builder."""
+        self.instructions.append(Instruction(kernel, fields, layer=self.layer, times=self.times, members=members))
+
+    def read(self, value: Value) -> Buffer:
+        """See program.Builder."""
+        if value.lookup is None:
+            return value.buffer
+        ids, layer, table = value.lookup
+        steps = math.prod(value.shape[:-1])
+        features = value.shape[-1]
+        out = self.buffer(steps * features)
+        weights = self.constant(layer, "embeddings", lambda: table)
+        self.emit(
+            "embedding", steps=steps, features=features, ids=ids, ids_row=steps, vocabulary=len(table), table=weights,
+            y=out, y_row=steps * features,
+        )  # fmt: skip
+        return out
+
+    def state(self, path: str, number: int, units: int) -> Buffer | None:
+        """See program.Builder."""
+        if path not in self.stateful:
+            return None
+        return self._add(BufferInfo("state", units * 4, number=self.stateful[path][number]))
+
+    @contextmanager
+    def repeated(self, times: int) -> Iterator[None]:
+        """See program.Builder."""
+        self.times *= times
+        yield
+        self.times //= times
+
+    def lower(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        """A layer as kernel calls, or as a call back into NumPy where it has none."""
+        outer, self.layer = self.layer, layer.path
+        values = layer.lower(self, inputs, keywords)
+        if values is None:
+            values = self.call_python(layer, inputs, keywords)
+        self.layer = outer
+        return values
+
+    def call_python(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        """See program.Builder. A trial run on no rows, which takes neither time nor memory, tells shapes, and which outputs have masks."""
+        given = [replace_buffer(value, self.read(value)) for value in inputs]
+        words = {name: map_values(value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
+
+        def call(fetch: Callable[[Value], Tensor]) -> tuple[Tensor, ...]:
+            with np.errstate(all="ignore"):  # NaN and infinities are data
+                return layer.apply([fetch(value) for value in given], {name: map_values(v, fetch) for name, v in words.items()}, None)
+
+        trial = call(lambda v: Tensor(np.zeros((0, *v.shape), np.int32 if v.integer else np.float32), no_rows_mask(v)))
+        outputs = []
+        for tensor in trial:
+            mask = None
+            if tensor.mask is not None:
+                mask = Mask(self.buffer(math.prod(tensor.mask.shape[1:]), itemsize=1), tensor.mask.shape[1:])
+            outputs.append(Value(self.buffer(math.prod(tensor.value.shape[1:])), tensor.value.shape[1:], mask))
+
+        def run(rows: int, arrays: Mapping[int, np.ndarray]) -> None:
+            def view(buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+                return arrays[buffer.index].view(dtype).reshape(rows, *shape)
+
+            def fetch(v: Value) -> Tensor:
+                value = view(v.buffer, v.shape, np.int32 if v.integer else np.float32)
+                return Tensor(value, None if v.mask is None else view(v.mask.buffer, v.mask.shape, np.bool_))
+
+            for tensor, out in zip(call(fetch), outputs, strict=True):
+                view(out.buffer, out.shape, np.float32)[...] = tensor.value
+                if out.mask is not None:
+                    assert tensor.mask is not None  # the trial run had one
+                    view(out.mask.buffer, out.mask.shape, np.bool_)[...] = tensor.mask
+
+        touched: list[Buffer] = []
+        for value in [*given, *values_in(words), *outputs]:
+            touched += [value.buffer] if value.mask is None else [value.buffer, value.mask.buffer]
+        fields = {f"buffer{n}": buffer for n, buffer in enumerate(touched)}
+        self.instructions.append(Instruction("python", fields, run, layer.path, self.times))
+        return tuple(outputs)
+
+    def output(self, number: int, value: Value, taken: set[int]) -> tuple[int, ...]:
+        """Have a value end in the caller's output array ``number``; returns its shape."""
+        buffer = self.read(value)
+        size = math.prod(value.shape)
+        if self.buffers[buffer.index].kind == "scratch" and buffer.index not in taken:
+            self.buffers[buffer.index] = BufferInfo("output", size * 4, number=number)
+            taken.add(buffer.index)
+        else:
+            out = self._add(BufferInfo("output", size * 4, number=number))
+            self.emit("place", steps=1, width=size, x=buffer, x_row=size, x_step=0, y=out, y_row=size, y_step=0)
+        return value.shape
+
+    def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
+        """What was collected, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
+        per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
+        rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
+        arrays = tuple(self.constants.arrays[key] for key in self.used)
+        work = sum(info.row_bytes for info in self.buffers) + sum(map(self._multiply_adds, self.instructions))
+        alone = any(instruction.function is not None for instruction in self.instructions)
+        members = 1 if alone else max((instruction.members for instruction in self.instructions), default=1)
+        return Program(
+            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work,
+            tuple(f"{layer.path}:{what}" for layer, what, _ in self.used),
+            tuple(self.held),
+        )  # fmt: skip
+
+    def _block_bytes(self) -> int:
+        return max(BLOCK_BYTES, min(4 * 4 * sum(map(self._weights, self.instructions)), 16 * BLOCK_BYTES))
+
+    def _weights(self, instruction: Instruction) -> int:
+        """How many weights an instruction reads."""
+        keys = list(self.used)
+        fields = instruction.fields
+        names = WEIGHTS - {"kernel", "kernel_h"} if fields.get("table") is not None else WEIGHTS  # looked up, not multiplied
+        read = {fields[name].index for name in names if isinstance(fields.get(name), Constant)}
+        return sum(self.constants.arrays[keys[index]].size for index in read)
+
+    def _multiply_adds(self, instruction: Instruction) -> int:
+        steps = instruction.fields.get("steps", 1)
+        return instruction.times * steps * self._weights(instruction) if instruction.function is None else LONG
+
+
+def plan(
+    network: Network, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], constants: Constants, *,
+    fold_limit: int, threads: int = 1, ragged: bool = False, streaming: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
+) -> Program:  # fmt: skip
+    """The Program of a network for input shapes (less the batch).
+
+    Parameters
+    ----------
+    network
+        The model.
+    shapes
+        Of each input, less the batch.
+    vocabularies
+        Of each input: its int32 ids are below; 0 where it holds float32.
+    constants
+        Packed weights that earlier Programs of the model made.
+    fold_limit
+        Bytes that the table of an Embedding folded into the next layer's kernel may take.
+    threads
+        The most that one call may use.
+    ragged
+        The caller gives one array more, uint8 (timesteps,) a row: which steps of the input are there.
+    streaming
+        The input goes on from where the states are: a step at a time.
+    stateful
+        By layer path, the numbers of the caller's state arrays.
+    """
+    work = Plan(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
+    values = [work.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
+    if ragged:
+        there = work.input(shapes[0][:1], itemsize=1)
+        work.present = Mask(there.buffer, there.shape)
+        values[0] = values[0]._replace(mask=work.present)
+    taken: set[int] = set()
+    outputs = network.lower(work, values, {})
+    return work.program(tuple(work.output(number, value, taken) for number, value in enumerate(outputs)))
+
+
+def most_packed(network: Network, lanes: int) -> int:
+    """Bytes that the weights of a network take at the most once they are packed: blocks of units are filled up."""
+
+    def numbers(shape: tuple[int, ...], states: int) -> int:
+        *rows, columns = shape or (1,)
+        if columns <= layout.DOT_UNITS and not states:  # they lie by unit
+            return columns * (math.prod(rows) + lanes)
+        return math.prod(rows) * (columns + 8 * lanes)  # gates may be packed apart
+
+    layers = every_layer(network)
+    return 4 * sum(numbers(array.shape, len(layer.state_shapes())) for layer in layers for array in layer.spec.weights)
+
+
+def evaluate(
+    network: Network, inputs: Sequence[np.ndarray], dtype: Any, states: dict[str, tuple[np.ndarray, ...]] | None = None,
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """The network's meaning in NumPy: ``apply`` of every layer, in ``dtype``."""
+    # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
+    exact = np.dtype(dtype) == np.float32
+    given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
+    with np.errstate(all="ignore"):  # NaN and infinities are data
+        return tuple(tensor.value for tensor in network.apply(given, {}, states))
+
+
+def replace_buffer(value: Value, buffer: Buffer) -> Value:
+    """The same value, carried out into a buffer."""
+    return value._replace(buffer=buffer, lookup=None, integer=value.integer and value.lookup is None)
+
+
+def no_rows_mask(value: Value) -> np.ndarray | None:
+    """A mask of no rows, for a value that has one."""
+    return None if value.mask is None else np.ones((0, *value.mask.shape), np.bool_)
+
+
+def map_values(argument: Any, function: Callable[[Value], Any]) -> Any:
+    """A call argument with ``function`` applied to the Values in it."""
+    if isinstance(argument, Value):
+        return function(argument)
+    if isinstance(argument, tuple):
+        return tuple(map_values(inner, function) for inner in argument)
+    return argument
+
+
+def values_in(argument: Any) -> list[Value]:
+    """The Values in call arguments."""
+    found: list[Value] = []
+    for inner in argument.values():
+        map_values(inner, found.append)
+    return found

@@ -1,0 +1,1 @@
+"""Programs: flat lists of kernel calls, the layout of what they read, and the proof that each stays inside its arrays."""

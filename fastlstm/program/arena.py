@@ -1,0 +1,90 @@
+"""Where in a block's memory each scratch buffer lies. Buffers that are never in use at the same time share memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .ir import At, Buffer, BufferInfo, Instruction
+from .layout import ALIGNMENT
+
+#: Of more buffers than this, each is not compared with all others: that takes time that grows with their square.
+MANY = 500
+
+
+def arrange(instructions: Sequence[Instruction], buffers: Sequence[BufferInfo], rows: int) -> tuple[list[int], int]:
+    """Place the scratch buffers of a Program.
+
+    Parameters
+    ----------
+    instructions, buffers
+        Of the Program.
+    rows
+        The most rows of a block.
+
+    Returns
+    -------
+    offsets : list of int
+        Bytes from the start of the arena, for each buffer; 0 for those that are not scratch.
+    size : int
+        Bytes that the arena takes.
+    """
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for number, instruction in enumerate(instructions):
+        for value in instruction.fields.values():
+            target = value.target if isinstance(value, At) else value
+            if isinstance(target, Buffer) and buffers[target.index].kind == "scratch":
+                first.setdefault(target.index, number)
+                last[target.index] = number
+
+    def size_of(index: int) -> int:
+        needed = buffers[index].row_bytes * rows + buffers[index].fixed_bytes
+        # A cache line besides keeps the padding that vectors read behind one buffer out of the next.
+        return (needed + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT + ALIGNMENT
+
+    sizes = {index: size_of(index) for index in first}
+    if len(first) > MANY:
+        return in_turn(first, last, sizes, len(buffers))
+    offsets = [0] * len(buffers)
+    placed: list[int] = []
+    total = 0
+    for index in sorted(first, key=lambda i: (-sizes[i], i)):
+        size = sizes[index]
+        taken = sorted(
+            (offsets[other], offsets[other] + sizes[other])
+            for other in placed if first[other] <= last[index] and first[index] <= last[other]
+        )  # fmt: skip
+        start = 0
+        for low, high in taken:
+            if start + size <= low:
+                break
+            start = max(start, high)
+        offsets[index] = start
+        placed.append(index)
+        total = max(total, start + size)
+    return offsets, total
+
+
+def in_turn(first: Mapping[int, int], last: Mapping[int, int], sizes: Mapping[int, int], count: int) -> tuple[list[int], int]:
+    """Offsets of ``count`` buffers and their total: each takes the place of one of about its size that is used no more, or a new one."""
+    offsets, total = [0] * count, 0
+    free: dict[int, list[int]] = {}
+    ends = sorted(last, key=lambda index: last[index])
+    done = 0
+    for index in sorted(first, key=lambda index: first[index]):
+        while last[ends[done]] < first[index]:
+            free.setdefault(rounded(sizes[ends[done]]), []).append(offsets[ends[done]])
+            done += 1
+        places = free.get(rounded(sizes[index]))
+        if places:
+            offsets[index] = places.pop()
+        else:
+            offsets[index] = total
+            total += rounded(sizes[index])
+    return offsets, total
+
+
+def rounded(size: int) -> int:
+    """A size made one of few: up to an eighth is added."""
+    step = max(ALIGNMENT, 1 << max(size.bit_length() - 4, 0))
+    return (size + step - 1) // step * step

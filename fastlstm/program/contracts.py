@@ -1,0 +1,290 @@
+"""What each kernel is given, and what of it it touches: the fields of its struct, and the extent of every address as a function of them.
+
+The kernels are declared by these contracts (``kernels/registry.py``), and no Program runs that does not keep them (``verifier.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from . import layout
+
+#: Bytes of an element.
+FLOAT, ID, FLAG = 4, 4, 1
+
+#: Fields that say how many there are of something: one at least.
+COUNTS = frozenset({"steps", "features", "units", "size", "times", "width", "window", "stride", "y_steps"})
+#: Fields that may be negative.
+SIGNED = frozenset({"x_step", "y_step"})
+#: Of kernels that several threads compute together: this thread's number among how many (0 and 0: alone), and the address of the
+#: function with which they wait for each other, with its argument.
+CREW = ("member", "members", "meet", "crew")
+#: Of kernels that may take long: the address of an int64 that is not 0 once the call is to be left (0: it is brief), and that of the
+#: function to be called now and then, with the other one as its argument.
+WATCH = ("watch", "look")
+
+
+class Span(NamedTuple):
+    """What is touched of an array in each row: elements from ``first`` on to before ``last``."""
+
+    row: int  # elements from row to row; 0: all rows touch the same
+    first: int
+    last: int
+    size: int = FLOAT  # bytes of an element
+
+
+class Room(NamedTuple):
+    """Scratch that a kernel divides up itself."""
+
+    row_bytes: int
+    fixed_bytes: int
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A kernel: ``void kernel(int64_t *fields)``, and what it may rely on.
+
+    Attributes
+    ----------
+    fields
+        In the order of the struct, 8 bytes each.
+    floats
+        Those that are a float32 in the low 4 bytes; all others are integers or addresses.
+    reads, writes
+        Those that are addresses.
+    optional
+        Those addresses that may be null.
+    given
+        Those that the runtime fills in.
+    needs
+        Pairs of addresses: without the second, the first must be null.
+    extents
+        (fields, lanes) -> what is touched at each address. Fields are attributes: numbers as they are, addresses as truth values; and
+        ``members`` is how many threads compute it together.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    floats: frozenset[str]
+    reads: frozenset[str]
+    writes: frozenset[str]
+    optional: frozenset[str]
+    given: frozenset[str]
+    needs: tuple[tuple[str, str], ...]
+    extents: Callable[[Any, int], Mapping[str, Span | Room]]
+
+    @property
+    def described(self) -> list[str]:
+        """The fields as the build writes them down."""
+        return [f"{name}:float" if name in self.floats else name for name in self.fields]
+
+
+Extents = Callable[[Any, int], Mapping[str, Span | Room]]
+#: Every contract by the kernel's name.
+CONTRACTS: dict[str, Contract] = {}
+
+
+def declared(
+    *fields: str, reads: tuple[str, ...], writes: tuple[str, ...], optional: tuple[str, ...] = (), floats: tuple[str, ...] = (),
+    needs: tuple[tuple[str, str], ...] = (),
+) -> Callable[[Extents], Extents]:  # fmt: skip
+    """Declare the kernel of a function's name, whose extents the function tells."""
+
+    def decorate(extents: Extents) -> Extents:
+        given = frozenset(fields) & {"rows", *CREW, *WATCH}
+        CONTRACTS[extents.__name__] = Contract(
+            extents.__name__, fields, frozenset(floats), frozenset(reads), frozenset(writes), frozenset(optional), given,
+            needs, extents,
+        )  # fmt: skip
+        return extents
+
+    return decorate
+
+
+def strided(row: int, steps: int, step: int, width: int) -> Span:
+    """``steps`` pieces of ``width`` floats in each row, ``step`` floats from one to the next, forwards or backwards."""
+    reach = (steps - 1) * step
+    return Span(row, min(reach, 0), max(reach, 0) + width)
+
+
+# -- recurrent kernels ----------------------------------------------------------------------------------------------------------
+
+#: Fields that every recurrent kernel has. Strides are in elements.
+RECURRENT = (
+    "rows", "steps", "features", "units",
+    "x", "x_row", "x_step",  # float32 (rows, steps, features)
+    "ids", "ids_row",  # int32 (rows, steps), or 0: x has a step of features (of stride x_step) for each id
+    "vocabulary",  # ids at or beyond count as the last one below; nobody gives any, unless they change after they were checked
+    "table",  # instead of x: the pre-activations of each id, bias included
+    "mask", "mask_row",  # uint8 (rows, steps), or 0: every step is valid
+    "reverse",  # 1: from the last step to the first
+    "kernel", "recurrent", "bias",  # packed
+    "activation", "recurrent_activation",  # codes
+    "h0", "h0_row",  # state to start from, or 0: zeros
+    "y", "y_row", "y_step", "y_time_order",  # output of every step, or 0; 1: step t in place t even in reverse
+    "last", "last_row",  # output of the step processed last, or 0
+    "h_out", "out_row",  # final state, or 0; may be where h0 is
+    "fill",  # output of masked steps: 0 the previous one, 1 zeros
+    "head",  # with fill 0, before the first valid step: 0 zeros, 1 the initial state
+    "scratch",
+    *CREW, *WATCH,
+    # Of some cells only. All cells have one struct, so that what they share is compiled once.
+    "c0", "c_out",  # lstm: rows as those of h0 and h_out
+    "recurrent_bias",  # gru
+    "kernel_h", "recurrent_h", "bias_h",  # gru_before: of the candidate; the others are of z and r
+)  # fmt: skip
+
+
+def recurrent(f: Any, lanes: int, *gates: int) -> dict[str, Span | Room]:
+    """What all recurrent kernels touch; ``gates`` of each of their products."""
+    columns = sum(layout.columns(f.units, n, lanes) for n in gates)
+    own = layout.columns(f.units, gates[0], lanes)
+    features = 0 if f.table else f.features
+    per_id = (f.vocabulary - 1) * f.x_step
+    scratch = layout.recurrent_scratch(features, f.steps, f.units, columns, lanes, f.members)
+    touched: dict[str, Span | Room] = {
+        "ids": Span(f.ids_row, 0, f.steps, ID),
+        "mask": Span(f.mask_row, 0, f.steps, FLAG),
+        "kernel": Span(0, 0, features * own),
+        "recurrent": Span(0, 0, f.units * own),
+        "bias": Span(0, 0, own),
+        "h0": Span(f.h0_row, 0, f.units),
+        "y": strided(f.y_row, f.steps, f.y_step, f.units),
+        "last": Span(f.last_row, 0, f.units),
+        "h_out": Span(f.out_row, 0, f.units),
+        "scratch": Room(*scratch),
+    }
+    if f.table:
+        touched["table"] = Span(0, 0, f.vocabulary * columns)
+    else:
+        touched["x"] = Span(0, min(per_id, 0), max(per_id, 0) + features) if f.ids else strided(f.x_row, f.steps, f.x_step, features)
+    return touched
+
+
+def declared_recurrent(*more: str, state: tuple[str, ...] = ()) -> Callable[[Extents], Extents]:
+    """Declare a recurrent kernel that reads ``more`` weights, and a second ``state``: where it starts from and where it goes."""
+    return declared(
+        *RECURRENT,
+        reads=("x", "ids", "table", "mask", "kernel", "recurrent", "bias", "h0", *state[:1], *more),
+        writes=("y", "last", "h_out", *state[1:], "scratch"),
+        optional=("ids", "table", "mask", "h0", "y", "last", "h_out", *state),
+        needs=(("table", "ids"),),
+    )
+
+
+@declared_recurrent(state=("c0", "c_out"))
+def lstm(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {**recurrent(f, lanes, 4), "c0": Span(f.h0_row, 0, f.units), "c_out": Span(f.out_row, 0, f.units)}
+
+
+@declared_recurrent("recurrent_bias")
+def gru(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {**recurrent(f, lanes, 3), "recurrent_bias": Span(0, 0, layout.columns(f.units, 3, lanes))}
+
+
+@declared_recurrent("kernel_h", "recurrent_h", "bias_h")
+def gru_before(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    columns = layout.columns(f.units, 1, lanes)
+    return {
+        **recurrent(f, lanes, 2, 1),
+        "kernel_h": Span(0, 0, 0 if f.table else f.features * columns),
+        "recurrent_h": Span(0, 0, f.units * columns),
+        "bias_h": Span(0, 0, columns),
+    }
+
+
+@declared_recurrent()
+def simple_rnn(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return recurrent(f, lanes, 1)
+
+
+# -- all others -----------------------------------------------------------------------------------------------------------------
+
+
+@declared(
+    "rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step", *WATCH,
+    reads=("x", "kernel", "bias"), writes=("y",), optional=("bias",),
+)  # fmt: skip
+def dense(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {
+        "x": strided(f.x_row, f.steps, f.x_step, f.features),
+        "kernel": Span(0, 0, layout.dense_size(f.features, f.units, lanes)),
+        "bias": Span(0, 0, layout.columns(f.units, 1, lanes)),
+        "y": strided(f.y_row, f.steps, f.y_step, f.units),
+    }
+
+
+@declared("rows", "steps", "features", "ids", "ids_row", "vocabulary", "table", "y", "y_row", reads=("ids", "table"), writes=("y",))
+def embedding(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {
+        "ids": Span(f.ids_row, 0, f.steps, ID),
+        "table": Span(0, 0, f.vocabulary * f.features),
+        "y": Span(f.y_row, 0, f.steps * f.features),
+    }
+
+
+@declared("rows", "steps", "ids", "ids_row", "mask", reads=("ids",), writes=("mask",))
+def mask_ids(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {"ids": Span(f.ids_row, 0, f.steps, ID), "mask": Span(f.steps, 0, f.steps, FLAG)}
+
+
+@declared("rows", "steps", "features", "x", "y", "mask", "value", reads=("x",), writes=("y", "mask"), floats=("value",))
+def masking(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    whole = flat(f.steps * f.features)
+    return {"x": whole, "y": whole, "mask": Span(f.steps, 0, f.steps, FLAG)}
+
+
+@declared("rows", "size", "x", "y", "activation", "alpha", reads=("x",), writes=("y",), floats=("alpha",))
+def activate(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {"x": flat(f.size), "y": flat(f.size)}
+
+
+@declared("rows", "steps", "features", "x", "y", reads=("x",), writes=("y",))
+def softmax(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {"x": flat(f.steps * f.features), "y": flat(f.steps * f.features)}
+
+
+@declared("rows", "times", "size", "x", "y", reads=("x",), writes=("y",))
+def repeat(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {"x": flat(f.size), "y": flat(f.times * f.size)}
+
+
+@declared("rows", "size", "a", "b", "y", "op", "scale", reads=("a", "b"), writes=("y",), floats=("scale",))
+def merge(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {name: flat(f.size) for name in ("a", "b", "y")}
+
+
+@declared("rows", "steps", "width", "x", "x_row", "x_step", "y", "y_row", "y_step", reads=("x",), writes=("y",))
+def place(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {"x": strided(f.x_row, f.steps, f.x_step, f.width), "y": strided(f.y_row, f.steps, f.y_step, f.width)}
+
+
+@declared("rows", "size", "a", "b", "y", "op", reads=("a", "b"), writes=("y",))
+def mask_combine(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {name: Span(f.size, 0, f.size, FLAG) for name in ("a", "b", "y")}
+
+
+@declared("rows", "steps", "features", "before", "after", "x", "y", reads=("x",), writes=("y",))
+def pad(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {"x": flat(f.steps * f.features), "y": flat((f.before + f.steps + f.after) * f.features)}
+
+
+@declared("rows", "steps", "features", "x", "mean", "factor", "offset", "y", reads=("x", "mean", "factor", "offset"), writes=("y",))
+def normalise(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    whole, each = flat(f.steps * f.features), Span(0, 0, f.features)
+    return {"x": whole, "mean": each, "factor": each, "offset": each, "y": whole}
+
+
+@declared(
+    "rows", "steps", "features", "x", "mask", "window", "stride", "before", "y", "y_steps", "mean", *WATCH,
+    reads=("x", "mask"), writes=("y",), optional=("mask",),
+)  # fmt: skip
+def pool(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    return {"x": flat(f.steps * f.features), "mask": Span(f.steps, 0, f.steps, FLAG), "y": flat(f.y_steps * f.features)}
+
+
+def flat(size: int) -> Span:
+    """All of rows that lie one behind the other."""
+    return Span(size, 0, size)
