@@ -12,13 +12,15 @@ from typing import Any, BinaryIO
 from . import formats
 from .assembly import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
+from .executor import FOLD_LIMIT
 from .inputs import positive
 from .isolation import parent
 from .isolation.parent import Isolation
 from .layers import prepared
 from .layers.network import root
 from .limits import Budget
-from .model import FOLD_LIMIT, LayerInfo, Model
+from .listing import LayerInfo
+from .model import Model
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
 from .spec import Case, ModelSpec, Shape

@@ -13,7 +13,6 @@ from .errors import InputError, Problem, UnsupportedError
 from .layers import prepared
 from .layers.network import Network, every_layer, root
 from .limits import Budget
-from .planner import evaluate
 from .spec import ModelSpec, Ref, Shape
 
 T = TypeVar("T")
@@ -24,7 +23,7 @@ EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 MOST_SIZES = 32
 
 
-def build(
+def make_network(
     spec: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
 ) -> Network:  # fmt: skip
@@ -68,7 +67,7 @@ def try_out(network: Network) -> None:
         network.context.budget.lend("a trial of the model", count * row_bytes(network, shapes))
         rows = [random.random((count, *shape), np.float32) for shape in shapes]
         given = [x if ids is None else (x * ids).astype(np.int32) for x, ids in zip(rows, vocabularies, strict=True)]
-        evaluate(network, given, np.float32)
+        network.run(given, np.float32)
 
     of_example(network, compute)
 

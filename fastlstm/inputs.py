@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -24,15 +25,32 @@ NUMBERS = (int, float, bool)
 TOO_DEEP = object()
 
 
-class InputInfo(NamedTuple):
-    """One input of a model."""
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a model.
+
+    Attributes
+    ----------
+    name : str
+        Keras's name of it.
+    shape : tuple
+        Batch first; None = any.
+    dtype : str
+        "float32" or "float64"; of inputs "int32" where they hold ids alone.
+    vocabulary : int or None
+        Ids must be below; None where it does not hold ids.
+    declared : str
+        The dtype that the file declares for an input.
+    fed : bool
+        Does Keras cast what is given straight to the declared dtype, not by way of float32?
+    """
 
     name: str
-    shape: Shape  # batch first
-    dtype: str  # "float32", "float64"; "int32" where only ids are read
-    vocabulary: int | None  # ids must be below
-    declared: str = "float32"  # the dtype that the file declares
-    fed: bool = False  # does Keras cast what is given straight to the declared dtype, not by way of float32?
+    shape: Shape
+    dtype: str
+    vocabulary: int | None = None
+    declared: str = field(default="float32", repr=False)
+    fed: bool = field(default=False, repr=False)
 
 
 class Ragged(NamedTuple):
@@ -42,7 +60,7 @@ class Ragged(NamedTuple):
     lengths: np.ndarray  # (batch,)
 
 
-def gather(x: Any, infos: Sequence[InputInfo], name: str = "x") -> list[np.ndarray] | Ragged:
+def gather(x: Any, infos: Sequence[TensorInfo], name: str = "x") -> list[np.ndarray] | Ragged:
     """Check ``x`` against the model's inputs and cast it as Keras does.
 
     Parameters
@@ -72,7 +90,7 @@ def gather(x: Any, infos: Sequence[InputInfo], name: str = "x") -> list[np.ndarr
         raise unreadable(error, name) from error
 
 
-def _gathered(x: Any, infos: Sequence[InputInfo], name: str) -> list[np.ndarray] | Ragged:
+def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray] | Ragged:
     if isinstance(x, Mapping):
         return _same_rows([cast(value, info) for value, info in zip(_by_name(x, infos, name), infos, strict=True)], infos, name)
     if len(infos) == 1:
@@ -90,7 +108,7 @@ def _gathered(x: Any, infos: Sequence[InputInfo], name: str) -> list[np.ndarray]
     return _same_rows([cast(value, info) for value, info in zip(x, infos, strict=True)], infos, name)
 
 
-def cast(value: Any, info: InputInfo) -> np.ndarray:
+def cast(value: Any, info: TensorInfo) -> np.ndarray:
     """One input as a checked, C-contiguous array of the dtype that the model reads."""
     array = _array(value, info)
     if array.ndim == 1 and len(info.shape) == 2 and info.shape[1] in (1, None):
@@ -105,7 +123,7 @@ def cast(value: Any, info: InputInfo) -> np.ndarray:
     return _typed(array, info)
 
 
-def cast_row(value: Any, number: int, info: InputInfo) -> np.ndarray:
+def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
     """One sequence of a ragged list: (timesteps, ...), one rank less than the model's input."""
     array = _array(value, info, f" sequence {number}")
     expected = info.shape[1:]
@@ -119,7 +137,7 @@ def cast_row(value: Any, number: int, info: InputInfo) -> np.ndarray:
     return _typed(array, info)
 
 
-def _array(value: Any, info: InputInfo, where: str = "") -> np.ndarray:
+def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
     array = as_array(value, f"input {info.name!r}{where}", info.shape)
     if array.dtype.kind not in "biuf":
         raise InputError(f"input {info.name!r}{where}: expected numbers, found {type(value).__name__} of dtype {array.dtype}")
@@ -128,7 +146,7 @@ def _array(value: Any, info: InputInfo, where: str = "") -> np.ndarray:
     return array
 
 
-def _typed(array: np.ndarray, info: InputInfo) -> np.ndarray:
+def _typed(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     whole = info.declared in WHOLE
     if array.dtype.kind == "f" and whole and info.fed:
         array = np.trunc(array)
@@ -159,14 +177,14 @@ def are_ids(arrays: Sequence[np.ndarray]) -> tuple[bool, ...]:
     return tuple(array.dtype == np.int32 for array in arrays)
 
 
-def _by_name(x: Mapping[str, Any], infos: Sequence[InputInfo], name: str) -> list[Any]:
+def _by_name(x: Mapping[str, Any], infos: Sequence[TensorInfo], name: str) -> list[Any]:
     names = [info.name for info in infos]
     if set(x) != set(names):
         raise InputError(f"{name}: expected a dict with the keys {', '.join(names)}, found {', '.join(map(str, x)) or 'an empty one'}")
     return [x[key] for key in names]
 
 
-def _same_rows(arrays: list[np.ndarray], infos: Sequence[InputInfo], name: str) -> list[np.ndarray]:
+def _same_rows(arrays: list[np.ndarray], infos: Sequence[TensorInfo], name: str) -> list[np.ndarray]:
     if len({array.shape[0] for array in arrays}) > 1:
         found = ", ".join(f"{info.name!r} has {array.shape[0]}" for info, array in zip(infos, arrays, strict=True))
         raise InputError(f"{name}: expected the same number of rows in every input, found {found}")
@@ -177,7 +195,7 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _rank(value: Any, info: InputInfo) -> int:
+def _rank(value: Any, info: TensorInfo) -> int:
     """Dimensions of nested lists, or of an array."""
     rank = 0
     while _is_nested(value) and rank < MOST_AXES:  # one that contains itself has no end
@@ -187,14 +205,14 @@ def _rank(value: Any, info: InputInfo) -> int:
     return rank if rank == MOST_AXES else rank + _axes(value, info)
 
 
-def _axes(value: Any, info: InputInfo) -> int:
+def _axes(value: Any, info: TensorInfo) -> int:
     if isinstance(value, (int, float)):
         return 0
     axes = getattr(value, "ndim", None)
     return axes if isinstance(axes, int) else as_array(value, f"input {info.name!r}", info.shape).ndim
 
 
-def _is_ragged(rows: Sequence[Any], info: InputInfo) -> bool:
+def _is_ragged(rows: Sequence[Any], info: TensorInfo) -> bool:
     """Is it a list of sequences: arrays of one rank less, or nested lists whose lengths differ?"""
     rank = len(info.shape)
     if rank < 2 or any(_rank(row, info) != rank - 1 for row in rows):
@@ -202,7 +220,7 @@ def _is_ragged(rows: Sequence[Any], info: InputInfo) -> bool:
     return any(not _is_nested(row) for row in rows) or len({len(row) for row in rows}) > 1
 
 
-def _pad(rows: list[np.ndarray], info: InputInfo) -> Ragged:
+def _pad(rows: list[np.ndarray], info: TensorInfo) -> Ragged:
     lengths = np.array([len(row) for row in rows], np.int64)
     dtype = next((row.dtype for row in rows if row.dtype.kind == "f"), info.dtype)  # of ids, some rows may have fractions
     padded = np.zeros((len(rows), max(int(lengths.max()), 1), *rows[0].shape[1:]), dtype)

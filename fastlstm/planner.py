@@ -40,8 +40,8 @@ class Constants:
 
 
 @dataclass
-class Plan:
-    """Implements program.Builder: collects what the layers' ``lower`` write."""
+class ProgramBuilder:
+    """Collects what the layers' ``lower`` write; see :class:`fastlstm.program.ir.Builder`."""
 
     constants: Constants
     fold_limit: int
@@ -62,7 +62,7 @@ class Plan:
         return self.constants.lanes
 
     def constant(self, layer: Layer, what: str, make: Callable[[], np.ndarray], *, of: Layer | None = None) -> Constant:
-        """See program.Builder."""
+        """See ir.Builder."""
         key = (layer, what, of)
         if key not in self.constants.arrays:
             with np.errstate(all="ignore"):  # NaN and infinities are data: the root of a negative variance, say
@@ -71,12 +71,12 @@ class Plan:
         return Constant(self.used.setdefault(key, len(self.used)))
 
     def folds(self, layer: Layer, embedding: Layer, nbytes: int) -> bool:
-        """See program.Builder. Not where that takes more than half of what loading may still take: it is for speed alone."""
+        """See ir.Builder. Not where that takes more than half of what loading may still take: it is for speed alone."""
         budget, known = self.constants.budget, self.constants.folded
         return known.setdefault((layer, embedding), nbytes <= min(self.fold_limit, (budget.limit - budget.held) // 2))
 
     def buffer(self, elements: int, *, itemsize: int = 4, fixed_bytes: int = 0) -> Buffer:
-        """See program.Builder."""
+        """See ir.Builder."""
         return self._add(BufferInfo("scratch", self.times * elements * itemsize, fixed_bytes))
 
     def _add(self, info: BufferInfo) -> Buffer:
@@ -90,16 +90,16 @@ class Plan:
         return Value(self._add(info), shape, integer=vocabulary > 0)
 
     def fixed(self, array: np.ndarray) -> Value:
-        """See program.Builder."""
+        """See ir.Builder."""
         self.held.append((array if array.dtype == bool else array.astype(np.float32, copy=False), self.times))
         return self.input(array.shape[1:], itemsize=1 if array.dtype == bool else 4)
 
     def emit(self, kernel: str, /, *, members: int = 1, **fields: Any) -> None:
-        """See program.Builder."""
+        """See ir.Builder."""
         self.instructions.append(Instruction(kernel, fields, layer=self.layer, times=self.times, members=members))
 
     def read(self, value: Value) -> Buffer:
-        """See program.Builder."""
+        """See ir.Builder."""
         if value.lookup is None:
             return value.buffer
         ids, layer, table = value.lookup
@@ -114,14 +114,14 @@ class Plan:
         return out
 
     def state(self, path: str, number: int, units: int) -> Buffer | None:
-        """See program.Builder."""
+        """See ir.Builder."""
         if path not in self.stateful:
             return None
         return self._add(BufferInfo("state", units * 4, number=self.stateful[path][number]))
 
     @contextmanager
     def repeated(self, times: int) -> Iterator[None]:
-        """See program.Builder."""
+        """See ir.Builder."""
         self.times *= times
         yield
         self.times //= times
@@ -131,12 +131,12 @@ class Plan:
         outer, self.layer = self.layer, layer.path
         values = layer.lower(self, inputs, keywords)
         if values is None:
-            values = self.call_python(layer, inputs, keywords)
+            values = self.call_numpy(layer, inputs, keywords)
         self.layer = outer
         return values
 
-    def call_python(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        """See program.Builder. A trial run on no rows, which takes neither time nor memory, tells shapes, and which outputs have masks."""
+    def call_numpy(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+        """See ir.Builder. A trial run on no rows, which takes neither time nor memory, tells shapes, and which outputs have masks."""
         given = [replace_buffer(value, self.read(value)) for value in inputs]
         words = {name: map_values(value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
 
@@ -170,7 +170,7 @@ class Plan:
         for value in [*given, *values_in(words), *outputs]:
             touched += [value.buffer] if value.mask is None else [value.buffer, value.mask.buffer]
         fields = {f"buffer{n}": buffer for n, buffer in enumerate(touched)}
-        self.instructions.append(Instruction("python", fields, run, layer.path, self.times))
+        self.instructions.append(Instruction("numpy", fields, run, layer.path, self.times))
         return tuple(outputs)
 
     def output(self, number: int, value: Value, taken: set[int]) -> tuple[int, ...]:
@@ -242,15 +242,15 @@ def plan(
     stateful
         By layer path, the numbers of the caller's state arrays.
     """
-    work = Plan(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
-    values = [work.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
+    builder = ProgramBuilder(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
+    values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
     if ragged:
-        there = work.input(shapes[0][:1], itemsize=1)
-        work.present = Mask(there.buffer, there.shape)
-        values[0] = values[0]._replace(mask=work.present)
+        there = builder.input(shapes[0][:1], itemsize=1)
+        builder.present = Mask(there.buffer, there.shape)
+        values[0] = values[0]._replace(mask=builder.present)
     taken: set[int] = set()
-    outputs = network.lower(work, values, {})
-    return work.program(tuple(work.output(number, value, taken) for number, value in enumerate(outputs)))
+    outputs = network.lower(builder, values, {})
+    return builder.program(tuple(builder.output(number, value, taken) for number, value in enumerate(outputs)))
 
 
 def most_packed(network: Network, lanes: int) -> int:
@@ -264,17 +264,6 @@ def most_packed(network: Network, lanes: int) -> int:
 
     layers = every_layer(network)
     return 4 * sum(numbers(array.shape, len(layer.state_shapes())) for layer in layers for array in layer.spec.weights)
-
-
-def evaluate(
-    network: Network, inputs: Sequence[np.ndarray], dtype: Any, states: dict[str, tuple[np.ndarray, ...]] | None = None,
-) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """The network's meaning in NumPy: ``apply`` of every layer, in ``dtype``."""
-    # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
-    exact = np.dtype(dtype) == np.float32
-    given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in inputs]
-    with np.errstate(all="ignore"):  # NaN and infinities are data
-        return tuple(tensor.value for tensor in network.apply(given, {}, states))
 
 
 def replace_buffer(value: Value, buffer: Buffer) -> Value:

@@ -15,7 +15,6 @@ from .layers.base import Layer
 from .layers.network import Network, every_layer, root
 from .layers.recurrent import Recurrent
 from .model import Model
-from .planner import evaluate
 from .spec import Case, LayerSpec, ModelSpec, Shape
 
 #: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by
@@ -55,7 +54,7 @@ def record(model: Model) -> tuple[Case, ...]:
     The outputs are those of every layer's ``apply`` in float64. Inputs on which float32 overflows, or in whose rounding the
     network loses itself, prove nothing; so each case has those that tell the most of the ones that were tried.
     """
-    network = model._network
+    network = model.executor.network
     dtype = np.dtype(model.outputs[0].dtype)
     network.context.budget.lend("the weights in float64, and neighbours of them", NEAR * model.count_params())
     trials = {situation.name: most_telling(network, situation, dtype) for situation in situations(network)}
@@ -114,7 +113,7 @@ def own_keras(model: Model) -> Any | None:
 def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any) -> tuple[Comparison, ...]:
     """Compare with a live Keras that loads the very file. Stateful models compare the first call of each case."""
     theirs = keras.models.load_model(path, compile=False)
-    stateful = bool(zero_states(model._network, 1, np.float32))
+    stateful = bool(model.executor.stateful)
     results = []
     for case in cases:
         model.reset_states()
@@ -203,7 +202,7 @@ def response(calls: Sequence[np.ndarray]) -> float:
 def outputs_of(network: Network, calls: Sequence[Sequence[np.ndarray]], dtype: Any) -> list[list[np.ndarray]]:
     """What ``apply`` of every layer gives for calls in a row, from states of zeros."""
     states = zero_states(network, len(calls[0][0]), dtype)
-    return [list(evaluate(network, inputs, dtype, states)) for inputs in calls]
+    return [list(network.run(inputs, dtype, states)) for inputs in calls]
 
 
 def zero_states(network: Network, rows: int, dtype: Any) -> dict[str, tuple[np.ndarray, ...]]:

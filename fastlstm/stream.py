@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from . import runtime
 from .errors import InputError, Problem, UnsupportedError
-from .inputs import InputInfo, are_ids, as_array, gather, positive, reading, shape_text, told, unreadable
-from .layers.base import Layer, Streaming
+from .executor import Executor, as_returned, flat
+from .inputs import TensorInfo, as_array, gather, positive, reading, shape_text, told, unreadable
+from .layers.base import Layer
 from .layers.convolution import Convolution
 from .layers.merging import Merging
-from .layers.network import Network, carrying, repeated
+from .layers.network import Network, carrying
 from .layers.recurrent import Recurrent
-from .model import Model, copies, fits_entry, flat, output_structure
-from .planner import evaluate
 from .spec import Shape
 
 if TYPE_CHECKING:
@@ -30,10 +30,19 @@ MOST_ROWS = 1 << 40
 #: What a stream that keeps states by layers' names cannot do.
 USED_TWICE = "it is used more than once, and a stream keeps one state for each layer"
 SAME_NAME = "two layers go by this name, and a stream keeps states by name; give one of them another name in Keras"
-#: Results of a step larger than this go the long way, which says so where there is no memory for them.
-ENTRY_BYTES = 1 << 28
-#: Steps of more work, as Program.work counts it, go the long way, which can be interrupted: some milliseconds.
-ENTRY_WORK = 1 << 26
+#: Of a step that takes the fast path: bytes of its results (other ways say so where there is no memory for them), and work, as
+#: Program.work counts it: some milliseconds, as it cannot be interrupted.
+MOST_BYTES = 1 << 28
+MOST_WORK = 1 << 26
+
+
+class Streamed(Protocol):
+    """What a Stream needs of its Model."""
+
+    executor: Executor
+
+    @property
+    def name(self) -> str: ...
 
 
 class Stream(runtime.Stepper):
@@ -54,24 +63,25 @@ class Stream(runtime.Stepper):
         inputs that its window still sees, (batch_size, timesteps, features): "conv1d/history".
     """
 
-    def __init__(self, model: Model, batch_size: int = 1):
+    def __init__(self, model: Streamed, batch_size: int = 1):
+        executor = model.executor
         rows = positive(batch_size, "batch_size", most=MOST_ROWS)
-        step_by_step = merging(model._network)
-        problems, tags = obstacles(model._network, step_by_step)
+        step_by_step = merging(executor.network)
+        problems, tags = obstacles(executor.network, step_by_step)
         if problems:
-            raise UnsupportedError(f"{model.source} as a stream", tuple(problems))
+            raise UnsupportedError(f"{executor.source} as a stream", tuple(problems))
         self.model = model
         self.batch_size = rows
-        self._sequence = [is_sequence(info) for info in model._infos]
+        self._executor = executor
+        self._sequence = [is_sequence(info) for info in executor.inputs]
         self._merging = bool(step_by_step)
         self._per_step = [tag == STEPS for tag in tags]
-        self._layers = {layer.path: layer for layer in carrying(model._network)}
-        self._names = {path: layer.state_names() for path, layer in self._layers.items()}
+        self._names = {layer.path: layer.state_names() for layer in carrying(executor.network)}
         with reading("batch_size"):
-            self._states = self._zeros(rows)
-        self._step_infos = tuple(self._info(info, sequence, None) for info, sequence in zip(model._infos, self._sequence, strict=True))
+            self._states = executor.zero_states(executor.carried, rows)
+        self._step_infos = tuple(map(one_step, executor.inputs, self._sequence))
         self._guard = runtime.Guard()
-        self._entry = self._make_entry()
+        self._entry = self._make_fast_path()
         self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
     # -- advancing --------------------------------------------------------------------------------------------------------
@@ -87,7 +97,7 @@ class Stream(runtime.Stepper):
         outputs = self._advance(arrays, rows, "x_t")
         outputs = [y[:, -1] if per_step else y for y, per_step in zip(outputs, self._per_step, strict=True)]
         if out is None:
-            return output_structure(self.model.spec, outputs)
+            return as_returned(self._executor.spec, outputs)
         out[...] = outputs[0]
         return out
 
@@ -106,7 +116,7 @@ class Stream(runtime.Stepper):
         numpy.ndarray, list or dict
             Outputs of every timestep of the chunk where the model has them, else of the last one.
         """
-        infos = tuple(self._info(info, sequence, "any") for info, sequence in zip(self.model._infos, self._sequence, strict=True))
+        infos = tuple(map(any_steps, self._executor.inputs, self._sequence))
         given = gather(chunk, infos, "chunk")
         if not isinstance(given, list):
             raise InputError("chunk: expected an array, found a list of sequences")
@@ -114,7 +124,7 @@ class Stream(runtime.Stepper):
         if self._merging and len(lengths) > 1:
             found = " and ".join(map(str, sorted(lengths)))
             raise InputError(f"chunk: expected as many timesteps of each input, as the model merges them, found {found}")
-        return output_structure(self.model.spec, self._advance(given, rows, "chunk"))
+        return as_returned(self._executor.spec, self._advance(given, rows, "chunk"))
 
     def reset(self, rows: Any = None) -> None:
         """Set the states of the rows of those numbers, or of all, to zeros."""
@@ -185,44 +195,34 @@ class Stream(runtime.Stepper):
 
     # -- how --------------------------------------------------------------------------------------------------------------
 
-    def _make_entry(self) -> runtime.Entry | None:
-        """The short way for steps of all rows, where the model has one input and one output."""
-        model = self.model
-        if not model._native_states or len(model.inputs) != 1:
+    def _make_fast_path(self) -> runtime.Entry | None:
+        """What computes steps of all rows without Python in between, where the model has one input and one output."""
+        executor = self._executor
+        if not executor.streams_natively or len(self._step_infos) != 1:
             return None
         info = self._step_infos[0]
         shape = tuple(size for size in info.shape[1:] if size is not None)
         if len(shape) + 1 != len(info.shape):
             return None
-        runner, program = model._runner(((1, *shape),) if self._sequence[0] else (shape,), streaming=True)
-        if program.fixed or self.batch_size * program.work > ENTRY_WORK:
+        runner, program = executor.prepared(((1, *shape),) if self._sequence[0] else (shape,), streaming=True)
+        if not executor.fits_fast_path(shape, program) or self.batch_size * program.work > MOST_WORK:
             return None
         output = program.output_shapes[0]
-        if not fits_entry(model, shape, program.output_shapes) or 4 * self.batch_size * math.prod(output) > ENTRY_BYTES:
+        if 4 * self.batch_size * math.prod(output) > MOST_BYTES:
             return None
-        states = flat(self._states)
         return runtime.Entry(
             runner, shape, output[1:] if self._per_step[0] else output, info.vocabulary or 0, self.batch_size,
-            states=states, guard=self._guard,
+            states=flat(self._states), guard=self._guard,
         )  # fmt: skip
-
-    def _zeros(self, rows: int) -> dict[str, tuple[np.ndarray, ...]]:
-        dtype = self.model._dtype
-        return {path: tuple(np.zeros((rows, *s), dtype) for s in layer.state_shapes()) for path, layer in self._layers.items()}
-
-    def _info(self, info: InputInfo, sequence: bool, steps: str | None) -> InputInfo:
-        if not sequence or steps is not None:
-            return info._replace(shape=(None, None, *info.shape[2:]) if sequence else (None, *info.shape[1:]))
-        return info._replace(shape=(None, *info.shape[2:]))
 
     def _check_out(self, out: Any, rows: int) -> None:
         """Refuse an ``out`` that does not fit before anything has advanced."""
         if len(self._per_step) != 1:
             raise InputError(f"out: expected None for a model of {len(self._per_step)} outputs, found {type(out).__name__}")
-        shape = (rows, *self.model.outputs[0].shape[2 if self._per_step[0] else 1 :])
-        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != self.model._dtype or not out.flags.writeable:
+        shape, dtype = (rows, *self._executor.outputs[0].shape[2 if self._per_step[0] else 1 :]), self._executor.dtype
+        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype or not out.flags.writeable:
             found = f"{out.dtype} {shape_text(out.shape)}" if isinstance(out, np.ndarray) else type(out).__name__
-            raise InputError(f"out: expected a writeable array of shape {shape_text(shape)} and dtype {self.model._dtype}, found {found}")
+            raise InputError(f"out: expected a writeable array of shape {shape_text(shape)} and dtype {dtype}, found {found}")
         if overlaps_itself(out):
             raise InputError(f"out: expected an array whose elements do not overlap, found strides {out.strides}")
 
@@ -254,28 +254,12 @@ class Stream(runtime.Stepper):
                     raise InputError(f"input {info.name!r}: expected {count} rows, found {len(x)}")
             which = slice(None) if numbers is None else numbers
             states = {path: tuple(array[which].copy() for array in held) for path, held in self._states.items()}
-            outputs = self._compute(arrays, states)
+            outputs = self._executor.advance(arrays, states)
             runtime.replace(flat(self._states), flat(states), which)
             return outputs
 
-    def _compute(self, arrays: list[np.ndarray], states: dict[str, tuple[np.ndarray, ...]]) -> list[np.ndarray]:
-        """Outputs; ``states`` are changed in place."""
-        if not self.model._native_states:
-            new = Streaming(states)
-            outputs = copies(evaluate(self.model._network, arrays, self.model._dtype, new))
-            for path, held in states.items():
-                for array, value in zip(held, new[path], strict=True):
-                    array[...] = value
-            return outputs
-        runner, program = self.model._runner(tuple(x.shape[1:] for x in arrays), ids=are_ids(arrays), streaming=True)
-        rows = len(arrays[0])
-        given = [*arrays, *(repeated(array, rows * times, np.float32) for array, times in program.fixed)]
-        outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
-        runner.run(given, outputs, flat(states), 0, rows)
-        return outputs
 
-
-def _begun(kind: type[Stream], model: Model, batch_size: int) -> Stream:
+def _begun(kind: type[Stream], model: Streamed, batch_size: int) -> Stream:
     """What a copied or unpickled Stream begins as; a subclass's ``__init__`` may ask for other arguments."""
     stream = Stream.__new__(kind)
     Stream.__init__(stream, model, batch_size)
@@ -292,7 +276,17 @@ def overlaps_itself(array: np.ndarray) -> bool:
     return False
 
 
-def is_sequence(info: InputInfo) -> bool:
+def one_step(info: TensorInfo, sequence: bool) -> TensorInfo:
+    """An input of one timestep, without its time axis if it is a sequence."""
+    return replace(info, shape=(None, *info.shape[2 if sequence else 1 :]))
+
+
+def any_steps(info: TensorInfo, sequence: bool) -> TensorInfo:
+    """An input of any number of timesteps."""
+    return replace(info, shape=(None, None, *info.shape[2:]) if sequence else (None, *info.shape[1:]))
+
+
+def is_sequence(info: TensorInfo) -> bool:
     """Does an input have a time axis?"""
     return len(info.shape) > 2 or (len(info.shape) == 2 and info.vocabulary is not None)
 
@@ -368,5 +362,5 @@ def obstacles(network: Network, step_by_step: set[Layer]) -> tuple[list[Problem]
         return [ROW if what else STEPS] * 8
 
     infos = zip(network.input_shapes(), network.vocabularies(), strict=True)
-    given = [STEPS if is_sequence(InputInfo("", shape, "", vocabulary)) else ROW for shape, vocabulary in infos]
+    given = [STEPS if is_sequence(TensorInfo("", shape, "", vocabulary)) else ROW for shape, vocabulary in infos]
     return problems, network.walk(given, visit, fixed)

@@ -53,7 +53,7 @@ def test_the_bound_holds() -> None:
     seen: list[int] = []
     arenas = runtime.Arenas(1_000_000)
     runners = [runtime.Runner(doubling(size), arenas=arenas) for size in (300_000, 400_000, 600_000, 2_000_000)]
-    look = Instruction("python", {"x": Buffer(0)}, lambda rows, arrays: nested())
+    look = Instruction("numpy", {"x": Buffer(0)}, lambda rows, arrays: nested())
     within = runtime.Runner(Program((look,), (BufferInfo("input", 20), BufferInfo("scratch", 20, 300_000)), (), (), 60), arenas=arenas)
 
     def nested() -> None:
@@ -101,7 +101,7 @@ def test_errors_give_it_back() -> None:
 
     arenas = runtime.Arenas()
     buffers = (BufferInfo("input", 20), BufferInfo("scratch", 20, 5000))
-    program = Program((Instruction("python", {"a": Buffer(0), "b": Buffer(1)}, fail),), buffers, (), (), 6)
+    program = Program((Instruction("numpy", {"a": Buffer(0), "b": Buffer(1)}, fail),), buffers, (), (), 6)
     runner = runtime.Runner(program, arenas=arenas)
     for _ in range(10):
         with pytest.raises(ZeroDivisionError):
@@ -114,16 +114,16 @@ def test_a_crew_that_breaks_up_keeps_none(tmp_path: Path) -> None:
     path = build.save(tmp_path / "model.h5", [build.recurrent("LSTM", 40, 8, np.random.default_rng(0))], (None, 8))
     with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1):
         model = fastlstm.load(path, threads=2)
-        runner, _ = model._runner(((6, 8),))
+        runner, _ = model.executor.prepared(((6, 8),))
     x, y = np.ones((2, 6, 8), np.float32), np.empty((2, 40), np.float32)
     for _ in range(3):
         crew = runtime.Crew(runner, [x], [y], [], 2)
         crew.stop()
         crew.work(0), crew.work(1)
         del crew
-        assert model._arenas.idle_bytes == 0
+        assert model.executor.arenas.idle_bytes == 0
     model.predict(x)
-    assert model._arenas.idle_bytes >= runner.arena_size
+    assert model.executor.arenas.idle_bytes >= runner.arena_size
 
 
 def test_streams_share(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_streams_share(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert 0 < model._arenas.idle_bytes <= 3 * model._runner(((1, 3),), streaming=True)[0].arena_size
+    assert 0 < model.executor.arenas.idle_bytes <= 3 * model.executor.prepared(((1, 3),), streaming=True)[0].arena_size
 
 
 MANY = """
@@ -169,12 +169,12 @@ def work(number):
     for n in range(lengths):
         length = 1 + (n * 37 + number * 11) % lengths
         model.predict(np.ascontiguousarray(x[:, :length]))
-        most = max(most, model._arenas.idle_bytes)
+        most = max(most, model.executor.arenas.idle_bytes)
 
 started = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
 for thread in started: thread.start()
 for thread in started: thread.join()
-print(before, resident(), most, model._arenas.limit)
+print(before, resident(), most, model.executor.arenas.limit)
 """
 
 

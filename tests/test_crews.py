@@ -36,7 +36,7 @@ def recurrent(cell: str, units: int, features: int, seed: int = 0, **options: ob
 def together(path: Path, threads: int) -> Model:
     """The model, which must divide its units."""
     model = fastlstm.load(path, threads=threads)
-    program = model._example_program()
+    program = model.executor.example_program()
     assert program is not None
     assert program.members == threads
     return model
@@ -62,7 +62,7 @@ def test_same_bits_as_one_thread(tmp_path: Path, cell: str, threads: int) -> Non
             assert several.predict(x).tobytes() == one.predict(x).tobytes()
         sequences = [np.ascontiguousarray(row[: 1 + number % 6]) for number, row in enumerate(x)]
         assert several.predict(sequences).tobytes() == one.predict(sequences).tobytes()
-        assert several._helpers.team is not None
+        assert several.executor.workers.team is not None
 
 
 @pytest.mark.usefixtures("divided")
@@ -91,14 +91,14 @@ def test_states_are_carried(tmp_path: Path) -> None:
 def test_only_where_weights_are_large(tmp_path: Path) -> None:
     """Else the rows are divided. Small layers of a model are one thread's, and what runs in NumPy is nobody's to divide."""
     large = build.save(tmp_path / "large.h5", [recurrent("LSTM", 256, 20, return_sequences=True), recurrent("LSTM", 8, 256)], (None, 20))
-    program = together(large, 2)._example_program()
+    program = together(large, 2).executor.example_program()
     assert program is not None
     assert [i.members for i in program.instructions if i.kernel == "lstm"] == [2, 1]
     x = np.random.default_rng(0).normal(size=(1, 40, 20))
     assert together(large, 2).predict(x).tobytes() == fastlstm.load(large).predict(x).tobytes()
     for name, options in (("small", {"units": 64}), ("numpy", {"units": 256, "activation": "softmax"})):
         path = build.save(tmp_path / f"{name}.h5", [recurrent("LSTM", features=20, **options)], (None, 20))
-        program = fastlstm.load(path, threads=2)._example_program()
+        program = fastlstm.load(path, threads=2).executor.example_program()
         assert program is not None
         assert program.members == 1
 
@@ -137,9 +137,9 @@ def test_threads_that_cannot_start(tmp_path: Path, few: int, rows: int) -> None:
     with patch("threading.Thread", Full):
         assert model.predict(x).tobytes() == expected.tobytes()
     assert len(begun) == few
-    assert (model._helpers.team is None) == (few == 0)
+    assert (model.executor.workers.team is None) == (few == 0)
     assert model.predict(x).tobytes() == expected.tobytes()
-    assert model._helpers.team is not None
+    assert model.executor.workers.team is not None
 
 
 def test_helpers_go_with_their_model(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_error_in_one_part_ends_all(tmp_path: Path, rows: int) -> None:
 @pytest.mark.usefixtures("divided")
 def test_wrong_numbers(tmp_path: Path) -> None:
     model = together(build.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), 3)
-    runner, _ = model._runner(((6, 8),))
+    runner, _ = model.executor.prepared(((6, 8),))
     x, y = np.ones((2, 6, 8), np.float32), np.empty((2, 40), np.float32)
     for members in (0, 1, 4):
         with pytest.raises(ValueError, match="expected 2 to 3 members"):
@@ -197,14 +197,14 @@ def test_a_forked_process_has_threads_of_its_own(tmp_path: Path) -> None:
     model = together(build.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), 2)
     x = np.ones((2, 6, 8))
     expected = model.predict(x)
-    parents = model._helpers.team
+    parents = model.executor.workers.team
     assert parents is not None
     with parents.free:
         child = os.fork()
         if child == 0:
             wrong = True
             try:
-                wrong = model.predict(x).tobytes() != expected.tobytes() or model._helpers.team is parents
+                wrong = model.predict(x).tobytes() != expected.tobytes() or model.executor.workers.team is parents
             finally:
                 os._exit(wrong)
     assert os.waitpid(child, 0)[1] == 0

@@ -81,7 +81,7 @@ def test_python_in_between_keeps_them(rows: int) -> None:
     buffers = (BufferInfo("input", 20), BufferInfo("scratch", 20), BufferInfo("output", 20))
     added = {"size": 5, "a": Buffer(0), "b": Buffer(0), "y": Buffer(1), "op": 0, "scale": 1.0}
     again = {**added, "a": Buffer(1), "b": Buffer(1), "y": Buffer(2)}
-    instructions = (Instruction("merge", added), Instruction("python", {"a": Buffer(1)}, look), Instruction("merge", again))
+    instructions = (Instruction("merge", added), Instruction("numpy", {"a": Buffer(1)}, look), Instruction("merge", again))
     runner = runtime.Runner(Program(instructions, buffers, (), ((5,),), 6000, work=100))
     x, y = np.full((rows, 5), TINY), np.ones((rows, 5), np.float32)
     runner.run([x], [y], [])

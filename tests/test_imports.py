@@ -23,9 +23,11 @@ FLOORS = (
     ("program", "limits"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs"),
-    ("runtime", "assembly", "isolation"),
+    ("runtime", "assembly", "listing", "isolation"),
     ("threads",),
-    ("model", "stream"),
+    ("executor",),
+    ("stream",),
+    ("model",),
     ("selftest",),
     ("api",),
     ("demo",),
@@ -34,7 +36,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 #: Rooms on one floor that may look at each other.
-NEIGHBOURS = {("activations", "spec"), ("planner", "inputs"), ("model", "stream")}
+NEIGHBOURS = {("activations", "spec")}
 #: What run-time code may import at its top. Everything else is imported where it is used, or not at all.
 LIGHT = {"numpy", *sys.stdlib_module_names}
 

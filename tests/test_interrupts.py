@@ -242,7 +242,7 @@ calls, ended = [], time.monotonic() + 60
 while len(results) < 4 and time.monotonic() < ended:
     calls.append(model.predict(x).tobytes() == expected)
 signal.setitimer(signal.ITIMER_REAL, 0)
-answer(results=results, calls=calls, inside=threading.get_ident() in model._helpers.team.inside)
+answer(results=results, calls=calls, inside=threading.get_ident() in model.executor.workers.team.inside)
 """
     found = ran(script, path)
     assert len(found["results"]) >= 4
@@ -290,7 +290,7 @@ answer(told=told, same=same, usable=model.predict(few).shape == (2, 256))
     assert found["usable"]
 
 
-@pytest.mark.parametrize("place", ["numpy.concatenate", "fastlstm.model.output_structure", "fastlstm.model.report"])
+@pytest.mark.parametrize("place", ["numpy.concatenate", "fastlstm.model.as_returned", "fastlstm.model.report"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_interrupted_behind_the_last_kernel(tmp_path: Path, place: str, precision: str) -> None:
     """A stateful model's call that raises leaves its states alone, however far it has come."""

@@ -209,7 +209,7 @@ def test_blocks_are_of_like_size() -> None:
     """No small last block, which would read all weights for few rows."""
     seen = []
     buffers = (BufferInfo("input", 4), BufferInfo("output", 4))
-    look = Instruction("python", {"x": Buffer(0), "y": Buffer(1)}, lambda rows, arrays: seen.append(rows))
+    look = Instruction("numpy", {"x": Buffer(0), "y": Buffer(1)}, lambda rows, arrays: seen.append(rows))
     runner = runtime.Runner(Program((look,), buffers, (), ((1,),), 60))
     x = np.zeros((130, 1), np.float32)
     for rows in (1, 60, 61, 64, 120, 130):
@@ -245,7 +245,7 @@ def test_python_instructions() -> None:
 
     buffers = (BufferInfo("input", 12), BufferInfo("scratch", 12), BufferInfo("output", 24))
     program = Program((
-        Instruction("python", {"a": Buffer(0), "b": Buffer(1)}, negate),
+        Instruction("numpy", {"a": Buffer(0), "b": Buffer(1)}, negate),
         Instruction("repeat", {"times": 2, "size": 3, "x": Buffer(1), "y": Buffer(2)}),
     ), buffers, (), ((2, 3),), 4)  # fmt: skip
     x = np.arange(30, dtype=np.float32).reshape(10, 3)
@@ -259,7 +259,7 @@ def test_errors_of_python_instructions_come_through() -> None:
     def fail(rows: int, arrays: dict[int, np.ndarray]) -> None:
         raise ZeroDivisionError("on purpose")
 
-    runner = runtime.Runner(Program((Instruction("python", {"a": Buffer(0)}, fail),), (BufferInfo("input", 4),), (), (), 4))
+    runner = runtime.Runner(Program((Instruction("numpy", {"a": Buffer(0)}, fail),), (BufferInfo("input", 4),), (), (), 4))
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="on purpose"):
             runner.run([np.zeros((2, 1), np.float32)], [], [])

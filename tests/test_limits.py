@@ -161,7 +161,7 @@ def test_tables_are_folded_while_there_is_room() -> None:
         x = np.array([[1, 2, 0, 4095]])
         expected = fastlstm.load(data, precision="float64").predict(x)
         np.testing.assert_allclose(np.asarray(model.predict(x)), np.asarray(expected), atol=1e-5)
-        sizes.append(sum(array.nbytes for key, array in model._constants.arrays.items() if key[1] == "table"))
+        sizes.append(sum(array.nbytes for key, array in model.executor.constants.arrays.items() if key[1] == "table"))
     some, none, all_of_them = sizes
     assert none == 0
     assert 10 << 20 < some < 50 << 20

@@ -241,9 +241,9 @@ def test_array_without_rows(folder: Path, tmp_path: Path) -> None:
 
 def test_inputs_of_different_rows(tmp_path: Path) -> None:
     """More rows in one input than in the other are not dropped."""
-    from fastlstm.inputs import InputInfo
+    from fastlstm.inputs import TensorInfo
 
-    infos = [InputInfo(name, (None, FEATURES), "float32", None) for name in ("a", "b")]
+    infos = [TensorInfo(name, (None, FEATURES), "float32", None) for name in ("a", "b")]
     np.savez(tmp_path / "x.npz", a=np.zeros((64, FEATURES)), b=np.zeros((70, FEATURES)))
     with pytest.raises(InputError, match="expected the same number of rows in every input, found 'a' has 64, 'b' has 70"):
         arrayfiles.read(tmp_path / "x.npz", infos)

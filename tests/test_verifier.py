@@ -12,11 +12,12 @@ from making import normal, recurrent
 
 from fastlstm import InputError, Model, runtime
 from fastlstm.errors import KernelError
+from fastlstm.executor import Executor
 from fastlstm.layers.base import Layer
 from fastlstm.layers.merging import Concatenate
 from fastlstm.layers.network import Network
 from fastlstm.layers.recurrent import Recurrent
-from fastlstm.planner import Plan
+from fastlstm.planner import ProgramBuilder
 from fastlstm.program import layout
 from fastlstm.program.contracts import CONTRACTS, COUNTS, SIGNED
 from fastlstm.program.ir import At, Buffer, BufferInfo, Builder, Constant, Instruction, Program, Value
@@ -70,7 +71,7 @@ def unequal_lengths(patch: pytest.MonkeyPatch) -> Callable[[], object]:
         return (Value(out, (steps, sum(widths))),)
 
     patch.setattr(Concatenate, "lower", lower)
-    patch.setattr(Model, "_check_shapes", lambda self, shapes: None)
+    patch.setattr(Executor, "check_shapes", lambda self, shapes: None)
     shape = (None, None, 3)
     made = Model(model([*inputs(shape, shape), layer("Concatenate", "c", axis=-1)], [call(2, 0, 1)]))
     return lambda: made.predict([np.ones((1, 1000, 3), np.float32), np.ones((1, 1, 3), np.float32)])
@@ -101,13 +102,13 @@ def ids_that_a_nested_model_hands_on(patch: pytest.MonkeyPatch) -> Callable[[], 
 
 def constants_by_path(patch: pytest.MonkeyPatch) -> Callable[[], object]:
     """Two layers whose paths are spelled alike, of which one gets the other's weights."""
-    constant = Plan.constant
+    constant = ProgramBuilder.constant
     first: dict[str, Layer] = {}
 
-    def shared(self: Plan, owner: Layer, what: str, make: Callable[[], np.ndarray], *, of: Layer | None = None) -> Constant:
+    def shared(self: ProgramBuilder, owner: Layer, what: str, make: Callable[[], np.ndarray], *, of: Layer | None = None) -> Constant:
         return constant(self, first.setdefault(owner.path, owner), what, make, of=of)
 
-    patch.setattr(Plan, "constant", shared)
+    patch.setattr(ProgramBuilder, "constant", shared)
     nested = model([*inputs((None, 50)), layer("Dense", "d", (50, 40), (40,), units=40)], [call(1, 0)], name="a")
     layers = [
         *inputs((None, 5)), layer("Dense", "a/d", (5, 50), (50,), units=50), LayerSpec("Functional", "a", {}, (), (), nested),
@@ -164,7 +165,7 @@ def test_ids_changed_after_they_were_checked(folded: bool) -> None:
         made = Model(model([*inputs((None, 4), dtype="int32"), table, more], [call(1, 0), call(2, 1)]), fold_limit=1 << 20 if folded else 0)
         good, bad = np.array([[6, 0, 3, 6]], np.int32), np.array([[2**31 - 1, -(2**31), 3, 7]], np.int32)
         expected, found = made.predict(good), np.empty_like(made.predict(good))
-        runner, _ = next(iter(made._runners.values()))
+        runner, _ = made.executor.prepared(((4,),))
         runner.run([bad], [found], [])
         np.testing.assert_array_equal(found, expected)
 
@@ -204,7 +205,7 @@ def program(spec: ModelSpec, **options: Any) -> Program:
     """A Program of a model, for four steps where those are open."""
     made = Model(spec, **options)
     shapes = tuple(tuple(size or 4 for size in info.shape[1:]) for info in made.inputs)
-    return made._runner(shapes)[1]
+    return made.executor.prepared(shapes)[1]
 
 
 PROGRAMS = dict(programs())

@@ -16,8 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import InputError
-from ..inputs import shape_text
-from ..model import TensorInfo
+from ..inputs import TensorInfo, shape_text
 from ..replacing import writing
 from . import csvlines, terminal
 

@@ -17,7 +17,7 @@ from typing import Any
 from .. import __version__, demo, replacing, runtime
 from ..api import Description, convert, describe, load, verify
 from ..errors import FastLSTMError, InputError
-from ..model import LayerInfo
+from ..listing import LayerInfo
 from . import arrayfiles, progress, terminal
 
 DESCRIPTION = """\

@@ -257,6 +257,14 @@ class Network(Layer):
         found = self.walk(entered, visit, lambda array: Tensor(repeated(array, rows, dtype)))
         return found if self._keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
+    def run(self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None) -> tuple[np.ndarray, ...]:
+        """The outputs that ``apply`` of every layer gives in ``dtype``; ``states`` holds those from afterwards."""
+        # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
+        exact = np.dtype(dtype) == np.float32
+        given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
+        with np.errstate(all="ignore"):  # NaN and infinities are data
+            return tuple(tensor.value for tensor in self.apply(given, {}, states))
+
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
             if "mask" in words:

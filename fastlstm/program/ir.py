@@ -46,13 +46,13 @@ class BufferInfo:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One call of a kernel (``kernels/``), or of a layer's ``apply`` (kernel "python")."""
+    """One call of a kernel (``kernels/``), or of a layer's ``apply`` (kernel "numpy")."""
 
     kernel: str
     # By the name of the kernel's struct fields: integers and floats as they are, Buffer, Constant and At as addresses
     # (None: null). The field "rows" is the runtime's to fill.
     fields: Mapping[str, Any] = field(default_factory=dict)
-    # kernel "python": called as function(rows, {buffer index: array}) with the GIL held; arrays are views of the block.
+    # kernel "numpy": called as function(rows, {buffer index: array}) with the GIL held; arrays are views of the block.
     function: Callable[[int, Mapping[int, np.ndarray]], None] | None = None
     layer: str = ""  # path of the layer it came from, for people
     times: int = 1  # it has this many rows for each row of the batch
@@ -101,7 +101,7 @@ class Value(NamedTuple):
 
 
 class Builder(Protocol):
-    """What ``Layer.lower`` writes its instructions with. ``plan.py`` implements it."""
+    """What ``Layer.lower`` writes its instructions with. ``planner.py`` implements it."""
 
     @property
     def lanes(self) -> int:
@@ -138,5 +138,5 @@ class Builder(Protocol):
     def lower(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer inside this one as kernel calls, or as a call of its ``apply`` where it has none."""
 
-    def call_python(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+    def call_numpy(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """Append a call of a layer's ``apply``; returns its outputs."""

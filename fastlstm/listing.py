@@ -1,0 +1,62 @@
+"""The layers of a model as ``summary``, ``describe`` and the command line list them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .layers.base import Layer
+from .layers.network import Network, every_layer
+from .program.ir import Program
+from .spec import Shape
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a model."""
+
+    name: str
+    class_name: str
+    output_shape: Shape | tuple[Shape, ...] | None  # None where it could not be found out
+    parameters: int
+    runs: str  # "native", "NumPy", "folded", "no work", "unsupported"
+
+
+def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, ...]:
+    """The layers in the file's order; ``program`` tells how each runs, None that all of them run in NumPy."""
+    kernels: dict[str, set[str]] = {}
+    in_numpy: set[str] = set()
+    for instruction in program.instructions if program else ():
+        kernels.setdefault(instruction.layer, set()).add(instruction.kernel)
+        if instruction.function is not None:
+            in_numpy.add(instruction.layer)
+
+    def runs(layer: Layer) -> str:
+        if program is None:
+            return "NumPy"
+        paths = [one.path for one in (layer, *every_layer(layer))]
+        if not in_numpy.isdisjoint(paths):
+            return "NumPy"
+        inside = {kernel for path in paths for kernel in kernels.get(path, ())}
+        if f"{layer.path}:embeddings" in program.names or inside - {"mask_ids"}:  # a next layer may read its rows where they lie
+            return "native"
+        return "folded" if layer.spec.weights else "no work"
+
+    shapes = network.layer_shapes()
+    return tuple(
+        LayerInfo(layer.path, layer.spec.class_name, shapes.get(layer.path), layer.count_params(), runs(layer))
+        for layer in network.listed()
+    )
+
+
+def table(layers: Sequence[LayerInfo]) -> Iterator[str]:
+    """The lines of Keras's summary, with a column that tells how each layer runs."""
+    rows = [("Layer (type)", "Output Shape", "Param #", "Runs")]
+    for layer in layers:
+        shape = "?" if layer.output_shape is None else str(layer.output_shape)
+        rows.append((f"{layer.name} ({layer.class_name})", shape, f"{layer.parameters:,}", layer.runs))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for number, row in enumerate(rows):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        if number == 0:
+            yield "-" * (sum(widths) + 6)
