@@ -9,7 +9,7 @@
 from . import interpreter  # noqa: F401 - before all others: it says which interpreters will not do
 from .api import convert, describe, load, verify
 from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
-from .isolation.parent import Isolation
+from .isolation import Isolation
 from .model import Model
 from .stream import Stream
 

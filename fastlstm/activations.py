@@ -82,12 +82,12 @@ def thresholded_relu(x: np.ndarray, theta: float = 1.0) -> np.ndarray:
 
 
 def hard_sigmoid(x: np.ndarray) -> np.ndarray:
-    """What Keras up to 2 and tf.keras call hard_sigmoid."""
+    """hard_sigmoid of Keras up to 2 and of tf.keras: clip(0.2 x + 0.5, 0, 1)."""
     return np.clip(x.dtype.type(0.2) * x + x.dtype.type(0.5), 0, 1)
 
 
 def hard_sigmoid_keras3(x: np.ndarray) -> np.ndarray:
-    """What Keras 3 calls hard_sigmoid."""
+    """hard_sigmoid of Keras 3: clip(x / 6 + 0.5, 0, 1)."""
     return np.clip(x + 3, 0, 6) / 6
 
 

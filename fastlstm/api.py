@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from . import formats
+from . import formats, isolation
 from .assembly import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
 from .executor import FOLD_LIMIT
 from .inputs import positive
-from .isolation import parent
-from .isolation.parent import Isolation
+from .isolation import Isolation
 from .layers import prepared
 from .layers.network import root
 from .limits import Budget
@@ -136,10 +135,10 @@ class Reading:
         return self.source.name
 
     def spec(self) -> ModelSpec:
-        """What the file says."""
+        """Read the model that the file describes."""
         if self.bounds is None:
             return formats.read(self.source, architecture=self.architecture, by_name=self.by_name, budget=self.budget)
-        return parent.read(self.source, self.bounds, self.budget, architecture=self.architecture, by_name=self.by_name)
+        return isolation.read(self.source, self.bounds, self.budget, architecture=self.architecture, by_name=self.by_name)
 
     def model(self) -> Model:
         """The model, with all that :func:`load` takes for granted."""
@@ -149,7 +148,7 @@ class Reading:
         """The cases in a ``.fastlstm`` file, and its arrays that were altered."""
         if self.bounds is None:
             return formats.own.read_cases(self.source, self.budget)
-        return parent.read_cases(self.source, self.bounds, self.budget)
+        return isolation.read_cases(self.source, self.bounds, self.budget)
 
 
 @contextmanager
@@ -157,7 +156,7 @@ def reading(
     path: Readable, architecture: Any, by_name: bool, max_bytes: int | None, isolated: bool | Isolation
 ) -> Iterator[Reading]:  # fmt: skip
     """A file that is to be read as the caller's arguments say."""
-    source, bounds = formats.source_of(path), parent.limits(isolated)
+    source, bounds = formats.source_of(path), isolation.bounds_of(isolated)
     most = None if max_bytes is None else positive(max_bytes, "max_bytes", expected="a positive number of bytes or None")
     with Budget(source.name, source.size, most) as budget:
         yield Reading(source, budget, bounds, architecture, by_name)
@@ -165,7 +164,7 @@ def reading(
 
 @dataclass(frozen=True)
 class Verification:
-    """What :func:`verify` found."""
+    """The result of :func:`verify`."""
 
     source: str
     against: str  # "recorded", the cases in the file itself; "float64", new ones
@@ -227,12 +226,12 @@ def verify(
 
 def refuse_both(keras: bool, isolated: bool | Isolation) -> None:
     """A live Keras reads the file in this process."""
-    if keras and parent.limits(isolated) is not None:
+    if keras and isolation.bounds_of(isolated) is not None:
         raise InputError("keras: Keras reads the file in this process, which isolated is to prevent; leave one of them out")
 
 
 def verification(source: Reading, model: Model, *, keras: bool = False) -> Verification:
-    """What :func:`verify` returns, for a file that is loaded already."""
+    """Verify a file that is loaded already; see :func:`verify`."""
     converted = formats.own.is_native(source.source)
     cases, altered = source.cases() if converted else (record(model), ())
     report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
@@ -256,7 +255,7 @@ def installed_keras(source: formats.Source, model: Model) -> Any:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What :func:`convert` did."""
+    """The result of :func:`convert`."""
 
     source: str
     target: str
@@ -348,7 +347,7 @@ def _sha256(source: formats.Source) -> str:
 
 @dataclass(frozen=True)
 class Description:
-    """What a file holds, as ``fastlstm inspect`` shows it; made for unsupported files too."""
+    """The contents of a file, as ``fastlstm describe`` shows them; made for unsupported files too."""
 
     source: str
     generation: str
@@ -362,7 +361,7 @@ class Description:
 def describe(
     path: Readable, *, architecture: Any = None, by_name: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False
 ) -> Description:  # fmt: skip
-    """What a file holds: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
+    """Describe a file: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
     Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
 
@@ -387,7 +386,7 @@ def describe(
 
 
 def description(source: str, spec: ModelSpec, budget: Budget) -> Description:
-    """What :func:`describe` returns, for a file that is read already."""
+    """Describe a file that is read already; see :func:`describe`."""
     context = prepared(spec, source, budget=budget)
     network = root(spec, context)
     inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))

@@ -73,7 +73,7 @@ def try_out(network: Network) -> None:
 
 
 def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T], itemsize: int = 4) -> T | None:
-    """What ``compute`` makes of shapes (less the batch) that a model takes: larger ones where its windows or functions need them.
+    """Call ``compute`` with shapes (less the batch) that a model takes: larger ones where its windows or functions need them.
 
     None where sizes left open are not found that go together: as in a sum of a sequence and a longer one, which one step alone fits.
     """

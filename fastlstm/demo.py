@@ -41,7 +41,7 @@ class Series(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """What the network sees and what it should say, one row a forecast."""
+    """Inputs of the network and the outputs that it should give, one row for each forecast."""
 
     x: np.ndarray  # float32 (forecasts, WINDOW, 1), scaled
     y: np.ndarray  # float32 (forecasts, HORIZON), scaled
@@ -114,7 +114,7 @@ def scores(forecast: np.ndarray, series: Series, first: np.ndarray) -> tuple[Sco
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of the demonstration found."""
+    """The result of a run of the demonstration."""
 
     series: Series
     first: np.ndarray  # int64 (forecasts,): index of the first month of each forecast

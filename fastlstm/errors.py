@@ -58,7 +58,7 @@ class InputError(FastLSTMError, ValueError):
 class KernelError(FastLSTMError):
     """The kernels asked for by ``FASTLSTM_KERNELS`` cannot run on this machine or are not installed.
 
-    Or: a model's kernels were about to be called with what does not fit them. That is a fault of this library, whatever the file says,
+    Or: a model's kernels were about to be called with what does not fit them. That is a bug of this library, whatever the file says,
     and nothing has been computed.
     """
 

@@ -37,7 +37,7 @@ States = Mapping[str, tuple[np.ndarray, ...]]  # by layer path: (batch, ...) eac
 
 
 class Prepared(NamedTuple):
-    """What computes inputs of certain shapes."""
+    """A Program for inputs of certain shapes, ready to run."""
 
     runner: runtime.Runner
     program: Program
@@ -224,7 +224,7 @@ class Executor:
         self._checked.add(shapes)
 
     def fast_path(self, arrays: Sequence[np.ndarray]) -> runtime.Entry | None:
-        """What computes further inputs of the shape of these without Python in between; None where the model or they are no such case."""
+        """A short way for more inputs of the same shape, without Python in between; None where model or inputs do not allow it."""
         if self._in_numpy or self.stateful or len(arrays) != 1 or are_ids(arrays) != self._ids:
             return None
         shape = arrays[0].shape[1:]

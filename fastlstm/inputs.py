@@ -1,4 +1,4 @@
-"""What users pass to ``predict``, made into the arrays that kernels read. Every refusal names argument, expected and found."""
+"""Turns what users pass to ``predict`` into the arrays that kernels read. Every refusal names argument, expected and found."""
 
 from __future__ import annotations
 
@@ -306,10 +306,10 @@ def positive(value: Any, name: str, *, most: int | None = None, expected: str = 
 
 
 def told(value: Any) -> str:
-    """What a caller passed, or an error's text, for a message: short, and whatever its own class makes of it."""
+    """Describe an argument, or an error, in a message: briefly, and even if its own class cannot be printed."""
     try:
         return str(value)[:300] if isinstance(value, Exception) else reprlib.repr(value)
-    except Exception:  # noqa: BLE001 - the message is about another fault
+    except Exception:  # noqa: BLE001 - the message is about another error
         return f"{type(value).__name__} that cannot be printed"
 
 

@@ -1,4 +1,4 @@
-"""What a file may cost while it is loaded: bytes, visits and depth, each bounded in this one place.
+"""Limits of what loading a file may cost: bytes, visits and depth, each bounded in this one place.
 
 Files come from anywhere, and a small one can ask for a lot: zeros that unpack a thousandfold, a layer that repeats a step a billion times,
 models that call each other twice forty levels deep. Whatever a file asks for is accounted for here before it is allocated or walked.
@@ -42,7 +42,9 @@ ADDRESSABLE = 1 << 47
 
 
 class Budget:
-    """What loading one file has taken and may take. As a context it ends with the loading: what a model does later is its user's affair.
+    """A record of what loading one file has taken and may take.
+
+    As a context it ends with the loading: what a model does later is its user's affair.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ class Budget:
         """Account for bytes that are given back soon, before they are allocated."""
         needed = self.held + nbytes
         if needed > self.limit:
-            enough = 1 << (2 * needed - 1).bit_length()  # what comes behind this place takes some too
+            enough = 1 << (2 * needed - 1).bit_length()  # the rest of the file takes some too
             advice = f"if you trust the file, load(..., max_bytes={enough}) allows more (--max-bytes {enough})"
             raise FormatError(
                 f"{self.source}: {place:.200}: this takes {nbytes} bytes, with all before it {needed}, "

@@ -114,7 +114,7 @@ class Model:
     # -- what it does -----------------------------------------------------------------------------------------------------
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT) -> Any:
-        """What ``predict`` of the Keras that saved the file returns.
+        """Compute the model's outputs, as ``predict`` of the Keras that saved the file returns them.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ def report(rows: int, start: float) -> None:
 
 
 def _rebuild(kind: type[Model], spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
-    """What a copied or unpickled Model begins as; a subclass's ``__init__`` may ask for other arguments."""
+    """A new Model, for ``copy`` and ``pickle``; a subclass's ``__init__`` may ask for other arguments."""
     model = Model.__new__(kind)
     Model.__init__(model, spec, **options)
     model._states = {path: tuple(array.copy() for array in arrays) for path, arrays in states.items()}

@@ -186,7 +186,7 @@ class ProgramBuilder:
         return value.shape
 
     def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
-        """What was collected, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
+        """The instructions collected so far, as a Program, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
         per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
         rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
         arrays = tuple(self.constants.arrays[key] for key in self.used)

@@ -119,7 +119,7 @@ def _may(path: str, access: int) -> bool:
 
 
 def _found(path: str) -> os.stat_result | None:
-    """What is there, if anything is."""
+    """The file at the target, if there is one."""
     try:
         return os.stat(path)
     except FileNotFoundError:

@@ -135,7 +135,7 @@ def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any)
 
 
 def flat(y: Any) -> list[np.ndarray]:
-    """What ``predict`` returned, as a list of arrays."""
+    """List the arrays that ``predict`` returned, however structured."""
     if isinstance(y, dict):
         return [array for key in sorted(y) for array in flat(y[key])]
     if isinstance(y, (list, tuple)):
@@ -188,7 +188,7 @@ class Trial:
         return float(np.mean([min(response / allowed, ENOUGH) if whole else 0.0 for response, allowed, whole in found]))
 
     def case(self, name: str) -> Case:
-        """What is recorded."""
+        """The case as it is recorded."""
         tolerances = self.tolerances()
         return Case(name, tuple(map(tuple, self.inputs)), tuple(map(tuple, self.outputs)), max(tolerances), tuple(tolerances))
 
@@ -200,7 +200,7 @@ def response(calls: Sequence[np.ndarray]) -> float:
 
 
 def outputs_of(network: Network, calls: Sequence[Sequence[np.ndarray]], dtype: Any) -> list[list[np.ndarray]]:
-    """What ``apply`` of every layer gives for calls in a row, from states of zeros."""
+    """Outputs of consecutive calls, as ``apply`` of every layer gives them, starting from states of zeros."""
     states = zero_states(network, len(calls[0][0]), dtype)
     return [list(network.run(inputs, dtype, states)) for inputs in calls]
 
@@ -240,7 +240,7 @@ def reweighted(model: ModelSpec, change: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 class Situation(NamedTuple):
-    """What a case is to show."""
+    """A situation that a case covers."""
 
     name: str
     rows: int | None = None  # of the batch drawn; None: all
@@ -258,7 +258,7 @@ class Draw(NamedTuple):
 #: Tried in turn, until one tells ENOUGH; ids, which have no scale, are drawn anew.
 DRAWS = (Draw(1.0), Draw(0.3), Draw(0.3, positive=True), Draw(0.1), Draw(0.03), Draw(0.01), Draw(3.0), Draw(10.0))
 ENOUGH = 1e4
-MASKED = ("masked before", "masked behind", "masked in between", "masked wholly")
+MASKED = ("masked at the start", "masked at the end", "masked in between", "fully masked")
 ONE_HOT = "one-hot"
 
 
@@ -338,7 +338,7 @@ def like_one_hot(shape: Shape, vocabulary: int | None, readers: Sequence[Layer])
         return False
     return any(
         isinstance(layer, Recurrent) or any(isinstance(child, Recurrent) for child in layer.children)
-        or (layer.per_step and not layer.count_params())  # Masking, Dropout: what comes behind cannot be told
+        or (layer.per_step and not layer.count_params())  # Masking, Dropout: what follows them cannot be told
         for layer in readers
     )  # fmt: skip
 
@@ -349,8 +349,8 @@ def mask_steps(x: np.ndarray, value: float, name: str) -> None:
     for row in range(min(1, len(x) - 1), len(x)):
         count = min(steps - 1, 1 + row)
         where = {
-            "masked before": slice(None, count), "masked behind": slice(steps - count, None),
-            "masked in between": slice(1, steps, 2), "masked wholly": slice(None),
+            "masked at the start": slice(None, count), "masked at the end": slice(steps - count, None),
+            "masked in between": slice(1, steps, 2), "fully masked": slice(None),
         }[name]  # fmt: skip
         x[row, where] = value
 

@@ -37,7 +37,7 @@ MOST_WORK = 1 << 26
 
 
 class Streamed(Protocol):
-    """What a Stream needs of its Model."""
+    """The part of a Model that a Stream needs."""
 
     executor: Executor
 
@@ -196,7 +196,7 @@ class Stream(runtime.Stepper):
     # -- how --------------------------------------------------------------------------------------------------------------
 
     def _make_fast_path(self) -> runtime.Entry | None:
-        """What computes steps of all rows without Python in between, where the model has one input and one output."""
+        """A short way for steps of all rows, without Python in between, where the model has one input and one output."""
         executor = self._executor
         if not executor.streams_natively or len(self._step_infos) != 1:
             return None
@@ -260,7 +260,7 @@ class Stream(runtime.Stepper):
 
 
 def _begun(kind: type[Stream], model: Streamed, batch_size: int) -> Stream:
-    """What a copied or unpickled Stream begins as; a subclass's ``__init__`` may ask for other arguments."""
+    """A new Stream, for ``copy`` and ``pickle``; a subclass's ``__init__`` may ask for other arguments."""
     stream = Stream.__new__(kind)
     Stream.__init__(stream, model, batch_size)
     return stream

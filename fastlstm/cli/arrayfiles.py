@@ -33,7 +33,7 @@ Rows = np.ndarray | list[np.ndarray]  # one input: an array, or a list of sequen
 
 
 def read(path: Path, inputs: Sequence[TensorInfo], *, series: bool = False) -> list[Rows]:
-    """What a file holds for each input of a model.
+    """Read the arrays of a file, one for each input of a model.
 
     Parameters
     ----------

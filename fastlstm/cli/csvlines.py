@@ -110,7 +110,7 @@ def _is_heading(cells: Sequence[str]) -> bool:
 
 
 def _refusal(path: Path, heading: Sequence[str], table: Sequence[_Cells], position: int) -> InputError:
-    """What is wrong with a line, and what to do about it."""
+    """Say what is wrong with a line, and what to do about it."""
     number, cells, _ = table[position]
     column, cell = next((column, cell.strip()) for column, cell in enumerate(cells) if _numbers([cell]) is None)
     never = [other for other in range(max(len(line.cells) for line in table)) if not _has_number(table, other)]

@@ -26,10 +26,10 @@ Runs recurrent networks that Keras saved, on the CPU, without TensorFlow: the nu
 EXAMPLES = """\
 examples:
   fastlstm demo --plot sunspots.png
-  fastlstm inspect model.h5
+  fastlstm describe model.h5
   fastlstm predict model.h5 data.npy -o predictions.npy
   fastlstm convert model.h5 model.fastlstm
-  fastlstm inspect weights.h5 --architecture model.json
+  fastlstm describe weights.h5 --architecture model.json
 
 exit codes: 0 done, 1 failed (the reason is on standard error), 2 command not understood, 130 interrupted (Ctrl-C),
 141 the reader of standard output went away; a file is replaced by a whole new one or left as it was, whatever the code
@@ -43,11 +43,11 @@ examples:
   {prog} model.h5 model.fastlstm
   {prog} weights.h5 model.fastlstm --architecture model.json
 """
-INSPECT = "Lists a file's layers, shapes and parameters, the Keras that saved it, what runs natively, and what is unsupported and why."
-INSPECT_EXAMPLES = """\
+DESCRIBE = "Lists a file's layers, shapes and parameters, the Keras that saved it, what runs natively, and what is unsupported and why."
+DESCRIBE_EXAMPLES = """\
 examples:
-  fastlstm inspect model.h5
-  fastlstm inspect model.h5 --json | python -m json.tool
+  fastlstm describe model.h5
+  fastlstm describe model.h5 --json | python -m json.tool
 
 exit code 1 if the file holds something unsupported
 """
@@ -163,18 +163,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and which kernels this CPU runs, and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, short: str, long: str, examples: str) -> argparse.ArgumentParser:
+    def add(name: str, short: str, long: str, examples: str, *aliases: str) -> argparse.ArgumentParser:
         return commands.add_parser(
-            name, help=short, description=long, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, aliases=aliases, help=short, description=long, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
         )
 
     _add_convert_arguments(add("convert", "write a .fastlstm file", CONVERT, CONVERT_EXAMPLES.format(prog="fastlstm convert")))
 
-    inspect = add("inspect", "show what a file holds", INSPECT, INSPECT_EXAMPLES)
-    inspect.add_argument("file", metavar="FILE", type=_path)
-    inspect.add_argument("--json", action="store_true", help="print JSON")
-    _add_file_arguments(inspect)
-    inspect.set_defaults(command=_inspect)
+    show = add("describe", "show what a file holds", DESCRIBE, DESCRIBE_EXAMPLES, "inspect")
+    show.add_argument("file", metavar="FILE", type=_path)
+    show.add_argument("--json", action="store_true", help="print JSON")
+    _add_file_arguments(show)
+    show.set_defaults(command=_describe)
 
     predict = add("predict", "compute a model's outputs", PREDICT, PREDICT_EXAMPLES)
     predict.add_argument("model", metavar="MODEL", type=_path)
@@ -194,9 +194,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--isolated", action="store_true", help=ISOLATED)
     check.set_defaults(command=_verify)
 
-    show = add("demo", "forecast sunspots", DEMO, DEMO_EXAMPLES)
-    show.add_argument("--plot", metavar="OUT", type=_path, help="draw actual and forecast numbers into this image file")
-    show.set_defaults(command=_demo)
+    forecast = add("demo", "forecast sunspots", DEMO, DEMO_EXAMPLES)
+    forecast.add_argument("--plot", metavar="OUT", type=_path, help="draw actual and forecast numbers into this image file")
+    forecast.set_defaults(command=_demo)
     return parser
 
 
@@ -260,7 +260,7 @@ def _print(*lines: str) -> None:
             print(line, file=stream)
 
 
-def _inspect(arguments: argparse.Namespace) -> int:
+def _describe(arguments: argparse.Namespace) -> int:
     description = describe(
         arguments.file,
         architecture=arguments.architecture,

@@ -138,12 +138,12 @@ def forbid(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def texts(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    """What this package warned of."""
+    """The warnings that this package gave."""
     return [str(warning.message) for warning in caught if warning.category is UserWarning]
 
 
 def requested(stream: BinaryIO) -> tuple[Mapping[str, Any], Source]:
-    """What is asked, and the file."""
+    """Read the request, and the file after it."""
     head = json.loads(stream.read(int.from_bytes(stream.read(handover.PREFIX), "little")))
     held = io.BytesIO()  # whose bytes are given out without a copy
     while held.tell() < head["size"]:
@@ -155,7 +155,7 @@ def requested(stream: BinaryIO) -> tuple[Mapping[str, Any], Source]:
 
 
 def read(head: Mapping[str, Any], source: Source) -> handover.Found:
-    """What is asked of the file."""
+    """Answer the request."""
     architecture = head["architecture"]
     if head["architecture_file"] is not None:
         architecture = Source(head["architecture_file"], data=architecture.encode("latin-1"))

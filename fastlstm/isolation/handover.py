@@ -1,4 +1,4 @@
-"""What a process that reads a file for another one hands over: a model as safetensors, as in a ``.fastlstm`` file, or an error.
+"""The messages of a process that reads a file for another one: a model as safetensors, as in a ``.fastlstm`` file, or an error.
 
 Both directions have one form: eight bytes, the length of the JSON that follows, as ``.fastlstm`` files begin; the JSON; and the
 bytes whose number its "size" states. Whoever takes an answer believes nothing in it: the process that gave it had read a file that
@@ -49,7 +49,7 @@ def message(head: Mapping[str, Any]) -> bytes:
 
 
 class Found(NamedTuple):
-    """What the reader found in a file."""
+    """The result of reading a file."""
 
     spec: ModelSpec
     cases: tuple[Case, ...] = ()  # of a .fastlstm file, if asked for
@@ -98,7 +98,7 @@ def from_memory(error: BaseException | None) -> bool:
 
 
 class Answer(NamedTuple):
-    """What a reader said, checked for form; a model in it is still to be decoded."""
+    """Check the form of an answer; a model in it is still to be decoded."""
 
     warnings: tuple[str, ...]
     altered: tuple[str, ...]

@@ -44,7 +44,7 @@ COMMAND = (
     "import json, site, sys; own = sys.path[:]; site.main(); modules = json.loads(sys.argv[1])['modules']; "
     "sys.path[:] = own + [path for path in modules if path not in own]; from fastlstm.isolation.child import main; main()"
 )
-PACKAGES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 #: One thread: the others that BLAS starts would take memory.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -77,7 +77,7 @@ class Isolation:
                 raise InputError(f"isolated: {name}: expected a {what} above 0 and up to {MOST[name]}, found {value!r:.60}")
 
 
-def limits(isolated: bool | Isolation) -> Isolation | None:
+def bounds_of(isolated: bool | Isolation) -> Isolation | None:
     """The limits that a caller's ``isolated`` stands for; None: no other process.
 
     Raises
@@ -95,14 +95,14 @@ def limits(isolated: bool | Isolation) -> Isolation | None:
 def read(
     source: Source, bounds: Isolation, budget: Budget, *, architecture: Architecture | None = None, by_name: bool = False
 ) -> ModelSpec:  # fmt: skip
-    """What ``formats.read`` does, in another process, which has a budget like the one of this process."""
+    """Do what ``formats.read`` does in another process, which has a budget like the one of this process."""
     found = handover.taken_model(answer(source, bounds, budget, described(architecture), by_name=bool(by_name)).model, budget)
     budget.survey(found)
     return found
 
 
 def read_cases(source: Source, bounds: Isolation, budget: Budget) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """What ``formats.native.read_cases`` does, in another process."""
+    """Do what ``formats.own.read_cases`` does in another process."""
     found = answer(source, bounds, budget, described(None), cases=True)
     return handover.taken_cases(found.model, budget), found.altered
 
@@ -123,7 +123,7 @@ def described(architecture: Architecture | None) -> dict[str, str | None]:
 def answer(
     source: Source, bounds: Isolation, budget: Budget, architecture: Mapping[str, str | None], *, by_name: bool = False, cases: bool = False
 ) -> handover.Answer:  # fmt: skip
-    """What the reading process says of a file, its warnings given and its error raised.
+    """Ask the reading process for a file; its warnings are given and its error is raised here.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def measured(name: str, file: BinaryIO) -> int:
 
 
 def request(name: str, head: bytes, file: BinaryIO, size: int) -> Iterator[bytes]:
-    """What is sent to the reading process, in parts."""
+    """The request and the file, in the parts in which they are sent."""
     yield head
     while size:
         try:
@@ -175,7 +175,7 @@ def request(name: str, head: bytes, file: BinaryIO, size: int) -> Iterator[bytes
 
 
 def said(name: str, bounds: Isolation, parts: Iterator[bytes], room: int) -> memoryview:
-    """What a reading process says, once it has ended well."""
+    """The answer of a reading process that has ended well."""
     from subprocess import TimeoutExpired
 
     until = time.monotonic() + bounds.seconds

@@ -27,7 +27,7 @@ class Buffer(NamedTuple):
 
 
 class At(NamedTuple):
-    """An address inside a buffer or a constant: ``offset`` elements of 4 bytes behind its start, in every row."""
+    """An address inside a buffer or a constant: ``offset`` elements of 4 bytes after its start, in every row."""
 
     target: Buffer | Constant
     offset: int
@@ -61,7 +61,7 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """What the runtime needs to turn input arrays into output arrays."""
+    """Everything that the runtime needs to turn input arrays into output arrays."""
 
     instructions: tuple[Instruction, ...]
     buffers: tuple[BufferInfo, ...]
@@ -101,7 +101,7 @@ class Value(NamedTuple):
 
 
 class Builder(Protocol):
-    """What ``Layer.lower`` writes its instructions with. ``planner.py`` implements it."""
+    """The interface with which ``Layer.lower`` writes its instructions; implemented by ``planner.ProgramBuilder``."""
 
     @property
     def lanes(self) -> int:

@@ -1,6 +1,6 @@
 """No Program runs before it is proven that its kernels stay inside what they are given.
 
-What layers' ``lower`` write is compared with the kernels' contracts. A Program that breaks one is this library's own fault, whatever
+What layers' ``lower`` write is compared with the kernels' contracts. A Program that breaks one is this library's own bug, whatever
 file it was made from: the answer is a KernelError, and never a read of somebody else's memory.
 """
 
@@ -19,7 +19,7 @@ from .ir import At, Buffer, BufferInfo, Constant, Instruction, Program
 #: What fits the fields of kernels.
 WORD = 1 << 63
 #: What every error here ends with.
-OURS = "this is a fault of fastlstm, please report it"
+OURS = "this is a bug of fastlstm, please report it"
 
 
 def verify(program: Program, lanes: int) -> None:
@@ -39,14 +39,14 @@ def verify(program: Program, lanes: int) -> None:
     written: set[int] = set()
     for instruction in program.instructions:
         if instruction.times < 1:
-            raise fault(instruction, f"it has {instruction.times} rows for each row of the batch")
+            raise error(instruction, f"it has {instruction.times} rows for each row of the batch")
         if instruction.function is not None:
             written |= {value.index for value in instruction.fields.values() if isinstance(value, Buffer)}
         else:
             Check(program, instruction, lanes).run(written)
 
 
-def fault(instruction: Instruction, what: str) -> KernelError:
+def error(instruction: Instruction, what: str) -> KernelError:
     """An error about an instruction."""
     return KernelError(f"layer {instruction.layer!r}: kernel {instruction.kernel!r}: {what}; {OURS}")
 
@@ -72,46 +72,46 @@ class Check:
         self.program, self.instruction, self.lanes = program, instruction, lanes
         contract = CONTRACTS.get(instruction.kernel)
         if contract is None:
-            raise self.fault("there is no such kernel")
+            raise self.error("there is no such kernel")
         self.contract: Contract = contract
 
-    def fault(self, what: str) -> KernelError:
+    def error(self, what: str) -> KernelError:
         """An error about the instruction."""
-        return fault(self.instruction, what)
+        return error(self.instruction, what)
 
     def run(self, written: set[int]) -> None:
         """Check every field; ``written`` are the buffers that earlier instructions wrote, and gets those of this one."""
         contract, fields = self.contract, self.instruction.fields
         unknown = set(fields) - (set(contract.fields) - contract.given)
         if unknown:
-            raise self.fault(f"it has no field {sorted(unknown)} to give")
+            raise self.error(f"it has no field {sorted(unknown)} to give")
         addresses = contract.reads | contract.writes
         numbers = {name: self.number(name, fields.get(name, 0)) for name in contract.fields if name not in addresses}
         members = self.instruction.members
         if members > 1 and ("members" not in contract.given or members < self.program.members):
-            raise self.fault(f"it has room for {members} threads, where {self.program.members} compute it")
+            raise self.error(f"it has room for {members} threads, where {self.program.members} compute it")
         f = SimpleNamespace(**{**numbers, **{name: fields.get(name) is not None for name in addresses}, "members": members})
         for reader, needed in contract.needs:
             if fields.get(reader) is not None and fields.get(needed) is None:
-                raise self.fault(f"{needed} is missing, by which {reader} is read")
+                raise self.error(f"{needed} is missing, by which {reader} is read")
         touched = contract.extents(f, self.lanes)
         mine: set[int] = set()
         for name in addresses:
             given = fields.get(name)
             if given is None:
                 if name in touched and name not in contract.optional:
-                    raise self.fault(f"{name} is missing")
+                    raise self.error(f"{name} is missing")
                 continue
             at = given if isinstance(given, At) else At(given, 0)
             if not isinstance(at.target, (Buffer, Constant)):
-                raise self.fault(f"{name} is {given!r}, expected an address")
+                raise self.error(f"{name} is {given!r}, expected an address")
             if name in touched:
                 self.address(name, at, touched[name])
             if isinstance(at.target, Buffer):
                 if name in contract.writes:
                     mine.add(at.target.index)
                 elif self.program.buffers[at.target.index].kind in ("scratch", "output") and at.target.index not in written:
-                    raise self.fault(f"{name} is read before anything is written there")
+                    raise self.error(f"{name} is read before anything is written there")
         if fields.get("ids") is not None and "vocabulary" in contract.fields:
             self.ids(fields["ids"], f.vocabulary)
         written |= mine
@@ -121,11 +121,11 @@ class Check:
         if name in self.contract.floats and isinstance(value, (int, float)):
             return float(value)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not -WORD <= value < WORD:
-            raise self.fault(f"{name} is {value!r}, expected an integer of 64 bits")
+            raise self.error(f"{name} is {value!r}, expected an integer of 64 bits")
         if value < 0 and name not in SIGNED:
-            raise self.fault(f"{name} is {value}, expected none below 0")
+            raise self.error(f"{name} is {value}, expected none below 0")
         if value < 1 and name in COUNTS:
-            raise self.fault(f"{name} is {value}, expected 1 or more")
+            raise self.error(f"{name} is {value}, expected 1 or more")
         return int(value)
 
     def address(self, name: str, at: At, touched: Span | Room) -> None:
@@ -135,7 +135,7 @@ class Check:
             return
         info = self.program.buffers[at.target.index]
         if name in self.contract.writes and info.kind == "input":
-            raise self.fault(f"{name} would be written into an input")
+            raise self.error(f"{name} would be written into an input")
         if isinstance(touched, Room):
             self.room(name, at, touched, info)
             return
@@ -143,32 +143,32 @@ class Check:
         times, size = self.instruction.times, touched.size
         row, rest = divmod(info.row_bytes, times)
         if rest or touched.row * size != row:
-            raise self.fault(f"{name} has rows of {row} bytes, expected {touched.row * size}")
+            raise self.error(f"{name} has rows of {row} bytes, expected {touched.row * size}")
         first, last = 4 * at.offset + touched.first * size, 4 * at.offset + touched.last * size
         if first < 0 or last > row:
-            raise self.fault(f"{name} would be touched from byte {first} to {last} of each row, which has {row}")
+            raise self.error(f"{name} would be touched from byte {first} to {last} of each row, which has {row}")
 
     def room(self, name: str, at: At, touched: Room, info: BufferInfo) -> None:
         """Scratch that a kernel divides up itself."""
         needed = (self.instruction.times * touched.row_bytes, touched.fixed_bytes)
         found = (info.row_bytes, info.fixed_bytes)
         if info.kind != "scratch" or at.offset or found[0] < needed[0] or found[1] < needed[1]:
-            raise self.fault(f"{name} has {found[0]} bytes for each row and {found[1]} besides, expected {needed[0]} and {needed[1]}")
+            raise self.error(f"{name} has {found[0]} bytes for each row and {found[1]} besides, expected {needed[0]} and {needed[1]}")
 
     def constant(self, name: str, at: At, touched: Span | Room) -> None:
         """Packed weights or a table."""
         if name in self.contract.writes or isinstance(touched, Room) or touched.row:
-            raise self.fault(f"{name} is a constant, which has no rows and is never written")
+            raise self.error(f"{name} is a constant, which has no rows and is never written")
         array = self.program.constants[at.target.index]
         if not array.flags.c_contiguous or array.dtype != np.float32:
-            raise self.fault(f"{name} is a constant of dtype {array.dtype}, expected float32, contiguous")
+            raise self.error(f"{name} is a constant of dtype {array.dtype}, expected float32, contiguous")
         first, last = at.offset + touched.first, at.offset + touched.last
         if first < 0 or last > array.size:
-            raise self.fault(f"{name} would be read from byte {4 * first} to {4 * last} of a constant, which has {array.nbytes}")
+            raise self.error(f"{name} would be read from byte {4 * first} to {4 * last} of a constant, which has {array.nbytes}")
 
     def ids(self, given: Any, vocabulary: int) -> None:
         """Ids that choose rows of a table were checked against no more than it has."""
         info = self.program.buffers[given.index] if isinstance(given, Buffer) else None
         if info is None or info.kind != "input" or not 0 < info.vocabulary <= vocabulary:
             checked = info.vocabulary if info else 0
-            raise self.fault(f"ids are checked to be below {checked}, the table has {vocabulary} rows")
+            raise self.error(f"ids are checked to be below {checked}, the table has {vocabulary} rows")

@@ -1,0 +1,149 @@
+"""The structure of the code, read from the code: no circles, no private access between modules, no long functions without a reason."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import fastlstm
+
+PACKAGE = Path(fastlstm.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+CYTHON = sorted(path for suffix in ("*.pyx", "*.pxd", "*.pxi") for path in PACKAGE.rglob(suffix))
+MOST_LINES = 60
+#: Functions over MOST_LINES, and why each is better whole.
+LONG: dict[str, str] = {}
+#: Underscored names that are no module's secret: the methods of named tuples, and Python's own.
+OPEN = {"_replace", "_asdict", "_fields", "_make", "_exit", "_getframe"}
+
+
+def name_of(path: Path) -> str:
+    """fastlstm/layers/core.py -> fastlstm.layers.core"""
+    parts = ["fastlstm", *path.relative_to(PACKAGE).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path) for path in [*MODULES, *CYTHON]}
+
+
+def only_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below one that run: not those that only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if not only_for_types(child):
+            yield child
+            yield from statements(child)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    module = name_of(path)
+    package = module.split(".") if path.stem == "__init__" else module.split(".")[:-1]
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in NAMES)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{stem}.{alias.name}"
+                if full in NAMES or stem in NAMES:
+                    yield full if full in NAMES else stem
+
+
+def test_no_import_circles() -> None:
+    graph = {name_of(path): set(imported(path)) - {name_of(path)} for path in MODULES}
+    assert sum(map(len, graph.values())) > 200  # imports are seen at all
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def own_names(tree: ast.AST) -> set[str]:
+    """The underscored names that a module defines: functions, classes, variables, and attributes that it assigns."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return {name for name in found if is_private(name)}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__") and name != "_" and name not in OPEN
+
+
+def private_access(path: Path) -> Iterator[str]:
+    """Where a module uses another's underscored names. ``self`` and ``cls`` may have them from a base class."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = own_names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("fastlstm")):
+            yield from (f"{path.name}:{node.lineno} imports {alias.name}" for alias in node.names if is_private(alias.name))
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own:
+            base = node.value
+            if not (isinstance(base, ast.Name) and base.id in ("self", "cls")) and not is_super(base):
+                yield f"{path.name}:{node.lineno} {ast.unparse(node)}"
+
+
+def is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_private_access(path: Path) -> None:
+    assert not list(private_access(path))
+
+
+@pytest.mark.parametrize("path", CYTHON, ids=lambda path: path.name)
+def test_no_private_access_in_cython(path: Path) -> None:
+    """By text, as ``ast`` does not read Cython: an underscored attribute is one that the module or its declarations define."""
+    text = "".join(other.read_text(encoding="utf-8") for other in CYTHON if other.stem == path.stem)
+    defined = set(re.findall(r"(?:def|cdef|cpdef)[^(=\n]*?\b(_\w+)\(|self\.(_\w+)\s*=|cdef [^(\n]*?\b(_\w+)\b", text))
+    own = {name for names in defined for name in names}
+    code = re.sub(r'"""[\s\S]*?"""|#[^\n]*|"[^"\n]*"', "", path.read_text(encoding="utf-8"))
+    found = [match[0] for match in re.finditer(r"\b(?!self\b)(\w+)\.(_[a-z]\w*)", code) if match[2] not in own | OPEN]
+    assert not found
+
+
+def functions(tree: ast.AST, inside: str = "") -> Iterator[tuple[str, int]]:
+    """Names and lengths in lines of all functions; those inside others count in them too."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            name = f"{inside}{node.name}"
+            if not isinstance(node, ast.ClassDef) and node.end_lineno is not None:
+                yield name, node.end_lineno - node.lineno + 1 - documented(node)
+            yield from functions(node, f"{name}.")
+        else:
+            yield from functions(node, inside)
+
+
+def documented(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function's docstring."""
+    first = node.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        return (first.end_lineno or first.lineno) - first.lineno + 1
+    return 0
+
+
+def test_long_functions_have_a_reason() -> None:
+    long = {
+        f"{name_of(path)}.{name}"
+        for path in MODULES
+        for name, lines in functions(ast.parse(path.read_text(encoding="utf-8")))
+        if lines > MOST_LINES
+    }
+    assert long == set(LONG)
+    assert all(reason for reason in LONG.values())
