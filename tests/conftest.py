@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import build
 import golden
+import h5_files
 import numpy as np
 import pytest
 
@@ -93,4 +93,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def h5(tmp_path: Path) -> Path:
     """A file of a small LSTM: steps of 3 features, 2 results."""
     rng = np.random.default_rng(0)
-    return build.save(tmp_path / "m.h5", [build.recurrent("LSTM", 4, 3, rng), build.dense(2, 4, rng)], (5, 3))
+    return h5_files.save(tmp_path / "m.h5", [h5_files.recurrent("LSTM", 4, 3, rng), h5_files.dense(2, 4, rng)], (5, 3))
