@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import refusal
 
 import fastlstm
+from fastlstm.errors import FormatError
 
 REFUSED = ("FormatError", "UnsupportedError", "InputError")
 #: What must come of the files of a folder: "right", or errors. The last of the patterns that fits counts.
@@ -108,6 +111,29 @@ def test_file(path: Path, figure: Callable[[str, str], None]) -> None:
     assert found in expected
     assert seconds < SECONDS
     assert megabytes < MEGABYTES
+
+
+def test_files_that_have_cost_much() -> None:
+    """Refused at once, and by name."""
+    if not folder().is_dir():
+        pytest.skip("no files: shared/faults/cases beside the repository")
+    kinds = ("load_memory", "nested_twice_hang", "hdf5_dag_slow", "json_regex_hang")
+    files = [path for kind in kinds for path in sorted((folder() / kind).iterdir()) if path.name != "README"]
+    assert files
+    for path in files:
+        assert path.name in refusal(path.read_bytes()).replace(f"<{path.stat().st_size} bytes>", path.name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits but the clock on Windows")
+def test_faults_of_hdf5() -> None:
+    """What crashes or hangs HDF5's C library does so in a process of its own."""
+    if not (folder() / "hdf5_c_library").is_dir():
+        pytest.skip("no files: shared/faults/cases beside the repository")
+    for path in sorted((folder() / "hdf5_c_library").glob("*.h5")):
+        start = time.monotonic()
+        with pytest.raises(FormatError, match=re.escape(str(path))):
+            fastlstm.load(path, isolated=fastlstm.Isolation(cpu_seconds=2, max_bytes=1 << 30))
+        assert time.monotonic() - start < 60
 
 
 if __name__ == "__main__":

@@ -145,6 +145,12 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)).max())
 
 
+def assert_equal(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Within what "equal" means."""
+    assert actual.shape == expected.shape
+    assert difference(actual, expected) <= bound(expected)
+
+
 def flat(outputs: Any) -> list[np.ndarray]:
     """Outputs in the order in which the corpus records them."""
     if isinstance(outputs, Mapping):

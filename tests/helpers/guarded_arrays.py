@@ -10,7 +10,7 @@ import argparse
 import ctypes
 import mmap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,16 +132,21 @@ def chosen(given: argparse.Namespace) -> Iterator[tuple[str, Model, list[np.ndar
     return recorded(golden.lean(cases) if given.lean else cases)
 
 
-def main() -> None:
-    models = chosen(arguments(__doc__).parse_args())
-    runtime.Runner, runtime.Entry = GuardedRunner, entry
+def check_all(given: argparse.Namespace, check: Callable[[Model, Sequence[np.ndarray]], None]) -> str:
+    """Check the models that the arguments ask for, each named first, so that a crash tells which it was. The level, and how many."""
     warnings.simplefilter("ignore")
     count = 0
-    for what, model, inputs in models:
+    for what, model, inputs in chosen(given):
         print(what, flush=True)
         check(model, inputs)
         count += 1
-    print(f"{runtime.level()}: {count} models")
+    return f"{runtime.level()}: {count} models"
+
+
+def main() -> None:
+    given = arguments(__doc__).parse_args()
+    runtime.Runner, runtime.Entry = GuardedRunner, entry
+    print(check_all(given, check))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ FEATURES = 3
 ROWS = 40
 EARLIER = b"what stood there before"
 NOBODY = 65534  # a user without rights
+POSIX = pytest.mark.skipif(os.name != "posix", reason="links, devices and users as POSIX has them")
 
 
 class Work(NamedTuple):

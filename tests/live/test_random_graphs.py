@@ -193,16 +193,12 @@ class Tried:
 
 
 @pytest.fixture(scope="module")
-def tried(request: pytest.FixtureRequest, keras: ModuleType) -> Any:
+def tried(keras: ModuleType, figure: Callable[[str, str], None]) -> Any:
     """What came of the examples; noted among the figures."""
-    from conftest import FIGURES
-
     found = Tried()
     yield found
     counts = ", ".join(f"{name} {count}" for name, count in sorted(found.counts.items()))
-    request.config.stash[FIGURES].append((
-        f"random graphs, {keras.__name__} {keras.__version__}", f"{counts}; largest difference {found.worst:.2g} of what is allowed"
-    ))  # fmt: skip
+    figure(f"random graphs, {keras.__name__} {keras.__version__}", f"{counts}; largest difference {found.worst:.2g} of what is allowed")
 
 
 @settings(

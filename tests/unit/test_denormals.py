@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import h5_files
 import numpy as np
@@ -107,22 +106,6 @@ def test_masking(tmp_path: Path, mask_value: float, precision: str) -> None:
     x = np.where(np.isnan(MASKED), np.float32(2), MASKED)  # NaN would be in the state from there on
     y = fastlstm.load(path, precision=precision).predict(x[np.newaxis])
     np.testing.assert_array_equal(y[0, :, 0], np.cumsum(there))
-
-
-@pytest.mark.keras
-@pytest.mark.parametrize("mask_value", [0.0, 1e-41, 1.0])
-def test_masking_of_live_keras(tmp_path: Path, keras: ModuleType, mask_value: float) -> None:
-    layers = keras.layers
-    model = keras.Sequential([
-        layers.Input((len(MASKED), 2)), layers.Masking(mask_value),
-        layers.SimpleRNN(1, activation="linear", return_sequences=True, kernel_initializer="zeros", recurrent_initializer="ones",
-                         bias_initializer="ones"),
-    ])  # fmt: skip
-    model.save(tmp_path / "model.h5")
-    x = np.where(np.isnan(MASKED), np.float32(2), MASKED)[np.newaxis]
-    expected = model.predict(x, verbose=0)
-    for precision in ("float32", "float64"):
-        np.testing.assert_array_equal(fastlstm.load(tmp_path / "model.h5", precision=precision).predict(x), expected)
 
 
 SIGNALS = """

@@ -58,14 +58,3 @@ def test_scratch_of_small_models(tmp_path: Path, level: str) -> None:
 def test_the_guards_of_scratch_guard(tmp_path: Path) -> None:
     code, said = run(str(SCRATCH), "--missing", "64", **preloaded_library.library(tmp_path))
     assert code == -signal.SIGSEGV, said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("script", [SCRIPT, SCRATCH], ids=["arrays", "scratch"])
-@pytest.mark.parametrize("level", runtime.available_levels())
-def test_corpus(level: str, script: Path, golden_folders: tuple[Path, ...], tmp_path: Path) -> None:
-    code, said = run(
-        str(script), "--lean", "--golden", *map(str, golden_folders), **preloaded_library.library(tmp_path), FASTLSTM_KERNELS=level
-    )
-    assert code == 0, said
-    assert said.startswith(f"{level}: "), said

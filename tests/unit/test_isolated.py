@@ -2,73 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
 import os
-import warnings
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import golden
 import h5_files
 import h5py
 import numpy as np
 import pytest
+from isolated_reading import same_as_here
 from keras_configs import chain, write_groups, write_h5
 
 import fastlstm
 from fastlstm import formats
 from fastlstm.cli.main import main
-from fastlstm.errors import FastLSTMError, FormatError, InputError, UnsupportedError
+from fastlstm.errors import FormatError, InputError, UnsupportedError
 from fastlstm.formats import own
-from fastlstm.isolation import parent
 from fastlstm.isolation.parent import Isolation
 from fastlstm.limits import Budget
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
-
-
-def difference(a: Any, b: Any, place: str = "") -> str:
-    """Where two specs, or what stands in them, differ: in types, keys and bits."""
-    if type(a) is not type(b):
-        return f"{place}: {a!r:.60} / {b!r:.60}"
-    if isinstance(a, np.ndarray):
-        return "" if (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()) else f"{place}: another array"
-    if dataclasses.is_dataclass(a):
-        a, b = ({field.name: getattr(each, field.name) for field in dataclasses.fields(each)} for each in (a, b))
-    if isinstance(a, dict):
-        if list(a) != list(b):
-            return f"{place}: {list(a)} / {list(b)}"
-        return next(filter(None, (difference(a[key], b[key], f"{place}.{key}") for key in a)), "")
-    if isinstance(a, (list, tuple)):
-        if len(a) != len(b):
-            return f"{place}: {len(a)} / {len(b)}"
-        return next(filter(None, (difference(*pair, f"{place}[{number}]") for number, pair in enumerate(zip(a, b)))), "")
-    return "" if a == b or (a != a and b != b) else f"{place}: {a!r:.60} / {b!r:.60}"
-
-
-def outcome(read: Callable[[], Any]) -> tuple[Any, list[str]]:
-    """A spec, or the error in place of it, and what was warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            found = read()
-        except FastLSTMError as error:
-            found = (type(error), str(error))
-    return found, [str(warning.message) for warning in caught]
-
-
-def same_as_here(path: Any, **options: Any) -> Any:
-    """Read a file both ways; they must agree in all."""
-    here = outcome(lambda: formats.read(path, **options))
-    source = formats.source_of(path)
-    there = outcome(lambda: parent.read(source, Isolation(), Budget(source.name, source.size), **options))
-    assert difference(here, there) == ""
-    return here[0]
 
 
 # -- the same model -------------------------------------------------------------------------------------------------------
@@ -150,16 +107,6 @@ def test_same_functions_of_the_caller(tmp_path: Path) -> None:
     x = X[:, 0]
     expected = fastlstm.load(path, custom_layers=functions).predict(x)
     np.testing.assert_array_equal(fastlstm.load(path, custom_layers=functions, isolated=True).predict(x), expected)
-
-
-def test_same_corpus(golden_folders: tuple[Path, ...]) -> None:
-    """All bad files, and one good one in a hundred: of each kind and generation some."""
-    bad = next((one / "bad" for one in golden_folders if (one / "bad").is_dir()), None)
-    for path in sorted(bad.iterdir()) if bad else ():
-        if path.suffix in (".h5", ".keras"):
-            same_as_here(path)
-    for case in list(golden.cases(*golden_folders))[::100]:
-        same_as_here(case.path, architecture=case.architecture)
 
 
 @pytest.mark.parametrize("cut", [0, 4, 48, 100, 800, 2100, -200, -1])

@@ -24,7 +24,6 @@ from fastlstm.isolation.parent import Isolation
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
 limited = pytest.mark.skipif(os.name == "nt", reason="no limits but the clock on Windows")
-LIBRARY = Path(__file__).resolve().parents[3] / "shared" / "faults" / "cases" / "hdf5_c_library"
 ADVISED = re.compile(r"isolated=fastlstm.Isolation\((\w+)=([\d.]+)\) allows more")
 
 
@@ -136,15 +135,6 @@ def test_hangs_and_hunger_of_hdf5(tmp_path: Path) -> None:
     data[first : first + 16] = bytes(16)
     path.write_bytes(data)
     assert "reading it takes more than 1 s of CPU" in says(path, cpu_seconds=1)
-
-
-@limited
-@pytest.mark.skipif(not LIBRARY.is_dir(), reason="no shared/faults beside the repository")
-def test_recorded_faults_of_hdf5() -> None:
-    for path in sorted(LIBRARY.glob("*.h5")):
-        start = time.monotonic()
-        assert str(path) in says(path, cpu_seconds=2, max_bytes=1 << 30)
-        assert time.monotonic() - start < 60
 
 
 @limited

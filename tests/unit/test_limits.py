@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import time
-import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 from layer_specs import normal
+from refusals import SECONDS, refusal
 
 import fastlstm
 from fastlstm import formats, limits
@@ -27,24 +27,6 @@ from fastlstm.errors import FormatError, InputError, UnsupportedError
 from fastlstm.formats import own
 from fastlstm.program import arena
 from fastlstm.program.ir import Buffer, BufferInfo, Instruction
-
-#: A refusal takes less than this, whatever was asked for.
-SECONDS, BYTES = 5.0, 100 << 20
-FAULTS = Path(__file__).parents[3] / "shared" / "faults" / "cases"
-
-
-def refusal(data: bytes, **options: Any) -> str:
-    """The message with which a file is refused, soon and without much memory."""
-    tracemalloc.start()
-    start = time.process_time()
-    try:
-        with pytest.raises(FormatError) as caught:
-            fastlstm.load(data, **options)
-        assert time.process_time() - start < SECONDS
-        assert tracemalloc.get_traced_memory()[1] < BYTES
-    finally:
-        tracemalloc.stop()
-    return str(caught.value)
 
 
 def zeros(shape: tuple[int, ...], dtype: Any = np.int8) -> dict[str, Any]:
@@ -444,16 +426,3 @@ def test_buffers_in_use_at_once_lie_apart(count: int) -> None:
         assert all(one[1] <= other[0] for one, other in zip(alive, alive[1:], strict=False))
     assert max(end for _, end in here) <= total
     assert total < 0.5 * sum(6 * info.row_bytes for info in buffers)
-
-
-# -- files that have cost much ----------------------------------------------------------------------------------------------
-
-
-def test_files_that_have_cost_much() -> None:
-    if not FAULTS.is_dir():
-        pytest.skip("no folder shared/faults beside the repository")
-    folders = ("load_memory", "nested_twice_hang", "hdf5_dag_slow", "json_regex_hang")
-    files = [path for folder in folders for path in sorted((FAULTS / folder).iterdir()) if path.name != "README"]
-    assert files
-    for path in files:
-        assert path.name in refusal(path.read_bytes()).replace(f"<{path.stat().st_size} bytes>", path.name)

@@ -15,25 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from writing_commands import EARLIER, FEATURES, KINDS, NOBODY, Work, make_model, prepared, reads_back, run, standing
+from writing_commands import EARLIER, FEATURES, KINDS, NOBODY, POSIX, Work, prepared, reads_back, run, standing
 
 import fastlstm
 from fastlstm.cli.main import main
 from fastlstm.replacing import checked, writing
-
-posix = pytest.mark.skipif(os.name != "posix", reason="links, devices and users as POSIX has them")
-
-
-@pytest.fixture(scope="module")
-def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """LSTM on (any, 3), Dense(2)."""
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(params=KINDS)
-def work(request: pytest.FixtureRequest, tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    """Every way in which fastlstm writes a file."""
-    return prepared(request.param, tmp_path, model_path, monkeypatch)
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException) -> None:
@@ -86,11 +72,11 @@ def limited(work: Work, size: int) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@posix
+@POSIX
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [0, 100])
-def test_disk_that_is_really_full(kind: str, size: int, tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = prepared(kind, tmp_path, model_path, monkeypatch)
+def test_disk_that_is_really_full(kind: str, size: int, tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = prepared(kind, tmp_path, written_model, monkeypatch)
     work.target.write_bytes(EARLIER)
     before = standing(tmp_path)
     done = limited(work, size)
@@ -123,13 +109,13 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@posix
+@POSIX
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ["folder", "file"])
 def test_protected(
-    kind: str, what: str, open_folder: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, what: str, open_folder: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = prepared(kind, open_folder, model_path, monkeypatch)
+    work = prepared(kind, open_folder, written_model, monkeypatch)
     assert run(work) == 0  # imports what is needed, while that may be read
     for path in open_folder.iterdir():
         path.chmod(0o644)
@@ -212,13 +198,13 @@ NAMED = [
 ]
 
 
-@posix
+@POSIX
 @pytest.mark.parametrize(("kind", "number", "spelling"), NAMED)
 def test_source_is_no_target(
-    kind: str, number: int, spelling: str, tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch,
+    kind: str, number: int, spelling: str, tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    work = prepared(kind, tmp_path, model_path, monkeypatch)
+    work = prepared(kind, tmp_path, written_model, monkeypatch)
     source = work.sources[number]
     target = spelled(spelling, source, work.target.suffix)
     before = standing(tmp_path)
@@ -230,14 +216,14 @@ def test_source_is_no_target(
     assert standing(tmp_path) == before
 
 
-@posix
+@POSIX
 @pytest.mark.parametrize("command", ["convert", "predict"])
-def test_architecture_is_no_target(command: str, tmp_path: Path, model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_architecture_is_no_target(command: str, tmp_path: Path, written_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     architecture, link, data = tmp_path / "model.json", tmp_path / "link.npy", tmp_path / "x.npy"
     architecture.write_text("{}")
     link.symlink_to(architecture)
     np.save(data, np.zeros((1, 2, FEATURES)))
-    arguments = [str(model_path), str(link)] if command == "convert" else [str(model_path), str(data), "-o", str(link)]
+    arguments = [str(written_model), str(link)] if command == "convert" else [str(written_model), str(data), "-o", str(link)]
     assert main([command, *arguments, "--architecture", str(architecture)]) == 1
     assert f"is the file that is read ({architecture})" in capsys.readouterr().err
     assert architecture.read_text() == "{}"
@@ -253,16 +239,16 @@ def test_source_is_found_before_anything_is_read(tmp_path: Path) -> None:
     assert path.read_bytes() == EARLIER
 
 
-def test_open_hdf5_file_is_no_target(model_path: Path) -> None:
+def test_open_hdf5_file_is_no_target(written_model: Path) -> None:
     import h5py
 
-    with h5py.File(model_path) as opened, pytest.raises(fastlstm.InputError, match="name another"):
-        checked(model_path, opened)
+    with h5py.File(written_model) as opened, pytest.raises(fastlstm.InputError, match="name another"):
+        checked(written_model, opened)
 
 
-def test_what_is_no_file_is_no_source(tmp_path: Path, model_path: Path) -> None:
+def test_what_is_no_file_is_no_source(tmp_path: Path, written_model: Path) -> None:
     target = str(tmp_path / "y.csv")
-    for path in (target, str(model_path)):
+    for path in (target, str(written_model)):
         assert checked(path, None, {"class_name": "Sequential"}, '{"class_name": "Model"}' * 1000, b"\0" * 10, 5.0) == path
 
 
@@ -270,9 +256,9 @@ def test_what_is_no_file_is_no_source(tmp_path: Path, model_path: Path) -> None:
     ("target", "expected"),
     [(5, "dst: expected a path, found int"), ("a\0b", "cannot be written"), ("", "dst: expected a path, found an empty one")],
 )
-def test_no_path_at_all(model_path: Path, target: object, expected: str) -> None:
+def test_no_path_at_all(written_model: Path, target: object, expected: str) -> None:
     with pytest.raises(fastlstm.InputError, match=expected):
-        fastlstm.convert(model_path, target)  # type: ignore[arg-type]
+        fastlstm.convert(written_model, target)  # type: ignore[arg-type]
 
 
 # -- by itself ---------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import h5_files
 import keras_configs
@@ -256,21 +255,3 @@ def test_overflow_at_any_scale_is_what_float32_gives(tmp_path: Path) -> None:
     fastlstm.convert(source, tmp_path / "model.fastlstm")
     cases, _ = own.read_cases(tmp_path / "model.fastlstm")
     assert all(np.isinf(case.outputs[0][0]).all() for case in cases)
-
-
-@pytest.mark.keras
-@pytest.mark.slow
-@pytest.mark.parametrize("stateful", [False, True])
-def test_against_live_keras(keras: ModuleType, tmp_path: Path, stateful: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    layers, source = keras.layers, tmp_path / "model.h5"
-    sizes = {"batch_shape" if keras.__name__ == "keras" else "batch_input_shape": (2 if stateful else None, 6, 20)}
-    mask = layers.Masking(-1.0) if keras.__name__ == "keras" else layers.Masking(-1.0, **sizes)
-    front = [layers.Input(**sizes)] if keras.__name__ == "keras" else []
-    keras.Sequential([*front, mask, layers.LSTM(12, stateful=stateful), layers.Dense(3, activation="softmax")]).save(source)
-    report = fastlstm.convert(source, tmp_path / "model.fastlstm", keras=True)
-    assert "Keras" in report.checked_against and {"plain", "one-hot", *selftest.MASKED} <= {case.case for case in report.cases}
-    assert fastlstm.verify(source, keras=True).passed
-    right = layout.panels
-    monkeypatch.setattr(layout, "panels", lambda matrix, gates, lanes: right(nudged(matrix, gates), gates, lanes))
-    found = fastlstm.verify(source, keras=True)
-    assert not any(case.equal for case in found.keras if case.case == "plain")

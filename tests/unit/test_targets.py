@@ -14,29 +14,14 @@ import time
 from pathlib import Path
 
 import pytest
-from writing_commands import EARLIER, KINDS, NOBODY, Work, make_model, prepared, reads_back, run, standing
+from writing_commands import EARLIER, KINDS, NOBODY, POSIX, Work, prepared, reads_back, run, standing
 
 import fastlstm
-
-posix = pytest.mark.skipif(os.name != "posix", reason="links, devices and users as POSIX has them")
-
-
-@pytest.fixture(scope="module")
-def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """LSTM on (any, 3), Dense(2)."""
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(params=KINDS)
-def work(request: pytest.FixtureRequest, tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    """Every way in which fastlstm writes a file."""
-    return prepared(request.param, tmp_path, model_path, monkeypatch)
-
 
 # -- links, devices, pipes, folders ---------------------------------------------------------------------------------------------------
 
 
-@posix
+@POSIX
 def test_link_stays_a_link(work: Work) -> None:
     folder = work.target.parent / "elsewhere"
     folder.mkdir()
@@ -54,7 +39,7 @@ def test_link_stays_a_link(work: Work) -> None:
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
-@posix
+@POSIX
 def test_links_in_a_circle(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
     work.target.symlink_to(work.target.name)
     before = standing(work.target.parent)
@@ -63,7 +48,7 @@ def test_links_in_a_circle(work: Work, capsys: pytest.CaptureFixture[str]) -> No
     assert standing(work.target.parent) == before
 
 
-@posix
+@POSIX
 def test_other_names_of_the_target_keep_the_earlier_file(work: Work) -> None:
     work.target.write_bytes(EARLIER)
     other = work.target.with_name("other")
@@ -73,7 +58,7 @@ def test_other_names_of_the_target_keep_the_earlier_file(work: Work) -> None:
     assert other.read_bytes() == EARLIER
 
 
-@posix
+@POSIX
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755])
 def test_permissions_are_kept(work: Work, mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
     work.target.write_bytes(EARLIER)
@@ -92,7 +77,7 @@ def test_permissions_are_kept(work: Work, mode: int, monkeypatch: pytest.MonkeyP
     assert stat.S_ISDIR(seen[-1])  # the name is on the disk too
 
 
-@posix
+@POSIX
 def test_umask_of_new_files(work: Work) -> None:
     before = os.umask(0o027)
     try:
@@ -102,7 +87,7 @@ def test_umask_of_new_files(work: Work) -> None:
     assert stat.S_IMODE(work.target.stat().st_mode) == 0o640
 
 
-@posix
+@POSIX
 @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root gives files away")
 def test_owner_is_kept(work: Work) -> None:
     work.target.write_bytes(EARLIER)
@@ -120,7 +105,7 @@ def node(path: Path, minor: int) -> None:
         pytest.skip("no device can be made here")
 
 
-@posix
+@POSIX
 def test_device(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
     null, full = (work.target.with_name(name + work.target.suffix) for name in ("null", "full"))
     node(null, 3)
@@ -136,7 +121,7 @@ def test_device(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
     assert standing(work.target.parent) == before
 
 
-@posix
+@POSIX
 def test_pipe(work: Work, tmp_path: Path) -> None:
     os.mkfifo(work.target)
     got: list[bytes] = []
@@ -150,7 +135,7 @@ def test_pipe(work: Work, tmp_path: Path) -> None:
     assert reads_back(copy)
 
 
-@posix
+@POSIX
 def test_socket(work: Work, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(work.target.parent)  # the names of sockets are short
     with socket.socket(socket.AF_UNIX) as listener:
@@ -185,9 +170,9 @@ def command(work: Work, target: Path | str) -> list[str]:
     return [sys.executable, "-m", "fastlstm", *work.arguments, str(target)]
 
 
-@posix
-def test_ctrl_c_in_the_middle_of_a_file(tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = prepared("npy", tmp_path, model_path, monkeypatch, rows=400_000)
+@POSIX
+def test_ctrl_c_in_the_middle_of_a_file(tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = prepared("npy", tmp_path, written_model, monkeypatch, rows=400_000)
     target = tmp_path / "out.csv"  # takes seconds
     target.write_bytes(EARLIER)
     before = standing(tmp_path)
@@ -207,9 +192,9 @@ def test_ctrl_c_in_the_middle_of_a_file(tmp_path: Path, model_path: Path, monkey
     assert standing(tmp_path) == before
 
 
-@posix
-def test_killed_in_the_middle_of_a_file(tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = prepared("npy", tmp_path, model_path, monkeypatch, rows=400_000)
+@POSIX
+def test_killed_in_the_middle_of_a_file(tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = prepared("npy", tmp_path, written_model, monkeypatch, rows=400_000)
     target = tmp_path / "out.csv"
     target.write_bytes(EARLIER)
     with subprocess.Popen(command(work, target), cwd=Path(fastlstm.__file__).parents[1]) as process:
@@ -220,11 +205,11 @@ def test_killed_in_the_middle_of_a_file(tmp_path: Path, model_path: Path, monkey
     assert target.read_bytes() == EARLIER
 
 
-@posix
+@POSIX
 @pytest.mark.parametrize("kind", KINDS)
-def test_report_that_nobody_reads(kind: str, tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_that_nobody_reads(kind: str, tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is printed may get lost; the file does not."""
-    work = prepared(kind, tmp_path, model_path, monkeypatch)
+    work = prepared(kind, tmp_path, written_model, monkeypatch)
     read, write = os.pipe()
     os.close(read)
     with open(write, "wb") as closed:
@@ -235,13 +220,13 @@ def test_report_that_nobody_reads(kind: str, tmp_path: Path, model_path: Path, m
     assert not partials(tmp_path)
 
 
-@posix
+@POSIX
 @pytest.mark.parametrize("collect", ["file", "pipe"])
-def test_standard_output_as_target(collect: str, tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_output_as_target(collect: str, tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file that the shell collects output in is added to, not replaced, and no report gets into the model."""
     if not Path("/dev/stdout").exists():
         pytest.skip("no /dev/stdout")
-    work = prepared("convert", tmp_path, model_path, monkeypatch)
+    work = prepared("convert", tmp_path, written_model, monkeypatch)
     collected = tmp_path / "all.fastlstm"
     if collect == "file":
         with collected.open("wb") as out:
