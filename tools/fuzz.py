@@ -1,7 +1,7 @@
 """Fuzz what reads strangers' files: ``python tools/fuzz.py --seconds 180 [TARGET...]``; needs ``pip install 'fastlstm[fuzz]'``.
 
 Each target runs in a process of its own for its share of the time, of at most 10 s and 2 GB an input, from the corpus that is kept in
-tests/fuzz/corpus (and into ``--corpus``). An exception that is no FastLSTMError, a crash, a hang and a lack of memory are findings: their
+tests/corpus/fuzz (and into ``--corpus``). An exception that is no FastLSTMError, a crash, a hang and a lack of memory are findings: their
 inputs lie in ``--findings`` then, and the exit code is 1.
 """
 
@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
-KEPT = HERE / "tests" / "fuzz" / "corpus"
+KEPT = HERE / "tests" / "corpus" / "fuzz"
 FINDINGS = HERE / "build" / "fuzz"
 NAMES = ("json", "hdf5", "native", "keras", "architecture")
 MEMORY = 2 << 30
@@ -140,7 +140,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="only put what is worth keeping of --corpus and the kept corpus there")
     parser.add_argument("--one", metavar="TARGET", help=argparse.SUPPRESS)  # run here; the rest are libFuzzer's options
     arguments = parser.parse_args()
-    sys.path[:0] = [str(HERE / "tests")]
+    sys.path[:0] = [str(HERE / "tests" / "helpers")]
     if arguments.one:
         fuzz(arguments.one, arguments.findings, arguments.targets)
         return 0

@@ -5,7 +5,7 @@ Runs under every generation, so it is written for Python 2.7 to 3.13 and for wha
 
     GOLDEN_API=keras|tf.keras|tf_keras python tools/make_golden.py GENERATION
 
-writes ``tests/recorded/GENERATION.tar.xz`` (``.tar.gz`` needs no lzma: Python 2.7 writes that, to be repacked by hand). The
+writes ``tests/corpus/recorded/GENERATION.tar.xz`` (``.tar.gz`` needs no lzma: Python 2.7 writes that, to be repacked by hand). The
 layout is that of the large corpus: ``index.jsonl``, and for each case ``CASE.h5`` (and ``CASE.keras`` where the Keras writes
 it) and ``CASE.npz`` with inputs ``x0, ...`` and outputs ``y0, ...``, or ``x0_call0, ...`` for stateful models.
 
@@ -209,7 +209,7 @@ def main(generation):
                 print("made" if record else "not in this Keras:", name)
                 if record:
                     index.write("%s\n" % json.dumps(dict(record, gen=generation), sort_keys=True))
-        target = os.path.join(HERE, "..", "tests", "recorded")
+        target = os.path.join(HERE, "..", "tests", "corpus", "recorded")
         if not os.path.isdir(target):
             os.makedirs(target)
         kind = "xz" if sys.version_info[0] > 2 else "gz"

@@ -42,7 +42,7 @@ def sanitizers() -> int:
             "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:log_path={folder}/asan",
             "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={folder}/ubsan",
         }  # fmt: skip
-        tests = [f"{HERE}/tests/{name}.py" for name in TESTS]
+        tests = [f"{HERE}/tests/unit/{name}.py" for name in TESTS]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not keras and not slow", "-k", "not jit", *tests]
         failed = subprocess.run(command, cwd=built, env=environment, check=False).returncode
         reports = [path.read_text(errors="replace") for path in Path(folder).glob("*san.*")]
@@ -59,7 +59,7 @@ def valgrind() -> int:
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder, "log")
             command = ["valgrind", "--error-limit=no", "--num-callers=30", f"--log-file={log}"]
-            command += [sys.executable, str(HERE / "tests" / "kernel_models.py")]
+            command += [sys.executable, str(HERE / "tests" / "helpers" / "kernel_models.py")]
             environment = {**os.environ, "PYTHONMALLOC": "malloc", "FASTLSTM_KERNELS": level}
             subprocess.run(command, env=environment, check=True)
             blocks = re.split(r"==\d+== \n", log.read_text())

@@ -61,7 +61,7 @@ gates of LSTM and GRU              Keras 0 and 1 keep each gate's arrays apart, 
                                    LSTM's as i c f o
 =================================  ==============================================  =========================================================
 
-All of them together are held by the recordings of every generation (``tests/test_golden.py``).
+All of them together are held by the recordings of every generation (``tests/corpus/test_golden.py``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+"""Small models of odd sizes which together use every kernel, and input for any model. As a script it runs each of them once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from layer_specs import normal, recurrent
+
+from fastlstm import Model, runtime
+from fastlstm.program.ir import Program
+from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
+
+FEATURES, VOCABULARY = 3, 11
+#: One below, at and above what the vectors of some CPU level hold, so that last blocks of every width come about.
+UNITS = (1, 3, 7, 18, 33)
+
+
+def simple(class_name: str, name: str = "layer", /, *weights: tuple[int, ...], **config: Any) -> LayerSpec:
+    """A layer with weights of those shapes."""
+    return LayerSpec(class_name, name, config, tuple(normal(*shape).astype(np.float32) * 0.3 for shape in weights))
+
+
+def dense(units: int, features: int = FEATURES, **config: Any) -> LayerSpec:
+    return simple("Dense", "dense", (features, units), (units,), units=units, **config)
+
+
+def graph(layers: Sequence[LayerSpec], calls: Sequence[tuple[int, ...]], shape: tuple[int | None, ...]) -> ModelSpec:
+    """A model of one input: ``calls`` are, by layer, the calls that each reads (0 is the input)."""
+    entry = LayerSpec("InputLayer", "x", {"shape": list(shape), "dtype": "float32"})
+    made = (Call(0), *(Call(number, tuple(map(Ref, given))) for number, given in enumerate(calls, 1)))
+    ends = (Ref(0),), (Ref(len(calls)),), ("x",), ("y",)
+    return ModelSpec("m", "Functional", (entry, *layers), made, *ends, Generation("Keras", "", "", ""))
+
+
+def chain(*layers: LayerSpec, shape: tuple[int | None, ...] = (None, None, FEATURES)) -> ModelSpec:
+    return graph(layers, [(number,) for number in range(len(layers))], shape)
+
+
+def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
+    """(what, model) for each family of layers."""
+
+    def cell(kind: str, features: int = FEATURES, name: str = "rnn", **config: Any) -> LayerSpec:
+        return recurrent(kind, units, features, name, **config)
+
+    ids = (None, None)
+    table = simple("Embedding", "embedding", (VOCABULARY, units), input_dim=VOCABULARY, output_dim=units)
+    masked_table = simple("Embedding", "embedding", (VOCABULARY, units), input_dim=VOCABULARY, output_dim=units, mask_zero=True)
+    both = (cell("LSTM", name="f", return_sequences=True), cell("LSTM", name="b", return_sequences=True, go_backwards=True))
+    masking = simple("Masking", mask_value=0.0)
+    yield "lstm", chain(cell("LSTM"))
+    yield "lstm of sequences", chain(cell("LSTM", return_sequences=True), dense(2, units, activation="softmax"))
+    yield "gru", chain(cell("GRU", reset_after=True, return_sequences=True, go_backwards=True))
+    yield "gru of Keras 2", chain(cell("GRU"))
+    yield "simple rnn", chain(cell("SimpleRNN", return_sequences=True))
+    yield "stack", chain(cell("LSTM", name="a", return_sequences=True), cell("GRU", units, "b"), dense(units, units, activation="tanh"))
+    yield "both ways", chain(LayerSpec("Bidirectional", "both", {"merge_mode": "concat"}, (), both))
+    yield "masked", chain(masking, cell("LSTM", return_sequences=True))
+    yield "masked both ways", chain(masking, LayerSpec("Bidirectional", "both", {"merge_mode": "sum"}, (), both))
+    yield "ids", chain(table, cell("LSTM", units), shape=ids)
+    yield "masked ids", chain(masked_table, cell("GRU", units, reset_after=True), dense(units, units), shape=ids)
+    yield "table read twice", graph([table, simple("Concatenate", axis=-1)], [(0,), (1, 1)], ids)
+    yield "dense", chain(dense(units, activation="gelu"), dense(1, units))
+    yield "sums", graph([dense(units), simple("Add"), simple("Multiply", "m")], [(0,), (1, 1), (2, 1)], (None, None, FEATURES))
+    other = simple("Masking", "other", mask_value=1.0)
+    yield "masks of sums", graph([masking, other, simple("Add"), cell("LSTM")], [(0,), (0,), (1, 2), (3,)], (None, None, FEATURES))
+    for padding, size, stride in (("same", 3, 1), ("causal", 4, 1), ("valid", 1, 2)):
+        options = {"filters": units, "kernel_size": [size], "strides": [stride], "padding": padding, "activation": "relu"}
+        yield f"convolution, {padding}", chain(simple("Conv1D", "c", (size, FEATURES, units), (units,), **options))
+    for kind in ("MaxPooling1D", "AveragePooling1D"):
+        yield kind, chain(dense(units), simple(kind, pool_size=[2], strides=[2], padding="same"))
+    yield "pooled", chain(dense(units), simple("GlobalMaxPooling1D"))
+    yield "normalised", chain(dense(units), simple("BatchNormalization", "n", *[(units,)] * 4, axis=-1, epsilon=1e-1))
+    yield "activations", chain(*(simple("Activation", kind, activation=kind) for kind in ("elu", "softplus", "sigmoid", "softmax")))
+    yield "repeated", chain(simple("RepeatVector", n=3), cell("LSTM"), shape=(None, FEATURES))
+    yield "at every step", chain(LayerSpec("TimeDistributed", "t", {}, (), (dense(units),)), simple("Permute", dims=[2, 1]))
+
+
+def models() -> Iterator[tuple[str, ModelSpec]]:
+    """(what, model), all of them."""
+    for units in UNITS:
+        for what, spec in of_units(units):
+            yield f"{what}, {units}", spec
+
+
+def given(model: Model, rows: int, steps: int) -> list[np.ndarray]:
+    """Input for a model; of masked ones, some steps are masked."""
+    found = []
+    for info in model.inputs:
+        shape = tuple(size if size is not None else steps if place else rows for place, size in enumerate(info.shape))
+        x = normal(*shape)
+        found.append((np.abs(x * 100) % VOCABULARY).astype("i4") if info.dtype == "int32" else x.astype("f4"))
+        if len(shape) > 1 and shape[1] > 1:
+            found[-1][::2, 1] = 0
+    return found
+
+
+def main() -> None:
+    used: set[str] = set()
+
+    make = runtime.Runner
+
+    def watched(program: Program, **options: Any) -> runtime.Runner:
+        used.update(instruction.kernel for instruction in program.instructions)
+        return make(program, **options)
+
+    runtime.Runner = watched
+    for _, spec in models():
+        model = Model(spec)
+        for rows, steps in ((1, 1), (7, 5)):
+            model.predict(given(model, rows, steps))
+    missing = set(runtime.kernel_fields()) - used
+    assert not missing, missing
+
+
+if __name__ == "__main__":
+    main()

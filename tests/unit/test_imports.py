@@ -1,0 +1,119 @@
+"""The floors of the house, and what an import must not drag in."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGE = REPOSITORY / "fastlstm"
+SOURCES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx", ".pxi", ".pyi"))
+MAX_LINES = 500
+
+#: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
+FLOORS = (
+    ("errors", "interpreter", "forking"),
+    ("spec", "activations", "replacing"),
+    ("program", "limits"),
+    ("formats", "layers", "kernels"),
+    ("planner", "inputs"),
+    ("runtime", "assembly", "listing", "isolation"),
+    ("threads",),
+    ("executor",),
+    ("stream",),
+    ("model",),
+    ("selftest",),
+    ("api",),
+    ("demo",),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+#: Rooms on one floor that may look at each other.
+NEIGHBOURS = {("activations", "spec")}
+#: What run-time code may import at its top. Everything else is imported where it is used, or not at all.
+LIGHT = {"numpy", *sys.stdlib_module_names}
+
+
+def room(path: Path) -> str:
+    """errors.py -> errors, layers/core.py -> layers."""
+    return path.relative_to(PACKAGE).parts[0].split(".")[0]
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of every import of the package's own modules, wherever in the file it stands."""
+    package = ["fastlstm", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        targets: list[str] = []
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            targets = [stem] if stem.count(".") else [f"{stem}.{alias.name}" for alias in node.names]
+        for target in targets:
+            names = target.split(".")
+            if names[0] == "fastlstm" and len(names) > 1 and names[1] in FLOOR:
+                yield node.lineno, names[1]
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.suffix == ".py"], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        return
+    assert here in FLOOR, f"{here} stands on no floor: give it one"
+    for line, there in imported_rooms(path):
+        downward = FLOOR[there] < FLOOR[here] or there == here or (here, there) in NEIGHBOURS or (there, here) in NEIGHBOURS
+        assert downward, f"{path.name}:{line} imports {there}, which does not lie below {here}"
+
+
+@pytest.mark.parametrize("module", ["fastlstm", "fastlstm.cli.main"])
+def test_import_is_light(module: str, tmp_path: Path) -> None:
+    code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    heavy = {"tensorflow", "keras", "tf_keras", "numba", "llvmlite", "h5py", "matplotlib", "pytest"}
+    assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_file_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_no_paths_of_a_machine() -> None:
+    pattern = re.compile(r"(?<![\w.])/(?:home|root|work|opt|Users)/\w+")
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}"
+        for folder in ("fastlstm", "tests", "tools", "benchmarks", ".ci")
+        for path in sorted((REPOSITORY / folder).rglob("*"))
+        if path.is_file() and (path.suffix in (".py", ".pyx", ".pyi", ".md", ".toml") or path.name == "run")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if pattern.search(line)
+    ]
+    assert not found
+
+
+def test_nothing_unpickles_or_evaluates() -> None:
+    """Model files come from anywhere."""
+    forbidden_imports = {"pickle", "cPickle", "dill", "marshal", "shelve", "cloudpickle"}
+    found = []
+    for path in (path for path in SOURCES if path.suffix == ".py" and room(path) != "kernels"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import) and {alias.name for alias in node.names} & forbidden_imports:
+                found.append(f"{path.name}:{node.lineno}")
+            if isinstance(node, ast.ImportFrom) and node.module in forbidden_imports:
+                found.append(f"{path.name}:{node.lineno}")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"eval", "exec", "compile"}:
+                found.append(f"{path.name}:{node.lineno}")
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                value = node.value
+                if not (isinstance(value, ast.Constant) and value.value is False):
+                    found.append(f"{path.name}:{node.lineno}")
+    assert not found

@@ -1,0 +1,139 @@
+"""What the package says of itself: docstrings, version, metadata, README."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import fastlstm
+from fastlstm import demo
+from fastlstm.layers import REGISTRY
+
+REPOSITORY = Path(__file__).parents[2]
+README = REPOSITORY / "README.md"
+SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
+
+
+def public_functions() -> Iterator[tuple[str, Any]]:
+    """Functions that users call, and the methods of classes that they hold."""
+    for name in fastlstm.__all__:
+        thing = getattr(fastlstm, name)
+        if inspect.isfunction(thing):
+            yield name, thing
+        elif inspect.isclass(thing):
+            for method, member in vars(thing).items():
+                if inspect.isfunction(member) and (not method.startswith("_") or method == "__call__"):
+                    yield f"{name}.{method}", member
+
+
+def documented_parameters(docstring: str) -> list[str]:
+    """Names below numpydoc's heading "Parameters"; several may share a line."""
+    sections = list(SECTION.finditer(docstring))
+    for position, heading in enumerate(sections):
+        if heading.group(1) == "Parameters":
+            end = sections[position + 1].start() if position + 1 < len(sections) else len(docstring)
+            lines = docstring[heading.end() : end].splitlines()
+            return [name.strip() for line in lines if line and line[0] != " " for name in line.split(" : ")[0].split(",")]
+    return []
+
+
+@pytest.mark.parametrize(("name", "function"), [pytest.param(name, function, id=name) for name, function in public_functions()])
+def test_docstring_fits_signature(name: str, function: Any) -> None:
+    docstring = inspect.getdoc(function)
+    assert docstring, f"{name} has no docstring"
+    parameters = [name for name in inspect.signature(function).parameters if name != "self"]
+    documented = documented_parameters(docstring)
+    if documented or len(parameters) > 1:
+        assert documented == parameters
+
+
+@pytest.mark.parametrize("name", [name for name in fastlstm.__all__ if not name.startswith("__")])
+def test_public_name_is_documented_and_typed(name: str) -> None:
+    thing = getattr(fastlstm, name)
+    assert inspect.getdoc(thing)
+    if inspect.isfunction(thing):
+        untyped = [parameter.name for parameter in inspect.signature(thing).parameters.values() if parameter.annotation is parameter.empty]
+        assert not untyped
+        assert inspect.signature(thing).return_annotation is not inspect.Signature.empty
+
+
+def test_version_is_one() -> None:
+    assert importlib.metadata.version("fastlstm") == fastlstm.__version__
+    heading = re.search(r"^## (\d\S*)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert heading is not None
+    assert heading.group(1) == fastlstm.__version__
+
+
+def test_types_and_data_are_installed() -> None:
+    package = Path(fastlstm.__file__).parent
+    for name in ("py.typed", "runtime.pyi", "data/sunspots.h5", "data/sunspots.csv", "data/sunspots_keras.npy"):
+        assert (package / name).is_file(), name
+    assert demo.MODEL.stat().st_size < 200_000
+
+
+def test_run_time_needs_little() -> None:
+    required = importlib.metadata.requires("fastlstm") or []
+    names = {re.split(r"[^\w-]", requirement)[0] for requirement in required if "extra ==" not in requirement}
+    assert names == {"numpy", "h5py", "safetensors"}
+
+
+def layer_table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("layer_table", REPOSITORY / "tools" / "layer_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_layer_has_an_example() -> None:
+    tool = layer_table()
+    assert set(tool.EXAMPLES) == set(REGISTRY)
+    assert tool.runs("ConvLSTM1D") == "NumPy"
+    assert tool.runs("LSTM") == tool.runs("Conv1D") == "kernels"
+    assert tool.runs("LSTMCell") == "with its RNN"
+    assert tool.runs("Dropout") == "no work"
+
+
+def test_readme_lists_the_layers() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert layer_table().updated(text) == text, "run python tools/layer_table.py --write"
+
+
+def test_readme_commands_come_first() -> None:
+    """The check of everything takes its commands from there."""
+    block = re.search(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    first, second = block.group(1).splitlines()
+    assert first.endswith("fastlstm demo")
+    assert second.endswith("pytest")
+
+
+def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import h5_files
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 4, 3, rng), h5_files.dense(1, 4, rng)], (None, 3))
+    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code.group(1), names)  # the README's own code
+    assert names["y"].shape == (2, 1)
+    assert (tmp_path / "model.fastlstm").is_file()
+
+
+def test_docstring_example_runs() -> None:
+    import doctest
+
+    assert doctest.testmod(sys.modules["fastlstm"]).failed == 0
