@@ -140,6 +140,11 @@ class Layer:
         return self.row.arrays(self.config) if self.row.arrays is not None else ()
 
     @property
+    def makes_mask(self) -> bool:
+        """Does it make a mask of what it reads?"""
+        return self.row.makes_mask(self.config)
+
+    @property
     def ragged(self) -> bool:
         """Is a row with masked steps behind its end computed as the same row without them?"""
         return self.per_step
