@@ -256,7 +256,7 @@ class TimeDistributed(Layer):
     @property
     def _makes_mask(self) -> bool:
         """May what goes out have a mask that was made inside?"""
-        return self._hands_on and any(_makes_mask(layer) for layer in _with_children(self.layer))
+        return self._hands_on and any(layer.makes_mask for layer in _with_children(self.layer))
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x = inputs[0]
@@ -280,10 +280,6 @@ def carried_over(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
     for step in range(value.shape[1] if len(value) else 0):
         before = out[:, step] = np.where(mask[:, step].reshape(-1, *(1,) * (value.ndim - 2)), value[:, step], before)
     return out
-
-
-def _makes_mask(layer: Layer) -> bool:
-    return layer.spec.class_name == "Masking" or bool(layer.config.get("mask_zero", False))
 
 
 def _with_children(layer: Layer) -> list[Layer]:
