@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -317,10 +318,13 @@ def _shape(shape: object) -> str:
 def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
-    model = load(
-        arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer,
-        threads=arguments.threads, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
-    )  # fmt: skip
+    try:
+        model = load(
+            arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer,
+            threads=arguments.threads, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
+        )  # fmt: skip
+    except InputError as error:
+        raise InputError(re.sub("^outputs: ", "--layer: ", str(error))) from error
     inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
     try:
         outputs = progress.predict(model, inputs)

@@ -9,6 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from test_imports import FLOORS
 
 import fastlstm
 
@@ -147,3 +148,54 @@ def test_long_functions_have_a_reason() -> None:
     }
     assert long == set(LONG)
     assert all(reason for reason in LONG.values())
+
+
+# -- docs/architecture.md -------------------------------------------------------------------------------------------------
+
+PAGE = PACKAGE.parent / "docs" / "architecture.md"
+
+
+def block(name: str) -> list[str]:
+    """The lines between two marks of the page, without fences."""
+    text = PAGE.read_text(encoding="utf-8")
+    found = text.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0]
+    return [line for line in found.splitlines() if line.strip() and not line.startswith("```")]
+
+
+def test_page_shows_every_file() -> None:
+    """The tree: a line for each file, with what it is for; declarations (.pxd, .pyi, .h) stand with their modules."""
+    shown, folders = set(), [""]
+    for line in block("tree")[1:]:
+        depth = (len(line) - len(line.lstrip())) // 2
+        entry, _, purpose = line.strip().partition(" ")
+        folders[depth:] = [folders[depth - 1] + entry if entry.endswith("/") else ""]
+        assert purpose.strip(), line
+        if not entry.endswith("/"):
+            shown.add(folders[depth - 1] + entry)
+    there = {path.relative_to(PACKAGE).as_posix() for path in MODULES if path.name != "__init__.py"}
+    there |= {path.relative_to(PACKAGE).as_posix() for path in CYTHON if path.suffix == ".pyx"}
+    assert shown == there
+
+
+def test_page_shows_the_floors() -> None:
+    shown = [tuple(re.findall(r"[\w.]+", line)) for line in block("floors")]
+    assert shown == list(reversed(FLOORS))
+
+
+def body(path: Path, name: str) -> str:
+    """The text of a function or method, from its first line to the next of its depth."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    start = next(n for n, line in enumerate(lines) if re.match(rf"\s*(?:async )?(?:c?p?def|cdef)\b[^#]*\b{name}\(", line))
+    depth = len(lines[start]) - len(lines[start].lstrip())
+    end = next((n for n in range(start + 1, len(lines)) if re.match(rf" {{0,{depth}}}[^\s)\]]", lines[n])), len(lines))
+    return "\n".join(lines[start:end])
+
+
+def test_page_shows_the_hops() -> None:
+    """Each hop is a function of its file, and its text names the next one as the page says."""
+    hops = [re.search(r"`([\w/]+\.\w+)`: `([\w.]+)`(?: calls `([\w.]+)`)?", line) for line in block("hops") if line.lstrip()[:1].isdigit()]
+    assert len(hops) > 5
+    for hop in hops:
+        assert hop is not None
+        text = body(PACKAGE / hop[1], hop[2].split(".")[-1])
+        assert hop[3] is None or re.search(rf"\b{re.escape(hop[3])}\(", text), f"{hop[2]} does not call {hop[3]}"
