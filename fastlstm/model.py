@@ -325,7 +325,7 @@ class Model:
         rows, longest = given.padded.shape[:2]
         if self._stateful:
             raise InputError("x: a stateful model takes an array, found a list of sequences")
-        if not self._interpreted and self._network.ragged and are_ids([given.padded]) == self._ids:
+        if not self._interpreted and self._network.takes_padding and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
             runner, program = self._runner((given.padded.shape[1:],), ragged=True)
             outputs = self._execute(runner, program, [given.padded, present], [])

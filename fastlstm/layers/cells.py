@@ -1,4 +1,4 @@
-"""Recurrent cells: what one step of LSTM, GRU, SimpleRNN and of stacks of them computes."""
+"""Recurrent cells: one step of LSTM, GRU, SimpleRNN and of stacks of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..program.ir import Buffer, Builder, Constant
 from ..spec import LayerSpec, Shape, Weight
 from .base import Context, Layer, States, Tensor, inert
 from .lowering import default_code
+from .registry import make_layer
 
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
 CELL_INERT = inert("kernel", "recurrent", "bias") | frozenset({"dropout", "recurrent_dropout", "implementation", "seed"})
@@ -48,14 +49,14 @@ class Cell(Layer):
         raise NotImplementedError
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        raise self.fault("a cell stands outside of an RNN layer")
+        raise self.error("a cell stands outside of an RNN layer")
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        raise self.fault("a cell stands outside of an RNN layer")
+        raise self.error("a cell stands outside of an RNN layer")
 
 
 class GatedCell(Cell):
-    """What cells with one kernel for all their gates share."""
+    """The base of cells with one kernel for all their gates."""
 
     HONOURED = CELL_HONOURED
     INERT = CELL_INERT
@@ -246,7 +247,7 @@ class GRUCell(GatedCell):
 
 
 class StackedRNNCells(Cell):
-    """Cells of which each reads the output of the one before, in every time step.
+    """Cells each of which reads the output of the previous one, in every timestep.
 
     Attributes
     ----------
@@ -262,8 +263,8 @@ class StackedRNNCells(Cell):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         if not spec.children:
-            raise self.fault("expected at least one cell, found none")
-        inner = replace(context, path=self.path + "/")
+            raise self.error("expected at least one cell, found none")
+        inner = context.inside(self.path)
         self.cells = [cell_of(child, inner, self) for child in spec.children]
         self.reverse_state_order = bool(self.config.get("reverse_state_order", self.rules.stacked_state_order == "reversed"))
         self.state_sizes = tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
@@ -301,9 +302,7 @@ class StackedRNNCells(Cell):
 
 def cell_of(spec: LayerSpec, context: Context, owner: Layer) -> Cell:
     """The cell of a spec; a class that is none, or not known, becomes a problem of the context."""
-    from . import build
-
-    layer = build(spec, context)
+    layer = make_layer(spec, context)
     if isinstance(layer, Cell):
         return layer
     if not context.problems or context.problems[-1].layer != layer.path:

@@ -86,12 +86,13 @@ class ConvLSTM(Recurrent):
         super().__init__(spec, context)
         config = {key: value for key, value in spec.config.items() if key in CELL_KEYS}
         self.cell = ConvLSTMCell(replace(spec, config=config), context, self.AXES[spec.class_name])
-        self.zeroed = self.rules.convolutional_zeros
-        if self.stateful:
+        if self.config.get("stateful") and self.rules.carries_state:
             self.refuse("argument stateful=True is not computed for convolutional recurrent layers")
 
-    @property
-    def ragged(self) -> bool:
+    def zeroed_in_bidirectional(self) -> bool:
+        return self.rules.convolutional_zeros
+
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         return False
 
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -104,7 +105,7 @@ class ConvLSTM(Recurrent):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
         if len(shape) != self.cell.axes + 3 or shape[-1] is None:
-            raise self.fault(f"reads (batch, timesteps, {self.cell.axes} spatial axes, channels), found shape {shape}")
+            raise self.error(f"reads (batch, timesteps, {self.cell.axes} spatial axes, channels), found shape {shape}")
         self.cell.check(shape[-1])
         state: Shape = (shape[0], *self.cell.lengths(shape[2:-1]), self.cell.filters)
         self.check_states(list(states_given(keywords)), [state[1:]] * len(self.state_sizes))

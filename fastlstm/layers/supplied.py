@@ -46,12 +46,18 @@ class Supplied:
     outputs: int = 1
     tensors: frozenset[str] = frozenset()
     seen: set[str] = field(default_factory=set, compare=False)  # layers where it was seen to compute each row by itself
+    # By layer: whether it was seen to compute each timestep by itself, as an activation.
+    steps_seen: dict[str, bool] = field(default_factory=dict, compare=False)
 
     def takes(self, name: str) -> bool:
         """Whether the function has a parameter of this name."""
         return takes(self.function, name)
 
-    def fault(self, layer: str, what: str) -> InputError:
+    def is_stepwise(self, layer: str) -> bool:
+        """Does it, as an activation of a layer, compute each place by itself, along all axes but the last, as far as it was seen to?"""
+        return self.steps_seen.get(layer, True)
+
+    def error(self, layer: str, what: str) -> InputError:
         """An error that names the layer and the function."""
         name = getattr(self.function, "__qualname__", None) or repr(self.function)
         return InputError(f"{layer}: {self.said}, the function {name}, {what}")
@@ -71,7 +77,7 @@ class Supplied:
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 found = self.function(*[np.array(array) for array in arrays], **deepcopy_but(extras, "weights"))
         except Exception as error:
-            raise self.fault(layer, f"was called with {shapes} and raised {type(error).__name__}: {error}") from error
+            raise self.error(layer, f"was called with {shapes} and raised {type(error).__name__}: {error}") from error
         outputs = found if isinstance(found, (tuple, list)) else (found,)
         return tuple(self._array(layer, output, dtype) for output in outputs)
 
@@ -79,21 +85,33 @@ class Supplied:
         try:
             array = np.asarray(output)
         except ValueError as error:
-            raise self.fault(layer, f"returned {type(output).__name__} that is no array ({error}); expected arrays") from error
+            raise self.error(layer, f"returned {type(output).__name__} that is no array ({error}); expected arrays") from error
         if array.dtype.kind not in "fiub":
             what = "None" if output is None else f"{type(output).__name__} of dtype {array.dtype}"
-            raise self.fault(layer, f"returned {what}; expected arrays of real numbers")
+            raise self.error(layer, f"returned {what}; expected arrays of real numbers")
         with np.errstate(all="ignore"):
             return np.array(array, dtype)
 
     def activation(self, layer: str, value: Any, x: np.ndarray) -> np.ndarray:
-        """What the function makes of an array as the activation of this canonical value."""
+        """What the function makes of an array as the activation of this canonical value; watched for how it treats timesteps."""
+        if not len(x):  # not every function can do without any
+            return np.zeros((*x.shape[:-1], activations.output_features(value, x.shape[-1])), x.dtype)
+        y = self._activated(layer, value, x)
+        if x.ndim > 2 and layer not in self.steps_seen and x.size and not np.all(x == x.flat[0]):
+            try:
+                apart = self._activated(layer, value, x.reshape(-1, x.shape[-1]))
+            except InputError:
+                apart = y[:0]
+            self.steps_seen[layer] = agree(y.reshape(-1, y.shape[-1]), apart)
+        return y
+
+    def _activated(self, layer: str, value: Any, x: np.ndarray) -> np.ndarray:
         extras = {"config": parameters(value)} if self.takes("config") else {}
         outputs = self.call(layer, [x], extras, x.dtype)
         expected = (*x.shape[:-1], activations.output_features(value, x.shape[-1]))
         if len(outputs) != 1 or outputs[0].shape != expected:
             shapes = " and ".join(str(output.shape) for output in outputs) or "nothing"
-            raise self.fault(layer, f"was called with {x.shape} and returned {shapes}; expected one array of shape {expected}")
+            raise self.error(layer, f"was called with {x.shape} and returned {shapes}; expected one array of shape {expected}")
         self.check_rows(layer, [x], outputs, lambda row: self.call(layer, [x[row]], extras, x.dtype))
         return outputs[0]
 
@@ -108,7 +126,7 @@ class Supplied:
             return
         for row in (slice(0, 1), slice(1, 2)):
             if not all(agree(output[row], alone) for output, alone in zip(outputs, again(row), strict=True)):
-                raise self.fault(layer, "gives a row other numbers alone than among others; expected every row to be computed by itself")
+                raise self.error(layer, "gives a row other numbers alone than among others; expected every row to be computed by itself")
         self.seen.add(layer)
 
 
