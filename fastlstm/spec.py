@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -170,15 +170,3 @@ class Case:
     outputs: tuple[tuple[np.ndarray, ...], ...]  # call by call, float64 truth rounded to the model's dtype
     tolerance: float  # largest absolute difference that counts as equal
     tolerances: tuple[float, ...] = ()  # the same of each output; empty: ``tolerance`` for all
-
-
-class Weight(NamedTuple):
-    """One array that Keras keeps for a layer."""
-
-    name: str
-    trainable: bool = True
-
-
-#: Which arrays Keras keeps for a layer of a class, in file order, by its canonical config. ``layers`` fill it as they
-#: are defined; ``formats`` need it to deal the flat list that a nested model is saved as among its layers.
-WEIGHTS: dict[str, Callable[[Mapping[str, Any]], tuple[Weight, ...]]] = {}

@@ -20,7 +20,7 @@ MAX_LINES = 500
 FLOORS = (
     ("errors", "interpreter", "forking"),
     ("spec", "activations", "replacing"),
-    ("program", "limits"),
+    ("catalogue", "program", "limits"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs"),
     ("runtime", "assembly", "isolation"),

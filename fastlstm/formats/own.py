@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..catalogue import row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
 from ..replacing import writing
-from ..spec import WEIGHTS, Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
+from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
 from .reading.graph import KEYWORDS
 from .reading.jsontext import parse_json
 from .reading.values import short, wrong_argument, wrong_shape
@@ -297,7 +298,7 @@ def check_references(spec: ModelSpec, path: str) -> None:
         if bool(call.inputs) == (spec.layers[call.layer].class_name == "InputLayer"):
             raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r} has {len(call.inputs)} inputs")
         kind = spec.layers[call.layer].class_name
-        unknown = [name for name in call.keywords if kind in WEIGHTS and kind not in KEYWORDS.get(name, ())]
+        unknown = [name for name in call.keywords if row_of(kind).computed and kind not in KEYWORDS.get(name, ())]
         if unknown:
             raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r}: {', '.join(unknown)} not known")
     check_names(spec.layers, spec.name, path)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import activations
 from ..program.ir import Builder, Value
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert
 from .lowering import activated, has_kernel
 
@@ -105,7 +105,7 @@ class PlaceWise(Layer):
         sizes = [1 if axis in shared else n for axis, n in enumerate(inputs[0][1:], start=1)]
         if None in sizes:
             raise self.error(f"a size of its input is not known (shape {inputs[0]})")
-        self.arrays(*[tuple(size for size in sizes if size is not None)] * len(self.weights(self.config)))
+        self.arrays(*[tuple(size for size in sizes if size is not None)] * len(self.kept))
         return (inputs[0],)
 
 
@@ -114,10 +114,6 @@ class PReLU(PlaceWise):
 
     CLASSES = ("PReLU",)
     INERT = inert("alpha")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("alpha"),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)

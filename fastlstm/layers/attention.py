@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import activations
 from ..errors import InputError
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
 from .core import known_features
 
@@ -103,13 +103,8 @@ class Attention(DenseAttention):
         self.only("score_mode", "dot", "concat")
         self.concat = self.config.get("score_mode", "dot") == "concat"
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        scale = (Weight("scale"),) if config.get("use_scale") else ()
-        return (*scale, Weight("concat_score_weight")) if config.get("score_mode", "dot") == "concat" else scale
-
     def check(self, query: Shape) -> None:
-        self.arrays(*[()] * len(self.weights(self.config)))
+        self.arrays(*[()] * len(self.kept))
 
     def numbers_a_pair(self, features: int) -> int:
         return 3 + 2 * features if self.concat else 3
@@ -128,12 +123,8 @@ class AdditiveAttention(DenseAttention):
     CLASSES = ("AdditiveAttention",)
     HONOURED = frozenset({"use_scale", "causal"})
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("scale"),) if config.get("use_scale", True) else ()
-
     def check(self, query: Shape) -> None:
-        self.arrays(*([(known_features(self, query),)] if self.weights(self.config) else []))
+        self.arrays(*([(known_features(self, query),)] if self.kept else []))
 
     def numbers_a_pair(self, features: int) -> int:
         return 3 + 2 * features
@@ -164,12 +155,6 @@ class MultiHeadAttention(Layer):
         self.only("attention_axes", None, [1], (1,))
         self.only("use_gate", False, None)
         self.only("sliding_window", None)
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        arrays = ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
-        parts = ("query", "key", "value", "attention_output")
-        return tuple(Weight(f"{part}/{array}") for part in parts for array in arrays)
 
     def _given(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         """Query, value and key, whichever were passed by position and which by name."""

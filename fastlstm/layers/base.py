@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from .. import activations
+from ..catalogue import Weight, row_of
 from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import Budget
 from ..program.ir import Builder, Value
-from ..spec import WEIGHTS, LayerSpec, Rules, Shape, Weight
+from ..spec import LayerSpec, Rules, Shape
 from .supplied import Place, Supplied, name_of
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Context:
 class Layer:
     """One layer of a loaded model.
 
-    A subclass sets ``CLASSES``, ``HONOURED`` and, where it keeps arrays, ``weights``; and defines ``shapes`` and ``apply``.
+    A subclass sets ``CLASSES`` and ``HONOURED``, and defines ``shapes`` and ``apply``; the facts of its classes stand in the catalogue.
     That already works. With ``lower`` it runs in kernels, without Python.
     """
 
@@ -177,10 +178,10 @@ class Layer:
         super().__init_subclass__()
         for name in cls.CLASSES:
             REGISTRY[name] = cls
-            WEIGHTS[name] = cls.weights
 
     def __init__(self, spec: LayerSpec, context: Context):
         self.spec = spec
+        self.row = row_of(spec.class_name)
         self.config = spec.config
         self.rules = context.rules
         self.source = context.source
@@ -192,10 +193,10 @@ class Layer:
             if key not in self.HONOURED and key not in self.INERT and key not in INERT:
                 self.refuse(f"argument {key}={spec.config[key]!r} is not known", "please report the file")
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        """The arrays that Keras keeps for a layer of this config, in file order."""
-        return ()
+    @property
+    def kept(self) -> tuple[Weight, ...]:
+        """The arrays that Keras keeps for it, in file order."""
+        return self.row.arrays(self.config) if self.row.arrays is not None else ()
 
     # -- what it says of time ---------------------------------------------------------------------------------------------
 
@@ -334,7 +335,7 @@ class Layer:
         FormatError
             If their number or a shape differs.
         """
-        names = [weight.name for weight in self.weights(self.config)]
+        names = [weight.name for weight in self.kept]
         if len(self.spec.weights) != len(names):
             raise self.error(f"expected {len(names)} arrays ({', '.join(names)}), found {len(self.spec.weights)}")
         for name, expected, array in zip(names, shapes, self.spec.weights, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..program import layout
 from ..program.ir import Buffer, Builder, Constant
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, inert
 from .lowering import default_code
 from .registry import make_layer
@@ -70,11 +70,6 @@ class GatedCell(Cell):
         self.activation_name, self.act = self.activation("activation", "tanh")
         self.state_sizes = (self.units,)
         self.output_size = self.units
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        arrays = (Weight("kernel"), Weight("recurrent_kernel"))
-        return (*arrays, Weight("bias")) if config.get("use_bias", True) else arrays
 
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias, where there is one."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import Context, States, inert
 from .cells import Cell
 from .convolution import convolve, output_length, per_axis
@@ -43,11 +43,6 @@ class ConvLSTMCell(Cell):
         self.only("data_format", "channels_last", None)
         if self.padding not in ("valid", "same"):
             self.refuse(f"argument padding={self.padding!r} is not known")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        arrays = (Weight("kernel"), Weight("recurrent_kernel"))
-        return (*arrays, Weight("bias")) if config.get("use_bias", True) else arrays
 
     def check(self, features: int) -> None:
         f = self.filters
@@ -97,10 +92,6 @@ class ConvLSTM(Recurrent):
 
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
         return ()  # it carries none from call to call
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return ConvLSTMCell.weights(config)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]

@@ -12,7 +12,7 @@ import numpy as np
 from .. import activations
 from ..program import layout
 from ..program.ir import At, Builder, Value
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
 from .lowering import activated, copied, default_code, has_kernel
 
@@ -224,10 +224,6 @@ class Conv(Convolution):
     def channels(self) -> int:
         return super().channels * self.groups
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
-
     def check(self, channels: int) -> int:
         if self.groups < 1 or channels % self.groups or self.filters % self.groups:
             raise self.error(f"groups={self.groups} divide neither {channels} channels nor {self.filters} filters")
@@ -284,11 +280,6 @@ class SeparableConv(Convolution):
         self.multiplier = int(self.config.get("depth_multiplier", 1))
         self.only("groups", 1)
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        arrays = (Weight("depthwise_kernel"), Weight("pointwise_kernel"))
-        return (*arrays, Weight("bias")) if config.get("use_bias", True) else arrays
-
     def check(self, channels: int) -> int:
         pointwise = ((1,) * self.axes) + (channels * self.multiplier, self.filters)
         self.arrays((*self.size, channels, self.multiplier), pointwise, *([(self.filters,)] if self.use_bias else []))
@@ -309,11 +300,6 @@ class DepthwiseConv(Convolution):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.multiplier = int(self.config.get("depth_multiplier", 1))
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        arrays = (Weight("depthwise_kernel"),)
-        return (*arrays, Weight("bias")) if config.get("use_bias", True) else arrays
 
     def check(self, channels: int) -> int:
         filters = channels * self.multiplier
@@ -339,10 +325,6 @@ class ConvTranspose(Convolution):
         self.only("output_padding", None)
         if self.padding == "causal":
             self.refuse("argument padding='causal' is not known")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
 
     def check(self, channels: int) -> int:
         self.arrays((*self.size, self.filters, channels), *([(self.filters,)] if self.use_bias else []))

@@ -12,7 +12,7 @@ from .. import activations
 from ..errors import InputError
 from ..program import layout
 from ..program.ir import Builder, Lookup, Mask, Value
-from ..spec import WHOLE, LayerSpec, Shape, Weight
+from ..spec import WHOLE, LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
 from .lowering import activated, default_code, has_kernel, present_only
 
@@ -124,10 +124,6 @@ class Dense(Layer):
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
-
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         features = known_features(self, inputs[0])
         self.arrays((features, self.units), *([(self.units,)] if self.use_bias else []))
@@ -173,10 +169,6 @@ class Embedding(Layer):
         self.features = int(self.config["output_dim"])
         self.mask_zero = bool(self.config.get("mask_zero", False))
         self.masked_value = 0.0 if self.mask_zero else None
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("embeddings"),)
 
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         return not self.mask_zero or len(inputs[0]) < 3  # else its mask has more axes than (batch, time)

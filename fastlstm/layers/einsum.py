@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import ACROSS, Context, Layer, States, Tensor, floating, inert
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -30,10 +30,6 @@ class EinsumDense(Layer):
             raise self.error(f"equation {equation!r} is none of the forms ab,bc->ac, ...ab,bc->...ac and ab...,bc->ac...")
         self._left, self._right = bool(found[1]), bool(found[3])
         self._terms = (found[2], found[4], found[6])
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("kernel"), Weight("bias")) if config.get("bias_axes") else (Weight("kernel"),)
 
     def _spelled(self, rank: int) -> tuple[str, str, str]:
         """The equation's terms for an input of ``rank`` axes, the ellipsis spelled out."""

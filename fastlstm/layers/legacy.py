@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import activations
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .advanced_activations import PlaceWise
 from .base import Context, Layer, States, Tensor, floating, inert
 from .convolution import output_length, per_axis
@@ -27,11 +27,6 @@ class Highway(Layer):
         super().__init__(spec, context)
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        kernels = (Weight("kernel"), Weight("carry_kernel"))
-        return (*kernels, Weight("bias"), Weight("carry_bias")) if config.get("use_bias", True) else kernels
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         n = known_features(self, inputs[0])
@@ -52,10 +47,6 @@ class MaxoutDense(Layer):
     CLASSES = ("MaxoutDense",)
     HONOURED = frozenset({"units", "nb_feature", "use_bias"})
     INERT = inert("kernel", "bias")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         pieces, units = int(self.config["nb_feature"]), int(self.config["units"])
@@ -78,10 +69,6 @@ class ParametricSoftplus(PlaceWise):
     CLASSES = ("ParametricSoftplus",)
     INERT = frozenset({"alpha_init", "beta_init"})
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("alphas"), Weight("betas"))
-
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         alpha, beta = self.cast(x.dtype)
@@ -97,10 +84,6 @@ class SReLU(PlaceWise):
     CLASSES = ("SReLU",)
     HONOURED = PlaceWise.HONOURED | {"clip_left"}
     INERT = frozenset({"t_left_init", "a_left_init", "t_right_init", "a_right_init"}) | inert("t_left", "a_left", "t_right", "a_right")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return tuple(Weight(name) for name in ("t_left", "a_left", "t_right", "a_right"))
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
@@ -131,10 +114,6 @@ class LocallyConnected1D(Layer):
         self.only("padding", "valid")
         self.only("data_format", "channels_last", None)
         self.only("implementation", 1)
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("kernel"), Weight("bias")) if config.get("use_bias", True) else (Weight("kernel"),)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs[0]) != 3 or inputs[0][1] is None:

@@ -10,15 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..program.ir import Builder, Value
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert
 from .merging import unit_length
-
-
-def affine_weights(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Scale and offset, where the config has them."""
-    scale = (Weight("gamma"),) if config.get("scale", True) else ()
-    return (*scale, Weight("beta")) if config.get("center", True) else scale
 
 
 class Normalizing(Layer):
@@ -40,7 +34,7 @@ class Normalizing(Layer):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         self.row_axes(self.axis, len(inputs[0]))
-        self.arrays(*[self.parameter_shape(inputs[0]) for _ in self.weights(self.config)])  # without any no size need be known
+        self.arrays(*[self.parameter_shape(inputs[0]) for _ in self.kept])  # without any no size need be known
         return (inputs[0],)
 
     def stepwise(self, inputs: Sequence[Shape]) -> bool:
@@ -72,10 +66,6 @@ class BatchNormalization(Normalizing):
         self.only("virtual_batch_size", None)
         self.only("adjustment", None)
         self.only("mode", 0)
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (*affine_weights(config), Weight("moving_mean", False), Weight("moving_variance", False))
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
@@ -115,10 +105,6 @@ class LayerNormalization(Normalizing):
         super().__init__(spec, context)
         self.only("rms_scaling", False, None)
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return affine_weights(config)
-
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         axes = self.row_axes(self.axis, x.ndim)
@@ -134,10 +120,6 @@ class GroupNormalization(Normalizing):
     CLASSES = ("GroupNormalization",)
     HONOURED = frozenset({"axis", "epsilon", "center", "scale", "groups"})
     INERT = inert("gamma", "beta")
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return affine_weights(config)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         (channels,) = self.parameter_shape(inputs[0])
@@ -170,10 +152,6 @@ class RMSNormalization(Layer):
 
     CLASSES = ("RMSNormalization",)
     HONOURED = frozenset({"axis", "epsilon"})
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return (Weight("scale"),)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         sizes = tuple(inputs[0][axis] for axis in self.row_axes(self.config.get("axis", -1), len(inputs[0])))

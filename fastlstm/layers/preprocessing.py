@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..spec import LayerSpec, Shape, Weight
+from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating
 
 
@@ -50,12 +50,6 @@ class Normalization(Layer):
         super().__init__(spec, context)
         axis = self.config.get("axis", -1)
         self.axis = () if axis is None else axis
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        if config.get("mean") is not None:
-            return ()
-        return (Weight("mean", False), Weight("variance", False), Weight("count", False))
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         sizes = tuple(inputs[0][axis] for axis in self.row_axes(self.axis, len(inputs[0])))

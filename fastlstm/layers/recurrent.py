@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..program.ir import At, Buffer, Builder, Value
-from ..spec import LayerSpec, Shape, Weight, found_in
+from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, floating
 from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
 from .lowering import copied
@@ -334,10 +334,6 @@ class SimpleRNN(Fused):
     HONOURED = LOOP_HONOURED | CELL_HONOURED
     INERT = LOOP_INERT | CELL_INERT
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return SimpleRNNCell.weights(config)
-
 
 class LSTM(Fused):
     CLASSES = ("LSTM",)
@@ -345,17 +341,9 @@ class LSTM(Fused):
     HONOURED = LOOP_HONOURED | LSTMCell.HONOURED
     INERT = LOOP_INERT | LSTMCell.INERT
 
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return LSTMCell.weights(config)
-
 
 class GRU(Fused):
     CLASSES = ("GRU",)
     CELL = GRUCell
     HONOURED = LOOP_HONOURED | GRUCell.HONOURED
     INERT = LOOP_INERT | GRUCell.INERT
-
-    @classmethod
-    def weights(cls, config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        return GRUCell.weights(config)

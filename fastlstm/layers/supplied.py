@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import activations
+from ..catalogue import row_of
 from ..errors import InputError
-from ..spec import WEIGHTS, Fixed, LayerSpec, ModelSpec, Ref, found_in
+from ..spec import Fixed, LayerSpec, ModelSpec, Ref, found_in
 
 #: Wrappers that need to know what they wrap: the caller can supply them, but nothing inside them.
 WHOLE = frozenset({"RNN", "StackedRNNCells", "Bidirectional"})
@@ -228,7 +229,7 @@ def _inside(place: Place) -> Iterator[Place]:
 def uses(found: Iterable[Place]) -> Iterator[Use]:
     """The activations of layers whose classes are known: others read their configs themselves."""
     for place in found:
-        if place.spec.class_name in WEIGHTS:
+        if row_of(place.spec.class_name).computed:
             for key in ACTIVATION_KEYS:
                 if key in place.spec.config:
                     value = place.spec.config[key]

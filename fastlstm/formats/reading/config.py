@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...catalogue import row_of
 from ...errors import FormatError, Problem, UnsupportedError
 from ...limits import PATHS, Budget
-from ...spec import WEIGHTS, Call, Ref
+from ...spec import Call, Ref
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .graph import Graph
@@ -182,7 +183,7 @@ class Reader:
         if mode:
             draft.quantised = True
             problems.append(Problem(path, kind, f"it is quantised ({mode}), which is not computed", "save the model before quantize()"))
-        elif dtype is None and kind in WEIGHTS:
+        elif dtype is None and row_of(kind).computed:
             problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
         draft.dtype = dtype or "float32"
         draft.split_gates = bool(config.get(SPLIT))

@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from ...catalogue import row_of
 from ...errors import FormatError, Problem
 from ...limits import ARGUMENT_DEPTH
-from ...spec import WEIGHTS, Call, Fixed, Ref
+from ...spec import Call, Fixed, Ref
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .jsontext import expect
@@ -91,7 +92,7 @@ class Graph:
         """The nodes of one layer."""
         name = self.layers[layer].name
         entries = expect(self.source, f"model config: {name}: inbound_nodes", entries, list, "a list of nodes")
-        if not entries and (self.layers[layer].class_name == "InputLayer" or self.layers[layer].class_name not in WEIGHTS):
+        if not entries and (self.layers[layer].class_name == "InputLayer" or not row_of(self.layers[layer].class_name).computed):
             return [Node(layer, 0)]  # an operation without inputs, as TensorFlow's Const, is one call too
         found = []
         for number, entry in enumerate(entries):
@@ -287,7 +288,7 @@ class Graph:
             inputs = list(node.inputs)
         if node.keys:
             inputs = self.by_key(layer, inputs, node.keys)
-        if not inputs and layer.class_name in WEIGHTS and layer.class_name != "InputLayer":
+        if not inputs and row_of(layer.class_name).computed and layer.class_name != "InputLayer":
             raise self.fail(f"layer {layer.name!r} is called without a tensor")
         if layer.class_name == "MultiHeadAttention":
             for key in ("value", "key"):
@@ -302,13 +303,13 @@ class Graph:
                 keywords[key] = self.values(node, key, partial(make, keywords[key]))
         computed = {key: value for key, value in keywords.items() if self.is_computed(layer, key, value)}
         unknown = [key for key in keywords if key not in computed]
-        if layer.class_name in WEIGHTS and unknown:
+        if row_of(layer.class_name).computed and unknown:
             what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
             self.problems.append(Problem(layer.path, layer.class_name, what))
         if layer.class_name in CELLS:
             self.problems.append(Problem(layer.path, layer.class_name, "it is a cell that is called as a layer of its own"))
         others = [other for other in node.others if other is not None]
-        if layer.class_name in WEIGHTS and others:
+        if row_of(layer.class_name).computed and others:
             self.problems.append(Problem(layer.path, layer.class_name, f"it is called with {short(others)} among its tensors"))
         return Call(
             new[node.layer], tuple(self.resolve(tensor, position) for tensor in inputs),

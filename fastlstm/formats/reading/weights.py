@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ...catalogue import Weight, row_of
 from ...errors import FormatError, Problem
 from ...limits import Budget
-from ...spec import WEIGHTS, ModelSpec, Weight
+from ...spec import ModelSpec
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .keras1 import EMBEDDING_DROPOUT, merged_gates, modern_kernel
@@ -39,7 +40,7 @@ UNBUILT = Problem("", "", "it has no weights: the model was saved before it was 
 
 def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
     """The arrays that a layer of a known class keeps."""
-    tell = WEIGHTS.get(layer.class_name)
+    tell = row_of(layer.class_name).arrays
     if tell is None or layer.quantised:
         return None
     if layer.split_gates:

@@ -1,0 +1,377 @@
+"""The facts about Keras's classes that readers and layers share: one row for each class.
+
+``formats`` reads files by them and ``layers`` gives the classes their meaning; neither repeats a fact that stands here. A row without
+``arrays`` is of a class that fastlstm recognises but does not compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Weight(NamedTuple):
+    """One array that Keras keeps for a layer."""
+
+    name: str
+    trainable: bool = True
+
+
+#: The arrays that Keras keeps for a layer of a class, in file order, by its canonical config.
+Arrays = Callable[[Mapping[str, Any]], tuple[Weight, ...]]
+
+
+class Role(Enum):
+    """Families of classes that readers treat alike."""
+
+    OTHER = "any other layer"
+    INPUT = "where data enters a graph"
+    MODEL = "a graph of layers"
+    MASKING = "marks steps as missing"
+    EMBEDDING = "reads integer ids"
+    IDLE = "matters in training alone"
+    NORMALIZATION = "keeps the statistics of batches"
+    CONVOLUTION = "windows along time or over images, weighed by a kernel (size, channels, filters)"
+    RECURRENT = "carries a state from timestep to timestep"
+    CELL = "one step of a recurrent layer"
+    STACK = "cells one on top of the other"
+    BIDIRECTIONAL = "two recurrent layers, one in each direction of time"
+    DISTRIBUTED = "one layer for every timestep"
+
+
+class MaskRule(Enum):
+    """The mask of a layer's output. Where generations differ, this is Keras 3's rule, and ``spec.Rules`` says how others do it."""
+
+    NONE = "none"
+    PASSES = "that of its first input"
+    SEQUENCES = "that of its input, if it returns sequences"
+    UNITES = "those of its inputs, united"
+    JOINS = "those of its inputs, one after the other"
+    OF_FEATURES = "made: steps of which a feature differs from a value"
+    OF_IDS = "made, if mask_zero: ids other than 0"
+    INSIDE = "that of the layers inside"
+
+
+#: Call arguments that several classes honour.
+STATES = frozenset({"initial_state", "mask"})
+SCORES = frozenset({"use_causal_mask", "return_attention_scores"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one class of Keras."""
+
+    name: str
+    role: Role = Role.OTHER
+    # What it keeps; None: it is not computed.
+    arrays: Arrays | None = None
+    mask: MaskRule = MaskRule.NONE
+
+    # -- names and generations
+    aliases: tuple[str, ...] = ()  # names that any generation may write in its place
+    early_names: tuple[str, ...] = ()  # ... that Keras 0 and 1 alone may
+    becomes: str = ""  # the class as which it is read, with the arguments of ``settings``
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    later: bool = False  # multi-backend Keras never had it: there the name is of a user's own class
+
+    # -- arguments
+    renamed: Mapping[str, str] = field(default_factory=dict)  # older names of arguments
+    early_renamed: Mapping[str, str] = field(default_factory=dict)  # ... those of Keras 0 and 1
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # what older configs leave out
+    ignored: tuple[str, ...] = ()  # arguments that say nothing
+    any_dtype: bool = False  # it gives back what it is given, or leaves the arithmetic to another layer
+    tells_trainable: bool = True  # Keras 3 records ``trainable`` for it, as it does for no operation
+    merge_mode: str = ""  # the mode of Keras 1's Merge that it was
+    axes: int = 0  # spatial axes: 1 along time, 2 over images
+    gates: int = 0  # gate count: 4 or 3, 0 where it has no gates
+    kernels: int = 0  # how many of its arrays, the first ones, are convolution kernels
+    adapted: bool = False  # Keras 3's enable_lora and quantize know it
+
+    # -- calls
+    call: frozenset[str] = frozenset()  # call arguments that are honoured
+    inputs: tuple[str, ...] = ()  # names of its tensors, where they may be passed by name
+    mask_argument: bool = False  # its call has an argument ``mask``: Keras 3 writes the mask that it filled in there into the file
+    asks_masks: bool = False  # it asks the tensors for their masks when it is called
+    takes_masks: bool = False  # ... and takes them off the tensors, from Keras 3.8 on
+
+    # -- the objects in .keras and .weights.h5 files
+    wraps: tuple[str, ...] = ()  # attributes that hold what it wraps; of one alone, its argument too
+    parts: tuple[tuple[str, ...], ...] = ()  # attributes that hold its arrays, each with its other names
+
+    @property
+    def computed(self) -> bool:
+        """Does fastlstm compute it?"""
+        return self.arrays is not None
+
+    @property
+    def takes_states(self) -> bool:
+        """Are the tensors after its first the states that it starts from?"""
+        return "initial_state" in self.call
+
+    @property
+    def fused(self) -> bool:
+        """Has tf.keras 2 an implementation of it that is cuDNN's?"""
+        return self.role is Role.RECURRENT and self.gates > 0 and not self.axes
+
+    def makes_mask(self, config: Mapping[str, Any]) -> bool:
+        """Does a layer of this config make a mask? One of an unknown class may, if it says mask_zero."""
+        return self.mask is MaskRule.OF_FEATURES or bool(config.get("mask_zero"))
+
+
+# -- arrays ---------------------------------------------------------------------------------------------------------------
+
+
+def no_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """The arrays of a layer that keeps none, or whose children keep them."""
+    return ()
+
+
+def always(*names: str) -> Arrays:
+    """The arrays of a layer that keeps the same ones whatever its config."""
+    found = tuple(map(Weight, names))
+    return lambda config: found
+
+
+def with_bias(*names: str) -> Arrays:
+    """The arrays of a layer that keeps a bias too, unless its config says otherwise."""
+    kernels, every = tuple(map(Weight, names)), tuple(map(Weight, (*names, "bias")))
+    return lambda config: every if config.get("use_bias", True) else kernels
+
+
+def einsum_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Those of EinsumDense."""
+    return (Weight("kernel"), Weight("bias")) if config.get("bias_axes") else (Weight("kernel"),)
+
+
+def affine_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Scale and offset, where the config has them."""
+    scale = (Weight("gamma"),) if config.get("scale", True) else ()
+    return (*scale, Weight("beta")) if config.get("center", True) else scale
+
+
+def batch_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Those of BatchNormalization: what training has made of the batches is not trainable."""
+    return (*affine_arrays(config), Weight("moving_mean", False), Weight("moving_variance", False))
+
+
+def statistics_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Those of Normalization, unless its config states them."""
+    if config.get("mean") is not None:
+        return ()
+    return (Weight("mean", False), Weight("variance", False), Weight("count", False))
+
+
+def attention_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Those of Attention."""
+    scale = (Weight("scale"),) if config.get("use_scale") else ()
+    return (*scale, Weight("concat_score_weight")) if config.get("score_mode", "dot") == "concat" else scale
+
+
+def additive_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Those of AdditiveAttention."""
+    return (Weight("scale"),) if config.get("use_scale", True) else ()
+
+
+def heads_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Those of MultiHeadAttention."""
+    arrays = ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
+    parts = ("query", "key", "value", "attention_output")
+    return tuple(Weight(f"{part}/{array}") for part in parts for array in arrays)
+
+
+def highway_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """Those of Highway."""
+    kernels = (Weight("kernel"), Weight("carry_kernel"))
+    return (*kernels, Weight("bias"), Weight("carry_bias")) if config.get("use_bias", True) else kernels
+
+
+# -- rows -----------------------------------------------------------------------------------------------------------------
+
+
+def along(row: Row, *axes: int, later: Iterable[int] = ()) -> Iterator[Row]:
+    """The rows of a family: "Conv{}D" along one axis or more. Other names than the first were only ever those of 1D and 2D."""
+    for count in axes:
+        name = f"{count}D"
+        aliases, early = (tuple(one.format(name) for one in names if count < 3) for names in (row.aliases, row.early_names))
+        yield replace(row, name=row.name.format(name), aliases=aliases, early_names=early, axes=count, later=row.later or count in later)
+
+
+def named(row: Row, *names: str) -> Iterator[Row]:
+    """Rows of several classes that differ in name alone."""
+    for name in names:
+        yield replace(row, name=name)
+
+
+UNITS = {"output_dim": "units"}
+PASSES, UNITES, SEQUENCES = MaskRule.PASSES, MaskRule.UNITES, MaskRule.SEQUENCES
+#: The attributes that hold the arrays of attention layers with heads.
+HEADS = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "output"))
+
+
+def models() -> Iterator[Row]:
+    """Graphs of layers, and where data enters them. The reader makes each model one of the first two."""
+    yield from named(
+        Row("", Role.MODEL, no_arrays, MaskRule.INSIDE, tells_trainable=False),
+        "Sequential", "Functional", "Model",
+    )  # fmt: skip
+    yield from named(Row("", Role.MODEL, tells_trainable=False), "Container", "Network", "Graph")
+    yield Row("InputLayer", Role.INPUT, no_arrays, PASSES, tells_trainable=False)
+
+
+def core() -> Iterator[Row]:
+    """Layers that every model is made of."""
+    linear = {"activation": "linear"}
+    yield Row(
+        "Dense", arrays=with_bias("kernel"), mask=PASSES, aliases=("DenseV1",), early_names=("TimeDistributedDense",),
+        early_renamed=UNITS, defaults=linear, adapted=True,
+    )  # fmt: skip
+    yield Row("EinsumDense", arrays=einsum_arrays, later=True, adapted=True)
+    yield Row("Activation", arrays=no_arrays, mask=PASSES, defaults=linear)
+    yield Row("Embedding", Role.EMBEDDING, always("embeddings"), MaskRule.OF_IDS, ignored=("input_length",), adapted=True)
+    yield Row("Masking", Role.MASKING, no_arrays, MaskRule.OF_FEATURES)
+    yield Row("Reshape", arrays=no_arrays, early_renamed={"dims": "target_shape"}, any_dtype=True)
+    yield from named(Row("", arrays=no_arrays, any_dtype=True), "Flatten", "Permute", "RepeatVector")
+    idle = Row("", Role.IDLE, no_arrays, PASSES)
+    yield replace(idle, name="Dropout", any_dtype=True)
+    yield replace(idle, name="SpatialDropout1D", any_dtype=True, tells_trainable=False)
+    yield from named(replace(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
+    yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization")
+    yield replace(idle, name="Identity", later=True)
+
+
+def recurrent() -> Iterator[Row]:
+    """Recurrent layers, their cells, and what is wrapped around layers along time."""
+    tanh = {"activation": "tanh"}
+    layer = Row(
+        "", Role.RECURRENT, with_bias("kernel", "recurrent_kernel"), SEQUENCES, early_renamed=UNITS, defaults=tanh, call=STATES,
+        mask_argument=True, parts=(("cell",),),
+    )  # fmt: skip
+    yield replace(layer, name="LSTM", gates=4, aliases=("UnifiedLSTM", "LSTMV1", "LSTMV2"))
+    yield replace(layer, name="GRU", gates=3, aliases=("UnifiedGRU", "GRUV1", "GRUV2"))
+    yield replace(layer, name="SimpleRNN")
+    yield replace(layer, name="RNN", arrays=no_arrays, early_renamed={}, defaults={}, parts=(), wraps=("cell",))
+    yield from along(
+        replace(layer, name="ConvLSTM{}", early_renamed={}, defaults={**tanh, "recurrent_activation": "hard_sigmoid"}, gates=4, kernels=2),
+        1, 2, 3, later=(1, 3),
+    )  # fmt: skip
+    fixed = {**tanh, "recurrent_activation": "sigmoid", "use_bias": True}
+    cudnn = replace(layer, arrays=None, early_renamed={}, parts=())
+    yield replace(cudnn, name="CuDNNLSTM", becomes="LSTM", settings=fixed)
+    yield replace(cudnn, name="CuDNNGRU", becomes="GRU", settings={**fixed, "reset_after": True})
+    cell = Row("", Role.CELL, with_bias("kernel", "recurrent_kernel"))
+    yield replace(cell, name="LSTMCell", gates=4)
+    yield replace(cell, name="GRUCell", gates=3)
+    yield replace(cell, name="SimpleRNNCell")
+    yield Row("StackedRNNCells", Role.STACK, no_arrays)
+    yield Row(
+        "Bidirectional", Role.BIDIRECTIONAL, no_arrays, SEQUENCES, call=STATES, mask_argument=True,
+        wraps=("forward_layer", "backward_layer"),
+    )  # fmt: skip
+    yield Row(
+        "TimeDistributed", Role.DISTRIBUTED, no_arrays, PASSES, any_dtype=True, call=frozenset({"mask"}), mask_argument=True,
+        wraps=("layer",),
+    )  # fmt: skip
+
+
+def convolutional() -> Iterator[Row]:
+    """Windows along time or over images."""
+    kernel, depthwise = with_bias("kernel"), with_bias("depthwise_kernel")
+    yield from along(
+        Row("Conv{}", Role.CONVOLUTION, kernel, aliases=("Convolution{}",), early_names=("AtrousConvolution{}",), kernels=1, adapted=True),
+        1, 2, 3,
+    )  # fmt: skip
+    yield from along(Row("Conv{}Transpose", arrays=kernel, aliases=("Convolution{}Transpose",), kernels=1), 1, 2, 3, later=(1, 3))
+    separable = with_bias("depthwise_kernel", "pointwise_kernel")
+    yield from along(Row("SeparableConv{}", arrays=separable, aliases=("SeparableConvolution{}",)), 1, 2)
+    yield from along(Row("DepthwiseConv{}", arrays=depthwise), 1, 2, later=(1,))
+    yield from along(Row("LocallyConnected{}", arrays=kernel), 1)
+    yield from along(Row("MaxPooling{}", arrays=no_arrays, aliases=("MaxPool{}",)), 1, 2, 3)
+    yield from along(Row("AveragePooling{}", arrays=no_arrays, aliases=("AvgPool{}",)), 1, 2, 3)
+    yield from along(Row("GlobalMaxPooling{}", arrays=no_arrays, aliases=("GlobalMaxPool{}",)), 1, 2, 3)
+    mean = Row("GlobalAveragePooling{}", arrays=no_arrays, aliases=("GlobalAvgPool{}",))
+    yield from along(replace(mean, call=frozenset({"mask"}), mask_argument=True), 1)
+    yield from along(mean, 2, 3)
+    for name in ("ZeroPadding{}", "Cropping{}", "UpSampling{}"):
+        yield from along(Row(name, arrays=no_arrays), 1, 2, 3)
+
+
+def merging() -> Iterator[Row]:
+    """Layers that make one tensor of several."""
+    plain = Row("", arrays=no_arrays, mask=UNITES)
+    yield replace(plain, name="Add", merge_mode="sum")
+    yield replace(plain, name="Subtract")
+    yield replace(plain, name="Average", merge_mode="ave")
+    yield replace(plain, name="Multiply", merge_mode="mul", asks_masks=True)
+    yield replace(plain, name="Maximum", merge_mode="max", asks_masks=True)
+    yield replace(plain, name="Minimum", asks_masks=True)
+    yield Row("Concatenate", arrays=no_arrays, mask=MaskRule.JOINS, any_dtype=True, merge_mode="concat")
+    yield Row("Dot", arrays=no_arrays, merge_mode="dot")
+    yield Row("MergeCosine", arrays=no_arrays, merge_mode="cos")
+
+
+def attention() -> Iterator[Row]:
+    """Layers by which every step of a query weighs the steps of a value."""
+    yield Row("Attention", arrays=attention_arrays, mask=PASSES, later=True, call=SCORES, asks_masks=True)
+    yield Row("AdditiveAttention", arrays=additive_arrays, mask=PASSES, later=True, call=SCORES, asks_masks=True)
+    yield Row(
+        "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, later=True, call=SCORES | {"attention_mask"},
+        inputs=("query", "value", "key"), asks_masks=True, takes_masks=True, parts=HEADS,
+    )  # fmt: skip
+    yield Row("GroupQueryAttention", later=True, parts=HEADS)
+
+
+def normalization() -> Iterator[Row]:
+    """Normalisation, and arithmetic that comes before a model."""
+    batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, mask_argument=True)
+    yield replace(batch, aliases=("BatchNormalizationV1", "BatchNormalizationV2"))
+    yield replace(batch, name="SyncBatchNormalization", becomes="BatchNormalization")
+    yield Row("LayerNormalization", arrays=affine_arrays, mask=PASSES, later=True)
+    yield Row("GroupNormalization", arrays=affine_arrays, mask=PASSES, later=True)
+    yield Row("UnitNormalization", arrays=no_arrays, mask=PASSES, later=True)
+    yield Row("RMSNormalization", arrays=always("scale"), later=True)
+    yield Row("SpectralNormalization", later=True)
+    yield Row("Rescaling", arrays=no_arrays, mask=PASSES, later=True)
+    yield Row("Normalization", arrays=statistics_arrays, mask=PASSES, later=True)
+
+
+def activations() -> Iterator[Row]:
+    """Activations that are layers of their own, and layers that Keras has dropped."""
+    yield Row(
+        "LeakyReLU", arrays=no_arrays, mask=PASSES, renamed={"alpha": "negative_slope"}, defaults={"negative_slope": 0.3},
+    )  # fmt: skip
+    yield from named(Row("", arrays=no_arrays, mask=PASSES), "ReLU", "ELU", "ThresholdedReLU")
+    yield Row("Softmax", arrays=no_arrays, mask=PASSES, mask_argument=True)
+    yield Row("PReLU", arrays=always("alpha"), mask=PASSES)
+    yield Row("ParametricSoftplus", arrays=always("alphas", "betas"), mask=PASSES)
+    yield Row("SReLU", arrays=always("t_left", "a_left", "t_right", "a_right"), mask=PASSES)
+    yield Row("Highway", arrays=highway_arrays)
+    yield Row("MaxoutDense", arrays=with_bias("kernel"), early_renamed=UNITS)
+
+
+def unread() -> Iterator[Row]:
+    """Layers that are recognised and refused: they read text, or make categories of numbers."""
+    names = ("CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization", "Resizing")
+    yield from named(Row("", later=True), *names)
+
+
+FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, unread)
+#: All rows by their classes' canonical names.
+ROWS: Mapping[str, Row] = {row.name: row for family in FAMILIES for row in family()}
+#: Canonical names by those that any generation may write, and by those that Keras 0 and 1 alone may.
+ALIASES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.aliases}
+EARLY_NAMES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.early_names}
+
+#: Classes that readers write themselves.
+INPUT_LAYER, SEQUENTIAL, FUNCTIONAL = "InputLayer", "Sequential", "Functional"
+
+
+def row_of(name: str) -> Row:
+    """The row of a class by its canonical name; an empty one for a class that is not known."""
+    return ROWS.get(name) or Row(name)
+
+
+def canonical(name: str) -> str:
+    """The canonical name of a class."""
+    return ALIASES.get(name, name)
