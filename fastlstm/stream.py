@@ -50,7 +50,7 @@ class Stream(runtime.Stepper):
         rows = positive(batch_size, "batch_size", most=MOST_ROWS)
         found = streams(model._network)
         if found.problems:
-            raise UnsupportedError(f"{model.source} as a stream", tuple(found.problems))
+            raise UnsupportedError(f"{model.source} as a stream", found.problems)
         self.model = model
         self.batch_size = rows
         self._sequence = [is_sequence(info.shape, info.vocabulary) for info in model._infos]

@@ -32,7 +32,8 @@ from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import Budget
 from ..program.ir import Builder, Value
 from ..spec import LayerSpec, Rules, Shape
-from .supplied import Place, Supplied, name_of
+from .places import ACTIVATION_KEYS, Place, name_of
+from .supplied import Supplied
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -145,6 +146,10 @@ class Context:
     declared: Callable[[Layer], Sequence[Shape]] = undeclared
     in_bidirectional: bool = False  # is the layer one of the two that a Bidirectional wraps?
 
+    def note(self, *problems: Problem) -> None:
+        """Collect problems; the model will be refused with all of them."""
+        self.problems.extend(problems)
+
     def inside(self, path: str, **changes: Any) -> Self:
         """The same for what stands inside the model or wrapper of a path."""
         return replace(self, path=path + "/" if path else "", **{"in_bidirectional": False, **changes})
@@ -187,7 +192,6 @@ class Layer:
         self.source = context.source
         self.path = context.path + spec.name
         self.context = context
-        self._supplied_activations: list[tuple[Supplied, str]] = []
         self._cast: dict[np.dtype[Any], tuple[np.ndarray, ...]] = {}
         for key in spec.config:
             if key not in self.HONOURED and key not in self.INERT and key not in INERT:
@@ -203,7 +207,12 @@ class Layer:
     @property
     def activations_stepwise(self) -> bool:
         """Do its activations compute each place by itself, along all axes but the last? All of Keras's do, a caller's may not."""
-        return all(supplied.is_stepwise(where) for supplied, where in self._supplied_activations)
+        supplied = ((key, self.context.custom_activations.get(f"{self.path}:{key}")) for key in ACTIVATION_KEYS)
+        return all(function.is_stepwise(self._place_of(key)) for key, function in supplied if function is not None)
+
+    def _place_of(self, key: str) -> str:
+        """The activation of a config key, for errors about the caller's function that stands there."""
+        return f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
 
     def stepwise(self, inputs: Sequence[Shape]) -> bool:
         """Does each timestep of the output depend on the same timestep of the input alone, for inputs of these shapes?"""
@@ -263,7 +272,7 @@ class Layer:
 
     def refuse(self, what: str, advice: str = "") -> None:
         """Note a problem of this layer; the model will be refused with all of them."""
-        self.context.problems.append(Problem(self.path, self.spec.class_name, what, advice))
+        self.context.note(Problem(self.path, self.spec.class_name, what, advice))
 
     def only(self, key: str, *allowed: Any) -> None:
         """Refuse the layer unless a config key, where present, has one of the values that are computed."""
@@ -280,9 +289,7 @@ class Layer:
         name, place = name_of(value), f"{self.path}:{key}"
         supplied = self.context.custom_activations.get(place)
         if supplied is not None:
-            where = f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
-            self._supplied_activations.append((supplied, where))
-            return {"name": name, "custom": True}, partial(supplied.activation, where, value)
+            return {"name": name, "custom": True}, partial(supplied.activation, self._place_of(key), value)
         if isinstance(value, Mapping) and value.get("axis") == 0:
             self.refuse(f"{key} {name!r} {ACROSS}")
         try:

@@ -143,7 +143,7 @@ class Custom(Layer):
 def read_only(array: np.ndarray) -> np.ndarray:
     """A view that cannot be written to."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 

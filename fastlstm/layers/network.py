@@ -47,7 +47,7 @@ class Network(Layer):
         if spec.model is None:
             raise FormatError(f"{context.source}: layer {self.path!r} ({spec.class_name}): the nested model's graph is missing")
         self.model: ModelSpec = spec.model
-        context.problems.extend(self.model.problems)
+        context.note(*self.model.problems)
         inner = context.inside(self.path, rules=self.model.rules)
         if not self.path:
             inner = replace(inner, declared=lambda layer: self._declared.get(layer, ()))
@@ -337,10 +337,8 @@ class TakenMasks:
         self.inputs: set[int] = set()
         self.outputs: tuple[str, ...] = ("",) * len(network.model.outputs)
         self.reads = False
-        if network.rules.attention_takes_masks:
-            self._follow(network)
-
-    def _follow(self, network: Network) -> None:
+        if not network.rules.attention_takes_masks:
+            return
         became: dict[Any, str] = {}
         masked: set[Any] = set(network.model.inputs) if network.path else set()  # what may have a mask
         for number in network.calls():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,13 @@ SAME_NAME = "two layers go by this name, and a stream keeps states by name; give
 FUTURE_MASK = "it is given a mask for timesteps that are still to come"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Streams:
-    """What becomes of a network when data stream in.
+    """What a network makes of data that stream in.
 
     Attributes
     ----------
-    problems : list of Problem
+    problems : tuple of Problem
         All that keeps it from running step by step.
     outputs : tuple of bool
         Of each output: whether it comes timestep by timestep.
@@ -33,9 +33,9 @@ class Streams:
         Whether a layer merges several inputs timestep by timestep, which then must have as many.
     """
 
-    problems: list[Problem] = field(default_factory=list)
-    outputs: tuple[bool, ...] = ()
-    merges: bool = False
+    problems: tuple[Problem, ...]
+    outputs: tuple[bool, ...]
+    merges: bool
 
 
 def is_sequence(shape: Shape, vocabulary: int | None) -> bool:
@@ -45,19 +45,21 @@ def is_sequence(shape: Shape, vocabulary: int | None) -> bool:
 
 def streams(network: Network) -> Streams:
     """Ask the layers what they make of data that stream in."""
-    found = Streams()
+    problems: list[Problem] = []
+    merges = False
     carrying: dict[str, Layer] = {}  # layers with states, by path
 
     def refuse(layer: Layer, what: str) -> None:
-        found.problems.append(Problem(layer.path, layer.spec.class_name, what))
+        problems.append(Problem(layer.path, layer.spec.class_name, what))
 
     def fixed(array: np.ndarray) -> Flow:
         if len(array) > 1:
             what = f"it holds a tensor for {len(array)} rows, and the rows of a stream advance independently"
-            found.problems.append(Problem("", "", what))
+            problems.append(Problem("", "", what))
         return Flow(array.shape, False)
 
     def visit(layer: Layer, given: Sequence[Flow], words: Mapping[str, Any]) -> Sequence[Flow]:
+        nonlocal merges
         if "mask" in words:
             refuse(layer, FUTURE_MASK)
         if isinstance(layer, Network):
@@ -71,10 +73,9 @@ def streams(network: Network) -> Streams:
         if course.obstacle:
             refuse(layer, course.obstacle)
         elif len(given) > 1 and all(flow.steps for flow in given):
-            found.merges = True
+            merges = True
         return course.outputs
 
     inputs = zip(network.input_shapes(), network.vocabularies(), strict=True)
     outputs = network.walk([Flow(shape, is_sequence(shape, vocabulary)) for shape, vocabulary in inputs], visit, fixed)
-    found.outputs = tuple(flow.steps for flow in outputs)
-    return found
+    return Streams(tuple(problems), tuple(flow.steps for flow in outputs), merges)
