@@ -10,7 +10,7 @@ import numpy as np
 
 from ..spec import LayerSpec, Shape
 from .base import Context, States, inert
-from .cells import Cell
+from .cells import Cell, lstm_states
 from .convolution import convolve, output_length, per_axis
 from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent, states_given
 
@@ -62,10 +62,7 @@ class ConvLSTMCell(Cell):
         if bias:
             z = z + bias[0]
         z = z + convolve(h, recurrent, ones, ones, "same")
-        zi, zf, zc, zo = np.split(z, 4, axis=-1)
-        c = self.recurrent_act(zf) * c + self.recurrent_act(zi) * self.act(zc)
-        h = self.recurrent_act(zo) * self.act(c)
-        return h, (h, c)
+        return lstm_states(z, c, self.act, self.recurrent_act)
 
 
 class ConvLSTM(Recurrent):

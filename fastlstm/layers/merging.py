@@ -13,7 +13,7 @@ from ..errors import FastLSTMError, InputError
 from ..program.ir import At, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import Context, Flow, Layer, States, Tensor, floating
-from .lowering import OPS, merged, merged_masks
+from .lowering import merged, merged_masks
 
 #: Why merges of sequences with other tensors cannot run in a stream.
 UNLIKE_FLOWS = "it merges a sequence of timesteps with a tensor that is none, which is not computed step by step here"
@@ -57,8 +57,8 @@ class ElementWise(Merging):
 
     #: With how many inputs it is defined; None: any number from two.
     count: int | None = None
-    #: The kernel "merge"'s number of the operation; None: it has none.
-    op: int | None = None
+    #: The operation by which kernels compute it; see lowering.OPS.
+    op: str
     #: Whether masks, where they are united, change the values too.
     masks_count: bool = False
 
@@ -109,18 +109,18 @@ class ElementWise(Merging):
         return reduce(np.logical_or if rule == "or" else np.logical_and, masks)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.op is None or len({value.shape for value in inputs}) > 1:
+        if len({value.shape for value in inputs}) > 1:
             return None
         masks = [value.mask for value in inputs if value.mask is not None]
         mask = None
         if masks and self.rules.merge_mask == "or":
             if self.masks_count or len(masks) < len(inputs) or len({mask.shape for mask in masks}) > 1:
                 return None
-            mask = merged_masks(b, 1, masks)
+            mask = merged_masks(b, "or", masks)
         elif masks and self.rules.merge_mask == "and":
             if len({mask.shape for mask in masks}) > 1:
                 return None
-            mask = merged_masks(b, 0, masks)
+            mask = merged_masks(b, "and", masks)
         return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
 
     def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
@@ -144,7 +144,7 @@ def broadcast(arrays: Sequence[np.ndarray]) -> bool:
 
 class Add(ElementWise):
     CLASSES = ("Add",)
-    op = OPS["add"]
+    op = "add"
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a + b
@@ -152,7 +152,7 @@ class Add(ElementWise):
 
 class Subtract(ElementWise):
     CLASSES = ("Subtract",)
-    op = OPS["subtract"]
+    op = "subtract"
     count = 2
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -178,7 +178,7 @@ class Extreme(ElementWise):
 
 class Maximum(Extreme):
     CLASSES = ("Maximum",)
-    op = OPS["maximum"]
+    op = "maximum"
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.maximum(a, b)
@@ -186,7 +186,7 @@ class Maximum(Extreme):
 
 class Minimum(Extreme):
     CLASSES = ("Minimum",)
-    op = OPS["minimum"]
+    op = "minimum"
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.minimum(a, b)
@@ -205,7 +205,7 @@ class Average(Add):
 
 class Multiply(ElementWise):
     CLASSES = ("Multiply",)
-    op = OPS["multiply"]
+    op = "multiply"
     masks_count = True
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, floating
-from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
+from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
 from .lowering import copied
 
 LOOP_HONOURED = frozenset({
@@ -221,13 +221,9 @@ class Recurrent(Layer):
             return False
         if inputs[0].mask is not None and inputs[0].mask.shape != inputs[0].shape[:1]:
             return False
-        if isinstance(self.cell, StackedRNNCells) and self._first_cell_emits and inputs[0].mask is not None:
+        if self.cell.children and self._first_cell_emits and inputs[0].mask is not None:
             return False
-        return all(isinstance(cell, GatedCell) and cell.has_kernel() for cell in self._cells())
-
-    def _cells(self) -> list[Cell]:
-        """The cells that one step runs, from the input upwards."""
-        return self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
+        return all(cell.has_kernel() for cell in self.cell.cells)
 
     def write(self, b: Builder, x: Value, keywords: Mapping[str, Any], out: Buffer | At, *, row: int, step: int) -> tuple[Value, ...]:
         """Write the kernel calls: outputs go to ``out``, ``row`` floats from row to row and ``step`` from step to step.
@@ -246,32 +242,32 @@ class Recurrent(Layer):
         if self.return_state:
             finals = [state or b.buffer(size) for state, size in zip(carried, self.state_sizes, strict=True)]
         common = {"steps": steps, "mask": mask.buffer if mask else None, "mask_row": steps, "reverse": int(self.go_backwards)}
-        numbers = self.cell.state_numbers() if isinstance(self.cell, StackedRNNCells) else [range(len(carried))]
-        cells = list(zip(self._cells(), numbers, strict=True))
         # Stacked cells are layers one after the other: where a step is masked no cell computes it.
-        for place, (cell, mine) in enumerate(cells, 1):
-            assert isinstance(cell, GatedCell)
+        for cell, mine in zip(self.cell.cells, self.cell.state_numbers(), strict=True):
+            assert isinstance(cell, GatedCell)  # has_kernel said so
             units = cell.units
             kernel, fields = cell.packed(b)
             for name, n in zip(("h", "c"), mine, strict=False):
                 fields |= {f"{name}0": starts[n], f"{name}_out": finals[n]}
-            fields |= {**common, **self._input_fields(b, x, cell), "features": x.shape[1]}
-            fields |= {"units": units, "h0_row": units, "out_row": units}
-            features = x.shape[1] if fields["table"] is None else 0
-            fields |= {"scratch": cell.scratch(b, steps, features), "members": cell.members(b, features)}
-            if place < len(cells):
+            fields |= {**common, **self._input_fields(b, x, cell), "units": units, "h0_row": units, "out_row": units}
+            if cell is self.cell.cells[-1]:
+                b.emit(kernel, **fields, **self._output_fields(b, out, row, step))
+            else:
                 inner = b.buffer(steps * units)
                 between: dict[str, Any] = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1}
                 b.emit(kernel, **fields, **between, last=None, last_row=0, fill=0, head=0)
                 x = Value(inner, (steps, units))
-                continue
-            b.emit(
-                kernel, **fields, y=out if self.return_sequences else None, y_row=row, y_step=step, y_time_order=0,
-                last=None if self.return_sequences else out, last_row=row,
-                fill=int(self.zero_output), head=int(self.head_state or b.streaming),
-            )  # fmt: skip
-        if not self.return_state:
-            return ()
+        return self._returned(b, carried, finals) if self.return_state else ()
+
+    def _output_fields(self, b: Builder, out: Buffer | At, row: int, step: int) -> dict[str, Any]:
+        """Where the kernel of the last cell writes, and what it writes at masked steps."""
+        sequence, last = (out, None) if self.return_sequences else (None, out)
+        head = int(self.head_state or b.streaming)
+        fields = {"y": sequence, "y_row": row, "y_step": step, "y_time_order": 0, "last": last, "last_row": row}
+        return {**fields, "fill": int(self.zero_output), "head": head}
+
+    def _returned(self, b: Builder, carried: Sequence[Buffer | None], finals: Sequence[Buffer | None]) -> tuple[Value, ...]:
+        """The final states as outputs."""
         returned = []
         for state, final, size in zip(carried, finals, self.state_sizes, strict=True):
             assert final is not None
@@ -282,21 +278,27 @@ class Recurrent(Layer):
         return tuple(returned)
 
     def _input_fields(self, b: Builder, x: Value, cell: GatedCell) -> dict[str, Any]:
-        """Where the kernel reads its input: a folded Embedding's table of pre-activations, the rows of an Embedding, or x."""
+        """Where the kernel of a cell reads its input, with the scratch that it then takes.
+
+        The input is a folded Embedding's table of pre-activations, the rows of an Embedding, or x.
+        """
         steps, features = x.shape
+        fields: dict[str, Any] = {"x": None, "x_row": 0, "x_step": features, "ids": None, "ids_row": 0, "table": None, "features": features}
         if x.lookup is None:
-            return {"x": b.read(x), "x_row": steps * features, "x_step": features, "ids": None, "ids_row": 0, "table": None}
-        ids, embedding, rows = x.lookup
-        by_id = {"x": None, "x_row": 0, "x_step": features, "ids": ids, "ids_row": steps, "vocabulary": len(rows), "table": None}
-        if not b.folds(cell, embedding, len(rows) * cell.columns(b.lanes) * 4):
-            return {**by_id, "x": b.constant(embedding, "embeddings", lambda: rows)}
-        return {**by_id, "table": b.constant(cell, "table", lambda: cell.table(rows, b.lanes), of=embedding)}
+            fields |= {"x": b.read(x), "x_row": steps * features}
+        else:
+            ids, embedding, rows = x.lookup
+            fields |= {"ids": ids, "ids_row": steps, "vocabulary": len(rows)}
+            if b.folds(cell, embedding, len(rows) * cell.columns(b.lanes) * 4):
+                fields["table"] = b.constant(cell, "table", lambda: cell.table(rows, b.lanes), of=embedding)
+            else:
+                fields["x"] = b.constant(embedding, "embeddings", lambda: rows)
+        multiplied = features if fields["table"] is None else 0
+        return {**fields, "scratch": cell.scratch(b, steps, multiplied), "members": cell.members(b, multiplied)}
 
     def _first_state(self) -> int:
         """Which state stands for the output: the h of the last cell, or of the first where the generation has it so."""
-        if not isinstance(self.cell, StackedRNNCells) or self._first_cell_emits or self.cell.reverse_state_order:
-            return 0
-        return len(self.state_sizes) - len(self.cell.cells[-1].state_sizes)
+        return 0 if self._first_cell_emits else self.cell.output_state
 
 
 class RNN(Recurrent):

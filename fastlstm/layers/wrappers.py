@@ -13,7 +13,7 @@ from ..program import layout
 from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
 from .base import REGISTRY, Context, Layer, States, Tensor
-from .lowering import OPS, merged
+from .lowering import merged
 from .network import Network, every_layer, makes_mask
 from .recurrent import Recurrent, states_given
 from .registry import make_layer
@@ -141,7 +141,7 @@ class Bidirectional(Layer):
         if self.merge_mode is None:
             return (*pair, *final, *more)
         sides = [self._widened(b, side, max(widths)) for side in pair]
-        op, scale = {"sum": (OPS["add"], 1.0), "mul": (OPS["multiply"], 1.0), "ave": (OPS["add"], 0.5)}[self.merge_mode]
+        op, scale = {"sum": ("add", 1.0), "mul": ("multiply", 1.0), "ave": ("add", 0.5)}[self.merge_mode]
         return (merged(b, op, sides, scale)._replace(mask=mask), *final, *more)
 
     def _widened(self, b: Builder, side: Value, width: int) -> Value:
