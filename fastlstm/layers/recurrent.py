@@ -88,6 +88,9 @@ class Recurrent(Layer):
     def recurrent(self) -> bool:
         return True
 
+    def causal(self, inputs: Sequence[Shape]) -> bool:
+        return not self.go_backwards
+
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         # Reversed, the steps after a row's end come first and shift the outputs.
         return not (self.go_backwards and self.return_sequences)
