@@ -138,7 +138,7 @@ class Executor:
             Of each output an array, or a list of arrays where it has timesteps.
         """
         rows, longest = given.padded.shape[:2]
-        if not self._in_numpy and self.network.ragged and are_ids([given.padded]) == self._ids:
+        if not self._in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
             outputs = self._native(self.prepared((given.padded.shape[1:],), ragged=True), [given.padded, present], [])
             return [

@@ -338,7 +338,7 @@ def like_one_hot(shape: Shape, vocabulary: int | None, readers: Sequence[Layer])
         return False
     return any(
         isinstance(layer, Recurrent) or any(isinstance(child, Recurrent) for child in layer.children)
-        or (layer.per_step and not layer.count_params())  # Masking, Dropout: what follows them cannot be told
+        or (layer.stepwise([shape]) and not layer.count_params())  # Masking, Dropout: what follows them cannot be told
         for layer in readers
     )  # fmt: skip
 

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from . import runtime
-from .errors import InputError, Problem, UnsupportedError
+from .errors import InputError, UnsupportedError
 from .executor import Executor, as_returned, flat
 from .inputs import TensorInfo, as_array, gather, positive, reading, shape_text, told, unreadable
-from .layers.base import Layer
-from .layers.convolution import Convolution
-from .layers.merging import Merging
-from .layers.network import Network, carrying
-from .layers.recurrent import Recurrent
-from .spec import Shape
+from .layers.network import carrying
+from .layers.streaming import is_sequence, streams
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: What a tensor is while data streams in: one timestep after another, or one thing for each row.
-STEPS, ROW = "steps", "row"
 MOST_ROWS = 1 << 40
-#: What a stream that keeps states by layers' names cannot do.
-USED_TWICE = "it is used more than once, and a stream keeps one state for each layer"
-SAME_NAME = "two layers go by this name, and a stream keeps states by name; give one of them another name in Keras"
 #: Of a step that takes the fast path: bytes of its results (other ways say so where there is no memory for them), and work, as
 #: Program.work counts it: some milliseconds, as it cannot be interrupted.
 MOST_BYTES = 1 << 28
@@ -66,16 +57,15 @@ class Stream(runtime.Stepper):
     def __init__(self, model: Streamed, batch_size: int = 1):
         executor = model.executor
         rows = positive(batch_size, "batch_size", most=MOST_ROWS)
-        step_by_step = merging(executor.network)
-        problems, tags = obstacles(executor.network, step_by_step)
-        if problems:
-            raise UnsupportedError(f"{executor.source} as a stream", tuple(problems))
+        found = streams(executor.network)
+        if found.problems:
+            raise UnsupportedError(f"{executor.source} as a stream", found.problems)
         self.model = model
         self.batch_size = rows
         self._executor = executor
-        self._sequence = [is_sequence(info) for info in executor.inputs]
-        self._merging = bool(step_by_step)
-        self._per_step = [tag == STEPS for tag in tags]
+        self._sequence = [is_sequence(info.shape, info.vocabulary) for info in executor.inputs]
+        self._merging = found.merges
+        self._per_step = list(found.outputs)
         self._names = {layer.path: layer.state_names() for layer in carrying(executor.network)}
         with reading("batch_size"):
             self._states = executor.zero_states(executor.carried, rows)
@@ -284,83 +274,3 @@ def one_step(info: TensorInfo, sequence: bool) -> TensorInfo:
 def any_steps(info: TensorInfo, sequence: bool) -> TensorInfo:
     """An input of any number of timesteps."""
     return replace(info, shape=(None, None, *info.shape[2:]) if sequence else (None, *info.shape[1:]))
-
-
-def is_sequence(info: TensorInfo) -> bool:
-    """Does an input have a time axis?"""
-    return len(info.shape) > 2 or (len(info.shape) == 2 and info.vocabulary is not None)
-
-
-def merging(network: Network) -> set[Layer]:
-    """The layers that merge sequences step by step, wherever they are used."""
-    found: dict[Layer, bool] = {}
-
-    def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
-        if isinstance(layer, Network):
-            return layer.walk(given, visit, lambda array: array.shape)
-        if isinstance(layer, Merging):
-            found[layer] = found.get(layer, True) and layer.merges_steps(given)
-        return layer.shapes(given, words)
-
-    network.walk(network.input_shapes(), visit, lambda array: array.shape)
-    return {layer for layer, step_by_step in found.items() if step_by_step}
-
-
-def cannot_go_on(layer: Recurrent, given: Sequence[str], words: Mapping[str, Any]) -> str:
-    """Why a recurrent layer cannot take one timestep after another; nothing if it can."""
-    if words.get("initial_state"):
-        return "it starts from a state that another layer gives, which a stream keeps itself"
-    if layer.go_backwards:
-        return "it reads the sequence backwards, from an end that a stream does not know"
-    if not layer.state_shapes():
-        return "its state of images is not carried from call to call"
-    return "" if given[0] == STEPS else "its input is not a stream of timesteps"
-
-
-def needs_more(layer: Layer, tags: set[str], step_by_step: set[Layer]) -> str:
-    """Why a layer without states cannot tell what it makes of one timestep of such tensors; nothing if it can."""
-    if tags == {STEPS} and (layer.per_step or layer in step_by_step or (isinstance(layer, Convolution) and layer.looks_back)):
-        return ""
-    if isinstance(layer, Merging) and ROW in tags:
-        return "it merges a sequence of timesteps with a tensor that is none, which is not computed step by step here"
-    return "it needs timesteps that are still to come, or all of them at once"
-
-
-def obstacles(network: Network, step_by_step: set[Layer]) -> tuple[list[Problem], Sequence[str]]:
-    """What keeps a model from running step by step, and what each of its outputs is: STEPS or ROW."""
-    problems: list[Problem] = []
-    seen: dict[str, Layer] = {}  # layers with states
-
-    def refuse(layer: Layer, what: str) -> None:
-        problems.append(Problem(layer.path, layer.spec.class_name, what))
-
-    def fixed(array: np.ndarray) -> str:
-        if len(array) > 1:
-            problems.append(Problem("", "", f"it holds a tensor for {len(array)} rows, and the rows of a stream advance independently"))
-        return ROW
-
-    def visit(layer: Layer, given: Sequence[str], words: Mapping[str, Any]) -> Sequence[str]:
-        if "mask" in words:
-            refuse(layer, "it is given a mask for timesteps that are still to come")
-        if isinstance(layer, Network):
-            return layer.walk(given, visit, fixed)
-        if layer.state_shapes():
-            if layer.path in seen:
-                refuse(layer, USED_TWICE if seen[layer.path] is layer else SAME_NAME)
-            seen[layer.path] = layer
-        if isinstance(layer, Recurrent):
-            what = cannot_go_on(layer, given, words)
-            if what:
-                refuse(layer, what)
-            return [STEPS if layer.return_sequences else ROW, *[ROW] * (len(layer.state_sizes) if layer.return_state else 0)]
-        tags = set(given)
-        if STEPS not in tags:
-            return [ROW] * 8
-        what = needs_more(layer, tags, step_by_step)
-        if what:
-            refuse(layer, what)
-        return [ROW if what else STEPS] * 8
-
-    infos = zip(network.input_shapes(), network.vocabularies(), strict=True)
-    given = [STEPS if is_sequence(TensorInfo("", shape, "", vocabulary)) else ROW for shape, vocabulary in infos]
-    return problems, network.walk(given, visit, fixed)

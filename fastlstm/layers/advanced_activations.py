@@ -23,7 +23,7 @@ class ActivationLayer(Layer):
         Its canonical form.
     """
 
-    per_step = True
+    STEPWISE = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -74,9 +74,8 @@ class Softmax(ActivationLayer):
     CLASSES = ("Softmax",)
     HONOURED = frozenset({"axis", "robust_masking"})
 
-    def __init__(self, spec: LayerSpec, context: Context):
-        super().__init__(spec, context)
-        self.per_step = self.activation_name == "softmax"
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return self.activation_name == "softmax"  # else it has other axes than the last
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         self.row_axes(self.config.get("axis", -1), len(inputs[0]))
@@ -97,7 +96,7 @@ class Softmax(ActivationLayer):
 
 
 class PlaceWise(Layer):
-    """What activations with parameters for each place share, which ``shared_axes`` have one of."""
+    """The base of activations with parameters for each place, of which ``shared_axes`` have one for all."""
 
     HONOURED = frozenset({"shared_axes"})
 
@@ -105,7 +104,7 @@ class PlaceWise(Layer):
         shared = self.config.get("shared_axes") or ()
         sizes = [1 if axis in shared else n for axis, n in enumerate(inputs[0][1:], start=1)]
         if None in sizes:
-            raise self.fault(f"a size of its input is not known (shape {inputs[0]})")
+            raise self.error(f"a size of its input is not known (shape {inputs[0]})")
         self.arrays(*[tuple(size for size in sizes if size is not None)] * len(self.kept))
         return (inputs[0],)
 

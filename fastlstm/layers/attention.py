@@ -56,7 +56,7 @@ class DenseAttention(Layer):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs) not in (2, 3):
-            raise self.fault(f"reads query, value and perhaps key, found {len(inputs)} inputs")
+            raise self.error(f"reads query, value and perhaps key, found {len(inputs)} inputs")
         if any(len(shape) != 3 for shape in inputs):
             raise self.unsupported(f"it is computed for query, value and key of 3 axes each, found shapes {', '.join(map(str, inputs))}")
         query, value = inputs[:2]
@@ -163,7 +163,7 @@ class MultiHeadAttention(Layer):
             if keywords.get(name) is not None:
                 given.append(keywords[name])
         if len(given) not in (2, 3):
-            raise self.fault(f"reads query, value and perhaps key, found {len(given)} inputs")
+            raise self.error(f"reads query, value and perhaps key, found {len(given)} inputs")
         return given[0], given[1], given[-1]
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -172,7 +172,7 @@ class MultiHeadAttention(Layer):
             what = f"attention over inputs of shapes {query}, {value} and {key} is not computed, only over (batch, steps, features)"
             raise self.unsupported(what)
         if None in (query[-1], value[-1], key[-1]):
-            raise self.fault("the number of features of its inputs is not known")
+            raise self.error("the number of features of its inputs is not known")
         self._check_mask(keywords.get("attention_mask"), query[1], key[1])
         width = self.config.get("output_shape")
         features = query[-1] if width is None else width if isinstance(width, int) else int(width[0])
@@ -191,7 +191,7 @@ class MultiHeadAttention(Layer):
         shape = tuple(mask)
         pairs = zip(shape[-2:], (steps, others), strict=True)
         if len(shape) not in (3, 4) or any(None not in (n, size) and n not in (1, size) for n, size in pairs):
-            raise self.fault(f"its attention_mask has the shape {shape}, expected (batch, {steps or 'steps'}, {others or 'steps'})")
+            raise self.error(f"its attention_mask has the shape {shape}, expected (batch, {steps or 'steps'}, {others or 'steps'})")
 
     def _projections(self, dtype: Any) -> list[tuple[np.ndarray, np.ndarray]]:
         weights = list(self.cast(dtype))

@@ -1,22 +1,44 @@
-"""What every layer is: a class that reads its config, says its shapes, means something in NumPy, and may become kernels."""
+"""The base of every layer: a class that reads its config, says its shapes, means something in NumPy, and may become kernels.
+
+What a layer says of time goes by these words:
+
+stepwise
+    Each timestep of its output depends on the same timestep of its input alone.
+causal
+    Each timestep of its output depends on that timestep and earlier ones alone. What is stepwise is causal.
+ignores padding
+    A row with masked timesteps after its end comes out as the same row without them.
+restarts
+    It computes what it wraps for each timestep by itself, from nothing.
+
+A layer is complete once it is constructed: no call changes what later calls do. What depends on the shapes of its input it works
+out from the shapes that the call is given; what depends on the file's own shapes it asks of ``Context.declared``; what a wrapper
+wants of a layer inside it stands in the ``Context`` that it constructs it with.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from .. import activations
 from ..catalogue import Weight, row_of
-from ..errors import FormatError, InputError, Problem, UnsupportedError
+from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import Budget
 from ..program.ir import Builder, Value
 from ..spec import LayerSpec, Rules, Shape
-from .supplied import Place, Supplied, agree, name_of
+from .places import ACTIVATION_KEYS, Place, name_of
+from .supplied import Supplied
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
 
 #: Config keys that change nothing at inference in any layer.
 INERT = frozenset({
@@ -27,7 +49,7 @@ INERT = frozenset({
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
 
-#: Of what layers may do along other axes than the first.
+#: About layers that would go along the first axis.
 ACROSS = "goes across the rows of a batch, and here each row is computed by itself"
 
 #: Advice about an activation that is not known.
@@ -36,8 +58,33 @@ SUPPLY_ACTIVATION = "supply it as a function of a NumPy array, in Python: fastls
 States = dict[str, tuple[np.ndarray, ...]]  # by layer path: what layers carry from call to call, batch first
 
 
+#: Why a layer that is not causal cannot run in a stream.
+NEEDS_MORE = "it needs timesteps that are still to come, or all of them at once"
+
+
 class Streaming(States):
     """States of a stream: masked steps before the first valid one repeat the output that led to them."""
+
+
+class Flow(NamedTuple):
+    """A tensor while data stream in."""
+
+    shape: Shape
+    steps: bool  # it comes one timestep after another; else there is one thing for each row
+
+
+class Course(NamedTuple):
+    """What a layer makes of data that stream in."""
+
+    outputs: tuple[Flow, ...]
+    obstacle: str = ""  # why it cannot tell what it makes of one timestep; empty: it can
+
+
+def changed(value: Any, kind: type[T], change: Callable[[T], Any]) -> Any:
+    """A call argument with what is of a kind in it changed, however nested."""
+    if isinstance(value, kind):
+        return change(value)
+    return tuple(changed(inner, kind, change) for inner in value) if isinstance(value, (tuple, list)) else value
 
 
 def inert(*names: str) -> frozenset[str]:
@@ -51,12 +98,12 @@ def floating(array: np.ndarray) -> np.ndarray:
 
 
 def numbers_in(*shapes: Shape) -> int:
-    """How many numbers a row has in tensors of some shapes, sizes that are not known taken as one."""
+    """How many numbers a row has in tensors of some shapes, with sizes that are not known taken as one."""
     return sum(math.prod(size or 1 for size in shape[1:]) for shape in shapes)
 
 
 def nonzero(array: np.ndarray) -> np.ndarray:
-    """Which numbers TensorFlow takes for others than 0: it counts those below the normal range of float32 and float64 as 0."""
+    """Which numbers TensorFlow takes as other than 0: it counts those below the normal range of float32 and float64 as 0."""
     if array.dtype not in (np.float32, np.float64):
         return array != 0
     return np.abs(array) >= np.finfo(array.dtype).tiny
@@ -76,9 +123,14 @@ class Tensor(NamedTuple):
     mask: np.ndarray | None = None  # bool (batch, timesteps), True = valid
 
 
+def undeclared(layer: Layer) -> Sequence[Shape]:
+    """``Context.declared`` of layers that stand in no network."""
+    return ()
+
+
 @dataclass
 class Context:
-    """What layers are built with; collects everything that stands in the way instead of stopping at the first."""
+    """What layers are made with; collects everything that stands in the way instead of stopping at the first."""
 
     source: str  # the file, for messages
     rules: Rules
@@ -89,6 +141,18 @@ class Context:
     problems: list[Problem] = field(default_factory=list)
     path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
     budget: Budget = field(default_factory=Budget.unlimited)  # what loading may cost
+    # The shapes of a layer's inputs as the file declares them, at its first call; empty where it stands in no network. A layer may
+    # ask once all layers are made.
+    declared: Callable[[Layer], Sequence[Shape]] = undeclared
+    in_bidirectional: bool = False  # is the layer one of the two that a Bidirectional wraps?
+
+    def note(self, *problems: Problem) -> None:
+        """Collect problems; the model will be refused with all of them."""
+        self.problems.extend(problems)
+
+    def inside(self, path: str, **changes: Any) -> Self:
+        """The same for what stands inside the model or wrapper of a path."""
+        return replace(self, path=path + "/" if path else "", **{"in_bidirectional": False, **changes})
 
 
 class Layer:
@@ -108,12 +172,12 @@ class Layer:
     vocabulary: int | None = None
     #: Does it carry state from call to call (Keras's ``stateful=True``)?
     stateful: bool = False
-    #: Does each timestep of the output depend on the same timestep of the input alone?
-    per_step: bool = False
-    #: Does its activation compute each place by itself, along all axes but the last? All of Keras's do.
-    acts_apart: bool = True
+    #: Is it stepwise, whatever its input? See :meth:`stepwise`.
+    STEPWISE: ClassVar[bool] = False
     #: Does it compute what it wraps for each timestep by itself, from nothing?
-    steps_apart: ClassVar[bool] = False
+    RESTARTS: ClassVar[bool] = False
+    #: The value of its input that it takes as masked: all features of a step, or an id.
+    masked_value: float | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -128,7 +192,6 @@ class Layer:
         self.source = context.source
         self.path = context.path + spec.name
         self.context = context
-        self._watched: set[str] = set()
         self._cast: dict[np.dtype[Any], tuple[np.ndarray, ...]] = {}
         for key in spec.config:
             if key not in self.HONOURED and key not in self.INERT and key not in INERT:
@@ -139,15 +202,61 @@ class Layer:
         """The arrays that Keras keeps for it, in file order."""
         return self.row.arrays(self.config) if self.row.arrays is not None else ()
 
+    # -- what it says of time ---------------------------------------------------------------------------------------------
+
     @property
     def makes_mask(self) -> bool:
         """Does it make a mask of what it reads?"""
         return self.row.makes_mask(self.config)
 
     @property
-    def ragged(self) -> bool:
-        """Is a row with masked steps behind its end computed as the same row without them?"""
-        return self.per_step
+    def activations_stepwise(self) -> bool:
+        """Do its activations compute each place by itself, along all axes but the last? All of Keras's do, a caller's may not."""
+        supplied = ((key, self.context.custom_activations.get(f"{self.path}:{key}")) for key in ACTIVATION_KEYS)
+        return all(function.is_stepwise(self._place_of(key)) for key, function in supplied if function is not None)
+
+    def _place_of(self, key: str) -> str:
+        """The activation of a config key, for errors about the caller's function that stands there."""
+        return f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        """Does each timestep of the output depend on the same timestep of the input alone, for inputs of these shapes?"""
+        return self.STEPWISE and self.activations_stepwise
+
+    def causal(self, inputs: Sequence[Shape]) -> bool:
+        """Does each timestep of the output depend on that timestep of the inputs and earlier ones alone, for inputs of these shapes?"""
+        return self.stepwise(inputs)
+
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        """Does a row with masked timesteps after its end come out as the same row without them, for inputs of these shapes?"""
+        return self.stepwise(inputs)
+
+    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        """What it makes of data that stream in: which outputs come timestep by timestep, or what keeps it from telling.
+
+        Parameters
+        ----------
+        inputs, keywords
+            As for ``shapes``, each tensor as a Flow.
+        outputs
+            The output shapes for the shapes of the inputs.
+        """
+        steps = any(given.steps for given in inputs)
+        obstacle = ""
+        if steps and not (all(given.steps for given in inputs) and self.causal([given.shape for given in inputs])):
+            obstacle = self.obstacle(inputs)
+        return Course(tuple(Flow(shape, steps and not obstacle) for shape in outputs), obstacle)
+
+    def obstacle(self, inputs: Sequence[Flow]) -> str:
+        """Why it cannot tell what it makes of one timestep of such inputs, which it cannot."""
+        return NEEDS_MORE
+
+    @property
+    def recurrent(self) -> bool:
+        """Does it, or what it wraps, carry a state along time?"""
+        return any(child.recurrent for child in self.children)
+
+    # -- what it holds ----------------------------------------------------------------------------------------------------
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -168,7 +277,7 @@ class Layer:
 
     def refuse(self, what: str, advice: str = "") -> None:
         """Note a problem of this layer; the model will be refused with all of them."""
-        self.context.problems.append(Problem(self.path, self.spec.class_name, what, advice))
+        self.context.note(Problem(self.path, self.spec.class_name, what, advice))
 
     def only(self, key: str, *allowed: Any) -> None:
         """Refuse the layer unless a config key, where present, has one of the values that are computed."""
@@ -185,8 +294,7 @@ class Layer:
         name, place = name_of(value), f"{self.path}:{key}"
         supplied = self.context.custom_activations.get(place)
         if supplied is not None:
-            where = f"{self.source}: {key} of layer {self.path!r} ({self.spec.class_name})"
-            return {"name": name, "custom": True}, partial(self._activated, supplied, where, value)
+            return {"name": name, "custom": True}, partial(supplied.activation, self._place_of(key), value)
         if isinstance(value, Mapping) and value.get("axis") == 0:
             self.refuse(f"{key} {name!r} {ACROSS}")
         try:
@@ -195,20 +303,6 @@ class Layer:
             known = self.context.activation_names.get(place, name)
             self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
             return "linear", activations.linear
-
-    def _activated(self, supplied: Supplied, where: str, value: Any, x: np.ndarray) -> np.ndarray:
-        if not len(x):  # not every function can do without any
-            return np.zeros((*x.shape[:-1], activations.output_features(value, x.shape[-1])), x.dtype)
-        y = supplied.activation(where, value, x)
-        if self.acts_apart and x.ndim > 2 and where not in self._watched and x.size and not np.all(x == x.flat[0]):
-            self._watched.add(where)
-            try:
-                apart = supplied.activation(where, value, x.reshape(-1, x.shape[-1]))
-            except InputError:
-                apart = y[:0]
-            if not agree(y.reshape(-1, y.shape[-1]), apart):
-                self.acts_apart = self.per_step = False
-        return y
 
     def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:
         """The layer's weights in a dtype, converted once."""
@@ -221,7 +315,7 @@ class Layer:
         """Axes of a config, one or several, counted from the front, in order. That of the batch is none that a layer may go along."""
         axes = tuple(int(axis) for axis in ((value,) if isinstance(value, int) else value))
         if any(not -rank <= axis < rank for axis in axes):
-            raise self.fault(f"axis {value} is none of an input of {rank} axes")
+            raise self.error(f"axis {value} is none of an input of {rank} axes")
         if any(axis % rank == 0 for axis in axes):
             raise self.unsupported(f"argument axis={value} {ACROSS}")
         return tuple(sorted(axis % rank for axis in axes))
@@ -230,16 +324,20 @@ class Layer:
         """The mask (batch, time) of an input; Keras cannot run the layer with one of other axes."""
         if given.mask is not None and given.mask.ndim != 2:
             axes = f"{given.mask.ndim} axes" if given.mask.ndim > 1 else "1 axis"
-            raise self.fault(f"its input has a mask of {axes}, expected (batch, timesteps): Keras cannot run it either")
+            raise self.error(f"its input has a mask of {axes}, expected (batch, timesteps): Keras cannot run it either")
         return given.mask
 
-    def fault(self, what: str) -> FormatError:
+    # -- errors -----------------------------------------------------------------------------------------------------------
+
+    def error(self, what: str) -> FormatError:
         """An error that names the file and this layer."""
         return FormatError(f"{self.source}: layer {self.path!r} ({self.spec.class_name}): {what}")
 
     def unsupported(self, what: str, advice: str = "") -> UnsupportedError:
         """An error about a use of this layer that Keras computes and fastlstm does not."""
         return UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, what, advice),))
+
+    # -- what it computes -------------------------------------------------------------------------------------------------
 
     def arrays(self, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
         """The layer's weights, checked against the shapes that its config and input imply.
@@ -251,18 +349,22 @@ class Layer:
         """
         names = [weight.name for weight in self.kept]
         if len(self.spec.weights) != len(names):
-            raise self.fault(f"expected {len(names)} arrays ({', '.join(names)}), found {len(self.spec.weights)}")
+            raise self.error(f"expected {len(names)} arrays ({', '.join(names)}), found {len(self.spec.weights)}")
         for name, expected, array in zip(names, shapes, self.spec.weights, strict=True):
             if array.shape != expected:
-                raise self.fault(f"{name} has shape {array.shape}, expected {expected}")
+                raise self.error(f"{name} has shape {array.shape}, expected {expected}")
         return self.spec.weights
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         """Output shapes for input shapes (batch first, None = not known yet); checks weights against them."""
         raise NotImplementedError
 
+    def calls_inside(self, inputs: Sequence[Shape]) -> Iterator[tuple[Layer, Sequence[Shape]]]:
+        """The layers right inside it, with the shapes of the inputs of each of their calls, as far as they ask for them."""
+        return iter(())
+
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
-        """How many numbers ``apply`` makes for a row, about: its outputs, and what leads to them."""
+        """Roughly how many numbers ``apply`` makes for a row: its outputs, and what leads to them."""
         return 2 * numbers_in(*outputs)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Recurrent cells: what one step of LSTM, GRU, SimpleRNN and of stacks of them computes."""
+"""Recurrent cells: one step of LSTM, GRU, SimpleRNN and of stacks of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..activations import Function
 from ..program import layout
 from ..program.ir import Buffer, Builder, Constant
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, inert
 from .lowering import default_code
+from .registry import make_layer
 
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
 CELL_INERT = inert("kernel", "recurrent", "bias") | frozenset({"dropout", "recurrent_dropout", "implementation", "seed"})
@@ -39,6 +41,24 @@ class Cell(Layer):
     state_sizes: tuple[int, ...] = ()
     output_size: int = 0
 
+    @property
+    def cells(self) -> Sequence[Cell]:
+        """The cells that one step runs, from the input upwards."""
+        return (self,)
+
+    def state_numbers(self) -> list[range]:
+        """For each of the cells, which of the states are its own."""
+        return [range(len(self.state_sizes))]
+
+    @property
+    def output_state(self) -> int:
+        """Which state is the output."""
+        return 0
+
+    def has_kernel(self) -> bool:
+        """Do kernels compute it?"""
+        return False
+
     def check(self, features: int) -> None:
         """Check the weights against the input's features."""
         raise NotImplementedError
@@ -48,19 +68,28 @@ class Cell(Layer):
         raise NotImplementedError
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        raise self.fault("a cell stands outside of an RNN layer")
+        raise self.error("a cell stands outside of an RNN layer")
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        raise self.fault("a cell stands outside of an RNN layer")
+        raise self.error("a cell stands outside of an RNN layer")
+
+
+def lstm_states(z: np.ndarray, c: np.ndarray, act: Function, recurrent_act: Function) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Output and new states of an LSTM, from the pre-activations of its gates (i, f, c, o along the last axis) and the old c."""
+    zi, zf, zc, zo = np.split(z, 4, axis=-1)
+    c = recurrent_act(zf) * c + recurrent_act(zi) * act(zc)
+    h = recurrent_act(zo) * act(c)
+    return h, (h, c)
 
 
 class GatedCell(Cell):
-    """What cells with one kernel for all their gates share."""
+    """The base of cells with one kernel for all their gates."""
 
     HONOURED = CELL_HONOURED
     INERT = CELL_INERT
     gates = 1
     kernel_name = ""
+    recurrent_activation_name: Any = "linear"
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -82,9 +111,7 @@ class GatedCell(Cell):
     # -- as kernels: every gate's weights side by side in panels ----------------------------------------------------------
 
     def has_kernel(self) -> bool:
-        """Do the kernels compute this cell's activations?"""
-        names = [self.activation_name, getattr(self, "recurrent_activation_name", "linear")]
-        return all(default_code(name) is not None for name in names)
+        return all(default_code(name) is not None for name in (self.activation_name, self.recurrent_activation_name))
 
     def parts(self) -> tuple[tuple[str, slice, int], ...]:
         """The GEMMs of a step: suffix of the kernel's fields, columns of the weights, number of gates."""
@@ -95,7 +122,7 @@ class GatedCell(Cell):
         kernel, recurrent, *rest = self.cast(np.float32)
         bias = rest[0] if rest else np.zeros(self.bias_shape(), np.float32)
         fields: dict[str, Any] = {"activation": default_code(self.activation_name)}
-        fields["recurrent_activation"] = default_code(getattr(self, "recurrent_activation_name", "linear"))
+        fields["recurrent_activation"] = default_code(self.recurrent_activation_name)
 
         def constant(name: str, array: np.ndarray, gates: int) -> Constant:
             return b.constant(self, name, lambda: layout.panels(array, gates, b.lanes))
@@ -183,10 +210,7 @@ class LSTMCell(GatedCell):
         z = x @ kernel + h @ recurrent
         if bias:
             z = z + bias[0]
-        zi, zf, zc, zo = np.split(z, 4, axis=-1)
-        c = self.recurrent_act(zf) * c + self.recurrent_act(zi) * self.act(zc)
-        h = self.recurrent_act(zo) * self.act(c)
-        return h, (h, c)
+        return lstm_states(z, c, self.act, self.recurrent_act)
 
 
 class GRUCell(GatedCell):
@@ -204,13 +228,10 @@ class GRUCell(GatedCell):
         super().__init__(spec, context)
         self.recurrent_activation_name, self.recurrent_act = self.activation("recurrent_activation", "sigmoid")
         self.reset_after = bool(self.config.get("reset_after", False))
+        self.kernel_name = "gru" if self.reset_after else "gru_before"
 
     def bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
-
-    @property
-    def kernel_name(self) -> str:  # type: ignore[override]
-        return "gru" if self.reset_after else "gru_before"
 
     def parts(self) -> tuple[tuple[str, slice, int], ...]:
         if self.reset_after:
@@ -241,12 +262,10 @@ class GRUCell(GatedCell):
 
 
 class StackedRNNCells(Cell):
-    """Cells of which each reads the output of the one before, in every time step.
+    """Cells each of which reads the output of the previous one, in every timestep.
 
     Attributes
     ----------
-    cells : list of Cell
-        From the input upwards.
     reverse_state_order : bool
         Whether the states are listed from the last cell to the first.
     """
@@ -257,22 +276,29 @@ class StackedRNNCells(Cell):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         if not spec.children:
-            raise self.fault("expected at least one cell, found none")
-        inner = replace(context, path=self.path + "/")
-        self.cells = [cell_of(child, inner, self) for child in spec.children]
+            raise self.error("expected at least one cell, found none")
+        inner = context.inside(self.path)
+        self._cells = tuple(cell_of(child, inner, self) for child in spec.children)
         self.reverse_state_order = bool(self.config.get("reverse_state_order", self.rules.stacked_state_order == "reversed"))
         self.state_sizes = tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
         self.output_size = self.cells[-1].output_size
 
     @property
     def children(self) -> tuple[Layer, ...]:
-        return tuple(self.cells)
+        return self._cells
 
-    def _in_state_order(self) -> list[Cell]:
+    @property
+    def cells(self) -> Sequence[Cell]:
+        return self._cells
+
+    @property
+    def output_state(self) -> int:
+        return 0 if self.reverse_state_order else len(self.state_sizes) - len(self.cells[-1].state_sizes)
+
+    def _in_state_order(self) -> Sequence[Cell]:
         return self.cells[::-1] if self.reverse_state_order else self.cells
 
     def state_numbers(self) -> list[range]:
-        """For each cell, from the input upwards, which of the states are its own."""
         numbers, first = [], 0
         for cell in self._in_state_order():
             numbers.append(range(first, first + len(cell.state_sizes)))
@@ -296,9 +322,7 @@ class StackedRNNCells(Cell):
 
 def cell_of(spec: LayerSpec, context: Context, owner: Layer) -> Cell:
     """The cell of a spec; a class that is none, or not known, becomes a problem of the context."""
-    from . import build
-
-    layer = build(spec, context)
+    layer = make_layer(spec, context)
     if isinstance(layer, Cell):
         return layer
     if not context.problems or context.problems[-1].layer != layer.path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..spec import LayerSpec, Shape
 from .base import Context, States, inert
-from .cells import Cell
+from .cells import Cell, lstm_states
 from .convolution import convolve, output_length, per_axis
 from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent, states_given
 
@@ -62,10 +62,7 @@ class ConvLSTMCell(Cell):
         if bias:
             z = z + bias[0]
         z = z + convolve(h, recurrent, ones, ones, "same")
-        zi, zf, zc, zo = np.split(z, 4, axis=-1)
-        c = self.recurrent_act(zf) * c + self.recurrent_act(zi) * self.act(zc)
-        h = self.recurrent_act(zo) * self.act(c)
-        return h, (h, c)
+        return lstm_states(z, c, self.act, self.recurrent_act)
 
 
 class ConvLSTM(Recurrent):
@@ -81,12 +78,13 @@ class ConvLSTM(Recurrent):
         super().__init__(spec, context)
         config = {key: value for key, value in spec.config.items() if key in CELL_KEYS}
         self.cell = ConvLSTMCell(replace(spec, config=config), context, self.AXES[spec.class_name])
-        self.zeroed = self.rules.convolutional_zeros
-        if self.stateful:
+        if self.config.get("stateful") and self.rules.carries_state:
             self.refuse("argument stateful=True is not computed for convolutional recurrent layers")
 
-    @property
-    def ragged(self) -> bool:
+    def zeroed_in_bidirectional(self) -> bool:
+        return self.rules.convolutional_zeros
+
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         return False
 
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -95,7 +93,7 @@ class ConvLSTM(Recurrent):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
         if len(shape) != self.cell.axes + 3 or shape[-1] is None:
-            raise self.fault(f"reads (batch, timesteps, {self.cell.axes} spatial axes, channels), found shape {shape}")
+            raise self.error(f"reads (batch, timesteps, {self.cell.axes} spatial axes, channels), found shape {shape}")
         self.cell.check(shape[-1])
         state: Shape = (shape[0], *self.cell.lengths(shape[2:-1]), self.cell.filters)
         self.check_states(list(states_given(keywords)), [state[1:]] * len(self.state_sizes))

@@ -42,7 +42,7 @@ def output_length(length: int | None, size: int, stride: int, dilation: int, pad
 
 
 def padding_amounts(length: int, size: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
-    """Steps that padding adds before and behind: ``same`` as TensorFlow has it, ``half`` what Theano makes of it."""
+    """Steps that padding adds before and after: ``same`` as TensorFlow has it, ``half`` as Theano makes of it."""
     reach = window_reach(size, dilation)
     if padding == "valid":
         return 0, 0
@@ -112,7 +112,7 @@ def convolve_depthwise(x: np.ndarray, kernel: np.ndarray, strides: Sequence[int]
 
 
 class Convolution(Layer):
-    """What all convolutions share: geometry, bias, activation, and channels in front (``data_format``)."""
+    """The base of all convolutions: geometry, bias, activation, and channels in front (``data_format``)."""
 
     AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
     PADDINGS: ClassVar[tuple[str, ...]] = ("valid", "same")  # besides "causal" along time
@@ -127,29 +127,33 @@ class Convolution(Layer):
         self.channels_first = self.config.get("data_format") == "channels_first"
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
-        self.channels = 0  # known once ``shapes`` has seen its input
         if self.padding not in self.PADDINGS and (self.padding != "causal" or self.axes != 1):
             self.refuse(f"argument padding={self.padding!r} is not known")
         if any(len(sizes) != self.axes or min(sizes) < 1 for sizes in (self.size, self.strides, self.dilation)):
-            raise self.fault(f"kernel_size {self.size}, strides {self.strides} or dilation_rate {self.dilation} do not fit {self.axes}D")
+            raise self.error(f"kernel_size {self.size}, strides {self.strides} or dilation_rate {self.dilation} do not fit {self.axes}D")
         along_time = self.axes == 1 and self.strides == (1,) and not self.channels_first
         self._causal = along_time and self.padding == "causal"
-        self.per_step = along_time and self.size == (1,)
+        self._stepwise = along_time and self.size == (1,)
 
     @property
-    def looks_back(self) -> bool:
-        """Does a timestep of the output depend on that timestep of the input and on earlier ones, at most?"""
-        return self._causal and self.acts_apart
+    def channels(self) -> int:
+        """Channels of the input, by the shape of the kernel, which ``check`` holds to that of the input."""
+        return self.spec.weights[0].shape[-2]
 
-    @property
-    def ragged(self) -> bool:
-        """See base.Layer. What it makes has no mask, so that later layers could not tell the padding."""
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return self._stepwise and self.activations_stepwise
+
+    def causal(self, inputs: Sequence[Shape]) -> bool:
+        return (self._causal or self._stepwise) and self.activations_stepwise
+
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        """See base.Layer. Its output has no mask, so that later layers could not tell the padding."""
         return False
 
     def state_shapes(self) -> tuple[tuple[int, ...], ...]:
         """See base.Layer: the inputs that a causal window still sees."""
         reach = window_reach(self.size[0], self.dilation[0])
-        return ((reach - 1, self.channels),) if self.looks_back and reach > 1 else ()
+        return ((reach - 1, self.channels),) if self._causal and self.activations_stepwise and reach > 1 else ()
 
     def state_names(self) -> tuple[str, ...]:
         """See base.Layer."""
@@ -157,10 +161,10 @@ class Convolution(Layer):
 
     def _channels_last(self, shape: Shape) -> Shape:
         if len(shape) != self.axes + 2:
-            raise self.fault(f"reads input of {self.axes + 2} axes, found shape {shape}")
+            raise self.error(f"reads input of {self.axes + 2} axes, found shape {shape}")
         shape = (shape[0], *shape[2:], shape[1]) if self.channels_first else shape
         if shape[-1] is None:
-            raise self.fault("the number of channels of its input is not known")
+            raise self.error("the number of channels of its input is not known")
         return shape
 
     def check(self, channels: int) -> int:
@@ -179,7 +183,6 @@ class Convolution(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         batch, *spatial, channels = self._channels_last(inputs[0])
         assert channels is not None  # _channels_last
-        self.channels = channels
         filters = activations.output_features(self.activation_name, self.check(channels))
         lengths = self.lengths(tuple(spatial))
         return ((batch, filters, *lengths) if self.channels_first else (batch, *lengths, filters),)
@@ -217,9 +220,13 @@ class Conv(Convolution):
         self.filters = int(self.config["filters"])
         self.groups = int(self.config.get("groups", 1))
 
+    @property
+    def channels(self) -> int:
+        return super().channels * self.groups
+
     def check(self, channels: int) -> int:
         if self.groups < 1 or channels % self.groups or self.filters % self.groups:
-            raise self.fault(f"groups={self.groups} divide neither {channels} channels nor {self.filters} filters")
+            raise self.error(f"groups={self.groups} divide neither {channels} channels nor {self.filters} filters")
         self.arrays((*self.size, channels // self.groups, self.filters), *([(self.filters,)] if self.use_bias else []))
         return self.filters
 
@@ -238,7 +245,7 @@ class Conv(Convolution):
             if history is None:
                 b.emit("pad", steps=steps, features=channels, before=before, after=after, x=x, y=padded)
             else:
-                # What came before stands in front, and what the next windows see is kept.
+                # The inputs of earlier calls stand in front, and those that the next windows see are kept.
                 copied(b, before * channels, history, before * channels, padded, whole * channels)
                 copied(b, steps * channels, x, steps * channels, At(padded, before * channels), whole * channels)
                 copied(b, before * channels, At(padded, steps * channels), whole * channels, history, before * channels)
@@ -246,7 +253,7 @@ class Conv(Convolution):
         length, filters = (steps - size) // stride + 1, self.filters
         if length < 1:
             return None
-        # A window is so many steps one behind the other in memory: a row of a Dense layer, one stride after the row before.
+        # A window is so many steps one after the other in memory: a row of a Dense layer, one stride after the previous row.
         kernel = b.constant(self, "kernel", lambda: layout.dense(self.cast(np.float32)[0].reshape(-1, filters), b.lanes))
         bias = b.constant(self, "bias", lambda: layout.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         out = b.buffer(length * filters)

@@ -1,4 +1,4 @@
-"""Layers that every model is made of: inputs, Dense, Embedding, Masking, shapes, and the ones that rest at inference."""
+"""Layers that every model is made of: inputs, Dense, Embedding, Masking, shapes, and those that do nothing at inference."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..spec import WHOLE, LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
 from .lowering import activated, default_code, has_kernel, present_only
 
-#: What layers compare in, by the dtype that they compute in, where that is not float32.
+#: The dtype that layers compare in, by the one that they compute in, where it is not float32.
 COMPARED: dict[str, Any] = {"float16": np.float16, "float64": np.float64}
 
 
 def known_features(layer: Layer, shape: Shape) -> int:
     """Size of the last axis of a layer's input."""
     if len(shape) < 2 or shape[-1] is None:
-        raise layer.fault(f"the number of features of its input is not known (shape {shape})")
+        raise layer.error(f"the number of features of its input is not known (shape {shape})")
     return shape[-1]
 
 
@@ -33,7 +33,7 @@ class InputLayer(Layer):
     CLASSES = ("InputLayer",)
     HONOURED = frozenset({"shape", "dtype"})
     INERT = frozenset({"batch_size", "sparse", "ragged", "optional", "input_tensor", "type_spec"})
-    per_step = True
+    STEPWISE = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -56,14 +56,14 @@ class InputLayer(Layer):
 
 
 class Inert(Layer):
-    """What only matters in training. Values and masks pass."""
+    """Layers that only matter in training. Values and masks pass."""
 
     CLASSES = (
         "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
         "ActivityRegularization", "Identity",
     )  # fmt: skip
     INERT = frozenset({"rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma"})
-    per_step = True
+    STEPWISE = True
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         return (inputs[0],)
@@ -84,7 +84,7 @@ class Activation(Layer):
 
     CLASSES = ("Activation",)
     HONOURED = frozenset({"activation"})
-    per_step = True
+    STEPWISE = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -116,7 +116,7 @@ class Dense(Layer):
     CLASSES = ("Dense",)
     HONOURED = frozenset({"units", "activation", "use_bias"})
     INERT = inert("kernel", "bias")
-    per_step = True
+    STEPWISE = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -160,7 +160,7 @@ class Embedding(Layer):
     CLASSES = ("Embedding",)
     HONOURED = frozenset({"input_dim", "output_dim", "mask_zero"})
     INERT = inert("embeddings") | {"input_length", "dropout", "sparse"}
-    per_step = True
+    STEPWISE = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -168,15 +168,13 @@ class Embedding(Layer):
         self.vocabulary = self.rows
         self.features = int(self.config["output_dim"])
         self.mask_zero = bool(self.config.get("mask_zero", False))
-        self.masks_places = False  # has its mask more axes than (batch, time)? shapes() tells
+        self.masked_value = 0.0 if self.mask_zero else None
 
-    @property
-    def ragged(self) -> bool:
-        return not self.masks_places
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        return not self.mask_zero or len(inputs[0]) < 3  # else its mask has more axes than (batch, time)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         self.arrays((self.rows, self.features))
-        self.masks_places = self.mask_zero and len(inputs[0]) > 2
         return ((*inputs[0], self.features),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
@@ -211,7 +209,7 @@ class Masking(Layer):
 
     CLASSES = ("Masking",)
     HONOURED = frozenset({"mask_value"})
-    per_step = True
+    STEPWISE = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -219,19 +217,15 @@ class Masking(Layer):
         if isinstance(value, Mapping):  # a number that Keras 3 wrote as a tensor or a NumPy scalar
             value = value.get("config", value.get("value"))
             value = value.get("value") if isinstance(value, Mapping) else value
-        self.mask_value = 0.0
-        if isinstance(value, (int, float)):
-            self.mask_value = float(value)
-        else:
+        if not isinstance(value, (int, float)):
             self.refuse(f"argument mask_value={self.config['mask_value']!r} is not a number")
-        self.masks_places = False  # has its mask more axes than (batch, time)? shapes() tells
+            value = 0.0
+        self.masked_value = self.mask_value = float(value)
 
-    @property
-    def ragged(self) -> bool:
-        return not self.masks_places
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        return len(inputs[0]) < 4  # else its mask has more axes than (batch, time)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        self.masks_places = len(inputs[0]) > 3
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
@@ -293,7 +287,7 @@ class Reshape(Layer):
         total = math.prod(n for n in rest if n is not None)
         free = self.target.count(-1)
         if free > 1 or (free == 1 and (known == 0 or total % known != 0)) or (free == 0 and total != known):
-            raise self.fault(f"target_shape {self.target} does not fit input of shape {inputs[0]}")
+            raise self.error(f"target_shape {self.target} does not fit input of shape {inputs[0]}")
         return ((batch, *(total // known if n == -1 else n for n in self.target)),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
@@ -314,7 +308,7 @@ class RepeatVector(Layer):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs[0]) != 2:
-            raise self.fault(f"reads (batch, features), found shape {inputs[0]}")
+            raise self.error(f"reads (batch, features), found shape {inputs[0]}")
         return ((inputs[0][0], int(self.config["n"]), inputs[0][1]),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
@@ -339,7 +333,7 @@ class Permute(Layer):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if sorted(self.order) != list(range(len(inputs[0]))):
-            raise self.fault(f"dims {self.order[1:]} do not fit input of shape {inputs[0]}")
+            raise self.error(f"dims {self.order[1:]} do not fit input of shape {inputs[0]}")
         return (tuple(inputs[0][axis] for axis in self.order),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:

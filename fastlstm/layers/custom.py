@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, Problem, UnsupportedError
 from ..spec import LayerSpec, Shape, found_in
-from .base import Context, Layer, States, Tensor, floating
+from .base import Context, Layer, States, Tensor, changed, floating
 from .supplied import Supplied
 
 #: Advice about layers that are not known.
@@ -69,7 +69,7 @@ class Custom(Layer):
         return outputs
 
     def _wrong(self, what: str) -> InputError:
-        return self._supplied.fault(self._place, what)
+        return self._supplied.error(self._place, what)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         # Trials that differ in every unknown size tell which sizes of the outputs are unknown.
@@ -113,13 +113,14 @@ class Custom(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         arrays = [tensor.value for tensor in inputs]
-        words = {name: each(value, Tensor, lambda tensor: tensor.value) for name, value in keywords.items()}
+        words = {name: changed(value, Tensor, lambda tensor: tensor.value) for name, value in keywords.items()}
         tensors = [*inputs, *found_in(keywords, Tensor)]
         if not tensors:
             raise self._wrong("is called without a tensor; expected at least one")
         rows, dtype = len(tensors[0].value), floating(tensors[0].value).dtype
         if not rows:  # not every function can do without any
-            arrays, words = [one_row(array) for array in arrays], {name: each(value, np.ndarray, one_row) for name, value in words.items()}
+            arrays = [one_row(array) for array in arrays]
+            words = {name: changed(value, np.ndarray, one_row) for name, value in words.items()}
         outputs = self._call(arrays, words, dtype, rows or 1)
         self._check([array.shape for array in arrays], outputs)
         return tuple(Tensor(array[:rows]) for array in outputs)
@@ -142,7 +143,7 @@ class Custom(Layer):
 def read_only(array: np.ndarray) -> np.ndarray:
     """A view that cannot be written to."""
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
@@ -176,13 +177,6 @@ def config_of(spec: LayerSpec) -> dict[str, Any]:
 def is_shape(value: Any) -> bool:
     """Whether this is one shape, not several."""
     return isinstance(value, tuple) and all(size is None or isinstance(size, int) for size in value)
-
-
-def each(value: Any, kind: type, change: Callable[[Any], Any]) -> Any:
-    """A call argument with what is of a kind changed, however nested."""
-    if isinstance(value, kind):
-        return change(value)
-    return tuple(each(inner, kind, change) for inner in value) if isinstance(value, (tuple, list)) else value
 
 
 def shapes_in(value: Any) -> Iterator[Shape]:
@@ -222,7 +216,7 @@ def largest(given: Any, size: int) -> int:
 
 def some(row: slice, arrays: Sequence[np.ndarray], keywords: Mapping[str, Any]) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Some rows of the inputs and call arguments of a layer."""
-    words = {name: each(value, np.ndarray, lambda array: array[row]) for name, value in keywords.items()}
+    words = {name: changed(value, np.ndarray, lambda array: array[row]) for name, value in keywords.items()}
     return [array[row] for array in arrays], words
 
 

@@ -27,7 +27,7 @@ class EinsumDense(Layer):
         equation = str(self.config["equation"]).replace(" ", "")
         found = re.fullmatch(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?", equation)
         if found is None or (found[1], found[3]) != (found[5], found[7]) or (found[1] and found[3]):
-            raise self.fault(f"equation {equation!r} is none of the forms ab,bc->ac, ...ab,bc->...ac and ab...,bc->ac...")
+            raise self.error(f"equation {equation!r} is none of the forms ab,bc->ac, ...ab,bc->...ac and ab...,bc->ac...")
         self._left, self._right = bool(found[1]), bool(found[3])
         self._terms = (found[2], found[4], found[6])
 
@@ -36,7 +36,7 @@ class EinsumDense(Layer):
         given, kernel, out = self._terms
         more = rank - len(given)
         if more < 0 or (more > 0 and not (self._left or self._right)):
-            raise self.fault(f"equation {self.config['equation']!r} does not fit input of {rank} axes")
+            raise self.error(f"equation {self.config['equation']!r} does not fit input of {rank} axes")
         extra = "".join([letter for letter in LETTERS if letter not in given + kernel + out][:more])
         return (extra + given, kernel, extra + out) if self._left else (given + extra, kernel, out + extra)
 
@@ -44,22 +44,22 @@ class EinsumDense(Layer):
         shape = inputs[0]
         given, kernel, out = self._spelled(len(shape))
         if not self.spec.weights or self.spec.weights[0].ndim != len(kernel):
-            raise self.fault(f"its kernel does not fit the equation {self.config['equation']!r}")
+            raise self.error(f"its kernel does not fit the equation {self.config['equation']!r}")
         if out[0] != given[0] or given[0] in kernel:
             raise self.unsupported(f"equation {self.config['equation']!r} {ACROSS}")
         sizes: dict[str, int | None] = dict(zip(given, shape, strict=True))
         for letter, size in zip(kernel, self.spec.weights[0].shape, strict=True):
             if sizes.get(letter, size) not in (size, None):
-                raise self.fault(f"axis {letter!r} has size {size} in its kernel, {sizes[letter]} in its input")
+                raise self.error(f"axis {letter!r} has size {size} in its kernel, {sizes[letter]} in its input")
             sizes[letter] = size
         if any(letter not in sizes for letter in out):
-            raise self.fault(f"equation {self.config['equation']!r} makes an axis of nothing")
+            raise self.error(f"equation {self.config['equation']!r} makes an axis of nothing")
         result = tuple(sizes[letter] for letter in out)
         if self.config.get("bias_axes"):
             width = len(out) - min(out.find(letter) for letter in str(self.config["bias_axes"]))
             bias = self.spec.weights[1] if len(self.spec.weights) > 1 else np.zeros(0)
             if bias.ndim != width or any(n not in (1, size) for n, size in zip(bias.shape, result[-width:], strict=True)):
-                raise self.fault(f"bias has shape {bias.shape}, which does not fit output {result}")
+                raise self.error(f"bias has shape {bias.shape}, which does not fit output {result}")
         self.arrays(*(array.shape for array in self.spec.weights))
         return (result,)
 

@@ -117,7 +117,7 @@ class LocallyConnected1D(Layer):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs[0]) != 3 or inputs[0][1] is None:
-            raise self.fault(f"reads (batch, timesteps, features) with a fixed number of timesteps, found shape {inputs[0]}")
+            raise self.error(f"reads (batch, timesteps, features) with a fixed number of timesteps, found shape {inputs[0]}")
         features = known_features(self, inputs[0])
         length = output_length(inputs[0][1], self.size, self.stride, 1, "valid") or 0
         self.arrays((length, self.size * features, self.filters), *([(length, self.filters)] if self.use_bias else []))

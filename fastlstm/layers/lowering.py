@@ -1,4 +1,4 @@
-"""What several families need to become kernel calls."""
+"""Kernel calls that several families write."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from .. import activations
 from ..program.ir import At, Buffer, Builder, Mask, Value
 
-#: The kernel "merge"'s numbers of its operations.
+#: The numbers by which the kernels "merge" and "mask_combine" know their operations.
 OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
+MASK_OPS = {"and": 0, "or": 1}
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
 PARAMETER = {"leaky_relu": ("negative_slope", 0.2), "elu": ("alpha", 1.0)}
@@ -56,27 +57,27 @@ def activated(b: Builder, activation: Any, value: Value) -> Value:
     return Value(out, value.shape, value.mask)
 
 
-def merged(b: Builder, op: int, values: Sequence[Value], scale: float = 1.0) -> Value:
-    """Values of one shape, combined two by two by the kernel "merge"; ``scale`` multiplies the result."""
+def merged(b: Builder, op: str, values: Sequence[Value], scale: float = 1.0) -> Value:
+    """Values of one shape, combined one after the other by an operation; ``scale`` multiplies the result."""
     shape = values[0].shape
     size = math.prod(shape)
 
     def pair(one: Value, other: Value) -> Value:
         out = b.buffer(size)
         factor = scale if other is values[-1] else 1.0
-        b.emit("merge", size=size, a=b.read(one), b=b.read(other), y=out, op=op, scale=factor)
+        b.emit("merge", size=size, a=b.read(one), b=b.read(other), y=out, op=OPS[op], scale=factor)
         return Value(out, shape)
 
     return reduce(pair, values)
 
 
-def merged_masks(b: Builder, op: int, masks: Sequence[Mask]) -> Mask:
-    """Masks of one shape, combined by the kernel "mask_combine"."""
+def merged_masks(b: Builder, op: str, masks: Sequence[Mask]) -> Mask:
+    """Masks of one shape, combined one after the other by "and" or "or"."""
 
     def pair(one: Mask, other: Mask) -> Mask:
         size = math.prod(one.shape)
         out = b.buffer(size, itemsize=1)
-        b.emit("mask_combine", size=size, a=one.buffer, b=other.buffer, y=out, op=op)
+        b.emit("mask_combine", size=size, a=one.buffer, b=other.buffer, y=out, op=MASK_OPS[op])
         return Mask(out, one.shape)
 
     return reduce(pair, masks)
@@ -88,5 +89,5 @@ def copied(b: Builder, size: int, x: Buffer | At, x_row: int, y: Buffer | At, y_
 
 
 def present_only(b: Builder, mask: Mask) -> Mask:
-    """A mask that a layer made of its input's values, without the padding that the caller's ragged rows got."""
-    return mask if b.present is None else merged_masks(b, 0, [mask, b.present])
+    """A mask that a layer made from its input's values, without the padding of the caller's sequences of different lengths."""
+    return mask if b.present is None else merged_masks(b, "and", [mask, b.present])

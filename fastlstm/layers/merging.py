@@ -12,8 +12,11 @@ import numpy as np
 from ..errors import FastLSTMError, InputError
 from ..program.ir import At, Builder, Value
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor, floating
-from .lowering import OPS, merged, merged_masks
+from .base import Context, Flow, Layer, States, Tensor, floating
+from .lowering import merged, merged_masks
+
+#: Why merges of sequences with other tensors cannot run in a stream.
+UNLIKE_FLOWS = "it merges a sequence of timesteps with a tensor that is none, which is not computed step by step here"
 
 
 def aligned_shape(shape: Shape, rank: int) -> Shape:
@@ -28,39 +31,34 @@ def aligned(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 class Merging(Layer):
-    """What layers of several inputs share: saying that these do not go together."""
-
-    #: May the sizes of its inputs differ from call to call?
-    open_sizes = False
+    """The base of layers of several inputs: they say that these do not go together."""
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        self.open_sizes = any(None in shape[1:] for shape in inputs)
         return self.merged_shapes(inputs)
 
-    def merges_steps(self, inputs: Sequence[Shape]) -> bool:
-        """Does each timestep of its output depend on that timestep of its inputs alone, masks too, where all are sequences?"""
-        return False
+    def obstacle(self, inputs: Sequence[Flow]) -> str:
+        return super().obstacle(inputs) if all(given.steps for given in inputs) else UNLIKE_FLOWS
 
     def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         """Output shapes for input shapes."""
         raise NotImplementedError
 
     def unlike(self, what: str, arrays: Sequence[np.ndarray], how: str = "") -> FastLSTMError:
-        """The error for arrays that do not go together: the caller's where sizes are the caller's choice, else the file's."""
+        """The error for arrays that do not go together: the caller's where the file leaves sizes open, else the file's."""
         shapes = (f"(batch, {', '.join(map(str, array.shape[1:]))})" for array in arrays)
         found = f"{what} of shapes {', '.join(shapes)}"
-        if self.open_sizes:
+        if any(None in shape[1:] for shape in self.context.declared(self)):
             return InputError(f"x: expected inputs that layer {self.path!r} ({self.spec.class_name}) can merge{how}, found {found}")
-        return self.fault(f"{found} do not go together{how}")
+        return self.error(f"{found} do not go together{how}")
 
 
 class ElementWise(Merging):
-    """What the element-wise merges share."""
+    """The base of merges place by place."""
 
     #: With how many inputs it is defined; None: any number from two.
     count: int | None = None
-    #: The kernel "merge"'s number of the operation; None: it has none.
-    op: int | None = None
+    #: The operation by which kernels compute it; see lowering.OPS.
+    op: str
     #: Whether masks, where they are united, change the values too.
     masks_count: bool = False
 
@@ -68,12 +66,12 @@ class ElementWise(Merging):
         """Two operands of broadcastable shapes."""
         raise NotImplementedError
 
-    def merges_steps(self, inputs: Sequence[Shape]) -> bool:
+    def causal(self, inputs: Sequence[Shape]) -> bool:
         return len({len(shape) for shape in inputs}) == len({shape[1] for shape in inputs}) == 1
 
     def check_count(self, inputs: Sequence[Any]) -> None:
         if len(inputs) < 2 or (self.count is not None and len(inputs) != self.count):
-            raise self.fault(f"expected {self.count or 'two or more'} inputs, found {len(inputs)}")
+            raise self.error(f"expected {self.count or 'two or more'} inputs, found {len(inputs)}")
 
     def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         self.check_count(inputs)
@@ -82,7 +80,7 @@ class ElementWise(Merging):
         for sizes in zip(*(aligned_shape(shape, rank) for shape in inputs), strict=True):
             known = {size for size in sizes if size is not None and size != 1}
             if len(known) > 1:
-                raise self.fault(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
+                raise self.error(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
             out.append(known.pop() if known else None if None in sizes else 1)
         return (tuple(out),)
 
@@ -105,24 +103,24 @@ class ElementWise(Merging):
             return None
         if len({mask.ndim for mask in masks}) > 1:
             counts = ", ".join(str(mask.ndim) for mask in masks)
-            raise self.fault(f"the masks of its inputs have unlike numbers of axes ({counts}): Keras cannot run it either")
+            raise self.error(f"the masks of its inputs have unlike numbers of axes ({counts}): Keras cannot run it either")
         if not broadcast(masks) or (rule == "and" and len({mask.shape for mask in masks}) > 1):
             raise self.unlike("masks", masks)
         return reduce(np.logical_or if rule == "or" else np.logical_and, masks)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.op is None or len({value.shape for value in inputs}) > 1:
+        if len({value.shape for value in inputs}) > 1:
             return None
         masks = [value.mask for value in inputs if value.mask is not None]
         mask = None
         if masks and self.rules.merge_mask == "or":
             if self.masks_count or len(masks) < len(inputs) or len({mask.shape for mask in masks}) > 1:
                 return None
-            mask = merged_masks(b, 1, masks)
+            mask = merged_masks(b, "or", masks)
         elif masks and self.rules.merge_mask == "and":
             if len({mask.shape for mask in masks}) > 1:
                 return None
-            mask = merged_masks(b, 0, masks)
+            mask = merged_masks(b, "and", masks)
         return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
 
     def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
@@ -131,7 +129,7 @@ class ElementWise(Merging):
         if tensor.mask is None or tensor.value.ndim < rank:
             return np.ones((1,) * rank, bool)
         if tensor.mask.ndim != rank - 1:
-            raise self.fault(f"an input of {rank} axes has a mask of {tensor.mask.ndim}: Keras cannot run it either")
+            raise self.error(f"an input of {rank} axes has a mask of {tensor.mask.ndim}: Keras cannot run it either")
         return np.broadcast_to(tensor.mask[..., None], tensor.value.shape)
 
     def scale(self, count: int) -> float:
@@ -146,7 +144,7 @@ def broadcast(arrays: Sequence[np.ndarray]) -> bool:
 
 class Add(ElementWise):
     CLASSES = ("Add",)
-    op = OPS["add"]
+    op = "add"
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a + b
@@ -154,7 +152,7 @@ class Add(ElementWise):
 
 class Subtract(ElementWise):
     CLASSES = ("Subtract",)
-    op = OPS["subtract"]
+    op = "subtract"
     count = 2
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -162,7 +160,7 @@ class Subtract(ElementWise):
 
 
 class Extreme(ElementWise):
-    """What the largest and the smallest of several inputs share."""
+    """The base of the largest and the smallest of several inputs."""
 
     masks_count = True
 
@@ -180,7 +178,7 @@ class Extreme(ElementWise):
 
 class Maximum(Extreme):
     CLASSES = ("Maximum",)
-    op = OPS["maximum"]
+    op = "maximum"
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.maximum(a, b)
@@ -188,7 +186,7 @@ class Maximum(Extreme):
 
 class Minimum(Extreme):
     CLASSES = ("Minimum",)
-    op = OPS["minimum"]
+    op = "minimum"
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.minimum(a, b)
@@ -207,7 +205,7 @@ class Average(Add):
 
 class Multiply(ElementWise):
     CLASSES = ("Multiply",)
-    op = OPS["multiply"]
+    op = "multiply"
     masks_count = True
 
     def combine(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -242,19 +240,19 @@ class Concatenate(Merging):
         rank = len(inputs[0])
         (axis,) = self.row_axes(self.axis, rank)
         if any(len(shape) != rank for shape in inputs):
-            raise self.fault(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
+            raise self.error(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
         out: list[int | None] = []
         for place, sizes in enumerate(zip(*inputs, strict=True)):
             known = [size for size in sizes if size is not None]
             if place == axis:
                 out.append(sum(known) if len(known) == len(sizes) else None)
             elif len(set(known)) > 1:
-                raise self.fault(f"inputs of shapes {', '.join(map(str, inputs))} do not go together along axis {self.axis}")
+                raise self.error(f"inputs of shapes {', '.join(map(str, inputs))} do not go together along axis {self.axis}")
             else:
                 out.append(known[0] if known else None)
         return (tuple(out),)
 
-    def merges_steps(self, inputs: Sequence[Shape]) -> bool:
+    def causal(self, inputs: Sequence[Shape]) -> bool:
         rank = len(inputs[0])
         return rank > 2 and self.row_axes(self.axis, rank) == (rank - 1,) and len({shape[1] for shape in inputs}) == 1
 
@@ -286,7 +284,7 @@ class Concatenate(Merging):
         if self.rules.merge_mask == "and":
             return mask
         if mask.ndim != value.ndim:
-            raise self.fault(f"an input of {value.ndim} axes has a mask of {mask.ndim - 1}: Keras cannot run it either")
+            raise self.error(f"an input of {value.ndim} axes has a mask of {mask.ndim - 1}: Keras cannot run it either")
         return np.broadcast_to(mask, value.shape)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
@@ -320,17 +318,17 @@ class Dot(Merging):
         axes = self.config["axes"]
         pair = (axes, axes) if isinstance(axes, int) else tuple(axes)
         if len(ranks) != 2 or len(pair) != 2:
-            raise self.fault(f"expected two inputs and two axes, found {len(ranks)} and axes {axes}")
+            raise self.error(f"expected two inputs and two axes, found {len(ranks)} and axes {axes}")
         first, second = (axis + rank if axis < 0 else axis for axis, rank in zip(pair, ranks, strict=True))
         if not (0 < first < ranks[0] and 0 < second < ranks[1]):
-            raise self.fault(f"axes {axes} do not fit inputs of {ranks[0]} and {ranks[1]} axes")
+            raise self.error(f"axes {axes} do not fit inputs of {ranks[0]} and {ranks[1]} axes")
         return first, second
 
     def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         one, two = self._axes([len(shape) for shape in inputs])
         a, b = inputs
         if a[one] is not None and b[two] is not None and a[one] != b[two]:
-            raise self.fault(f"inputs of shapes {a} and {b} do not go together along axes {one} and {two}")
+            raise self.error(f"inputs of shapes {a} and {b} do not go together along axes {one} and {two}")
         out = (*a[:one], *a[one + 1 :], *b[1:two], *b[two + 1 :])
         return (out if len(out) > 1 else (*out, 1),)
 

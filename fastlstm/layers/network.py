@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..errors import FastLSTMError, FormatError, InputError
 from ..program.ir import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 from .base import Context, Layer, States, Tensor, floating, numbers_in
+from .registry import make_layer
 
 T = TypeVar("T")
 #: What a layer's code raises where a config or a graph is not one that Keras writes.
@@ -46,12 +47,12 @@ class Network(Layer):
         super().__init__(spec, context)
         if spec.model is None:
             raise FormatError(f"{context.source}: layer {self.path!r} ({spec.class_name}): the nested model's graph is missing")
-        from . import build  # the registry's door; it needs this module to be defined first
-
         self.model: ModelSpec = spec.model
-        context.problems.extend(self.model.problems)
-        inner = replace(context, rules=self.model.rules, path=self.path + "/" if self.path else "")
-        self.layers = [sound(partial(build, layer, inner), layer, inner) for layer in self.model.layers]
+        context.note(*self.model.problems)
+        inner = context.inside(self.path, rules=self.model.rules)
+        if not self.path:
+            inner = replace(inner, declared=lambda layer: self._declared.get(layer, ()))
+        self.layers = [sound(partial(make_layer, layer, inner), layer, inner) for layer in self.model.layers]
         self._needed = self._reachable()
         self.taken = TakenMasks(self)
 
@@ -116,9 +117,37 @@ class Network(Layer):
     def children(self) -> tuple[Layer, ...]:
         return tuple(self.layers)
 
-    @property
-    def ragged(self) -> bool:
-        return len(self.model.inputs) == 1 and all(layer.ragged for layer in self.layers)
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        return len(inputs) == 1 and all(layer.ignores_padding(given) for layer, given in self.calls_inside(inputs))
+
+    @cached_property
+    def takes_padding(self) -> bool:
+        """Does the whole model ignore padding, for inputs of the shapes that it declares?"""
+        return self.ignores_padding(self.input_shapes())
+
+    def calls_inside(self, inputs: Sequence[Shape]) -> Iterator[tuple[Layer, Sequence[Shape]]]:
+        found: list[tuple[Layer, Sequence[Shape]]] = []
+
+        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
+            found.append((layer, given))
+            return layer.shapes(given, words)
+
+        self.walk(inputs, visit, lambda array: array.shape)
+        yield from found
+
+    @cached_property
+    def _declared(self) -> Mapping[Layer, Sequence[Shape]]:
+        """See Context.declared; worked out only when a layer asks, as few do."""
+        found: dict[Layer, Sequence[Shape]] = {}
+
+        def follow(layer: Layer, inputs: Sequence[Shape]) -> None:
+            for inner, given in layer.calls_inside(inputs):
+                if inner not in found:
+                    found[inner] = given
+                    follow(inner, given)
+
+        follow(self, self.input_shapes())
+        return found
 
     def listed(self) -> Iterator[Layer]:
         """The layers that a user knows by name: those of nested models too, but nothing inside wrappers."""
@@ -229,7 +258,7 @@ class Network(Layer):
             shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
             empty = [shape for shape in shapes if any(size is not None and size < 1 for size in shape)]
             if empty:
-                raise layer.fault(f"its output would have the shape {empty[0]}, of input of shape {given[0] if given else None}")
+                raise layer.error(f"its output would have the shape {empty[0]}, of input of shape {given[0] if given else None}")
             return shapes
 
         return self.walk(inputs, visit, lambda array: array.shape)
@@ -308,10 +337,8 @@ class TakenMasks:
         self.inputs: set[int] = set()
         self.outputs: tuple[str, ...] = ("",) * len(network.model.outputs)
         self.reads = False
-        if network.rules.attention_takes_masks:
-            self._follow(network)
-
-    def _follow(self, network: Network) -> None:
+        if not network.rules.attention_takes_masks:
+            return
         became: dict[Any, str] = {}
         masked: set[Any] = set(network.model.inputs) if network.path else set()  # what may have a mask
         for number in network.calls():
@@ -391,7 +418,7 @@ def root(model: ModelSpec, context: Context) -> Network:
 def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:
     """Refuse a mask whose values stand in the file, but whose shape is not that of the layer's input."""
     if len(mask) < 2 or len(mask) > len(x) or any(m != n for m, n in zip(mask[1:], x[1:], strict=False) if n is not None):
-        raise layer.fault(f"it is given a mask of shape {mask} for input of shape {x}")
+        raise layer.error(f"it is given a mask of shape {mask} for input of shape {x}")
 
 
 def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:
@@ -438,7 +465,7 @@ def carrying(layer: Layer) -> Iterator[Layer]:
     for child in layer.children:
         if child.state_shapes():
             yield child
-        if not child.steps_apart:
+        if not child.RESTARTS:
             yield from carrying(child)
 
 

@@ -16,7 +16,7 @@ from .merging import unit_length
 
 
 class Normalizing(Layer):
-    """What the layers with axis, scale (gamma) and offset (beta) share."""
+    """The base of layers with axis, scale (gamma) and offset (beta)."""
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -29,13 +29,16 @@ class Normalizing(Layer):
         """Shape of the parameters for an input shape."""
         sizes = [shape[axis] for axis in self.row_axes(self.axis, len(shape))]
         if None in sizes:
-            raise self.fault(f"the size of axis {self.axis} of its input is not known (shape {shape})")
+            raise self.error(f"the size of axis {self.axis} of its input is not known (shape {shape})")
         return tuple(size for size in sizes if size is not None)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        self.row_axes(self.axis, len(inputs[0]))
         self.arrays(*[self.parameter_shape(inputs[0]) for _ in self.kept])  # without any no size need be known
-        self.per_step = self.row_axes(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
         return (inputs[0],)
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return self.row_axes(self.axis, len(inputs[0])) == (len(inputs[0]) - 1,)
 
     def parameters(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Scale, offset and the other arrays, with axes of size 1 where the input has others."""
@@ -121,8 +124,11 @@ class GroupNormalization(Normalizing):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         (channels,) = self.parameter_shape(inputs[0])
         if channels % self._groups(channels):
-            raise self.fault(f"groups={self.config.get('groups')} do not divide {channels} channels")
+            raise self.error(f"groups={self.config.get('groups')} do not divide {channels} channels")
         return super().shapes(inputs, keywords)
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return False  # its statistics go over all axes but that of the channels
 
     def _groups(self, channels: int) -> int:
         groups = int(self.config.get("groups", 32))
@@ -150,7 +156,7 @@ class RMSNormalization(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         sizes = tuple(inputs[0][axis] for axis in self.row_axes(self.config.get("axis", -1), len(inputs[0])))
         if None in sizes:
-            raise self.fault(f"the size of its axes is not known (shape {inputs[0]})")
+            raise self.error(f"the size of its axes is not known (shape {inputs[0]})")
         self.arrays(tuple(size for size in sizes if size is not None))
         return (inputs[0],)
 

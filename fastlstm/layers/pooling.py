@@ -34,7 +34,7 @@ class Pooling(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
         if len(shape) != self.axes + 2:
-            raise self.fault(f"reads input of {self.axes + 2} axes, found shape {shape}")
+            raise self.error(f"reads input of {self.axes + 2} axes, found shape {shape}")
         spatial = shape[2:] if self.channels_first else shape[1:-1]
         lengths = tuple(output_length(n, k, s, 1, self.padding) for n, k, s in zip(spatial, self.size, self.strides, strict=True))
         return ((shape[0], shape[1], *lengths) if self.channels_first else (shape[0], *lengths, shape[-1]),)
@@ -107,7 +107,7 @@ class GlobalPooling(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
         if len(shape) != len(self.places) + 2:
-            raise self.fault(f"reads input of {len(self.places) + 2} axes, found shape {shape}")
+            raise self.error(f"reads input of {len(self.places) + 2} axes, found shape {shape}")
         if self.keepdims:
             return (tuple(1 if axis in self.places else n for axis, n in enumerate(shape)),)
         return (tuple(n for axis, n in enumerate(shape) if axis not in self.places),)

@@ -28,7 +28,7 @@ class Rescaling(Layer):
 
     CLASSES = ("Rescaling",)
     HONOURED = frozenset({"scale", "offset", "data_format"})
-    per_step = True
+    STEPWISE = True
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         return (inputs[0],)
@@ -54,12 +54,12 @@ class Normalization(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         sizes = tuple(inputs[0][axis] for axis in self.row_axes(self.axis, len(inputs[0])))
         if None in sizes:
-            raise self.fault(f"the size of its axes is not known (shape {inputs[0]})")
+            raise self.error(f"the size of its axes is not known (shape {inputs[0]})")
         if self.spec.weights:
             known = tuple(size for size in sizes if size is not None)
             self.arrays(known, known, ())
         elif self.config.get("mean") is None:
-            raise self.fault("it has neither given nor adapted moments")
+            raise self.error("it has neither given nor adapted moments")
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:

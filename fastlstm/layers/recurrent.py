@@ -10,8 +10,8 @@ import numpy as np
 
 from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
-from .base import Context, Layer, States, Streaming, Tensor, floating
-from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_of
+from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, floating
+from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
 from .lowering import copied
 
 LOOP_HONOURED = frozenset({
@@ -39,7 +39,7 @@ def expanded(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
 
 
 class Recurrent(Layer):
-    """What all recurrent layers share.
+    """The base of all recurrent layers.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class Recurrent(Layer):
     return_sequences, return_state, go_backwards, stateful : bool
         As in Keras.
     zero_output : bool
-        Whether masked steps emit zeros; else they repeat the output before. Bidirectional sets it.
+        Whether masked steps emit zeros; else they repeat the previous output.
     head_state : bool
         Whether masked steps before the first valid one emit the initial state; else zeros.
     """
@@ -56,8 +56,6 @@ class Recurrent(Layer):
     HONOURED = LOOP_HONOURED
     INERT = LOOP_INERT
     cell: Cell
-    #: Does Bidirectional have it emit zeros, in the generations where it does so?
-    zeroed = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -65,19 +63,48 @@ class Recurrent(Layer):
         self.return_sequences = bool(config.get("return_sequences", False))
         self.return_state = bool(config.get("return_state", False))
         self.go_backwards = bool(config.get("go_backwards", False))
-        self.stateful = bool(config.get("stateful", False)) and self.rules.carries_state
         self.zero_output = bool(config.get("zero_output_for_mask", False))
-        # An unrolled loop remembers the output before and not the state, in every generation.
+        carries = self.rules.carries_state
+        if context.in_bidirectional:
+            # Keras of some generations sets the wrapped layers' own argument where sequences are returned; TensorFlow 1.13 sets and
+            # records it always, and gives zeros for the last output too where the last step is masked.
+            zeros = self.rules.bidirectional_masked_output == "zeros" and self.zeroed_in_bidirectional()
+            self.zero_output = self.zero_output or (self.return_sequences and zeros)
+            # Some generations forget that a wrapped layer is stateful, and never store its states.
+            carries = carries and self.rules.bidirectional_carries_state
+        self.stateful = bool(config.get("stateful", False)) and carries
+        # An unrolled loop remembers the previous output and not the state, in every generation.
         unroll = bool(config.get("unroll", False))
         self.head_state = self.rules.head_output == "state" and not unroll
         self._first_cell_emits = self.rules.stacked_masked_output == "first" and not unroll
         self.only("time_major", False, None)
         self.only("num_constants", None, 0)
 
+    def zeroed_in_bidirectional(self) -> bool:
+        """Does a Bidirectional have it emit zeros, in the generations where it does so?"""
+        return True
+
     @property
-    def ragged(self) -> bool:
-        # Reversed, the steps behind a row's end come first and shift what it emits.
+    def recurrent(self) -> bool:
+        return True
+
+    def causal(self, inputs: Sequence[Shape]) -> bool:
+        return not self.go_backwards
+
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        # Reversed, the steps after a row's end come first and shift the outputs.
         return not (self.go_backwards and self.return_sequences)
+
+    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        sequence, *states = outputs
+        flows = (Flow(sequence, self.return_sequences), *(Flow(shape, False) for shape in states))
+        if keywords.get("initial_state"):
+            return Course(flows, "it starts from a state that another layer gives, which a stream keeps itself")
+        if self.go_backwards:
+            return Course(flows, "it reads the sequence backwards, from an end that a stream does not know")
+        if not self.state_shapes():
+            return Course(flows, "its state of images is not carried from call to call")
+        return Course(flows, "" if inputs[0].steps else "its input is not a stream of timesteps")
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -94,10 +121,10 @@ class Recurrent(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
         if len(shape) != 3:
-            raise self.fault(f"reads (batch, timesteps, features), found shape {shape}")
+            raise self.error(f"reads (batch, timesteps, features), found shape {shape}")
         batch, steps, features = shape
         if features is None:
-            raise self.fault("the number of features of its input is not known")
+            raise self.error("the number of features of its input is not known")
         self.cell.check(features)
         self.check_states(list(states_given(keywords)), tuple((size,) for size in self.state_sizes))
         units = self.cell.output_size
@@ -107,10 +134,10 @@ class Recurrent(Layer):
     def check_states(self, given: Sequence[Shape], expected: Sequence[Shape]) -> None:
         """Check the shapes of an initial_state, if there is one, against those of the states, less the batch."""
         if given and len(given) != len(expected):
-            raise self.fault(f"initial_state has {len(given)} tensors, expected {len(expected)}")
+            raise self.error(f"initial_state has {len(given)} tensors, expected {len(expected)}")
         for shape, wanted in zip(given, expected, strict=False):
             if len(shape) != len(wanted) + 1 or any(n is not None and n != size for n, size in zip(shape[1:], wanted, strict=True)):
-                raise self.fault(f"initial_state has a tensor of shape {shape}, expected {(None, *wanted)}")
+                raise self.error(f"initial_state has a tensor of shape {shape}, expected {(None, *wanted)}")
 
     def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
         """Shape of the output of one step of one row."""
@@ -172,7 +199,7 @@ class Recurrent(Layer):
             places = mask.shape[2:]
             fits = len(places) <= len(shape) and all(n in (1, size) for n, size in zip(places, shape, strict=False))
             if mask.shape[1:2] != (steps,) or not fits:
-                raise self.fault(
+                raise self.error(
                     f"its input has a mask of shape (batch, {', '.join(map(str, mask.shape[1:]))}), which does not go with {steps} "
                     f"steps of an output or state of shape {shape}: Keras cannot run it either"
                 )
@@ -197,13 +224,9 @@ class Recurrent(Layer):
             return False
         if inputs[0].mask is not None and inputs[0].mask.shape != inputs[0].shape[:1]:
             return False
-        if isinstance(self.cell, StackedRNNCells) and self._first_cell_emits and inputs[0].mask is not None:
+        if self.cell.children and self._first_cell_emits and inputs[0].mask is not None:
             return False
-        return all(isinstance(cell, GatedCell) and cell.has_kernel() for cell in self._cells())
-
-    def _cells(self) -> list[Cell]:
-        """The cells that one step runs, from the input upwards."""
-        return self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
+        return all(cell.has_kernel() for cell in self.cell.cells)
 
     def write(self, b: Builder, x: Value, keywords: Mapping[str, Any], out: Buffer | At, *, row: int, step: int) -> tuple[Value, ...]:
         """Write the kernel calls: outputs go to ``out``, ``row`` floats from row to row and ``step`` from step to step.
@@ -222,32 +245,32 @@ class Recurrent(Layer):
         if self.return_state:
             finals = [state or b.buffer(size) for state, size in zip(carried, self.state_sizes, strict=True)]
         common = {"steps": steps, "mask": mask.buffer if mask else None, "mask_row": steps, "reverse": int(self.go_backwards)}
-        numbers = self.cell.state_numbers() if isinstance(self.cell, StackedRNNCells) else [range(len(carried))]
-        cells = list(zip(self._cells(), numbers, strict=True))
-        # Cells one upon the other are layers one behind the other: where a step is masked no cell computes it.
-        for place, (cell, mine) in enumerate(cells, 1):
-            assert isinstance(cell, GatedCell)
+        # Stacked cells are layers one after the other: where a step is masked no cell computes it.
+        for cell, mine in zip(self.cell.cells, self.cell.state_numbers(), strict=True):
+            assert isinstance(cell, GatedCell)  # has_kernel said so
             units = cell.units
             kernel, fields = cell.packed(b)
             for name, n in zip(("h", "c"), mine, strict=False):
                 fields |= {f"{name}0": starts[n], f"{name}_out": finals[n]}
-            fields |= {**common, **self._input_fields(b, x, cell), "features": x.shape[1]}
-            fields |= {"units": units, "h0_row": units, "out_row": units}
-            features = x.shape[1] if fields["table"] is None else 0
-            fields |= {"scratch": cell.scratch(b, steps, features), "members": cell.members(b, features)}
-            if place < len(cells):
+            fields |= {**common, **self._input_fields(b, x, cell), "units": units, "h0_row": units, "out_row": units}
+            if cell is self.cell.cells[-1]:
+                b.emit(kernel, **fields, **self._output_fields(b, out, row, step))
+            else:
                 inner = b.buffer(steps * units)
                 between: dict[str, Any] = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1}
                 b.emit(kernel, **fields, **between, last=None, last_row=0, fill=0, head=0)
                 x = Value(inner, (steps, units))
-                continue
-            b.emit(
-                kernel, **fields, y=out if self.return_sequences else None, y_row=row, y_step=step, y_time_order=0,
-                last=None if self.return_sequences else out, last_row=row,
-                fill=int(self.zero_output), head=int(self.head_state or b.streaming),
-            )  # fmt: skip
-        if not self.return_state:
-            return ()
+        return self._returned(b, carried, finals) if self.return_state else ()
+
+    def _output_fields(self, b: Builder, out: Buffer | At, row: int, step: int) -> dict[str, Any]:
+        """Where the kernel of the last cell writes, and what it writes at masked steps."""
+        sequence, last = (out, None) if self.return_sequences else (None, out)
+        head = int(self.head_state or b.streaming)
+        fields = {"y": sequence, "y_row": row, "y_step": step, "y_time_order": 0, "last": last, "last_row": row}
+        return {**fields, "fill": int(self.zero_output), "head": head}
+
+    def _returned(self, b: Builder, carried: Sequence[Buffer | None], finals: Sequence[Buffer | None]) -> tuple[Value, ...]:
+        """The final states as outputs."""
         returned = []
         for state, final, size in zip(carried, finals, self.state_sizes, strict=True):
             assert final is not None
@@ -258,21 +281,27 @@ class Recurrent(Layer):
         return tuple(returned)
 
     def _input_fields(self, b: Builder, x: Value, cell: GatedCell) -> dict[str, Any]:
-        """Where the kernel reads its input: a folded Embedding's table of pre-activations, the rows of an Embedding, or x."""
+        """Where the kernel of a cell reads its input, with the scratch that it then takes.
+
+        The input is a folded Embedding's table of pre-activations, the rows of an Embedding, or x.
+        """
         steps, features = x.shape
+        fields: dict[str, Any] = {"x": None, "x_row": 0, "x_step": features, "ids": None, "ids_row": 0, "table": None, "features": features}
         if x.lookup is None:
-            return {"x": b.read(x), "x_row": steps * features, "x_step": features, "ids": None, "ids_row": 0, "table": None}
-        ids, embedding, rows = x.lookup
-        by_id = {"x": None, "x_row": 0, "x_step": features, "ids": ids, "ids_row": steps, "vocabulary": len(rows), "table": None}
-        if not b.folds(cell, embedding, len(rows) * cell.columns(b.lanes) * 4):
-            return {**by_id, "x": b.constant(embedding, "embeddings", lambda: rows)}
-        return {**by_id, "table": b.constant(cell, "table", lambda: cell.table(rows, b.lanes), of=embedding)}
+            fields |= {"x": b.read(x), "x_row": steps * features}
+        else:
+            ids, embedding, rows = x.lookup
+            fields |= {"ids": ids, "ids_row": steps, "vocabulary": len(rows)}
+            if b.folds(cell, embedding, len(rows) * cell.columns(b.lanes) * 4):
+                fields["table"] = b.constant(cell, "table", lambda: cell.table(rows, b.lanes), of=embedding)
+            else:
+                fields["x"] = b.constant(embedding, "embeddings", lambda: rows)
+        multiplied = features if fields["table"] is None else 0
+        return {**fields, "scratch": cell.scratch(b, steps, multiplied), "members": cell.members(b, multiplied)}
 
     def _first_state(self) -> int:
         """Which state stands for the output: the h of the last cell, or of the first where the generation has it so."""
-        if not isinstance(self.cell, StackedRNNCells) or self._first_cell_emits or self.cell.reverse_state_order:
-            return 0
-        return len(self.state_sizes) - len(self.cell.cells[-1].state_sizes)
+        return 0 if self._first_cell_emits else self.cell.output_state
 
 
 class RNN(Recurrent):
@@ -284,8 +313,8 @@ class RNN(Recurrent):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         if len(spec.children) != 1:
-            raise self.fault(f"expected one cell, found {len(spec.children)}")
-        self.cell = cell_of(spec.children[0], replace(context, path=self.path + "/"), self)
+            raise self.error(f"expected one cell, found {len(spec.children)}")
+        self.cell = cell_of(spec.children[0], context.inside(self.path), self)
 
     @property
     def children(self) -> tuple[Layer, ...]:

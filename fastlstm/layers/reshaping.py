@@ -41,7 +41,7 @@ class Reshaping(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = list(inputs[0])
         if len(shape) != self.axes + 2:
-            raise self.fault(f"reads input of {self.axes + 2} axes, found shape {inputs[0]}")
+            raise self.error(f"reads input of {self.axes + 2} axes, found shape {inputs[0]}")
         for axis in range(self.axes):
             n = shape[self.first + axis]
             shape[self.first + axis] = None if n is None else max(self.length(axis, n), 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,10 @@ from ..program import layout
 from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
 from .base import REGISTRY, Context, Layer, States, Tensor
-from .lowering import OPS, merged
-from .network import Network
+from .lowering import merged
+from .network import Network, every_layer
 from .recurrent import Recurrent, states_given
+from .registry import make_layer
 
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
@@ -36,12 +37,10 @@ class Bidirectional(Layer):
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
-        from . import build
-
         if len(spec.children) != 2:
-            raise self.fault(f"expected a forward and a backward layer, found {len(spec.children)} layers")
-        inner = replace(context, path=self.path + "/")
-        self.forward, self.backward = (build(child, inner) for child in spec.children)
+            raise self.error(f"expected a forward and a backward layer, found {len(spec.children)} layers")
+        inner = context.inside(self.path, in_bidirectional=True)
+        self.forward, self.backward = (make_layer(child, inner) for child in spec.children)
         self.merge_mode: str | None = self.config.get("merge_mode", "concat")
         if self.merge_mode not in MERGE_MODES:
             self.refuse(f"argument merge_mode={self.merge_mode!r} is not known")
@@ -49,19 +48,12 @@ class Bidirectional(Layer):
         for layer in (self.forward, self.backward):
             if not isinstance(layer, Recurrent):
                 self.refuse(f"it wraps a layer of class {layer.spec.class_name}, which is not computed in both directions")
-                continue
-            if self.rules.bidirectional_masked_output == "zeros":
-                # Keras of these generations sets the wrapped layers' own argument where sequences are returned; TensorFlow 1.13 sets
-                # and records it always, and gives zeros for the last output too where the last step is masked.
-                layer.zero_output = layer.zero_output or (layer.return_sequences and layer.zeroed)
-            # Some generations forget that a wrapped layer is stateful, and never store its states.
-            layer.stateful = layer.stateful and self.rules.bidirectional_carries_state
 
-    @property
-    def ragged(self) -> bool:
-        # What runs backwards emits the steps behind a row's end first; turned round, they are last again.
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        # The backward layer emits the steps after a row's end first; turned round, they are last again.
         backward = self.backward
-        return self.forward.ragged and isinstance(backward, Recurrent) and (backward.go_backwards or not backward.return_sequences)
+        turned = isinstance(backward, Recurrent) and (backward.go_backwards or not backward.return_sequences)
+        return turned and self.forward.ignores_padding(inputs)
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -72,10 +64,10 @@ class Bidirectional(Layer):
             return (one, other)
         if self.merge_mode == "concat":
             if one[-1] is None or other[-1] is None:
-                raise self.fault("the number of units of a direction is not known")
+                raise self.error("the number of units of a direction is not known")
             return ((*one[:-1], one[-1] + other[-1]),)
         if one[:-1] != other[:-1] or (one[-1] != other[-1] and 1 not in (one[-1], other[-1])):
-            raise self.fault(f"merge_mode {self.merge_mode!r} of outputs of shapes {one} and {other}")
+            raise self.error(f"merge_mode {self.merge_mode!r} of outputs of shapes {one} and {other}")
         return (other if one[-1] == 1 else one,)  # Keras repeats the output of a direction of one unit
 
     def _split(self, keywords: Mapping[str, Any], kind: type[Any] = Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -90,7 +82,7 @@ class Bidirectional(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         given = list(states_given(keywords))
         if len(given) % 2:
-            raise self.fault(f"initial_state has {len(given)} tensors, expected as many for both directions")
+            raise self.error(f"initial_state has {len(given)} tensors, expected as many for both directions")
         forwards, backwards = ({"initial_state": tuple(part)} for part in (given[: len(given) // 2], given[len(given) // 2 :]))
         one, *states = self.forward.shapes(inputs[:1], forwards)
         other, *more = self.backward.shapes(inputs[:1], backwards)
@@ -149,7 +141,7 @@ class Bidirectional(Layer):
         if self.merge_mode is None:
             return (*pair, *final, *more)
         sides = [self._widened(b, side, max(widths)) for side in pair]
-        op, scale = {"sum": (OPS["add"], 1.0), "mul": (OPS["multiply"], 1.0), "ave": (OPS["add"], 0.5)}[self.merge_mode]
+        op, scale = {"sum": ("add", 1.0), "mul": ("multiply", 1.0), "ave": ("add", 0.5)}[self.merge_mode]
         return (merged(b, op, sides, scale)._replace(mask=mask), *final, *more)
 
     def _widened(self, b: Builder, side: Value, width: int) -> Value:
@@ -171,44 +163,43 @@ class TimeDistributed(Layer):
 
     CLASSES = ("TimeDistributed",)
     HONOURED = frozenset({"layer"})
-    steps_apart = True
+    STEPWISE = True
+    RESTARTS = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
-        from . import build
-
         if len(spec.children) != 1:
-            raise self.fault(f"expected one layer, found {len(spec.children)}")
+            raise self.error(f"expected one layer, found {len(spec.children)}")
         # It asks for the mask itself, also where a model called as a layer has none.
         asked = replace(context.rules, nested_masks=True)
-        self.layer = build(spec.children[0], replace(context, path=self.path + "/", rules=asked))
+        self.layer = make_layer(spec.children[0], context.inside(self.path, rules=asked))
         self.vocabulary = self.layer.vocabularies()[0] if isinstance(self.layer, Network) else self.layer.vocabulary
-        self.per_step = True
         kind, loops = self.layer.spec.class_name, self.rules.time_distributed_loops
         own = kind not in REGISTRY and kind != "Lambda"
         self._may_loop = loops == "all" or (loops == "lstm" and kind in ("LSTM", "GRU")) or (loops != "none" and own)
-        self._settled: bool | None = None  # is the batch size of its input fixed? The first shapes(), those of the file, tell
-        if any(layer.stateful for layer in _with_children(self.layer)):
+        if any(layer.stateful for layer in (self.layer, *every_layer(self.layer))):
             self.refuse("it wraps a stateful layer, whose state would go from step to step")
 
     @property
     def children(self) -> tuple[Layer, ...]:
         return (self.layer,)
 
-    @property
-    def ragged(self) -> bool:
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         return not self._makes_mask
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs[0]) < 2:
-            raise self.fault(f"reads (batch, timesteps, ...), found shape {inputs[0]}")
-        batch, steps, *rest = inputs[0]
-        self._settled = batch is not None if self._settled is None else self._settled
-        rows = batch if self._loops or batch is None or steps is None else batch * steps
-        found = self.layer.shapes([(rows, *rest)], {})
-        if not self._loops and not self.rules.time_distributed_fixed_inner_mask and steps is None:
-            batch = None  # folded out of the rows of steps, the batch size is known no more to the layers behind
+            raise self.error(f"reads (batch, timesteps, ...), found shape {inputs[0]}")
+        batch, steps, *_ = inputs[0]
+        ((_, given),) = self.calls_inside(inputs)
+        found = self.layer.shapes(given, {})
+        if not self._may_loop and not self.rules.time_distributed_fixed_inner_mask and steps is None:
+            batch = None  # folded out of the rows of steps, the batch size is no longer known to the layers after it
         return tuple((batch, steps, *shape[1:]) for shape in found)
+
+    def calls_inside(self, inputs: Sequence[Shape]) -> Iterator[tuple[Layer, Sequence[Shape]]]:
+        batch, steps, *rest = inputs[0]
+        yield self.layer, [(batch if self._may_loop or batch is None or steps is None else batch * steps, *rest)]
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         (_, steps, *rest), inner = inputs[0], [(None, *shape[2:]) for shape in outputs]
@@ -216,11 +207,13 @@ class TimeDistributed(Layer):
 
     @property
     def _fixed(self) -> bool:
-        return bool(self._settled)
+        """Does the file fix the batch size of its input?"""
+        declared = self.context.declared(self)
+        return bool(declared) and declared[0][0] is not None
 
     @property
     def _loops(self) -> bool:
-        return self._fixed and self._may_loop
+        return self._may_loop and self._fixed
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x, mask = inputs[0]
@@ -235,7 +228,7 @@ class TimeDistributed(Layer):
 
     @property
     def _repeats(self) -> bool:
-        return self._loops and self.rules.time_distributed_loop_repeats
+        return self.rules.time_distributed_loop_repeats and self._loops
 
     def _mask(self, made: np.ndarray | None, given: np.ndarray | None, rows: tuple[int, ...]) -> np.ndarray | None:
         if not self._hands_on:
@@ -256,7 +249,7 @@ class TimeDistributed(Layer):
     @property
     def _makes_mask(self) -> bool:
         """May what goes out have a mask that was made inside?"""
-        return self._hands_on and any(layer.makes_mask for layer in _with_children(self.layer))
+        return self._hands_on and any(layer.makes_mask for layer in (self.layer, *every_layer(self.layer)))
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x = inputs[0]
@@ -274,14 +267,9 @@ class TimeDistributed(Layer):
 
 
 def carried_over(value: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Steps with the output before in place of those of masked steps; zeros where there is none."""
+    """Outputs with the previous one in place of those of masked steps; zeros where there is none."""
     out = np.zeros_like(value)
     before = out[:, 0]
     for step in range(value.shape[1] if len(value) else 0):
         before = out[:, step] = np.where(mask[:, step].reshape(-1, *(1,) * (value.ndim - 2)), value[:, step], before)
     return out
-
-
-def _with_children(layer: Layer) -> list[Layer]:
-    layers = layer.layers if isinstance(layer, Network) else layer.children
-    return [layer, *(inner for child in layers for inner in _with_children(child))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import equations
 import numpy as np
 
-from fastlstm.layers import Context, Tensor, build
+from fastlstm.layers import Context, Tensor, make_layer
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref, Rules
 
 MASK = np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]], bool)
@@ -34,7 +34,7 @@ def recurrent(kind, units=4, features=3, name="layer", class_name=None, **config
 
 def made(spec, rules=None, **options):
     context = Context("model.h5", rules or Rules(), **options)
-    layer = build(spec, context)
+    layer = make_layer(spec, context)
     assert context.problems == []
     return layer
 

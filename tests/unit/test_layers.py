@@ -11,7 +11,7 @@ import pytest
 from layer_specs import MASK, applied, made, normal, recurrent, simple, truth
 
 from fastlstm.errors import FormatError, InputError, UnsupportedError
-from fastlstm.layers import REGISTRY, Context, Layer, Tensor, build
+from fastlstm.layers import REGISTRY, Context, Layer, Tensor, make_layer
 from fastlstm.spec import LayerSpec, Rules
 
 VARIANTS = [
@@ -278,7 +278,7 @@ def test_arrays_are_checked():
 
 def problems(spec, **options):
     context = Context("model.h5", Rules(), **options)
-    build(spec, context)
+    make_layer(spec, context)
     return [str(problem) for problem in context.problems]
 
 
@@ -299,7 +299,7 @@ def test_refusals():
     stateful = recurrent("LSTM", stateful=True)
     assert "stateful" in problems(LayerSpec("TimeDistributed", "td", {}, children=(stateful,)))[0]
     with pytest.raises(UnsupportedError):
-        build(simple("Mystery"), Context("m", Rules())).shapes([(None, 3)], {})
+        make_layer(simple("Mystery"), Context("m", Rules())).shapes([(None, 3)], {})
 
 
 def test_every_layer_names_its_family():

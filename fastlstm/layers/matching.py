@@ -1,0 +1,187 @@
+"""Which of the caller's functions stands where in a model, by the names that the caller gives them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .. import activations
+from ..errors import InputError
+from ..limits import Budget
+from ..spec import ModelSpec
+from .base import Context
+from .places import LAMBDA, Place, Use, keys, places, plain, uses
+from .supplied import Supplied, parameters, takes
+
+#: Classes of layers each of which does something else: their names say nothing, so one function cannot serve two of them by class.
+OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "Operation>")
+
+
+def prepared(
+    model: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
+) -> Context:  # fmt: skip
+    """What the layers of a model are made with.
+
+    Raises
+    ------
+    InputError
+        If the caller's functions have names that the model does not have, or that may mean several things in it.
+    """
+    found = list(places(model))
+    used = list(uses(found))
+    try:
+        layers, functions = layers_of(found, custom_layers), activations_of(used, custom_activations)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    return Context(
+        source, model.rules, layers, functions, {place.path: place for place in found}, keys(used),
+        budget=budget or Budget.unlimited(),
+    )  # fmt: skip
+
+
+def layers_of(found: Sequence[Place], given: Mapping[str, Callable[..., Any]] | None) -> dict[str, Supplied]:
+    """By path: the caller's functions that stand for layers.
+
+    A layer's own name goes before the name that its class is registered by ("my_package>MyLayer"), and that before the plain
+    name of its class.
+
+    Raises
+    ------
+    InputError
+        If a name fits no layer, or several that are not the same.
+    """
+    functions = checked("custom_layers", given)
+    served: list[tuple[int, str, Supplied]] = []
+    for name, function in functions.items():
+        order, targets = _layers_called(name, found, functions)
+        if order > 0:
+            _alike(name, function, targets)
+        for place in targets:
+            if place.whole != place.path:
+                raise InputError(
+                    f"custom_layers: {name!r} is {place.path!r} ({place.spec.class_name}), which is computed as a part of the layer around "
+                    f"it; supply that as a whole: custom_layers={{{place.whole!r}: function}}"
+                )
+            served.append((order, place.path, Supplied(function, f"custom_layers[{name!r}]", place.outputs, place.tensors)))
+    return most_exact(served)
+
+
+def most_exact(served: Iterable[tuple[int, str, Supplied]]) -> dict[str, Supplied]:
+    """By place: the function whose name names it most exactly (the order that comes first)."""
+    return {place: supplied for _, place, supplied in sorted(served, key=lambda entry: -entry[0])}
+
+
+def _layers_called(name: str, found: Sequence[Place], functions: Mapping[str, Any]) -> tuple[int, list[Place]]:
+    """How exactly a name is meant (0: a layer's own, 1: a registered class, 2: a plain class), and the layers that it names."""
+    here = [place for place in found if place.path == name] or [place for place in found if place.spec.name == name]
+    if here:
+        if len({place.path for place in here}) > 1:
+            raise ambiguous("custom_layers", name, "layers", [place.path for place in here])
+        return 0, here
+    exact = [place for place in found if place.spec.class_name == name]
+    if exact:
+        return 1, exact
+    by_class = [place for place in found if plain(place.spec.class_name) == name and place.spec.class_name not in functions]
+    classes = {place.spec.class_name for place in by_class}
+    if len(classes) > 1:
+        raise ambiguous("custom_layers", name, "classes", classes)
+    if not by_class:
+        raise missing("custom_layers", name, "layers", [f"{place.path} ({place.spec.class_name})" for place in found], [
+            known for place in found for known in (place.path, place.spec.name, place.spec.class_name, plain(place.spec.class_name))
+        ])  # fmt: skip
+    return 2, by_class
+
+
+def _alike(name: str, function: Callable[..., Any], targets: Sequence[Place]) -> None:
+    """Refuse one function for layers of a class that does not tell what they do."""
+    if len(targets) < 2:
+        return
+    kind = targets[0].spec.class_name
+    if kind == "Lambda" or (kind.startswith(OPERATIONS) and not takes(function, "config")):
+        raise ambiguous("custom_layers", name, "layers", [place.path for place in targets])
+
+
+def activations_of(found: Sequence[Use], given: Mapping[str, Callable[..., Any]] | None) -> dict[str, Supplied]:
+    """By place ("lstm:recurrent_activation"): the caller's functions that stand for activations.
+
+    A place goes before the name that a function is registered by ("my_package>wobble"), and that before its plain name.
+
+    Raises
+    ------
+    InputError
+        If a name fits no activation, or several that are not the same.
+    """
+    functions = checked("custom_activations", given)
+    served: list[tuple[int, str, Supplied]] = []
+    for name, function in functions.items():
+        order, targets = _activations_called(name, found, functions)
+        if order > 0:
+            _same(name, function, targets)
+        served += [(order, use.place, Supplied(function, f"custom_activations[{name!r}]")) for use in targets]
+    return most_exact(served)
+
+
+def _same(name: str, function: Callable[..., Any], targets: Sequence[Use]) -> None:
+    """Refuse one function for activations that share their name alone."""
+    where = [use.place for use in targets]
+    if len(targets) > 1 and targets[0].name == LAMBDA:
+        raise ambiguous("custom_activations", name, "activations", where)
+    if len({repr(parameters(use.value)) for use in targets}) > 1 and not takes(function, "config"):
+        listed = ", ".join(map(repr, where))
+        raise InputError(
+            f"custom_activations: {name!r} has different parameters at {listed}; give the function a parameter named config, "
+            "which gets them, or each of these places a function of its own"
+        )
+
+
+def _activations_called(name: str, found: Sequence[Use], functions: Mapping[str, Any]) -> tuple[int, list[Use]]:
+    """How exactly a name is meant (0: a place, 1: a registered name, 2: a plain one), and the activations that it names."""
+    for order, targets in (
+        (0, [use for use in found if use.place == name]),
+        (1, [use for use in found if use.name == name]),
+        (2, [use for use in found if plain(use.name) == name and use.name not in functions]),
+        (2, [use for use in found if use.name == today(name)]),
+    ):
+        if targets:
+            names = {use.name for use in targets}
+            if len(names) > 1:
+                raise ambiguous("custom_activations", name, "activations", names)
+            return order, targets
+    names = {use.name for use in found}
+    raise missing("custom_activations", name, "activations", sorted(names), [*names, *map(plain, names), *(use.place for use in found)])
+
+
+def today(name: str) -> str:
+    """The name that Keras has for one of its activations today: "silu" for "swish"."""
+    try:
+        return activations.name_of(activations.canonical(name, False))
+    except ValueError:
+        return name
+
+
+def checked(argument: str, given: Any) -> Mapping[str, Callable[..., Any]]:
+    """The caller's functions by name."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise InputError(f"{argument}: expected a dict of functions by name, found {type(given).__name__}")
+    for name, function in given.items():
+        if not isinstance(name, str) or not callable(function):
+            raise InputError(f"{argument}: expected functions by name, found {function!r:.60} for {name!r}")
+    return given
+
+
+def ambiguous(argument: str, name: str, what: str, several: Iterable[str]) -> InputError:
+    """The error about a name that stands for several things."""
+    listed = ", ".join(map(repr, sorted(several)))
+    return InputError(f"{argument}: {name!r} may be any of the {what} {listed}; give each its own function under its own name")
+
+
+def missing(argument: str, name: str, what: str, there: Sequence[str], names: Iterable[str]) -> InputError:
+    """The error about a name that the model does not have."""
+    near = difflib.get_close_matches(name, sorted(set(names)), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(there[:20]) + (f", ... ({len(there)} in all)" if len(there) > 20 else "")
+    return InputError(f"{argument}: the model has no {name!r}, its {what} are: {listed or 'none'}{hint}")

@@ -1,0 +1,20 @@
+"""From a layer's spec to the layer: the one door by which layers, and what they wrap, are made."""
+
+from __future__ import annotations
+
+from ..spec import LayerSpec
+from .base import REGISTRY, Context, Layer
+from .custom import Custom, Unknown
+
+
+def make_layer(spec: LayerSpec, context: Context) -> Layer:
+    """The layer of a spec: the caller's own where ``custom_layers`` has one for its place, else the registry's.
+
+    A class that neither has becomes a placeholder and a problem of the context.
+    """
+    own = context.custom_layers.get(context.path + spec.name)
+    if own is not None:
+        return Custom(spec, context, own)
+    if spec.class_name in REGISTRY:
+        return REGISTRY[spec.class_name](spec, context)
+    return Unknown(spec, context)
