@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines import ENGINES
-from prepare import is_prepared
-from workloads import WORKLOADS
+
+from .engines import ENGINES
+from .prepare import is_prepared
+from .workloads import WORKLOADS
 
 HERE = Path(__file__).parent
 
@@ -43,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Engines that run at the same time measure by turns."""
+    """Engines that run at the same time measure in turn."""
     turns = item.config.getoption("--turns")
     if not turns:
         return (yield)
@@ -62,5 +63,7 @@ def prepared(pytestconfig: pytest.Config) -> Path:
     chosen = pytestconfig.getoption("--workloads").split("/")[0]
     if not all(is_prepared(workload, folder) for workload in WORKLOADS if re.search(chosen, workload.name)):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        subprocess.run([sys.executable, HERE / "prepare.py", folder, "--workloads", chosen], check=True, env=environment)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.prepare", folder, "--workloads", chosen], cwd=HERE.parent, check=True, env=environment
+        )
     return folder

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import Engine, UnavailableError, beside, onnx_session
-from pytorch import PyTorch
-from with_tensorflow import XLA, KerasPredict, KerasPredictOnBatch, TensorFlowFunction
+
+from .engine import Engine, UnavailableError, beside, onnx_session
+from .pytorch import PyTorch
+from .with_tensorflow import XLA, KerasPredict, KerasPredictOnBatch, TensorFlowFunction
 
 
 class FastLSTM(Engine):

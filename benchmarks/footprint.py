@@ -1,6 +1,6 @@
 """What it costs to have an engine, before it computes anything: size on disk, time and memory of the import, the cold start.
 
-    python benchmarks/footprint.py [--wheel dist/fastlstm-*.whl] [--prepared FOLDER] [--rounds 5]
+    python -m benchmarks.footprint [--wheel dist/fastlstm-*.whl] [--prepared FOLDER] [--rounds 5]
 
 Every figure is the median of fresh processes. The cold start, process start to first prediction, needs files made by ``prepare.py``.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-from run import ENGINES, HERE, environment
+from .run import ENGINES, HERE, REPOSITORY, environment
 
 PACKAGES = ("numpy", "fastlstm", "ai-edge-litert", "onnxruntime", "openvino", "torch", "tensorflow")
 MEGABYTE = 1e6
@@ -46,9 +46,9 @@ MEASURE_COLD = (
     PEAK
     + """
 import json, sys
-from engine import UnavailableError
-from engines import ENGINES
-from workloads import WORKLOADS
+from benchmarks.engine import UnavailableError
+from benchmarks.engines import ENGINES
+from benchmarks.workloads import WORKLOADS
 (workload,) = (workload for workload in WORKLOADS if workload.name == sys.argv[2])
 try:
     ENGINES[sys.argv[1]](Path(sys.argv[3]) / (workload.name + ".h5"), 1, 1).predict(workload.inputs(1)[0])
@@ -62,7 +62,7 @@ print(json.dumps(peak()))
 def run(code: str, *arguments: str) -> str | None:
     """Output of a fresh process; None where it failed."""
     command = [sys.executable, "-c", code, *arguments]
-    ran = subprocess.run(command, cwd=HERE, env=environment(1), capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=REPOSITORY, env=environment(1), capture_output=True, text=True, check=False)
     return ran.stdout.strip().splitlines()[-1] if ran.returncode == 0 and ran.stdout.strip() else None
 
 
@@ -87,8 +87,8 @@ def size(package: Distribution) -> float:
     found = sum(file.stat().st_size for file in listed if file.is_file() and file.suffix != ".pyc")
     name = package.metadata["Name"].replace("-", "_")
     in_place = not any(file.parts[-2:-1] == (name,) for file in listed)
-    if in_place and (HERE.parent / name).is_dir():
-        files = (file for file in (HERE.parent / name).rglob("*") if file.is_file())
+    if in_place and (REPOSITORY / name).is_dir():
+        files = (file for file in (REPOSITORY / name).rglob("*") if file.is_file())
         found = sum(file.stat().st_size for file in files if file.suffix not in (".pyc", ".c"))  # C is what Cython leaves behind
     return found / MEGABYTE
 
@@ -116,7 +116,9 @@ def cold_start(engine: str, prepared: Path, rounds: int) -> tuple[float, float] 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.footprint", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--wheel", type=Path, help="a built wheel of fastlstm")
     parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder with the files that prepare.py makes")
     parser.add_argument("--rounds", type=int, default=5)
@@ -134,7 +136,7 @@ def main() -> int:
         print(f"\nWheel: {arguments.wheel.stat().st_size / MEGABYTE:.2f} MB")
     prepared = arguments.prepared.resolve()
     if not (prepared / f"{WORKLOAD}.npz").exists():
-        print(f"\nNo cold start: {prepared} lacks {WORKLOAD}; python benchmarks/prepare.py makes it", file=sys.stderr)
+        print(f"\nNo cold start: {prepared} lacks {WORKLOAD}; python -m benchmarks.prepare {prepared} makes it", file=sys.stderr)
         return 0
     print(f"\n| {WORKLOAD}, one row | process start to end ms | peak memory MB |\n|---|--:|--:|")
     for engine in ENGINES:

@@ -57,8 +57,25 @@ def compiled(lanes: int, chains: int, cpu: str, features: str) -> dict[str, Call
     import llvmlite.binding as llvm
     from llvmlite import ir
 
-    vector, i64, void = ir.VectorType(ir.FloatType(), lanes), ir.IntType(64), ir.VoidType()
     module = ir.Module("peaks")
+    _multiply_adds(module, lanes, chains)
+    _reads(module, lanes)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=2)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
+    engine.finalize_object()
+    types = {"fma": ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2), "read": ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)}
+    functions: dict[str, Callable[..., Any]] = {name: kind(engine.get_function_address(name)) for name, kind in types.items()}
+    functions["owner"] = lambda: engine  # keeps the code in memory
+    return functions
+
+
+def _multiply_adds(module: Any, lanes: int, chains: int) -> None:
+    """Write the function ``fma``."""
+    from llvmlite import ir
+
+    vector, i64, void = ir.VectorType(ir.FloatType(), lanes), ir.IntType(64), ir.VoidType()
     fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f32")  # two instructions where there is no one
 
     function = ir.Function(module, ir.FunctionType(void, [i64, i64]), "fma")
@@ -70,7 +87,7 @@ def compiled(lanes: int, chains: int, cpu: str, features: str) -> dict[str, Call
     b.position_at_end(loop)
     count = b.phi(i64)
     sums = [b.phi(vector) for _ in range(chains)]
-    # Different factors by turns, so that no chain can be found to equal another.
+    # Factors alternate, so that no chain can be found to equal another.
     updated = [b.call(fma, [value, factor if n % 2 else term, start]) for n, value in enumerate(sums)]
     _loop(b, count, function.args[1], before, loop, after)
     for n, (value, new) in enumerate(zip(sums, updated, strict=True)):
@@ -79,6 +96,12 @@ def compiled(lanes: int, chains: int, cpu: str, features: str) -> dict[str, Call
         value.add_incoming(new, loop)
     _store_sum(b, after, updated, pointer)
 
+
+def _reads(module: Any, lanes: int) -> None:
+    """Write the function ``read``."""
+    from llvmlite import ir
+
+    vector, i64, void = ir.VectorType(ir.FloatType(), lanes), ir.IntType(64), ir.VoidType()
     function = ir.Function(module, ir.FunctionType(void, [i64, i64, i64]), "read")
     b = ir.IRBuilder(function.append_basic_block())
     before, outer, loop = b.block, function.append_basic_block(), function.append_basic_block()
@@ -105,16 +128,6 @@ def compiled(lanes: int, chains: int, cpu: str, features: str) -> dict[str, Call
         value.add_incoming(new, loop)
     b.position_at_end(after)
     _store_sum(b, after, updated, b.inttoptr(function.args[0], vector.as_pointer()))
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=2)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
-    engine.finalize_object()
-    types = {"fma": ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 2), "read": ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)}
-    functions: dict[str, Callable[..., Any]] = {name: kind(engine.get_function_address(name)) for name, kind in types.items()}
-    functions["owner"] = lambda: engine  # keeps the code in memory
-    return functions
 
 
 def _loop(b: Any, count: Any, end: Any, before: Any, block: Any, after: Any, target: Any = None) -> None:

@@ -6,6 +6,7 @@ Run in a process of its own, so that no engine shares one with TensorFlow unless
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import zlib
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import WORKLOADS, Workload
+
+from .files import write_bytes, write_text
+from .workloads import WORKLOADS, Workload
 
 #: So many of a workload's inputs are compared with Keras before an engine is timed.
 CHECKED = 2
@@ -47,7 +50,9 @@ def prepare(workload: Workload, folder: Path) -> None:
     attempt(to_openvino, model, path.with_suffix(".openvino.xml"), row)
     for batch in workload.batches:
         attempt(to_litert, model, path.with_suffix(f".{batch}.tflite"), (batch, *row))
-    np.savez(path.with_suffix(".npz"), **expected)  # last: says that the rest is complete
+    answers = io.BytesIO()
+    np.savez(answers, **expected)
+    write_bytes(path.with_suffix(".npz"), answers.getvalue())  # last: says that the rest is complete
 
 
 def randomize(model: Any, name: str) -> None:
@@ -64,10 +69,10 @@ def attempt(convert: Callable[..., None], model: Any, path: Path, *arguments: An
     try:
         convert(model, path, *arguments)
     except ImportError as error:
-        failed.write_text(f"{error.name} is not installed")
+        write_text(failed, f"{error.name} is not installed")
     except Exception as error:  # noqa: BLE001  a converter fails in its own ways; the reason is shown where the engine is skipped
         reason = " ".join(str(error).split())
-        failed.write_text(f"conversion failed: {type(error).__name__}: {reason[:300]}")
+        write_text(failed, f"conversion failed: {type(error).__name__}: {reason[:300]}")
 
 
 def to_onnx(model: Any, path: Path, row: tuple[int, ...]) -> None:
@@ -78,7 +83,7 @@ def to_onnx(model: Any, path: Path, row: tuple[int, ...]) -> None:
     signature = [tf.TensorSpec((None, *row), model.inputs[0].dtype, name="x")]
     function = tf.function(model.call, input_signature=signature)
     converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
-    path.write_bytes(converted.SerializeToString())
+    write_bytes(path, converted.SerializeToString())
 
 
 def to_openvino(model: Any, path: Path, row: tuple[int, ...]) -> None:
@@ -101,7 +106,7 @@ def to_litert(model: Any, path: Path, shape: tuple[int, ...]) -> None:
     owner = tf.Module()
     owner.weights = model.variables
     function = tf.function(lambda x: model.call(x)).get_concrete_function(tf.TensorSpec(shape, model.inputs[0].dtype))
-    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert())
+    write_bytes(path, tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert())
 
 
 def main() -> None:

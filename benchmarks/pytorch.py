@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import Engine, UnavailableError
-from keras_file import SavedLayer, layers
+
+from .engine import Engine, UnavailableError
+from .keras_file import SavedLayer, layers
 
 
 class PyTorch(Engine):

@@ -1,4 +1,4 @@
-"""Writes the benchmarks' part of README.md, the chart, and RESULTS.md with everything, from the figures in ``results``."""
+"""Writes docs/benchmarks.md's figures, README's sentence, the chart, and RESULTS.md with everything, from what ``results`` holds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import roofline
-import streams
-from report import OURS, Measurement, by_workload, chart, geometric_means, markdown, microseconds, ratio
+from . import roofline, streams
+from .files import write_text
+from .report import OURS, Measurement, by_workload, chart, geometric_means, markdown, microseconds, ratio
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
-START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md"
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -49,8 +48,17 @@ def compact(one: list[Measurement], two: list[Measurement]) -> str:
     return "\n".join(lines)
 
 
-def part(found: dict[str, Any], results: Path) -> str:
+def sentence(one: list[Measurement]) -> str:
     """README's part."""
+    single, many = geometric_means(one)
+    return (
+        f"In the geometric mean of the benchmarks fastlstm is {single:.1f} times as fast as the best of the other engines for one row, "
+        f"{many:.1f} times for 32 rows and more."
+    )
+
+
+def part(found: dict[str, Any], results: Path) -> str:
+    """docs/benchmarks.md's part."""
     one, second = suite(found), read(results / "2_threads.json")
     two = suite(second) if second else []
     single, many = geometric_means(one)
@@ -61,14 +69,14 @@ def part(found: dict[str, Any], results: Path) -> str:
         f"The others are {', '.join(labels[:-1])} and {labels[-1]}; the best of those that compute in float32 stands beside fastlstm. "
         f"In the geometric mean fastlstm is {single:.1f} times as fast as that one for one row, {many:.1f} times for 32 rows and more.",
         "",
-        "![Time of each engine as a multiple of fastlstm's](benchmarks/chart.svg)",
+        "![Time of each engine as a multiple of fastlstm's](../benchmarks/chart.svg)",
         "",
         compact(one, two),
     ]
     stream = read(results / "streams.json")
     if stream:
         lines += ["", "Streams, one step of some rows:", "", streams.markdown(stream["results"], threads=False)]
-    lines += ["", "All figures: [benchmarks/RESULTS.md](benchmarks/RESULTS.md)."]
+    lines += ["", "All figures: [benchmarks/RESULTS.md](../benchmarks/RESULTS.md)."]
     return "\n".join(lines)
 
 
@@ -92,19 +100,23 @@ def everything(results: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def between_markers(page: Path, marker: str, new: str) -> None:
+    """Write what stands between the comments ``<!-- MARKER -->`` and ``<!-- /MARKER -->`` of a page."""
+    text, start, end = page.read_text(encoding="utf-8"), f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise SystemExit(f"{page}: expected the markers {start} and {end} once each")
+    before, rest = text.split(start)
+    write_text(page, f"{before}{start}\n{new}\n{end}{rest.split(end)[1]}")
+
+
 def update(results: Path) -> int:
     """Write everything."""
-    text = README.read_text()
-    if text.count(START) != 1 or text.count(END) != 1:
-        print(f"{README}: expected the markers {START} and {END} once each", file=sys.stderr)
-        return 1
     found = read(results / "1_thread.json")
     if found is None:
         print(f"{results}: lacks 1_thread.json, which python -m benchmarks --record makes", file=sys.stderr)
         return 1
-    new = part(found, results)
-    before, rest = text.split(START)
-    README.write_text(before + START + "\n" + new + "\n" + END + rest.split(END)[1])
+    between_markers(PAGE, "benchmarks", part(found, results))
+    between_markers(README, "speed", sentence(suite(found)))
     chart(suite(found), HERE / "chart.svg")
-    (HERE / "RESULTS.md").write_text(everything(results))
+    write_text(HERE / "RESULTS.md", everything(results))
     return 0

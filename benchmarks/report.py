@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import platform
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .files import write_bytes, write_text
 
 OURS = "fastlstm"
 
@@ -103,9 +106,8 @@ def geometric_means(results: list[Measurement]) -> tuple[float, float]:
 
 def write(path: Path, described: dict[str, Any], results: list[dict[str, Any]]) -> None:
     """Figures as JSON, a result a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = json.dumps(described)[1:-1]
-    path.write_text("{" + head + ', "results": [\n' + ",\n".join(json.dumps(result) for result in results) + "\n]}\n")
+    write_text(path, "{" + head + ', "results": [\n' + ",\n".join(json.dumps(result) for result in results) + "\n]}\n")
 
 
 def markdown(results: list[Measurement], on: dict[str, str]) -> str:
@@ -159,5 +161,7 @@ def chart(results: list[Measurement], out: Path) -> None:
     axes.set_xlabel(f"time, as a multiple of fastlstm's ({results[0].threads} thread{'s' if results[0].threads > 1 else ''}, logarithmic)")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2)
-    figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix == ".svg" else None)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=out.suffix.lstrip("."), dpi=150, metadata={"Date": None} if out.suffix == ".svg" else None)
+    write_bytes(out, drawn.getvalue())
     plt.close(figure)

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from keras_file import SavedLayer, layers
-from machine import SETS, Peaks, peaks
-from workloads import PAD, VOCABULARY, WORKLOADS, Workload
+
+from .keras_file import SavedLayer, layers
+from .machine import SETS, Peaks, peaks
+from .workloads import PAD, VOCABULARY, WORKLOADS, Workload
 
 #: Evaluations of an activation in one step of one unit; relu and hard_sigmoid cost next to nothing.
 SIGMOIDS = {"LSTM": 3, "GRU": 2, "SimpleRNN": 0}

@@ -1,9 +1,9 @@
-"""Runs the suite with every engine in a process of its own, by turns, and puts the figures side by side.
+"""Runs the suite with every engine in a process of its own, in turn, and puts the figures side by side.
 
 python -m benchmarks [--quick] [--engines fastlstm,onnxruntime] [--workloads REGEX] [--threads N] [--json OUT] [--chart OUT]
 python -m benchmarks --streams       one timestep at a time: latency, and throughput by number of threads
 python -m benchmarks --roofline      how near fastlstm comes to the peaks of a core (needs fastlstm[jit])
-python -m benchmarks --readme        writes README's part, the chart and RESULTS.md from the figures that --record kept
+python -m benchmarks --readme        writes docs/benchmarks.md, README's sentence, the chart and RESULTS.md from what --record kept
 
 With --record the figures are kept in benchmarks/results.
 """
@@ -23,19 +23,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import readme
-import roofline
-import streams
-from engines import ENGINES
-from report import Measurement, chart, fastest_rounds, machine, markdown, measurements, write
-from stream_engines import STREAM_ENGINES
-from stream_engines import is_prepared as streams_are_prepared
-from workloads import WORKLOADS
+from . import readme, roofline, streams
+from .engines import ENGINES
+from .report import Measurement, chart, fastest_rounds, machine, markdown, measurements, write
+from .stream_engines import STREAM_ENGINES
+from .stream_engines import is_prepared as streams_are_prepared
+from .workloads import WORKLOADS
 
 HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
 RESULTS = HERE / "results"
 
-#: Each engine goes through all workloads so many times, by turns with the others; of each workload its fastest round counts.
+#: Each engine goes through all workloads so many times, in turn with the others; of each workload its fastest round counts.
 ROUNDS = 4
 
 #: Seconds before each turn where engines have several threads: those of the one before may still be looking for work.
@@ -53,23 +52,23 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def script(name: str, *arguments: object, capture: bool = False) -> str | None:
-    """Run a script of this folder in a process of its own; its output where that is wanted and it went well."""
-    command = [sys.executable, HERE / name, *map(str, arguments)]
+    """Run a module of this package in a process of its own; its output where that is wanted and it went well."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
     ran = subprocess.run(
-        command, cwd=HERE, env=environment(1), text=True, check=not capture, stdout=subprocess.PIPE if capture else sys.stderr
+        command, cwd=REPOSITORY, env=environment(1), text=True, check=not capture, stdout=subprocess.PIPE if capture else sys.stderr
     )
     return ran.stdout if ran.returncode == 0 else None
 
 
 def prepare(folder: Path, pattern: str) -> None:
     """Make what engines load, where it is not there yet."""
-    script("prepare.py", folder, "--workloads", pattern)
+    script("prepare", folder, "--workloads", pattern)
 
 
 def prepare_streams(folder: Path) -> None:
     """The same for the streams."""
     if not streams_are_prepared(folder):
-        script("stream_engines.py", folder)
+        script("stream_engines", folder)
 
 
 class Started(NamedTuple):
@@ -90,7 +89,8 @@ def start(engine: str, arguments: argparse.Namespace, folder: Path) -> Started:
     figures, text = folder / f"{engine}.json", folder / f"{engine}.txt"
     seconds = (0.1 if arguments.quick else 0.7) / ROUNDS
     command = [
-        sys.executable, "-m", "pytest", "suite.py", "-p", "no:cacheprovider", "-q", "-rs", "--benchmark-columns=median,iqr,rounds",
+        sys.executable, "-m", "pytest", "benchmarks/suite.py", "-p", "no:cacheprovider", "-q", "-rs",
+        "--benchmark-columns=median,iqr,rounds",
         f"--engines={engine}", f"--workloads={arguments.workloads}", f"--engine-threads={arguments.threads}",
         f"--prepared={arguments.prepared}", f"--turns={turn},{done}", f"--rounds={ROUNDS}",
         f"--benchmark-json={figures}", "--benchmark-warmup=off", "--benchmark-disable-gc",
@@ -98,7 +98,13 @@ def start(engine: str, arguments: argparse.Namespace, folder: Path) -> Started:
     ]  # fmt: skip
     with text.open("w") as out:
         process = subprocess.Popen(
-            command, cwd=HERE, env=environment(arguments.threads), text=True, stdout=out, stderr=subprocess.STDOUT, pass_fds=(turn, done)
+            command,
+            cwd=REPOSITORY,
+            env=environment(arguments.threads),
+            text=True,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            pass_fds=(turn, done),
         )
     os.close(turn)
     os.close(done)
@@ -152,7 +158,7 @@ def run_streams(arguments: argparse.Namespace) -> int:
     prepare_streams(arguments.prepared)
     results = []
     for engine in STREAM_ENGINES:
-        text = script("streams.py", engine, arguments.prepared, "--scale", 0.02 if arguments.quick else 1.0, capture=True)
+        text = script("streams", engine, arguments.prepared, "--scale", 0.02 if arguments.quick else 1.0, capture=True)
         print(f"{engine}: {'measured' if text else 'failed'}", file=sys.stderr, flush=True)
         if text:
             results.append(json.loads(text))
@@ -165,7 +171,7 @@ def run_streams(arguments: argparse.Namespace) -> int:
 def run_roofline(arguments: argparse.Namespace) -> int:
     prepare(arguments.prepared, arguments.workloads.split("/")[0])
     seconds = 0.2 if arguments.quick else 2.0
-    text = script("roofline.py", arguments.prepared, "--workloads", arguments.workloads, "--seconds", seconds, capture=True)
+    text = script("roofline", arguments.prepared, "--workloads", arguments.workloads, "--seconds", seconds, capture=True)
     if text is None:
         return 1
     found = json.loads(text)
@@ -181,12 +187,13 @@ def outputs(arguments: argparse.Namespace, name: str) -> Sequence[Path]:
     return [*kept, *([arguments.json] if arguments.json else [])]
 
 
-def main() -> int:
+def parsed() -> argparse.Namespace:
+    """The arguments, refused where they name nothing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--streams", action="store_true", help="measure streams")
     mode.add_argument("--roofline", action="store_true", help="compare fastlstm with the peaks of a core")
-    mode.add_argument("--readme", action="store_true", help="write README's part, chart.svg and RESULTS.md")
+    mode.add_argument("--readme", action="store_true", help="write docs/benchmarks.md, README's sentence, chart.svg and RESULTS.md")
     parser.add_argument("--quick", action="store_true", help="a seventh of the time for each figure")
     parser.add_argument("--engines", default=",".join(ENGINES), help="comma separated, of " + ", ".join(ENGINES))
     parser.add_argument("--workloads", default="", metavar="REGEX", help="of " + ", ".join(workload.name for workload in WORKLOADS))
@@ -207,6 +214,11 @@ def main() -> int:
     names = [f"{workload.name}/{batch}" for workload in WORKLOADS for batch in workload.batches]
     if not any(map(chosen.search, names)):
         parser.error(f"--workloads: expected something that is found in {', '.join(names)}; found {arguments.workloads!r}")
+    return arguments
+
+
+def main() -> int:
+    arguments = parsed()
     if arguments.readme:
         return readme.update(RESULTS)
     return run_streams(arguments) if arguments.streams else run_roofline(arguments) if arguments.roofline else run_suite(arguments)

@@ -17,10 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# This folder instead of the repository's root: fastlstm is then the installed one, not an unbuilt source tree.
-sys.path[0] = str(Path(__file__).resolve().parent)
+import numpy as np
 
-import numpy as np  # noqa: E402
+import fastlstm
+
+from .files import write_text
+from .run import HERE, prepare, prepare_streams
+from .stream_engines import STREAMS
+from .workloads import WORKLOADS
 
 PARTS = 10
 ALLOWED = 1.0  # megabytes
@@ -103,15 +107,9 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=1_000_000, help="of predict")
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10_000_000, help="of a stream")
-    parser.add_argument("--prepared", type=Path, default=Path(__file__).resolve().parent / ".prepared", help="folder of the models")
+    parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder of the models")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there")
     arguments = parser.parse_args()
-
-    from run import prepare, prepare_streams
-    from stream_engines import STREAMS
-    from workloads import WORKLOADS
-
-    import fastlstm
 
     prepare(arguments.prepared, "^(relu50_T10|masked_lstm128_post)$")
     prepare_streams(arguments.prepared)
@@ -129,8 +127,7 @@ def main() -> int:
     model = fastlstm.load(arguments.prepared / f"{STREAMS[0].name}.h5")
     found.append(soak(f"Stream.step, {STREAMS[0].name}", arguments.steps, steps(model, STREAMS[0].inputs(1, 1000))))
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text("[\n" + ",\n".join(" " + json.dumps(entry) for entry in found) + "\n]\n")
+        write_text(arguments.json, "[\n" + ",\n".join(" " + json.dumps(entry) for entry in found) + "\n]\n")
     return int(not all(entry["right"] and entry["after"] - entry["before"] <= ALLOWED for entry in found))
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import Engine, UnavailableError, onnx_session
-from keras_file import layers
-from prepare import attempt, randomize
-from pytorch import dense, direction_weights
+
+from .engine import Engine, UnavailableError, onnx_session
+from .files import write_bytes
+from .keras_file import layers
+from .prepare import attempt, randomize
+from .pytorch import dense, direction_weights
 
 #: Steps that are compared with Keras before an engine is timed.
 CHECKED = 20
@@ -187,7 +189,7 @@ def one_step(model: Any, path: Path) -> None:
 
     signature = [tf.TensorSpec((None, model.inputs[0].shape[-1]), tf.float32, name="x"), *states]
     converted, _ = tf2onnx.convert.from_function(tf.function(step, input_signature=signature), input_signature=signature, opset=18)
-    path.write_bytes(converted.SerializeToString())
+    write_bytes(path, converted.SerializeToString())
 
 
 def main() -> None:

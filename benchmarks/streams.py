@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import UnavailableError
-from stream_engines import STREAM_ENGINES, STREAMS, StreamWorkload, load
+
+from .engine import UnavailableError
+from .stream_engines import STREAM_ENGINES, STREAMS, StreamWorkload, load
 
 #: Peers are so slow that fewer steps tell as much.
 STEPS, PEER_STEPS = 1_000_000, 100_000

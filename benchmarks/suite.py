@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from engine import Engine, UnavailableError
-from engines import ENGINES
-from prepare import CHECKED
 from pytest_benchmark.fixture import BenchmarkFixture
-from workloads import Workload
+
+from .engine import Engine, UnavailableError
+from .engines import ENGINES
+from .prepare import CHECKED
+from .workloads import Workload
 
 
 class Ready(NamedTuple):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from engine import Engine
+
+from .engine import Engine
 
 
 class KerasPredict(Engine):
@@ -54,7 +55,8 @@ def keras_model(path: Path, threads: int) -> Any:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras
     import tensorflow as tf
-    from workloads import WORKLOADS
+
+    from .workloads import WORKLOADS
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)

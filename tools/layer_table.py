@@ -1,7 +1,7 @@
-"""The README's table of layers: where each runs is read off a loaded example of it.
+"""The table of layers in docs/layers.md: where each runs is read off a loaded example of it.
 
 python tools/layer_table.py            prints it
-python tools/layer_table.py --write    puts it into README.md
+python tools/layer_table.py --write    puts it into docs/layers.md
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import numpy as np
 
 from fastlstm.layers import REGISTRY, Layer, prepared, root
 from fastlstm.model import Model
+from fastlstm.replacing import writing
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "layers.md"
 BEGIN, END = "<!-- layers -->\n", "<!-- /layers -->"
 WORDS = {"native": "kernels", "NumPy": "NumPy", "no work": "no work"}
 
@@ -173,13 +174,14 @@ def of_layers() -> Iterator[str]:
 
 
 def updated(text: str) -> str:
-    """The README with the table in its place."""
+    """The page with the table in its place."""
     before, rest = text.split(BEGIN)
     return before + BEGIN + table() + END + rest.split(END)[1]
 
 
 if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
-        README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+        with writing(PAGE) as stream:
+            stream.write(updated(PAGE.read_text(encoding="utf-8")).encode())
     else:
         print(table(), end="")

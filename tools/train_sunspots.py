@@ -22,6 +22,7 @@ import statsmodels.datasets.sunspots
 import tensorflow as tf
 
 from fastlstm import demo
+from fastlstm.replacing import writing
 
 UNITS = 32
 BATCH_SIZE = 64
@@ -63,7 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     demo.DATA.mkdir(exist_ok=True)
-    demo.SERIES.write_text(record(), encoding="utf-8")
+    with writing(demo.SERIES) as stream:
+        stream.write(record().encode())
     series = demo.read_series()
     training, held_back = demo.windows(series)
     print(f"{len(series.months)} months {series.months[0]} to {series.months[-1]}: {len(training.x)} forecasts to learn from, "

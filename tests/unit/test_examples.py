@@ -1,4 +1,4 @@
-"""The README's longer examples run, and do what it says of them."""
+"""The examples of streams in docs/streams.md run, and do what it says of them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import pytest
 
 import fastlstm
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "streams.md"
 CONNECTIONS, MESSAGES = 20, 200
 
 
 def example(name: str) -> dict[str, Any]:
-    """What an example of the README defines."""
-    found = re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert found, f"README.md has no example {name}"
+    """What an example of the page defines."""
+    found = re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, f"{PAGE.name} has no example {name}"
     namespace: dict[str, Any] = {}
-    exec(compile(found[1], f"README.md, example {name}", "exec"), namespace)
+    exec(compile(found[1], f"{PAGE.name}, example {name}", "exec"), namespace)
     return namespace
 
 

@@ -1,4 +1,4 @@
-"""What the package says of itself: docstrings, version, metadata, README."""
+"""What the package says of itself: docstrings, version, metadata, the table of layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastlstm import demo
 from fastlstm.layers import REGISTRY
 
 REPOSITORY = Path(__file__).parents[2]
-README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "docs"
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
 
 
@@ -104,33 +104,9 @@ def test_every_layer_has_an_example() -> None:
     assert tool.runs("Dropout") == "no work"
 
 
-def test_readme_lists_the_layers() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_page_of_layers_lists_them() -> None:
+    text = (DOCS / "layers.md").read_text(encoding="utf-8")
     assert layer_table().updated(text) == text, "run python tools/layer_table.py --write"
-
-
-def test_readme_commands_come_first() -> None:
-    """The check of everything takes its commands from there."""
-    block = re.search(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert block is not None
-    first, second = block.group(1).splitlines()
-    assert first.endswith("fastlstm demo")
-    assert second.endswith("pytest")
-
-
-def test_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import h5_files
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 4, 3, rng), h5_files.dense(1, 4, rng)], (None, 3))
-    code = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert code is not None
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(code.group(1), names)  # the README's own code
-    assert names["y"].shape == (2, 1)
-    assert (tmp_path / "model.fastlstm").is_file()
 
 
 def test_docstring_example_runs() -> None:

@@ -1,0 +1,73 @@
+"""README and the pages in docs/: short enough, linked, with examples that run and commands that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5_files
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+README = REPOSITORY / "README.md"
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "benchmarks").glob("*.md")])
+#: A user reads it in five minutes.
+README_LINES = 150
+
+
+def prose(page: Path) -> str:
+    """A page without what stands in fences."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """Headings of a page, as GitHub links to them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) < README_LINES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{link} leads nowhere"
+        assert not anchor or anchor in anchors(there), f"{link}: {there.name} has {sorted(anchors(there))}"
+
+
+def test_index_lists_every_page() -> None:
+    index = (REPOSITORY / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in (REPOSITORY / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"]({page.name})" in index, f"docs/index.md lacks {page.name}"
+
+
+def test_readme_commands_come_first() -> None:
+    """The check of everything takes its commands from there."""
+    block = re.search(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    first, second = block.group(1).splitlines()
+    assert first.endswith("fastlstm demo")
+    assert second.endswith("pytest")
+
+
+def test_readme_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, as somebody would type them."""
+    rng = np.random.default_rng(0)
+    for name in ("model.h5", "upload.h5"):
+        h5_files.save(tmp_path / name, [h5_files.recurrent("LSTM", 4, 3, rng), h5_files.dense(1, 4, rng)], (None, 3))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"x_t": np.zeros((1, 3), np.float32)}
+    shapes = []
+    for code in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
+        exec(code, names)
+        shapes.append(names["y"].shape)
+    assert shapes == [(2, 1), (1, 1), (1, 1)]
+    assert (tmp_path / "model.fastlstm").is_file()
