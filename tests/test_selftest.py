@@ -173,12 +173,12 @@ def unread(matrix: np.ndarray, gates: int) -> np.ndarray:
 @every_model
 @pytest.mark.parametrize("wrong", [swapped, nudged, unread])
 def test_wrong_kernels_are_found(path: Path, wrong: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    right = layout.panels
+    right = layout.pack_panels
 
     def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
         return right(wrong(matrix, gates) if len(matrix) > 1 else matrix, gates, lanes)  # of one row: where each column goes
 
-    monkeypatch.setattr(layout, "panels", panels)
+    monkeypatch.setattr(layout, "pack_panels", panels)
     with pytest.raises(fastlstm.VerificationError, match="not converted, .* differ"):
         fastlstm.convert(path, path.with_suffix(".fastlstm"))
     assert not path.with_suffix(".fastlstm").exists()
@@ -266,7 +266,7 @@ def test_against_live_keras(keras: ModuleType, tmp_path: Path, stateful: bool, m
     report = fastlstm.convert(source, tmp_path / "model.fastlstm", keras=True)
     assert "Keras" in report.checked_against and {"plain", "one-hot", *selftest.MASKED} <= {case.case for case in report.cases}
     assert fastlstm.verify(source, keras=True).passed
-    right = layout.panels
-    monkeypatch.setattr(layout, "panels", lambda matrix, gates, lanes: right(nudged(matrix, gates), gates, lanes))
+    right = layout.pack_panels
+    monkeypatch.setattr(layout, "pack_panels", lambda matrix, gates, lanes: right(nudged(matrix, gates), gates, lanes))
     found = fastlstm.verify(source, keras=True)
     assert not any(case.equal for case in found.keras if case.case == "plain")
