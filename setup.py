@@ -35,23 +35,23 @@ def module_from(path: Path):
 
 def kernel_objects(folder: Path) -> dict[str, Path]:
     """The object file of every level of this architecture; those of unchanged sources are kept."""
-    build = module_from(HERE / "fastlstm" / "kernels" / "build.py")
+    compiler = module_from(HERE / "fastlstm" / "kernels" / "compile.py")
     levels = [level for level in NEEDED if (level == "baseline") != (platform.machine().lower() in ("x86_64", "amd64"))]
-    key = build.source_hash()
+    key = compiler.source_hash()
     objects = {level: folder / f"kernels_{level}_{key}.o" for level in levels}
     missing = [level for level in levels if not objects[level].exists()]
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(lambda level: build.compile_level(level, objects[level]), missing))
+        list(pool.map(lambda level: compiler.compile_level(level, objects[level]), missing))
     return objects
 
 
 def table(objects: dict[str, Path]) -> str:
     """The C header with what runtime.pyx needs to know of the kernels."""
-    build = module_from(HERE / "fastlstm" / "kernels" / "build.py")
+    compiler = module_from(HERE / "fastlstm" / "kernels" / "compile.py")
     described = {level: json.loads(path.with_suffix(".json").read_text()) for level, path in objects.items()}
     kernels = next(iter(described.values()))["kernels"]
-    symbols = [[build.symbol(name, level) for name in kernels] for level in objects]
+    symbols = [[compiler.symbol(name, level) for name in kernels] for level in objects]
     supported = [" && ".join(f'__builtin_cpu_supports("{feature}")' for feature in NEEDED[level]) or "1" for level in objects]
 
     def strings(values) -> str:

@@ -1,1 +1,1 @@
-"""The arithmetic, written in Numba and compiled ahead of time by ``build.py``. A built install never imports this package."""
+"""The arithmetic, written in Numba and compiled ahead of time by ``compile.py``. A built install never imports this package."""

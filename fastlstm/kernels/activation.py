@@ -1,14 +1,17 @@
-"""Every native activation by its code, on a vector."""
+"""Every native activation on a vector, by its code (``activations.NATIVE``).
+
+:func:`activated` is a call. Kernels that compute the usual ones often inline those themselves, and leave the rest to it.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..activations import NATIVE
-from .elementary import at_least, at_most, exp, expm1_negative, fma, inlined, magnitude, normal_cdf, select, sigmoid, softplus, tanh
+from .elementary import at_least, at_most, exp, expm1_negative, fma, magnitude, normal_cdf, select, sigmoid, softplus, tanh
+from .flags import compiled, inlined
 
 TANH, SIGMOID, RELU, LINEAR = NATIVE["tanh"], NATIVE["sigmoid"], NATIVE["relu"], NATIVE["linear"]
 HARD_SIGMOID, HARD_SIGMOID_KERAS3 = NATIVE["hard_sigmoid"], NATIVE["hard_sigmoid_keras3"]
@@ -54,7 +57,7 @@ def _mish(x: Any) -> Any:
     return x * (n / (n + 2.0))
 
 
-@njit(error_model="numpy")
+@compiled
 def activated(code: int, x: Any, alpha: float) -> Any:
     """The activation of that code. ``alpha``: slope of leaky_relu, factor of elu; the others leave it alone."""
     if code == TANH:

@@ -1,26 +1,28 @@
-"""Dense layers."""
+"""Dense layers: products with a kernel in panels, or for a few units a dot product for each of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..program import layout
+from ..program.layout import DOT_UNITS, MOST_TILE_ROWS, MOST_VECTORS
 from .activation import activated, default_alpha
-from .panels import ONE, ZERO, compiled, fetched_by, last_vectors, pace_of
+from .callbacks import PATIENCE, patience_after
+from .flags import ONE, ZERO, compiled
+from .layout import last_vectors, padded_units
+from .memory import fill_addresses, load, load_first, load_float, load_int, stack, store_first, store_float, store_int
 from .registry import kernel
-from .sequence import PATIENCE, fill_addresses, stopped
-from .target import LANES, TILE_ROWS
-from .tile import tile
-from .vector import fma, load, load_first, load_float, load_int, splat, stack, store_first, store_float, store_int, total
+from .sweep import fetched_by, pace_of, parts_of, rows_of
+from .target import LANES, TILE_ROWS, VECTOR
+from .tile import Operand, Product, number, tile
+from .vector import fma, splat, total
 
-DOT_UNITS = layout.DOT_UNITS
-padded_units = compiled(layout.padded_units)
-
-#: Rows whose addresses are worked out at once.
-GROUP = 96
+#: Rows whose addresses are worked out at once: whole tiles at every level. A panel of weights is read once for all of them.
+GROUP = 16 * MOST_TILE_ROWS
+#: Columns of a panel, and its bytes for each of the features.
+BLOCK, PANEL = MOST_VECTORS * LANES, MOST_VECTORS * VECTOR
 _addresses, _outputs, _biases = stack(8 * GROUP), stack(8 * GROUP), stack(8 * TILE_ROWS)
-_result = stack(4 * TILE_ROWS * 4 * LANES)
-_zeros = stack(4 * 4 * LANES)
+_result = stack(TILE_ROWS * PANEL)
+_zeros = stack(PANEL)
 
 
 @compiled
@@ -35,7 +37,7 @@ def _dot(x: int, weights: int, size: int) -> float:
 
 
 @compiled
-def _few_units(f, xs, ys, count):  # type: ignore[no-untyped-def]
+def _few_units(f, xs, ys, count):
     row = 4 * padded_units(f.features, LANES)
     units, features, weights, bias, code = f.units, f.features, f.kernel, f.bias, f.activation
     alpha = default_alpha(code)
@@ -49,33 +51,38 @@ def _few_units(f, xs, ys, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-def]
+def _many_units(f, xs, ys, count, biases, result):
     units, features, code, weights = f.units, f.features, f.activation, f.kernel
     alpha = default_alpha(code)
-    whole = units // (4 * LANES)
+    whole = units // BLOCK
     last = last_vectors(units, ONE, ONE * LANES)
-    parts = (count + TILE_ROWS - 1) // TILE_ROWS
-    least = count // parts
-    more = count - least * parts
-    pace = pace_of(features * units, ONE, parts, 16 * ONE * LANES)
+    parts = parts_of(count)
+    pace = pace_of(features * units, ONE, parts.count, ONE * PANEL)
     panels = whole + (1 if last else 0)
     for panel in range(panels):
-        vectors = 4 if panel < whole else last
-        offset = 16 * LANES * panel
-        z_row = 4 * LANES * vectors
-        following = 16 * ONE * LANES if panel + 1 < panels else ZERO
-        first = 0
-        for part in range(parts):
-            rows = least + (1 if part < more else 0)
-            fetched = fetched_by(part, following, pace, 16 * ONE * LANES)
+        vectors = MOST_VECTORS if panel < whole else last
+        offset = PANEL * panel
+        z_row = VECTOR * vectors
+        following = ONE * PANEL if panel + 1 < panels else ZERO
+        first = ZERO
+        for part in range(parts.count):
+            rows = rows_of(parts, part)
             tile(
-                4 * (rows - 1) + vectors - 1, result, z_row, biases, offset if f.bias else 0,
-                xs + 8 * first, weights + offset * features, features, xs, 0, 0, fetched,
-            )  # fmt: skip
+                number(rows, vectors),
+                Product(
+                    result=result,
+                    result_row=z_row,
+                    sums=biases,
+                    sums_offset=offset if f.bias else ZERO,
+                    first=Operand(xs + 8 * first, weights + offset * features, features),
+                    second=Operand(xs, ZERO, ZERO),
+                    fetched=fetched_by(part, following, pace, ONE * PANEL),
+                ),
+            )
             for i in range(rows):
                 y = load_int(ys, first + i) + offset
                 for v in range(vectors):
-                    left = units - 4 * LANES * panel - LANES * v
+                    left = units - BLOCK * panel - LANES * v
                     value = load(result + i * z_row, LANES * v)
                     if code:
                         value = activated(code, value, alpha)
@@ -85,9 +92,9 @@ def _many_units(f, xs, ys, count, biases, result):  # type: ignore[no-untyped-de
 
 @kernel
 def dense(f: Any) -> None:
-    """activation(x @ kernel + bias) for ``steps`` rows of each row; ``kernel`` as layout.dense makes it, ``bias`` 0 = none."""
+    """activation(x @ kernel + bias) for ``steps`` rows of each row; ``kernel`` as layout.pack_dense makes it, ``bias`` 0 = none."""
     xs, ys, biases, result, zeros = _addresses(), _outputs(), _biases(), _result(), _zeros()
-    for i in range(4 * LANES):
+    for i in range(BLOCK):
         store_float(zeros, i, 0.0)
     fill_addresses(biases, ONE * TILE_ROWS, f.bias if f.bias else zeros, ZERO)
     rows, steps = f.rows, f.steps
@@ -102,10 +109,7 @@ def dense(f: Any) -> None:
                     _few_units(f, xs, ys, count)
                 else:
                     _many_units(f, xs, ys, count, biases, result)
-                if f.watch:
-                    left -= count * f.features * f.units
-                    if left < 0:
-                        left = ONE * PATIENCE
-                        if stopped(f):
-                            return
+                left = patience_after(f, left, count * f.features * f.units)
+                if left < 0:
+                    return
                 count = 0

@@ -1,16 +1,15 @@
-"""exp, tanh and their kin on vectors, within about 3 ulp of float32; NaN and infinities come through."""
+"""exp, tanh, sigmoid and the like on vectors, within about 3 ulp of float32; NaN and infinities come through.
+
+They are what activations are made of, and inlined into whatever computes one: polynomials and the bits of floats, no library calls.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from .flags import inlined
 from .target import LEVEL
-from .vector import HAS_SCALE, bits, fma, from_bits, scale, select
-
-#: How the arithmetic is compiled. Inlined whatever it costs: a call would pass vectors through memory.
-inlined = njit(error_model="numpy", forceinline=True)
+from .vector import HAS_SCALE, INFINITY, bits, fma, from_bits, scale, select
 
 LOG2_E = 1.44269504088896341
 LN_2 = 0.69314718055994531
@@ -147,7 +146,7 @@ def _one_plus_exp_by_instruction(x: Any) -> Any:
 def _one_plus_exp_by_bits(x: Any) -> Any:
     q, _, n = _reduced(at_least(x, -87.0))
     factor = _power(n)
-    return select(x > 88.0, float("inf"), fma(q, factor, factor + 1.0))
+    return select(x > 88.0, INFINITY, fma(q, factor, factor + 1.0))
 
 
 _one_plus_exp = _one_plus_exp_by_instruction if HAS_SCALE else _one_plus_exp_by_bits

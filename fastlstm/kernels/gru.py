@@ -9,32 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ..program.contracts import GRU_BEFORE_GATES, GRU_GATES
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, hard_sigmoid
-from .elementary import fma, inlined, sigmoid, tanh
-from .panels import ONE, ZERO, columns_of, compiled, fetch, paired, projector, sweeper
+from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
+from .callbacks import meet
+from .elementary import fma, sigmoid, tanh
+from .flags import ONE, ZERO, compiled, inlined
+from .memory import fill_addresses, load, load_int, store, store_int
 from .registry import kernel
-from .sequence import driver, fill_addresses, meet
-from .target import LANES, TILE_ROWS
-from .tile import tile
-from .vector import load, load_int, store, store_int
+from .sequence import Cell, driver, nothing, one_product, states_of
+from .sweep import Operand, columns_of, fetch, multiply, projector, sweeper
+from .target import LANES, TILE_ROWS, VECTOR
 
-
-@compiled
-def _nothing(f, w):  # type: ignore[no-untyped-def]
-    return
-
-
-# -- reset_after=True ---------------------------------------------------------------------------------------------------------
-
-GATES = 3
-_project, _columns = projector(GATES), columns_of(GATES)
+# -- reset_after=True -------------------------------------------------------------------------------------------------------------
 
 
 class Blocks(NamedTuple):
     """Blocks of units, of several rows or side by side in one: addresses of the first, and bytes from one to the next."""
 
     count: int
-    rows: int  # addresses of the rows of a folded table, with blocks ``x`` bytes behind; or 0
+    rows_at: int  # addresses of the rows of a folded table, whose blocks are ``x`` bytes into them; or 0
     x: int  # pre-activations from the input
     h: int  # and from the state
     z_step: int  # of both
@@ -47,8 +41,8 @@ class Blocks(NamedTuple):
 
 
 @inlined
-def _x_of(b, n):  # type: ignore[no-untyped-def]
-    return load_int(b.rows, n) + b.x if b.rows else b.x + n * b.z_step
+def _x_of(b, n):
+    return load_int(b.rows_at, n) + b.x if b.rows_at else b.x + n * b.z_step
 
 
 def updater(gate: Callable[..., Any], activation: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
@@ -56,7 +50,7 @@ def updater(gate: Callable[..., Any], activation: Callable[..., Any], how: Calla
 
     def updates(load: Any, store: Any) -> Callable[..., None]:
         @how
-        def block(b, n):  # type: ignore[no-untyped-def]
+        def block(b, n):
             x, h, unit, width = _x_of(b, n), b.h + n * b.z_step, n * b.step, b.width
             x_step = _x_of(b, n + 1) - x  # of no meaning, and not used, for the last one
             z = gate(b, load(x, x_step, 0) + load(h, b.z_step, 0))
@@ -69,58 +63,39 @@ def updater(gate: Callable[..., Any], activation: Callable[..., Any], how: Calla
     return paired(updates, how)
 
 
-@inlined
-def _sigmoid(b, x):  # type: ignore[no-untyped-def]
-    return sigmoid(x)
+_usual, _hard = updater(always(sigmoid), always(tanh)), updater(always(hard_sigmoid), always(tanh))
+_any = updater(gate_by_code, activation_by_code, compiled)
 
 
 @inlined
-def _hard_sigmoid(b, x):  # type: ignore[no-untyped-def]
-    return hard_sigmoid(x)
-
-
-@inlined
-def _tanh(b, x):  # type: ignore[no-untyped-def]
-    return tanh(x)
-
-
-@inlined
-def _gate(b, x):  # type: ignore[no-untyped-def]
-    return activated(b.gate, x, default_alpha(b.gate))
-
-
-@inlined
-def _activation(b, x):  # type: ignore[no-untyped-def]
-    return activated(b.code, x, default_alpha(b.code))
-
-
-_usual, _hard, _any = updater(_sigmoid, _tanh), updater(_hard_sigmoid, _tanh), updater(_gate, _activation, compiled)
-
-
-@inlined
-def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
-    s, features = cell
-    states, before, after = (w.states2, w.h_odd, w.h_even) if s & 1 else (w.states, w.h_even, w.h_odd)
-    offset = 4 * LANES * GATES * t.panel
-    z_row = 4 * LANES * t.vectors * t.panels
+def _visit(f, w, step, t):
+    states, walk = states_of(w, step), blocks_of(t, w)
+    none = Operand(w.x_at, ZERO, ZERO)
     # A narrow block's gates are read a vector at a time, beyond its row: not where that is a folded table.
-    own = features > 0 or t.width < LANES
+    own = step.features > 0 or t.width < LANES
     if own:
-        tile(
-            t.which, w.tile2, z_row, w.z + 8 * t.first, offset,
-            w.x + 8 * t.first, f.kernel + offset * f.features, features, w.x, 0, 0, t.fetched,
-        )  # fmt: skip
-    tile(t.which, w.tile, z_row, w.z2, offset, states + 8 * t.first, f.recurrent + offset * f.units, f.units, w.x, 0, 0, t.fetched)
-    gate, code, at = f.recurrent_activation, f.activation, t.first * w.row + 4 * LANES * t.panel
-    # Several rows, or several panels of one.
-    count, z_step, step = (t.panels, 4 * LANES * t.vectors, ONE * 4 * LANES) if t.panels > 1 else (t.rows, z_row, w.row)
+        multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), none)
+    multiply(t, w.second_result, w.second_sums_at, Operand(states.at, f.recurrent, f.units), none)
     if own:
-        rows, x = ZERO, w.tile2
+        rows_at, x = ZERO, w.result
     elif t.panels > 1:
-        rows, x = ZERO, load_int(w.z, t.first) + offset
+        rows_at, x = ZERO, load_int(w.sums_at, t.first) + t.panel
     else:
-        rows, x = w.z + 8 * t.first, offset
-    b = Blocks(count, rows, x, w.tile, z_step, t.width, before + at, after + at, step, gate, code)
+        rows_at, x = w.sums_at + 8 * t.first, t.panel
+    gate, code, at = f.recurrent_activation, f.activation, t.first * w.row + t.unit
+    b = Blocks(
+        count=walk.count,
+        rows_at=rows_at,
+        x=x,
+        h=w.second_result,
+        z_step=walk.gates,
+        width=t.width,
+        before=states.before + at,
+        after=states.after + at,
+        step=walk.units,
+        gate=gate,
+        code=code,
+    )
     if gate == SIGMOID and code == TANH:
         _usual(b, t)
     elif gate == HARD_SIGMOID and code == TANH:
@@ -129,135 +104,105 @@ def _visit(f, w, cell, t):  # type: ignore[no-untyped-def]
         _any(b, t)
 
 
-_sweep = sweeper(GATES, _visit)
-
-
 @compiled
-def _start(f, w):  # type: ignore[no-untyped-def]
-    fill_addresses(w.z2, f.rows, f.recurrent_bias, ZERO)
+def _start(f, w):
+    fill_addresses(w.second_sums_at, f.rows, f.recurrent_bias, ZERO)
 
 
-@compiled
-def _project_chunk(f, w, pairs):  # type: ignore[no-untyped-def]
-    _project(f, w.pairs, pairs, f.kernel, w.biases, w.chunk, 4 * _columns(f.units))
-
-
-@compiled
-def _prepare(f, w, slot, z):  # type: ignore[no-untyped-def]
-    store_int(w.z, slot, z if z else f.bias)
-
-
-@compiled
-def _step(f, w, rows, s, features):  # type: ignore[no-untyped-def]
-    _sweep(f, w, (s, features), rows, s & 1, ZERO, 4 * (_columns(f.units) if f.table else features))
-
-
-_drive = driver(_columns, _start, _project_chunk, _prepare, _step, _nothing)
+_gru = one_product(GRU_GATES, _visit, _start)
 
 
 @kernel
 def gru(f: Any) -> None:
     """GRU with ``reset_after=True`` over a block of rows."""
-    _drive(f)
+    _gru(f)
 
 
-# -- reset_after=False --------------------------------------------------------------------------------------------------------
+# -- reset_after=False: the candidate needs every unit of r * h, so that a step is a product for z and r, then one for it ---------------
 
-GATES_BEFORE = 2
-_project_gates, _project_candidate = projector(GATES_BEFORE), projector(1)
-_columns_gates, _columns_candidate = columns_of(GATES_BEFORE), columns_of(1)
-
-
-@compiled
-def _columns_both(units):  # type: ignore[no-untyped-def]
-    return _columns_gates(units) + _columns_candidate(units)
+_columns_gates, _columns_candidate = map(columns_of, GRU_BEFORE_GATES)
+_project_gates, _project_candidate = map(projector, GRU_BEFORE_GATES)
 
 
 @compiled
-def _visit_gates(f, w, cell, t):  # type: ignore[no-untyped-def]
-    s, features = cell
-    states, before = (w.states2, w.h_odd) if s & 1 else (w.states, w.h_even)
-    offset = 4 * LANES * GATES_BEFORE * t.panel
-    z_row = 4 * LANES * t.vectors * t.panels
-    tile(
-        t.which, w.tile, z_row, w.z + 8 * t.first, offset,
-        w.x + 8 * t.first, f.kernel + offset * f.features, features,
-        states + 8 * t.first, f.recurrent + offset * f.units, f.units, t.fetched,
-    )  # fmt: skip
-    gate, at = f.recurrent_activation, 4 * LANES * t.panel
+def _visit_gates(f, w, step, t):
+    """Compute z, and r * h."""
+    states = states_of(w, step)
+    multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
+    gate = f.recurrent_activation
     alpha = default_alpha(gate)
-    for slot in range(t.first, t.first + t.rows):
-        fetch(t, slot - t.first)
+    for n in range(t.rows):
+        fetch(t, n)
         for block in range(t.panels):
-            g = w.tile + (slot - t.first) * z_row + 4 * LANES * t.vectors * block
-            unit = slot * w.row + at + 4 * LANES * block
+            g = w.result + n * t.row + VECTOR * t.vectors * block
+            unit = (t.first + n) * w.row + t.unit + VECTOR * block
             if gate == SIGMOID:
                 z, r = sigmoid(load(g, 0)), sigmoid(load(g, t.width))
             elif gate == HARD_SIGMOID:
                 z, r = hard_sigmoid(load(g, 0)), hard_sigmoid(load(g, t.width))
             else:
                 z, r = activated(gate, load(g, 0), alpha), activated(gate, load(g, t.width), alpha)
-            store(w.extra + unit, 0, z)
-            store(w.extra2 + unit, 0, r * load(before + unit, 0))
+            store(w.held + unit, 0, z)
+            store(w.reset_h + unit, 0, r * load(states.before + unit, 0))
 
 
 @compiled
-def _visit_candidate(f, w, cell, t):  # type: ignore[no-untyped-def]
-    s, features = cell
-    before, after = (w.h_odd, w.h_even) if s & 1 else (w.h_even, w.h_odd)
-    offset = 4 * LANES * 4 * t.panel
-    z_row = 4 * LANES * t.vectors * t.panels
-    tile(
-        t.which, w.tile, z_row, w.z2 + 8 * t.first, offset,
-        w.x + 8 * t.first, f.kernel_h + offset * f.features, features,
-        w.states3 + 8 * t.first, f.recurrent_h + offset * f.units, f.units, t.fetched,
-    )  # fmt: skip
+def _visit_candidate(f, w, step, t):
+    """Compute the candidate, and with z the new state."""
+    states = states_of(w, step)
+    x, reset_h = Operand(w.x_at, f.kernel_h, step.features), Operand(w.reset_h_at, f.recurrent_h, f.units)
+    multiply(t, w.result, w.second_sums_at, x, reset_h)
     code = f.activation
-    beta = default_alpha(code)
-    for slot in range(t.first, t.first + t.rows):
-        fetch(t, slot - t.first)
+    alpha = default_alpha(code)
+    for n in range(t.rows):
+        fetch(t, n)
         for v in range(t.vectors * t.panels):
-            unit = slot * w.row + offset + 4 * LANES * v
-            x = load(w.tile + (slot - t.first) * z_row, LANES * v)
-            candidate = tanh(x) if code == TANH else activated(code, x, beta)
-            z = load(w.extra + unit, 0)
-            store(after + unit, 0, fma(z, load(before + unit, 0), (1.0 - z) * candidate))
+            unit = (t.first + n) * w.row + t.unit + VECTOR * v
+            c = load(w.result + n * t.row, LANES * v)
+            candidate = tanh(c) if code == TANH else activated(code, c, alpha)
+            z = load(w.held + unit, 0)
+            store(states.after + unit, 0, fma(z, load(states.before + unit, 0), (1.0 - z) * candidate))
 
 
-_sweep_gates, _sweep_candidate = sweeper(GATES_BEFORE, _visit_gates), sweeper(1, _visit_candidate)
-
-
-@compiled
-def _start_before(f, w):  # type: ignore[no-untyped-def]
-    fill_addresses(w.biases2, ONE * TILE_ROWS, f.bias_h, ZERO)
+_sweep_gates, _sweep_candidate = map(sweeper, GRU_BEFORE_GATES, (_visit_gates, _visit_candidate))
 
 
 @compiled
-def _project_both(f, w, pairs):  # type: ignore[no-untyped-def]
+def _columns_both(units):
+    return _columns_gates(units) + _columns_candidate(units)
+
+
+@compiled
+def _start_before(f, w):
+    fill_addresses(w.second_bias_at, ONE * TILE_ROWS, f.bias_h, ZERO)
+
+
+@compiled
+def _project_both(f, w, pairs):
     row = 4 * _columns_both(f.units)
-    _project_gates(f, w.pairs, pairs, f.kernel, w.biases, w.chunk, row)
+    _project_gates(f, w.pairs_at, pairs, f.kernel, w.bias_at, w.chunk, row)
     second = w.chunk + 4 * _columns_gates(f.units)
-    _project_candidate(f, w.pairs, pairs, f.kernel_h, w.biases2, second, row)
+    _project_candidate(f, w.pairs_at, pairs, f.kernel_h, w.second_bias_at, second, row)
 
 
 @compiled
-def _prepare_both(f, w, slot, z):  # type: ignore[no-untyped-def]
-    store_int(w.z, slot, z if z else f.bias)
-    store_int(w.z2, slot, z + 4 * _columns_gates(f.units) if z else f.bias_h)
+def _prepare_both(f, w, slot, z):
+    store_int(w.sums_at, slot, z if z else f.bias)
+    store_int(w.second_sums_at, slot, z + 4 * _columns_gates(f.units) if z else f.bias_h)
 
 
 @compiled
-def _step_before(f, w, rows, s, features):  # type: ignore[no-untyped-def]
+def _step_before(f, w, rows, step):
     gates = 4 * _columns_gates(f.units)
-    _sweep_gates(f, w, (s, features), rows, s & 1, ZERO, gates if f.table else 4 * features)
-    meet(f)  # the candidate needs every unit of r * h
-    _sweep_candidate(f, w, (s, features), rows, s & 1, gates, 4 * _columns_candidate(f.units) if f.table else ZERO)
+    _sweep_gates(f, w, step, rows, ZERO, gates if f.table else 4 * step.features)
+    meet(f)
+    _sweep_candidate(f, w, step, rows, gates, 4 * _columns_candidate(f.units) if f.table else ZERO)
 
 
-_drive_before = driver(_columns_both, _start_before, _project_both, _prepare_both, _step_before, _nothing)
+_gru_before = driver(Cell(_columns_both, _start_before, _project_both, _prepare_both, _step_before, nothing))
 
 
 @kernel
 def gru_before(f: Any) -> None:
     """GRU with ``reset_after=False`` over a block of rows."""
-    _drive_before(f)
+    _gru_before(f)

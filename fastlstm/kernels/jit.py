@@ -1,4 +1,4 @@
-"""The kernels compiled for this very CPU, when ``FASTLSTM_KERNELS=jit`` asks for it."""
+"""The kernels compiled for this very CPU, when ``FASTLSTM_KERNELS=jit`` asks for it: at first use, and kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from . import build
+from . import compile as compiler
 
 
 def cache_folder() -> Path:
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 def _object() -> Path:
     """The object file for this CPU and these sources, compiled if it is not there yet."""
     cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
-    name = f"jit_{build.source_hash()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
+    name = f"jit_{compiler.source_hash()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def _object() -> Path:
         folder = Path(tempfile.mkdtemp(prefix="fastlstm"))
     path = folder / name
     if not path.exists():
-        build.compile_level("jit", path)
+        compiler.compile_level("jit", path)
     return path
 
 
@@ -46,7 +46,7 @@ def load() -> tuple[int, dict[str, list[str]], dict[str, int], Any]:
     lanes : int
         Floats in a vector.
     kernels : dict
-        Fields of each kernel, as the build describes them.
+        Fields of each kernel, as ``compile.py`` describes them.
     addresses : dict
         Address of each kernel.
     owner : object
@@ -60,5 +60,5 @@ def load() -> tuple[int, dict[str, list[str]], dict[str, int], Any]:
     owner = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     owner.add_object_file(llvm.ObjectFileRef.from_path(str(path)))
     owner.finalize_object()
-    addresses = {name: owner.get_function_address(build.symbol(name, "jit")) for name in described["kernels"]}
+    addresses = {name: owner.get_function_address(compiler.symbol(name, "jit")) for name in described["kernels"]}
     return described["lanes"], described["kernels"], addresses, owner

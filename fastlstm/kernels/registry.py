@@ -1,4 +1,5 @@
-"""The kernels by name: what the build and the runtime's table are made of."""
+"""The kernels by name: each function of a contract's name (``program/contracts.py``). The object files and the runtime's table are
+made of these."""
 
 from __future__ import annotations
 

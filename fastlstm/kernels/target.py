@@ -1,4 +1,7 @@
-"""What the CPU level that is being compiled for can do. One process compiles for one level."""
+"""The CPU levels, and what the one that is being compiled for can do: lanes, registers, fused multiply-add, and the tiles that fit it.
+
+One process compiles for one level.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +61,11 @@ def find(name: str) -> Level:
     return host() if name == "jit" else {level.name: level for level in levels()}[name]
 
 
-#: The level being compiled for: set by ``build.py`` before anything else is imported.
+#: The level being compiled for: set by ``compile.py`` before anything else is imported.
 LEVEL = find(os.environ.get("FASTLSTM_TARGET", "jit"))
 LANES = LEVEL.lanes
-#: Rows of a tile: as many as keep rows x 4 accumulators and what is multiplied in registers; without fused multiply-add, the
-#: products too.
+#: Bytes of a vector of floats.
+VECTOR = 4 * LANES
+#: Rows of a tile: with them, rows x 4 accumulators and what is multiplied stay in registers; without fused multiply-add, so do the
+#: products.
 TILE_ROWS = 6 if LEVEL.registers >= 32 else 3 if LEVEL.fused else 2

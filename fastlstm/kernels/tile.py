@@ -1,13 +1,13 @@
 """The register tile: C = Z + A1 @ B1 + A2 @ B2 for a few rows and one panel of weights, accumulators in registers throughout.
 
-Every row has its own addresses, so that the rows of one tile may read different timesteps. Whatever the number of rows, each
-element of C is the same chain of multiply-adds: Z, then A1 in order of k, then A2.
+All matrix products of all kernels are made of it. Every row has its own addresses, so that the rows of one tile may read different
+timesteps. Whatever the number of rows, each element of C is the same chain of multiply-adds: Z, then A1 in order of k, then A2.
 """
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -15,25 +15,53 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .target import LANES, LEVEL, TILE_ROWS
-from .vector import F32, I32, I64, VF, muladd, pointer, prefetched, splatted
+from ..program.layout import LINE, MOST_VECTORS, TILE_VECTORS
+from .flags import inlined
+from .intrinsics import F32, I32, I64, SECOND_CACHE, VF, muladd, pointer, prefetched, splatted
+from .target import LANES, LEVEL, TILE_ROWS, VECTOR
 
 #: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add. Of three
 #: vectors no more than two: those of 64 units fit the first cache, and are there when the next step starts with them.
 WIDE = {1: 4, 2: 4, 3: 2, 4: 2}  # vectors of a panel -> panels
 
-#: Tiles of so many rows take so many steps of k at a time: the fewer instructions beside the multiply-adds the better, above all on a
-#: core that is shared, where half as many are issued. Where products need registers of their own there are none for that.
+#: A tile's result has as many vectors as it has rows times those of a panel, or for one row alone those of several panels.
+assert max(MOST_VECTORS * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items())) <= TILE_VECTORS
+
+#: Tiles of at least so many rows take AT_ONCE values of k at a time: the fewer instructions beside the multiply-adds the better, above
+#: all on a core that two threads share, each of which issues half as many. Where products need registers of their own there are none
+#: left for that.
 MANY_ROWS = min(4, TILE_ROWS)
 AT_ONCE = 2 if LEVEL.fused else 1
 
-#: These tiles have the time to fetch weights that the second cache does not keep, into the first one and so many steps of k before they
-#: are needed: the CPU's own guesses come late.
+#: These tiles have the time to fetch weights that the second cache does not keep, into the first one, and so many values of k before
+#: they are needed: the CPU's own guesses come late.
 AHEAD = 16
 
-_ARGUMENTS = ("c", "c_row", "z", "z_offset", "a1", "b1", "k1", "a2", "b2", "k2", "fetched")
+
+class Operand(NamedTuple):
+    """One of the two matrix products that a tile sums up."""
+
+    rows: int  # address of the addresses of its rows
+    weights: int  # address of the panel
+    size: int  # values in a row, k; may be 0
+
+
+class Product(NamedTuple):
+    """A tile's arguments."""
+
+    result: int  # address
+    result_row: int  # bytes from one row of the result to the next
+    sums: int  # address of the addresses of what each row's sums start from
+    sums_offset: int  # bytes to add to each
+    first: Operand
+    second: Operand
+    fetched: int  # the part of the next panel to fetch into the second cache meanwhile, as :func:`.sweep.fetched_by` says; 0: nothing
+
+
+#: The table of the tiles' addresses: a global of the object file, where every kernel finds it.
 _TABLE = "fastlstm_tiles"
-_TYPE = ir.FunctionType(ir.VoidType(), [I64] * len(_ARGUMENTS))
+#: A tile takes the numbers of a :class:`Product`, those of its operands in their places.
+_TYPE = ir.FunctionType(ir.VoidType(), [I64] * (len(Product._fields) - 2 + 2 * len(Operand._fields)))
 
 
 def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Function:
@@ -43,107 +71,111 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
         return function
     function.attributes.add("noinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
-    c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, fetched = function.args
+    result, result_row, start, offset, *operands, fetched = function.args
     width = panels * vectors
-
-    def vector(address: ir.Value, n: int) -> ir.Value:
-        return b.load(pointer(b, address, I64(n * LANES), F32, VF), align=4)
 
     sums = []
     for m in range(rows):
-        row = b.add(b.load(pointer(b, z, I64(m), I64)), z_offset)
-        sums += [vector(row, n) for n in range(width)]
-    for a, weights, k in ((a1, b1, k1), (a2, b2, k2)):
-        addresses = [b.load(pointer(b, a, I64(m), I64)) for m in range(rows)]
-        sums = _accumulate(b, sums, addresses, weights, k, vectors, panels, fetched)
+        row = b.add(b.load(pointer(b, start, I64(m), I64)), offset)
+        sums += [b.load(pointer(b, row, I64(n * LANES), F32, VF), align=4) for n in range(width)]
+    for operand in (Operand(*operands[:3]), Operand(*operands[3:])):
+        sums = _Accumulation(b, (rows, vectors, panels), operand, fetched).emit(sums)
     for i, value in enumerate(sums):
-        row = b.add(c, b.mul(c_row, I64(i // width)))
+        row = b.add(result, b.mul(result_row, I64(i // width)))
         b.store(value, pointer(b, row, I64(i % width * LANES), F32, VF), align=4)
     b.ret_void()
     return function
 
 
-def _accumulate(
-    b: ir.IRBuilder,
-    sums: list[ir.Value],
-    rows: list[ir.Value],
-    weights: ir.Value,
-    count: ir.Value,
-    vectors: int,
-    panels: int,
-    fetched: ir.Value,
-) -> list[ir.Value]:
-    """sums + rows @ weights, over ``count`` values of each row."""
-    at_once = AT_ONCE if len(rows) >= MANY_ROWS else 1
-    before, most, rest, after = b.block, *(b.append_basic_block(name) for name in ("most", "rest", "after"))
-    step_bytes = vectors * LANES * 4
-    stride = b.mul(count, I64(step_bytes))  # from panel to panel
-    panel_starts = [b.add(weights, b.mul(stride, I64(p))) for p in range(panels)]
-    weight_at = [(start, n) for start in panel_starts for n in range(vectors)]
-    following_panel = b.add(weights, b.mul(b.and_(fetched, I64(-4)), count))
-    whole = b.and_(count, I64(-at_once))
+class _Accumulation:
+    """Emits sums + rows @ weights for one operand of a tile: a loop over its values of k, and what is left over after it.
 
-    def weight(start: ir.Value, n: int, offset: ir.Value) -> ir.Value:
-        return b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
+    Where tiles fetch, there is a loop for each number of lines of the next panel that is fetched meanwhile for every two k.
+    """
 
-    def step(k: ir.Value, accumulators: list[ir.Value]) -> list[ir.Value]:
-        offset = b.mul(k, I64(vectors * LANES))
+    def __init__(self, b: ir.IRBuilder, shape: tuple[int, int, int], operand: Operand, fetched: ir.Value):
+        rows, vectors, panels = shape
+        self.b, self.vectors, self.count, self.fetched = b, vectors, operand.size, fetched
+        self.many = rows >= MANY_ROWS
+        self.at_once = AT_ONCE if self.many else 1
+        self.rows = [b.load(pointer(b, operand.rows, I64(m), I64)) for m in range(rows)]
+        self.before = b.block
+        self.most, self.rest, self.after = (b.append_basic_block(name) for name in ("most", "rest", "after"))
+        self.k_bytes = vectors * VECTOR
+        stride = b.mul(self.count, I64(self.k_bytes))  # from panel to panel
+        self.panels = [b.add(operand.weights, b.mul(stride, I64(p))) for p in range(panels)]
+        self.columns = [(start, n) for start in self.panels for n in range(vectors)]
+        self.following_panel = b.add(operand.weights, b.mul(b.and_(fetched, I64(-4)), self.count))
+        self.whole = b.and_(self.count, I64(-self.at_once))
+
+    def emit(self, sums: list[ir.Value]) -> list[ir.Value]:
+        """The new sums."""
+        b = self.b
+        loops = [self.loop(sums, lines) for lines in ((0, 1, 2) if self.many else (0,))]
+        b.position_at_end(self.before)
+        choice = b.zext(b.icmp_signed(">", self.whole, I64(0)), I64)
+        if len(loops) > 1:
+            choice = b.mul(choice, b.add(b.and_(self.fetched, I64(3)), I64(1)))
+        start = b.switch(choice, self.most)
+        for case, (body, _) in enumerate(loops, 1):
+            start.add_case(I64(case), body)
+        b.position_at_end(self.most)
+        so_far = _joined(b, [(self.before, sums), *loops])
+        b.cbranch(b.icmp_signed("<", self.whole, self.count), self.rest, self.after)
+        b.position_at_end(self.rest)
+        last = self.step(self.whole, so_far)
+        b.branch(self.after)
+        b.position_at_end(self.after)
+        return _joined(b, [(self.most, so_far), (self.rest, last)])
+
+    def loop(self, sums: list[ir.Value], lines: int) -> tuple[ir.Block, list[ir.Value]]:
+        """The loop over k that fetches so many lines of the next panel for every two k: its block, and the sums that it leaves."""
+        b = self.b
+        body = b.append_basic_block("k")
+        b.position_at_end(body)
+        k = b.phi(I64)
+        accumulators = updated = [b.phi(VF) for _ in sums]
+        for n in range(self.at_once):
+            for start in self.panels if lines else ():
+                place = b.add(start, b.mul(k, I64(self.k_bytes)))
+                for line in range(n * self.k_bytes, (n + 1) * self.k_bytes, LINE):
+                    prefetched(b, place, AHEAD * self.k_bytes + line)
+            if n < lines:
+                prefetched(b, b.add(self.following_panel, b.mul(k, I64(lines * LINE // 2))), LINE * n, cache=SECOND_CACHE)
+            updated = self.step(b.add(k, I64(n)), updated)
+        following = b.add(k, I64(self.at_once))
+        k.add_incoming(I64(0), self.before)
+        k.add_incoming(following, body)
+        for phi, start, value in zip(accumulators, sums, updated, strict=True):
+            phi.add_incoming(start, self.before)
+            phi.add_incoming(value, body)
+        b.cbranch(b.icmp_signed("<", following, self.whole), body, self.most)
+        return body, updated
+
+    def step(self, k: ir.Value, accumulators: list[ir.Value]) -> list[ir.Value]:
+        """The sums with the products of one k added."""
+        b, columns = self.b, self.columns
+        offset = b.mul(k, I64(self.vectors * LANES))
         updated = list(accumulators)
-        if len(rows) < len(weight_at):
+        if len(self.rows) < len(columns):
             # Fewer rows than vectors: the rows' values stay in registers while the weights pass by, which 16 registers need.
-            xs = [splatted(b, b.load(pointer(b, row, k, F32))) for row in rows]
-            for n, place in enumerate(weight_at):
-                w = weight(*place, offset)
+            xs = [splatted(b, b.load(pointer(b, row, k, F32))) for row in self.rows]
+            for n, column in enumerate(columns):
+                w = self.weight(column, offset)
                 for m, x in enumerate(xs):
-                    updated[m * len(weight_at) + n] = muladd(b, x, w, accumulators[m * len(weight_at) + n])
+                    updated[m * len(columns) + n] = muladd(b, x, w, accumulators[m * len(columns) + n])
         else:
-            ws = [weight(*place, offset) for place in weight_at]
-            for m, row in enumerate(rows):
+            ws = [self.weight(column, offset) for column in columns]
+            for m, row in enumerate(self.rows):
                 x = splatted(b, b.load(pointer(b, row, k, F32)))
                 for n, w in enumerate(ws):
                     updated[m * len(ws) + n] = muladd(b, x, w, accumulators[m * len(ws) + n])
         return updated
 
-    def loop(lines: int) -> tuple[ir.Block, list[ir.Value]]:
-        """The loop over k that fetches so many lines of the next panel for two steps: its block, and the sums that it leaves."""
-        body = b.append_basic_block("k")
-        b.position_at_end(body)
-        k = b.phi(I64)
-        accumulators = updated = [b.phi(VF) for _ in sums]
-        for n in range(at_once):
-            for start in panel_starts if lines else ():
-                place = b.add(start, b.mul(k, I64(step_bytes)))
-                for line in range(n * step_bytes, (n + 1) * step_bytes, 64):
-                    prefetched(b, place, AHEAD * step_bytes + line)
-            if n < lines:
-                prefetched(b, b.add(following_panel, b.mul(k, I64(lines * 32))), 64 * n, locality=2)
-            updated = step(b.add(k, I64(n)), updated)
-        following = b.add(k, I64(at_once))
-        k.add_incoming(I64(0), before)
-        k.add_incoming(following, body)
-        for phi, start, value in zip(accumulators, sums, updated, strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(value, body)
-        b.cbranch(b.icmp_signed("<", following, whole), body, most)
-        return body, updated
-
-    loops = [loop(lines) for lines in ((0, 1, 2) if len(rows) >= MANY_ROWS else (0,))]
-    b.position_at_end(before)
-    choice = b.zext(b.icmp_signed(">", whole, I64(0)), I64)
-    if len(loops) > 1:
-        choice = b.mul(choice, b.add(b.and_(fetched, I64(3)), I64(1)))
-    start = b.switch(choice, most)
-    for number, (body, _) in enumerate(loops, 1):
-        start.add_case(I64(number), body)
-
-    b.position_at_end(most)
-    so_far = _joined(b, [(before, sums), *loops])
-    b.cbranch(b.icmp_signed("<", whole, count), rest, after)
-    b.position_at_end(rest)
-    last = step(whole, so_far)
-    b.branch(after)
-    b.position_at_end(after)
-    return _joined(b, [(most, so_far), (rest, last)])
+    def weight(self, column: tuple[ir.Value, int], offset: ir.Value) -> ir.Value:
+        """A vector of weights."""
+        start, n = column
+        return self.b.load(self.b.gep(pointer(self.b, start, offset, F32, VF), [I64(n)]), align=4)
 
 
 def _joined(b: ir.IRBuilder, ways: list[tuple[ir.Block, list[ir.Value]]]) -> list[ir.Value]:
@@ -158,11 +190,11 @@ def _joined(b: ir.IRBuilder, ways: list[tuple[ir.Block, list[ir.Value]]]) -> lis
 def tiles() -> str:
     """The LLVM code of all tiles and the table of their addresses, to be linked with what calls :func:`tile`.
 
-    The table is ordered by rows and vectors; behind those stand the wide ones by vectors.
+    The table is in the order of :func:`number`, with the wide ones at its end.
     """
     module = ir.Module("tiles")
-    shapes = [(rows, vectors, 1) for rows in range(1, TILE_ROWS + 1) for vectors in range(1, 5)]
-    shapes += [(1, vectors, WIDE[vectors]) for vectors in range(1, 5)]
+    vectors = range(1, MOST_VECTORS + 1)
+    shapes = [(rows, n, 1) for rows in range(1, TILE_ROWS + 1) for n in vectors] + [(1, n, WIDE[n]) for n in vectors]
     functions = [_define(module, *shape) for shape in shapes]
     table = ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), len(functions)), _TABLE)
     table.initializer = ir.Constant(table.type.pointee, functions)
@@ -170,35 +202,36 @@ def tiles() -> str:
     return str(module)
 
 
+@inlined
+def number(rows: int, vectors: int) -> int:
+    """The number in the table of the tile for so many rows and one panel with rows of so many vectors."""
+    return MOST_VECTORS * (rows - 1) + vectors - 1
+
+
+def wide_number(vectors: int) -> int:
+    """The number of the tile for one row and WIDE[vectors] panels."""
+    return MOST_VECTORS * TILE_ROWS + vectors - 1
+
+
 # Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.
 llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 
 
 @intrinsic
-def tile(typingctx, which, c, c_row, z, z_offset, a1, b1, k1, a2, b2, k2, fetched):  # type: ignore[no-untyped-def]
-    """Run a tile.
+def tile(typingctx, which, product):
+    """Run the tile of that number for a :class:`Product`."""
 
-    Parameters
-    ----------
-    which
-        Its number in the table: 4 * (rows - 1) + vectors - 1, or 4 * TILE_ROWS + vectors - 1 for one row and several panels.
-    c, c_row
-        Address of the result, and bytes from one row of it to the next.
-    z, z_offset
-        Address of the rows' addresses of what the sums start from, and bytes to add to each.
-    a1, b1, k1
-        Address of the addresses of the rows of A1; the panel; values in a row.
-    a2, b2, k2
-        The same for A2. k may be 0.
-    fetched
-        Which part of the next panel is fetched into the second cache meanwhile, as :func:`.panels.fetched_by` says; 0: nothing.
-    """
+    def numbers(b: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
+        if not isinstance(value.type, ir.Aggregate):
+            return [value]
+        return [n for part in cgutils.unpack_tuple(b, value) for n in numbers(b, part)]
 
     def generate(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         module = b.module
         if _TABLE not in module.globals:
-            ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), 4 * TILE_ROWS + 4), _TABLE).global_constant = True
-        b.call(b.load(b.gep(module.globals[_TABLE], [I32(0), args[0]])), args[1:])
+            size = MOST_VECTORS * (TILE_ROWS + 1)
+            ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), size), _TABLE).global_constant = True
+        b.call(b.load(b.gep(module.globals[_TABLE], [I32(0), args[0]])), numbers(b, args[1]))
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * (1 + len(_ARGUMENTS))), generate
+    return types.void(types.int64, product), generate

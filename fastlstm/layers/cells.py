@@ -125,7 +125,7 @@ class GatedCell(Cell):
         fields["recurrent_activation"] = default_code(self.recurrent_activation_name)
 
         def constant(name: str, array: np.ndarray, gates: int) -> Constant:
-            return b.constant(self, name, lambda: layout.panels(array, gates, b.lanes))
+            return b.constant(self, name, lambda: layout.pack_panels(array, gates, b.lanes))
 
         for suffix, columns, gates in self.parts():
             fields["kernel" + suffix] = constant("kernel" + suffix, kernel[:, columns], gates)
@@ -162,7 +162,7 @@ class GatedCell(Cell):
             weights[-1, 1:] = np.atleast_2d(bias[0])[0]
         # Which column goes where: numbers packed as a row of weights, from 1; 0 where nothing goes.
         numbers = np.arange(1, weights.shape[1], dtype=np.float32)[np.newaxis]
-        packed = np.concatenate([layout.panels(numbers[:, columns], gates, lanes) for _, columns, gates in self.parts()])
+        packed = np.concatenate([layout.pack_panels(numbers[:, columns], gates, lanes) for _, columns, gates in self.parts()])
         weights = weights[:, packed.astype(np.int64)]
         out = layout.empty((len(embeddings), len(packed)))
         rows = max(1, TABLE_BLOCK // len(packed))

@@ -254,8 +254,8 @@ class Conv(Convolution):
         if length < 1:
             return None
         # A window is so many steps one after the other in memory: a row of a Dense layer, one stride after the previous row.
-        kernel = b.constant(self, "kernel", lambda: layout.dense(self.cast(np.float32)[0].reshape(-1, filters), b.lanes))
-        bias = b.constant(self, "bias", lambda: layout.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        kernel = b.constant(self, "kernel", lambda: layout.pack_dense(self.cast(np.float32)[0].reshape(-1, filters), b.lanes))
+        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         out = b.buffer(length * filters)
         code = default_code(self.activation_name)
         b.emit(

@@ -143,8 +143,8 @@ class Dense(Layer):
         *outer, features = inputs[0].shape
         steps, units = math.prod(outer), self.units
         out = b.buffer(steps * units)
-        kernel = b.constant(self, "kernel", lambda: layout.dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(self, "bias", lambda: layout.dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
+        kernel = b.constant(self, "kernel", lambda: layout.pack_dense(self.cast(np.float32)[0], b.lanes))
+        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         code = default_code(self.activation_name)
         b.emit(
             "dense", steps=steps, features=features, units=units, x=b.read(inputs[0]), x_row=steps * features, x_step=features,

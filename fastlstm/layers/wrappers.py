@@ -150,7 +150,7 @@ class Bidirectional(Layer):
         if units == width:
             return side
         steps, out = math.prod(outer), b.buffer(math.prod(outer) * width)
-        ones = b.constant(self, f"{width} ones", lambda: layout.dense(np.ones((1, width), np.float32), b.lanes))
+        ones = b.constant(self, f"{width} ones", lambda: layout.pack_dense(np.ones((1, width), np.float32), b.lanes))
         b.emit(
             "dense", steps=steps, features=1, units=width, x=side.buffer, x_row=steps, x_step=1, kernel=ones, bias=None,
             y=out, y_row=steps * width, y_step=width, activation=0,

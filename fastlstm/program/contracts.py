@@ -1,4 +1,4 @@
-"""What each kernel is given, and what of it it touches: the fields of its struct, and the extent of every address as a function of them.
+"""The kernels' contracts: the fields that each is given, and what it touches at every address among them, as a function of the others.
 
 The kernels are declared by these contracts (``kernels/registry.py``), and no Program runs that does not keep them (``verifier.py``).
 """
@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from . import layout
+from .layout import FLOAT
 
-#: Bytes of an element.
-FLOAT, ID, FLAG = 4, 4, 1
+#: Bytes of an id, and of an element of a mask.
+ID, FLAG = 4, 1
+
+#: Gates of each product that a cell computes at a step; ``gru_before`` computes two.
+LSTM_GATES, GRU_GATES, GRU_BEFORE_GATES, SIMPLE_RNN_GATES = 4, 3, (2, 1), 1
 
 #: Fields that say how many there are of something: one at least.
 COUNTS = frozenset({"steps", "features", "units", "size", "times", "width", "window", "stride", "y_steps"})
@@ -27,7 +31,7 @@ WATCH = ("watch", "look")
 
 
 class Span(NamedTuple):
-    """What is touched of an array in each row: elements from ``first`` on to before ``last``."""
+    """The part of an array that is touched in each row: elements from ``first`` on to before ``last``."""
 
     row: int  # elements from row to row; 0: all rows touch the same
     first: int
@@ -87,17 +91,28 @@ CONTRACTS: dict[str, Contract] = {}
 
 
 def declared(
-    *fields: str, reads: tuple[str, ...], writes: tuple[str, ...], optional: tuple[str, ...] = (), floats: tuple[str, ...] = (),
+    *fields: str,
+    reads: tuple[str, ...],
+    writes: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    floats: tuple[str, ...] = (),
     needs: tuple[tuple[str, str], ...] = (),
-) -> Callable[[Extents], Extents]:  # fmt: skip
+) -> Callable[[Extents], Extents]:
     """Declare the kernel of a function's name, whose extents the function tells."""
 
     def decorate(extents: Extents) -> Extents:
         given = frozenset(fields) & {"rows", *CREW, *WATCH}
         CONTRACTS[extents.__name__] = Contract(
-            extents.__name__, fields, frozenset(floats), frozenset(reads), frozenset(writes), frozenset(optional), given,
-            needs, extents,
-        )  # fmt: skip
+            name=extents.__name__,
+            fields=fields,
+            floats=frozenset(floats),
+            reads=frozenset(reads),
+            writes=frozenset(writes),
+            optional=frozenset(optional),
+            given=given,
+            needs=needs,
+            extents=extents,
+        )
         return extents
 
     return decorate
@@ -109,7 +124,12 @@ def strided(row: int, steps: int, step: int, width: int) -> Span:
     return Span(row, min(reach, 0), max(reach, 0) + width)
 
 
-# -- recurrent kernels ----------------------------------------------------------------------------------------------------------
+def flat(size: int) -> Span:
+    """All of rows of ``size`` floats that lie one after the other."""
+    return Span(size, 0, size)
+
+
+# -- lstm.py, gru.py, simple_rnn.py -----------------------------------------------------------------------------------------------
 
 #: Fields that every recurrent kernel has. Strides are in elements.
 RECURRENT = (
@@ -138,7 +158,7 @@ RECURRENT = (
 
 
 def recurrent(f: Any, lanes: int, *gates: int) -> dict[str, Span | Room]:
-    """What all recurrent kernels touch; ``gates`` of each of their products."""
+    """What every recurrent kernel touches; ``gates`` of each of its products."""
     columns = sum(layout.columns(f.units, n, lanes) for n in gates)
     own = layout.columns(f.units, gates[0], lanes)
     features = 0 if f.table else f.features
@@ -176,19 +196,22 @@ def declared_recurrent(*more: str, state: tuple[str, ...] = ()) -> Callable[[Ext
 
 @declared_recurrent(state=("c0", "c_out"))
 def lstm(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    return {**recurrent(f, lanes, 4), "c0": Span(f.h0_row, 0, f.units), "c_out": Span(f.out_row, 0, f.units)}
+    """LSTM over a block of rows."""
+    return {**recurrent(f, lanes, LSTM_GATES), "c0": Span(f.h0_row, 0, f.units), "c_out": Span(f.out_row, 0, f.units)}
 
 
 @declared_recurrent("recurrent_bias")
 def gru(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    return {**recurrent(f, lanes, 3), "recurrent_bias": Span(0, 0, layout.columns(f.units, 3, lanes))}
+    """GRU with ``reset_after=True``."""
+    return {**recurrent(f, lanes, GRU_GATES), "recurrent_bias": Span(0, 0, layout.columns(f.units, GRU_GATES, lanes))}
 
 
 @declared_recurrent("kernel_h", "recurrent_h", "bias_h")
 def gru_before(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    columns = layout.columns(f.units, 1, lanes)
+    """GRU with ``reset_after=False``: a product for z and r, and one for the candidate."""
+    columns = layout.columns(f.units, GRU_BEFORE_GATES[1], lanes)
     return {
-        **recurrent(f, lanes, 2, 1),
+        **recurrent(f, lanes, *GRU_BEFORE_GATES),
         "kernel_h": Span(0, 0, 0 if f.table else f.features * columns),
         "recurrent_h": Span(0, 0, f.units * columns),
         "bias_h": Span(0, 0, columns),
@@ -197,10 +220,11 @@ def gru_before(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 
 @declared_recurrent()
 def simple_rnn(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    return recurrent(f, lanes, 1)
+    """SimpleRNN."""
+    return recurrent(f, lanes, SIMPLE_RNN_GATES)
 
 
-# -- all others -----------------------------------------------------------------------------------------------------------------
+# -- dense.py ---------------------------------------------------------------------------------------------------------------------
 
 
 @declared(
@@ -208,6 +232,7 @@ def simple_rnn(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     reads=("x", "kernel", "bias"), writes=("y",), optional=("bias",),
 )  # fmt: skip
 def dense(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """activation(x @ kernel + bias) for ``steps`` rows of each row."""
     return {
         "x": strided(f.x_row, f.steps, f.x_step, f.features),
         "kernel": Span(0, 0, layout.dense_size(f.features, f.units, lanes)),
@@ -216,8 +241,12 @@ def dense(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     }
 
 
+# -- elementwise.py ---------------------------------------------------------------------------------------------------------------
+
+
 @declared("rows", "steps", "features", "ids", "ids_row", "vocabulary", "table", "y", "y_row", reads=("ids", "table"), writes=("y",))
 def embedding(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = table[ids]."""
     return {
         "ids": Span(f.ids_row, 0, f.steps, ID),
         "table": Span(0, 0, f.vocabulary * f.features),
@@ -227,54 +256,67 @@ def embedding(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 
 @declared("rows", "steps", "ids", "ids_row", "mask", reads=("ids",), writes=("mask",))
 def mask_ids(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """mask = ids != 0."""
     return {"ids": Span(f.ids_row, 0, f.steps, ID), "mask": Span(f.steps, 0, f.steps, FLAG)}
 
 
 @declared("rows", "steps", "features", "x", "y", "mask", "value", reads=("x",), writes=("y", "mask"), floats=("value",))
 def masking(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """mask = any(x != value) of each step; y = x, with zeros at masked steps."""
     whole = flat(f.steps * f.features)
     return {"x": whole, "y": whole, "mask": Span(f.steps, 0, f.steps, FLAG)}
 
 
+@declared("rows", "size", "a", "b", "y", "op", reads=("a", "b"), writes=("y",))
+def mask_combine(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = a and b (op 0), or a or b (op 1), of masks."""
+    return {name: Span(f.size, 0, f.size, FLAG) for name in ("a", "b", "y")}
+
+
 @declared("rows", "size", "x", "y", "activation", "alpha", reads=("x",), writes=("y",), floats=("alpha",))
 def activate(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = activation(x), element by element; ``alpha``: the slope of leaky_relu, the factor of elu."""
     return {"x": flat(f.size), "y": flat(f.size)}
+
+
+@declared("rows", "steps", "features", "x", "mean", "factor", "offset", "y", reads=("x", "mean", "factor", "offset"), writes=("y",))
+def normalise(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = (x - mean) * factor + offset, by feature."""
+    whole, each = flat(f.steps * f.features), Span(0, 0, f.features)
+    return {"x": whole, "mean": each, "factor": each, "offset": each, "y": whole}
+
+
+@declared("rows", "size", "a", "b", "y", "op", "scale", reads=("a", "b"), writes=("y",), floats=("scale",))
+def merge(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = (a op b) * scale; op: 0 add, 1 subtract, 2 multiply, 3 maximum, 4 minimum."""
+    return {name: flat(f.size) for name in ("a", "b", "y")}
 
 
 @declared("rows", "steps", "features", "x", "y", reads=("x",), writes=("y",))
 def softmax(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = exp(x - max) / sum, over the features of each step."""
     return {"x": flat(f.steps * f.features), "y": flat(f.steps * f.features)}
 
 
 @declared("rows", "times", "size", "x", "y", reads=("x",), writes=("y",))
 def repeat(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = x, ``times`` times in each row."""
     return {"x": flat(f.size), "y": flat(f.times * f.size)}
-
-
-@declared("rows", "size", "a", "b", "y", "op", "scale", reads=("a", "b"), writes=("y",), floats=("scale",))
-def merge(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    return {name: flat(f.size) for name in ("a", "b", "y")}
 
 
 @declared("rows", "steps", "width", "x", "x_row", "x_step", "y", "y_row", "y_step", reads=("x",), writes=("y",))
 def place(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = x: ``steps`` pieces of ``width`` floats in each row, each side with its own strides."""
     return {"x": strided(f.x_row, f.steps, f.x_step, f.width), "y": strided(f.y_row, f.steps, f.y_step, f.width)}
 
 
-@declared("rows", "size", "a", "b", "y", "op", reads=("a", "b"), writes=("y",))
-def mask_combine(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    return {name: Span(f.size, 0, f.size, FLAG) for name in ("a", "b", "y")}
+# -- pooling.py -------------------------------------------------------------------------------------------------------------------
 
 
 @declared("rows", "steps", "features", "before", "after", "x", "y", reads=("x",), writes=("y",))
 def pad(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = x with ``before`` and ``after`` steps of zeros around the steps of each row."""
     return {"x": flat(f.steps * f.features), "y": flat((f.before + f.steps + f.after) * f.features)}
-
-
-@declared("rows", "steps", "features", "x", "mean", "factor", "offset", "y", reads=("x", "mean", "factor", "offset"), writes=("y",))
-def normalise(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    whole, each = flat(f.steps * f.features), Span(0, 0, f.features)
-    return {"x": whole, "mean": each, "factor": each, "offset": each, "y": whole}
 
 
 @declared(
@@ -282,9 +324,5 @@ def normalise(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     reads=("x", "mask"), writes=("y",), optional=("mask",),
 )  # fmt: skip
 def pool(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """The maximum (``mean`` 0) or mean of each window of steps, of which the first begins ``before`` steps early."""
     return {"x": flat(f.steps * f.features), "mask": Span(f.steps, 0, f.steps, FLAG), "y": flat(f.y_steps * f.features)}
-
-
-def flat(size: int) -> Span:
-    """All of rows that lie one behind the other."""
-    return Span(size, 0, size)

@@ -1,6 +1,7 @@
-"""The layout that kernels read: weights in panels, and how much scratch each kernel lays out.
+"""The layout that kernels read: weights in panels, and how a recurrent kernel divides up its scratch.
 
-The kernels compile the functions of plain integers here, so that both sides agree by construction.
+The kernels compile the functions of plain integers here, so that whoever packs weights or allocates scratch agrees with them by
+construction.
 
 A matrix (K, gates * units) is cut into blocks of ``lanes`` units. A block's panel holds, for each of K rows, the block's
 units of every gate side by side. The last block is as narrow as its units allow: ``lanes``, ``lanes / 2`` or ``lanes / 4``
@@ -11,73 +12,99 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-ALIGNMENT = 64
+#: Bytes of a cache line, and what every array and every piece of scratch is aligned to.
+LINE_BITS = 6
+LINE = ALIGNMENT = 1 << LINE_BITS
+#: Bytes of the pages in which large weights lie.
 HUGE_PAGE = 2 << 20
+#: Bytes of a float or an id, and of an address.
+FLOAT, ADDRESS = 4, 8
+
 #: Dense layers of at most this many units are computed as dot products, with weights stored by unit.
 DOT_UNITS = 4
+#: The most vectors that a row of a panel has: those of four gates, or of four blocks of a single gate.
+MOST_VECTORS = 4
 #: The most rows that a tile has at any CPU level.
 MOST_TILE_ROWS = 6
 #: Vectors that the result of a tile may have.
-TILE_VECTORS = 4 * MOST_TILE_ROWS
+TILE_VECTORS = MOST_VECTORS * MOST_TILE_ROWS
+
+#: Inputs that are projected at once, ahead of the recurrence: as many as have projections of so many bytes, which a second cache
+#: of 256 KB keeps until they are used, in whole tiles. More than sixteen tiles gain nothing; less than two would be none.
+CHUNK_BYTES = 192 << 10
+MOST_CHUNK_ROWS, LEAST_CHUNK_ROWS = 16 * MOST_TILE_ROWS, 2 * MOST_TILE_ROWS
+
+#: Rows whose distance is a multiple of so many floats (1 KB) would compete for the same few places in a cache: they are put
+#: another line apart.
+CROWDED = 256
 
 
 class Work(NamedTuple):
-    """Where things are in the scratch of a recurrent kernel: addresses."""
+    """Where things are in the scratch of a recurrent kernel: addresses, but for ``row`` and ``input_row``.
 
-    h_even: int  # state before even compressed steps, one padded row for each slot (place of a row in sorted order)
-    h_odd: int
-    extra: int  # two more such blocks for what else a cell keeps
-    extra2: int
+    A slot is a row's place in the order of computing, longest first. What ends in ``_at`` is a table of addresses.
+    """
+
+    # Shared by all threads of a call: a padded row of units for each slot.
+    h_even: int  # state before even compressed steps
+    h_odd: int  # state before odd ones
+    held: int  # what a cell keeps besides h: lstm its c; gru_before the gate z until the candidate is there
+    reset_h: int  # gru_before alone: r * h, which the candidate is computed from
     row: int  # bytes from slot to slot in these four
+    # Each thread's own.
     inputs: int  # the inputs of the current step, where they are gathered
     input_row: int  # bytes from slot to slot in it
-    index: int  # type: ignore[assignment]  # int32 (rows, steps): the valid steps of each row
-    order: int  # int64: row of each slot
-    count: int  # type: ignore[assignment]  # int64: valid steps of each slot
-    x: int  # addresses of each slot's input at the current step
-    ahead: int  # addresses of what each slot reads at the next step: input, or row of the table
-    z: int  # addresses of each slot's pre-activations so far: bias, table row, or projection
-    z2: int  # the same for a cell's second part
-    states: int  # addresses of each slot in h_even, below in h_odd and in extra2
-    states2: int
-    states3: int
-    pairs: int  # addresses of the inputs of the (slot, step) pairs of a chunk
-    chunk: int  # their projections
-    tile: int  # result of a tile
-    tile2: int
-    biases: int  # address of the bias, once for each row of a tile
-    biases2: int  # the same for a cell's second part
-    end: int  # behind everything of this thread
+    valid_steps: int  # int32 (rows, steps): the timesteps of each row that the mask lets through, in order of processing
+    row_of: int  # int64: number of the row in each slot
+    step_counts: int  # int64: how many valid steps each slot has
+    x_at: int  # of each slot's input at the current step
+    next_at: int  # of what each slot reads at the next step: its input, or its row of the table
+    sums_at: int  # of what each slot's sums start from: bias, row of the table, or projection
+    second_sums_at: int  # the same for a cell's second product: gru's of h, gru_before's for the candidate
+    h_even_at: int  # of each slot in h_even
+    h_odd_at: int
+    reset_h_at: int
+    pairs_at: int  # of the inputs of the (slot, step) pairs of a chunk
+    result: int  # of a tile
+    second_result: int  # of the tile of a second product whose result is needed beside the first one's
+    bias_at: int  # of the bias, once for each row of a tile
+    second_bias_at: int  # the same for a cell's second product
+    chunk: int  # the projections of the pairs; before the first chunk, the bins of the sort by length
+    end: int  # after everything of this thread
 
 
-# -- of plain integers: compiled into the kernels too ---------------------------------------------------------------------------
+# -- of plain integers: compiled into the kernels too (kernels/layout.py) -----------------------------------------------------------
+
+
+def padded_units(units: int, lanes: int) -> int:
+    """Units, filled up to whole vectors."""
+    return (units + lanes - 1) // lanes * lanes
 
 
 def block_units(gates: int, lanes: int) -> int:
     """Units in a whole block."""
-    return 4 * lanes if gates == 1 else lanes
+    return MOST_VECTORS * lanes if gates == 1 else lanes
 
 
 def panel_vectors(gates: int) -> int:
     """Vectors in a row of a whole block's panel."""
-    return 4 if gates == 1 else gates
+    return MOST_VECTORS if gates == 1 else gates
 
 
 def last_width(units: int, gates: int, lanes: int) -> int:
     """Columns that each gate has in the last, narrower block; 0 if all blocks are whole."""
-    block = 4 * lanes if gates == 1 else lanes
+    block = block_units(gates, lanes)
     left = units - units // block * block
     if left == 0:
         return 0
     if gates == 1:
-        return (left + lanes - 1) // lanes * lanes
+        return padded_units(left, lanes)
     if left <= lanes // 4:
         return lanes // 4
     if left <= lanes // 2:
@@ -87,113 +114,112 @@ def last_width(units: int, gates: int, lanes: int) -> int:
 
 def last_vectors(units: int, gates: int, lanes: int) -> int:
     """Vectors in a row of the last, narrower block's panel; 0 if all blocks are whole."""
-    block = 4 * lanes if gates == 1 else lanes
-    left = units - units // block * block
-    if left == 0:
-        return 0
-    if gates == 1:
-        return (left + lanes - 1) // lanes
-    width = lanes
-    if left <= lanes // 4:
-        width = lanes // 4
-    elif left <= lanes // 2:
-        width = lanes // 2
-    return (gates * width + lanes - 1) // lanes
-
-
-def padded_units(units: int, lanes: int) -> int:
-    """Units, filled up to whole vectors."""
-    return (units + lanes - 1) // lanes * lanes
-
-
-def state_row(units: int, lanes: int) -> int:
-    """Floats from one row of a state to the next in scratch."""
-    row = (units + lanes - 1) // lanes * lanes
-    # Rows a multiple of 1 KB apart would compete for the same few places in the cache.
-    return row + 16 if row % 256 == 0 else row
-
-
-def chunk_rows(columns: int) -> int:
-    """How many (row, timestep) pairs are projected at once, ahead of the recurrence, where rows are few."""
-    rows = 196608 // (4 * columns)
-    if rows > 96:
-        return 96
-    return 12 if rows < 12 else rows // 6 * 6
-
-
-def after(address: int, size: int) -> int:
-    """The next place that is aligned, behind so many bytes."""
-    return (address + size + 63) & ~63
-
-
-def divider(after: Any, state_row: Any, chunk_rows: Any) -> Callable[..., Work]:
-    """:func:`lay_out` by these functions, which the kernels have compiled."""
-
-    def lay_out(start: int, member: int, rows: int, steps: int, features: int, units: int, columns: int, lanes: int) -> Work:
-        """Divide up the scratch of a recurrent kernel: states first, which all its threads share, then what each of them has.
-
-        The kernels walk it for addresses, :func:`recurrent_scratch` for how much there must be.
-
-        Parameters
-        ----------
-        start
-            Address of the scratch.
-        member
-            Number of the thread.
-        features
-            Of its input; 0 where that is a folded table.
-        columns
-            Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
-        """
-        row = 4 * state_row(units, lanes)
-        input_row = 4 * state_row(features, lanes)
-        capacity = chunk_rows(columns)
-        # Gates are read a whole vector at a time, also where the last block is narrower: up to a vector behind a row.
-        tile_size = (TILE_VECTORS + 1) * 4 * lanes
-        h_even = after(start, 0)
-        h_odd = after(h_even, rows * row)
-        extra = after(h_odd, rows * row)
-        extra2 = after(extra, rows * row)
-        inputs = after(extra2, rows * row)
-        index = after(inputs, rows * input_row)
-        order = after(index, 4 * rows * steps)
-        count = after(order, 8 * rows)
-        x = after(count, 8 * rows)
-        ahead = after(x, 8 * rows)
-        z = after(ahead, 8 * rows)
-        z2 = after(z, 8 * rows)
-        states = after(z2, 8 * rows)
-        states2 = after(states, 8 * rows)
-        states3 = after(states2, 8 * rows)
-        pairs = after(states3, 8 * rows)
-        tile = after(pairs, 8 * capacity)
-        tile2 = after(tile, tile_size)
-        biases = after(tile2, tile_size)
-        biases2 = after(biases, 8 * MOST_TILE_ROWS)
-        chunk = after(biases2, 8 * MOST_TILE_ROWS)
-        # Before the first chunk, the bins of the sort by length lie there.
-        end = after(chunk, max(4 * columns * capacity, 8 * (steps + 2)))
-        mine = member * (end - inputs)
-        return Work(
-            h_even, h_odd, extra, extra2, row, inputs + mine, input_row, index + mine, order + mine, count + mine, x + mine, ahead + mine,
-            z + mine, z2 + mine, states + mine, states2 + mine, states3 + mine, pairs + mine, chunk + mine, tile + mine, tile2 + mine,
-            biases + mine, biases2 + mine, end + mine,
-        )  # fmt: skip
-
-    return lay_out
-
-
-#: How the scratch of a recurrent kernel is divided up.
-lay_out = divider(after, state_row, chunk_rows)
-
-
-# -- arrays -------------------------------------------------------------------------------------------------------------------
+    return (gates * last_width(units, gates, lanes) + lanes - 1) // lanes
 
 
 def columns(units: int, gates: int, lanes: int) -> int:
     """Floats in a panel-ordered row of pre-activations."""
     whole = units // block_units(gates, lanes)
     return (whole * panel_vectors(gates) + last_vectors(units, gates, lanes)) * lanes
+
+
+def state_row(units: int, lanes: int) -> int:
+    """Floats from one row of a state to the next in scratch."""
+    row = padded_units(units, lanes)
+    return row + LINE // FLOAT if row % CROWDED == 0 else row
+
+
+def chunk_rows(columns: int) -> int:
+    """How many (row, timestep) pairs are projected at once, ahead of the recurrence, where rows are few."""
+    rows = CHUNK_BYTES // (FLOAT * columns)
+    if rows > MOST_CHUNK_ROWS:
+        return MOST_CHUNK_ROWS
+    return LEAST_CHUNK_ROWS if rows < LEAST_CHUNK_ROWS else rows // MOST_TILE_ROWS * MOST_TILE_ROWS
+
+
+def after(address: int, size: int) -> int:
+    """The next aligned address after so many bytes."""
+    return (address + size + ALIGNMENT - 1) & -ALIGNMENT
+
+
+def lay_out(start: int, member: int, rows: int, steps: int, features: int, units: int, columns: int, lanes: int) -> Work:
+    """Divide up the scratch of a recurrent kernel: states first, which all its threads share, then what each of them has.
+
+    The kernels walk it for addresses, :func:`recurrent_scratch` for how much there must be.
+
+    Parameters
+    ----------
+    start
+        Address of the scratch.
+    member
+        Number of the thread.
+    features
+        Of its input; 0 where that is a folded table.
+    columns
+        Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
+    """
+    row = FLOAT * state_row(units, lanes)
+    input_row = FLOAT * state_row(features, lanes)
+    capacity = chunk_rows(columns)
+    addresses = ADDRESS * rows
+    # Gates are read a whole vector at a time, also where the last block is narrower: up to a vector after a row.
+    result_size = (TILE_VECTORS + 1) * FLOAT * lanes
+    h_even = after(start, 0)
+    h_odd = after(h_even, rows * row)
+    held = after(h_odd, rows * row)
+    reset_h = after(held, rows * row)
+    inputs = after(reset_h, rows * row)
+    valid_steps = after(inputs, rows * input_row)
+    row_of = after(valid_steps, 4 * rows * steps)
+    step_counts = after(row_of, addresses)
+    x_at = after(step_counts, addresses)
+    next_at = after(x_at, addresses)
+    sums_at = after(next_at, addresses)
+    second_sums_at = after(sums_at, addresses)
+    h_even_at = after(second_sums_at, addresses)
+    h_odd_at = after(h_even_at, addresses)
+    reset_h_at = after(h_odd_at, addresses)
+    pairs_at = after(reset_h_at, addresses)
+    result = after(pairs_at, ADDRESS * capacity)
+    second_result = after(result, result_size)
+    bias_at = after(second_result, result_size)
+    second_bias_at = after(bias_at, ADDRESS * MOST_TILE_ROWS)
+    chunk = after(second_bias_at, ADDRESS * MOST_TILE_ROWS)
+    end = after(chunk, max(FLOAT * columns * capacity, 8 * (steps + 2)))
+    mine = member * (end - inputs)
+    return Work(
+        h_even=h_even,
+        h_odd=h_odd,
+        held=held,
+        reset_h=reset_h,
+        row=row,
+        inputs=inputs + mine,
+        input_row=input_row,
+        valid_steps=valid_steps + mine,
+        row_of=row_of + mine,
+        step_counts=step_counts + mine,
+        x_at=x_at + mine,
+        next_at=next_at + mine,
+        sums_at=sums_at + mine,
+        second_sums_at=second_sums_at + mine,
+        h_even_at=h_even_at + mine,
+        h_odd_at=h_odd_at + mine,
+        reset_h_at=reset_h_at + mine,
+        pairs_at=pairs_at + mine,
+        result=result + mine,
+        second_result=second_result + mine,
+        bias_at=bias_at + mine,
+        second_bias_at=second_bias_at + mine,
+        chunk=chunk + mine,
+        end=end + mine,
+    )
+
+
+#: What kernels compile, each after those that it calls.
+COMPILED = (padded_units, block_units, panel_vectors, last_width, last_vectors, columns, state_row, chunk_rows, after, lay_out)
+
+
+# -- arrays -------------------------------------------------------------------------------------------------------------------
 
 
 def aligned(array: np.ndarray) -> np.ndarray:
@@ -223,7 +249,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
-def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
+def pack_panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
     """Pack a matrix (K, gates * units), gates side by side as Keras stores them.
 
     Returns
@@ -248,31 +274,31 @@ def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
     return aligned(np.concatenate(parts) if parts else np.zeros(0, np.float32))
 
 
-def bias(vector: np.ndarray | None, gates: int, units: int, lanes: int) -> np.ndarray:
+def pack_bias(vector: np.ndarray | None, gates: int, units: int, lanes: int) -> np.ndarray:
     """Pack a bias (gates * units,) as a panel-ordered row; zeros for None."""
     if vector is None:
         vector = np.zeros(gates * units, np.float32)
-    return panels(np.asarray(vector).reshape(1, -1), gates, lanes)
+    return pack_panels(np.asarray(vector).reshape(1, -1), gates, lanes)
 
 
-def dense(matrix: np.ndarray, lanes: int) -> np.ndarray:
+def pack_dense(matrix: np.ndarray, lanes: int) -> np.ndarray:
     """Pack the kernel (features, units) of the ``dense`` kernel."""
     features, units = matrix.shape
     if units > DOT_UNITS:
-        return panels(matrix, 1, lanes)
+        return pack_panels(matrix, 1, lanes)
     by_unit = np.zeros((units, padded_units(features, lanes)), np.float32)
     by_unit[:, :features] = np.asarray(matrix).T
     return aligned(by_unit)
 
 
 def dense_size(features: int, units: int, lanes: int) -> int:
-    """Floats in what :func:`dense` packs."""
+    """Floats in the kernel that :func:`pack_dense` packs."""
     return features * columns(units, 1, lanes) if units > DOT_UNITS else units * padded_units(features, lanes)
 
 
-def dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
+def pack_dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
     """Pack the bias (units,) of the ``dense`` kernel."""
-    return bias(vector, 1, len(vector), lanes)
+    return pack_bias(vector, 1, len(vector), lanes)
 
 
 # -- scratch of the recurrent kernels -----------------------------------------------------------------------------------------

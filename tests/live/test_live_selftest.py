@@ -24,7 +24,7 @@ def test_against_live_keras(keras: ModuleType, tmp_path: Path, stateful: bool, m
     report = fastlstm.convert(source, tmp_path / "model.fastlstm", keras=True)
     assert "Keras" in report.checked_against and {"plain", "one-hot", *selftest.MASKED} <= {case.case for case in report.cases}
     assert fastlstm.verify(source, keras=True).passed
-    right = layout.panels
-    monkeypatch.setattr(layout, "panels", lambda matrix, gates, lanes: right(matrix * 1.1, gates, lanes))
+    right = layout.pack_panels
+    monkeypatch.setattr(layout, "pack_panels", lambda matrix, gates, lanes: right(matrix * 1.1, gates, lanes))
     found = fastlstm.verify(source, keras=True)
     assert not any(case.equal for case in found.keras if case.case == "plain")

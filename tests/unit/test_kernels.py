@@ -84,7 +84,7 @@ def test_dense(level: str, units: int) -> None:
             y = np.full((rows, steps, units + 3), 7, np.float32)
             fields = {
                 "steps": steps, "features": features, "units": units, "x_row": steps * features, "x_step": features,
-                "kernel": layout.dense(W, lanes), "bias": None if bias is None else layout.dense_bias(bias, lanes),
+                "kernel": layout.pack_dense(W, lanes), "bias": None if bias is None else layout.pack_dense_bias(bias, lanes),
                 "activation": NATIVE[activation], "y_row": steps * (units + 3), "y_step": units + 3,
             }  # fmt: skip
             call(level, "dense", rows, {"x": x}, {"y": y}, fields)

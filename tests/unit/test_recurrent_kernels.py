@@ -95,17 +95,17 @@ def packed(case: Case, given: dict[str, np.ndarray], level: str) -> tuple[dict[s
     W, U, b, b2 = (given[name] for name in ("W", "U", "b", "b2"))
     if case.cell != "gru_before":
         fields = {
-            "kernel": layout.panels(W, gates, lanes), "recurrent": layout.panels(U, gates, lanes),
-            "bias": layout.bias(b, gates, u, lanes),
+            "kernel": layout.pack_panels(W, gates, lanes), "recurrent": layout.pack_panels(U, gates, lanes),
+            "bias": layout.pack_bias(b, gates, u, lanes),
         }  # fmt: skip
         if case.cell == "gru":
-            fields["recurrent_bias"] = layout.bias(b2, gates, u, lanes)
+            fields["recurrent_bias"] = layout.pack_bias(b2, gates, u, lanes)
         return fields, layout.columns(u, gates, lanes)
     return {
-        "kernel": layout.panels(W[:, : 2 * u], 2, lanes), "recurrent": layout.panels(U[:, : 2 * u], 2, lanes),
-        "bias": layout.bias(b[: 2 * u], 2, u, lanes),
-        "kernel_h": layout.panels(W[:, 2 * u :], 1, lanes), "recurrent_h": layout.panels(U[:, 2 * u :], 1, lanes),
-        "bias_h": layout.bias(b[2 * u :], 1, u, lanes),
+        "kernel": layout.pack_panels(W[:, : 2 * u], 2, lanes), "recurrent": layout.pack_panels(U[:, : 2 * u], 2, lanes),
+        "bias": layout.pack_bias(b[: 2 * u], 2, u, lanes),
+        "kernel_h": layout.pack_panels(W[:, 2 * u :], 1, lanes), "recurrent_h": layout.pack_panels(U[:, 2 * u :], 1, lanes),
+        "bias_h": layout.pack_bias(b[2 * u :], 1, u, lanes),
     }, layout.columns(u, 2, lanes) + layout.columns(u, 1, lanes)  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def table(case: Case, given: dict[str, np.ndarray], level: str) -> np.ndarray:
     z = given["embeddings"].astype(np.float64) @ given["W"] + given["b"]
     split = 2 * case.units
     parts = [(2, z[:, :split]), (1, z[:, split:])] if case.cell == "gru_before" else [(GATES[case.cell], z)]
-    rows = [np.concatenate([layout.bias(part[n], gates, case.units, lanes_of(level)) for gates, part in parts]) for n in range(len(z))]
+    rows = [np.concatenate([layout.pack_bias(part[n], gates, case.units, lanes_of(level)) for gates, part in parts]) for n in range(len(z))]
     return np.stack(rows)
 
 

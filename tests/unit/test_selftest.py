@@ -176,12 +176,12 @@ def unread(matrix: np.ndarray, gates: int) -> np.ndarray:
 @every_model
 @pytest.mark.parametrize("wrong", [swapped, nudged, unread])
 def test_wrong_kernels_are_found(path: Path, wrong: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    right = layout.panels
+    right = layout.pack_panels
 
     def panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
         return right(wrong(matrix, gates) if len(matrix) > 1 else matrix, gates, lanes)  # of one row: where each column goes
 
-    monkeypatch.setattr(layout, "panels", panels)
+    monkeypatch.setattr(layout, "pack_panels", panels)
     with pytest.raises(fastlstm.VerificationError, match="not converted, .* differ"):
         fastlstm.convert(path, path.with_suffix(".fastlstm"))
     assert not path.with_suffix(".fastlstm").exists()

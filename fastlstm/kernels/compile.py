@@ -1,7 +1,7 @@
-"""Compile every kernel for one CPU level to an object file: ``python build.py LEVEL OUT.o`` (LEVEL "jit": this very CPU).
+"""Compile every kernel for one CPU level to an object file: ``python compile.py LEVEL OUT.o`` (LEVEL "jit": this very CPU).
 
 One process a level, because Numba vectorises for the CPU that it is told to be when it starts. Run as a script, it does not
-import the package that it lies in, which needs what is being built here.
+import the package that it lies in, which needs what is being compiled here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 #: In the order of the runtime's table.
-MODULES = ("lstm", "gru", "simple_rnn", "dense", "rows", "windows")
+MODULES = ("lstm", "gru", "simple_rnn", "dense", "elementwise", "pooling")
+#: Modules outside of this folder that the kernels are made of.
+BESIDE = ("activations.py", "program/__init__.py", "program/contracts.py", "program/layout.py")
 
 
 def symbol(name: str, level: str) -> str:
@@ -27,14 +29,18 @@ def symbol(name: str, level: str) -> str:
     return f"fastlstm_{name}_{level}"
 
 
+def sources() -> list[Path]:
+    """Every file of the package that the kernels are made of."""
+    return sorted([*HERE.glob("*.py"), *(HERE.parent / name for name in BESIDE)])
+
+
 def source_hash() -> str:
-    """Changes with whatever the kernels are made of, except the CPU."""
+    """A hash of whatever the kernels are made of, except the CPU."""
     import llvmlite
     import numba
 
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    beside = [HERE.parent / name for name in ("activations.py", "program/layout.py", "program/contracts.py")]
-    for path in sorted([*HERE.glob("*.py"), *beside]):
+    for path in sources():
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -42,23 +48,21 @@ def source_hash() -> str:
 def compile_level(level: str, output: Path) -> None:
     """Compile for a level in a process of its own; beside the object goes OUT.json, the kernels' fields."""
     part = output.with_name(f"{output.stem}.{os.getpid()}.part.o")
-    subprocess.run([sys.executable, str(HERE / "build.py"), level, str(part)], check=True)
+    subprocess.run([sys.executable, str(HERE / "compile.py"), level, str(part)], check=True)
     part.with_suffix(".json").replace(output.with_suffix(".json"))
     part.replace(output)
 
 
 def _emit(level: Any, output: Path) -> None:
-    from numba import cfunc
-    from numba import types as numba_types
-
     for name in MODULES:
         importlib.import_module(f"fastlstm.kernels.{name}")
+    exported = importlib.import_module("fastlstm.kernels.flags").exported
     kernels = importlib.import_module("fastlstm.kernels.registry").KERNELS
     missing = set(importlib.import_module("fastlstm.program.contracts").CONTRACTS) - set(kernels)
     assert not missing, f"contracts without a kernel: {sorted(missing)}"
     texts = [importlib.import_module("fastlstm.kernels.tile").tiles()]
     for name, item in kernels.items():
-        text = cfunc(numba_types.void(item.record()), error_model="numpy")(item.function).inspect_llvm()
+        text = exported(item.record())(item.function).inspect_llvm()
         found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)
         assert found, f"no C function in the code of kernel {name}"
         texts.append(text.replace(f"@{found[1]}(", f"@{symbol(name, level.name)}("))

@@ -1,27 +1,15 @@
-"""What convolutional models need around their GEMMs: padding, pooling, normalisation by fixed statistics."""
+"""Kernels of windows over steps: padding, which convolutions as well as pooling ask for, and pooling."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .panels import ONE, compiled
+from .callbacks import PATIENCE, patience_after
+from .flags import ONE, compiled
+from .memory import clear, copy, load_byte, load_part, store_part
 from .registry import kernel
-from .sequence import PATIENCE, clear, copy, stopped
 from .target import LANES
-from .vector import load, load_byte, load_first, select, splat, store, store_first
-
-
-@compiled
-def _load(x: int, i: int, left: int) -> Any:
-    return load(x, i) if left >= LANES else load_first(x, i, left, 0.0)
-
-
-@compiled
-def _store(y: int, i: int, value: Any, left: int) -> None:
-    if left >= LANES:
-        store(y, i, value)
-    else:
-        store_first(y, i, value, left)
+from .vector import INFINITY, select, splat
 
 
 @kernel
@@ -35,25 +23,13 @@ def pad(f: Any) -> None:
         clear(y + (f.before + f.steps) * width, f.after * f.features)
 
 
-@kernel
-def normalise(f: Any) -> None:
-    """(x - mean) * factor + offset, by feature."""
-    size = f.features
-    for r in range(f.rows * f.steps):
-        x, y = f.x + 4 * r * size, f.y + 4 * r * size
-        for i in range(0, size, LANES):
-            left = size - i
-            value = (_load(x, i, left) - _load(f.mean, i, left)) * _load(f.factor, i, left) + _load(f.offset, i, left)
-            _store(y, i, value, left)
-
-
 @compiled
 def _window(x: int, mask: int, first: int, last: int, features: int, i: int, mean: int) -> Any:
     """Largest or mean value of features [i, i + LANES) in steps [first, last); NaN where there are no valid ones."""
     left = features - i
-    result, count = splat(0.0 if mean else float("-inf")), 0.0
+    result, count = splat(0.0 if mean else -INFINITY), 0.0
     for t in range(first, last):
-        value = _load(x + 4 * t * features, i, left)
+        value = load_part(x + 4 * t * features, i, left)
         if mean:
             weight = 1.0
             if mask != 0 and load_byte(mask, t) == 0:
@@ -79,10 +55,7 @@ def pool(f: Any) -> None:
             first = max(first, 0)
             y = f.y + 4 * (r * f.y_steps + t) * f.features
             for i in range(0, f.features, LANES):
-                _store(y, i, _window(x, mask, first, last, f.features, i, f.mean), f.features - i)
-            if f.watch:
-                left -= (last - first) * f.features
-                if left < 0:
-                    left = ONE * PATIENCE
-                    if stopped(f):
-                        return
+                store_part(y, i, _window(x, mask, first, last, f.features, i, f.mean), f.features - i)
+            left = patience_after(f, left, (last - first) * f.features)
+            if left < 0:
+                return

@@ -1,4 +1,4 @@
-"""Kernels that go through memory once: embeddings, masks, element-wise work, copies."""
+"""Kernels that go through memory once: lookups, masks, activations and arithmetic element by element, copies."""
 
 from __future__ import annotations
 
@@ -6,24 +6,11 @@ from typing import Any
 
 from .activation import RELU, SIGMOID, TANH, activated, relu
 from .elementary import exp, sigmoid, tanh
-from .panels import compiled
+from .flags import compiled
+from .memory import clear, copy, load, load_byte, load_first, load_int32, load_part, store_byte, store_first, store_part
 from .registry import kernel
-from .sequence import clear, copy
 from .target import LANES
-from .vector import any_true, largest, load, load_byte, load_first, load_int32, select, splat, store, store_byte, store_first, total
-
-
-@compiled
-def _load(x: int, i: int, left: int) -> Any:
-    return load(x, i) if left >= LANES else load_first(x, i, left, 0.0)
-
-
-@compiled
-def _store(y: int, i: int, value: Any, left: int) -> None:
-    if left >= LANES:
-        store(y, i, value)
-    else:
-        store_first(y, i, value, left)
+from .vector import INFINITY, any_true, largest, select, splat, total
 
 
 @kernel
@@ -68,11 +55,19 @@ def masking(f: Any) -> None:
 
 
 @kernel
+def mask_combine(f: Any) -> None:
+    """y = a and b (op 0) or a or b (op 1), ``size`` bytes a row."""
+    for i in range(f.rows * f.size):
+        a, b = load_byte(f.a, i), load_byte(f.b, i)
+        store_byte(f.y, i, a | b if f.op else a & b)
+
+
+@kernel
 def activate(f: Any) -> None:
     """y = activation(x) for ``size`` elements of each row; ``alpha`` is the slope of leaky_relu and the factor of elu."""
     x, y, size, code, alpha = f.x, f.y, f.rows * f.size, f.activation, f.alpha
     for i in range(0, size, LANES):
-        value = _load(x, i, size - i)
+        value = load_part(x, i, size - i)
         if code == TANH:
             value = tanh(value)
         elif code == SIGMOID:
@@ -81,7 +76,38 @@ def activate(f: Any) -> None:
             value = relu(value)
         else:
             value = activated(code, value, alpha)
-        _store(y, i, value, size - i)
+        store_part(y, i, value, size - i)
+
+
+@kernel
+def normalise(f: Any) -> None:
+    """(x - mean) * factor + offset, by feature."""
+    size = f.features
+    for r in range(f.rows * f.steps):
+        x, y = f.x + 4 * r * size, f.y + 4 * r * size
+        for i in range(0, size, LANES):
+            left = size - i
+            value = (load_part(x, i, left) - load_part(f.mean, i, left)) * load_part(f.factor, i, left) + load_part(f.offset, i, left)
+            store_part(y, i, value, left)
+
+
+@kernel
+def merge(f: Any) -> None:
+    """y = (a op b) * scale; op: 0 add, 1 subtract, 2 multiply, 3 maximum, 4 minimum."""
+    size, op, scale = f.rows * f.size, f.op, splat(f.scale)
+    for i in range(0, size, LANES):
+        a, b = load_part(f.a, i, size - i), load_part(f.b, i, size - i)
+        if op == 0:
+            v = a + b
+        elif op == 1:
+            v = a - b
+        elif op == 2:
+            v = a * b
+        elif op == 3:
+            v = select(a > b, a, select(a != a, a, b))
+        else:
+            v = select(a < b, a, select(a != a, a, b))
+        store_part(f.y, i, v * scale, size - i)
 
 
 @kernel
@@ -90,15 +116,15 @@ def softmax(f: Any) -> None:
     size = f.features
     for r in range(f.rows * f.steps):
         x, y = f.x + 4 * r * size, f.y + 4 * r * size
-        tops = splat(float("-inf"))
+        tops = splat(-INFINITY)
         for i in range(0, size, LANES):
-            v = load_first(x, i, min(size - i, LANES), float("-inf"))
+            v = load_first(x, i, min(size - i, LANES), -INFINITY)
             tops = select(v > tops, v, tops)
         top = splat(largest(tops))
         sums = splat(0.0)
         for i in range(0, size, LANES):
             left = min(size - i, LANES)
-            v = exp(load_first(x, i, left, float("-inf")) - top)
+            v = exp(load_first(x, i, left, -INFINITY) - top)
             sums = sums + v
             store_first(y, i, v, left)
         whole = splat(total(sums))
@@ -116,37 +142,8 @@ def repeat(f: Any) -> None:
 
 
 @kernel
-def merge(f: Any) -> None:
-    """y = (a op b) * scale; op: 0 add, 1 subtract, 2 multiply, 3 maximum, 4 minimum, 5 average."""
-    size, op, scale = f.rows * f.size, f.op, splat(f.scale)
-    for i in range(0, size, LANES):
-        a, b = _load(f.a, i, size - i), _load(f.b, i, size - i)
-        if op == 0:
-            v = a + b
-        elif op == 1:
-            v = a - b
-        elif op == 2:
-            v = a * b
-        elif op == 3:
-            v = select(a > b, a, select(a != a, a, b))
-        elif op == 4:
-            v = select(a < b, a, select(a != a, a, b))
-        else:
-            v = (a + b) * 0.5
-        _store(f.y, i, v * scale, size - i)
-
-
-@kernel
 def place(f: Any) -> None:
     """Copy ``steps`` pieces of ``width`` floats a row, each side with its own strides."""
     for r in range(f.rows):
         for t in range(f.steps):
             copy(f.y + 4 * (r * f.y_row + t * f.y_step), f.x + 4 * (r * f.x_row + t * f.x_step), f.width)
-
-
-@kernel
-def mask_combine(f: Any) -> None:
-    """y = a and b (op 0) or a or b (op 1), ``size`` bytes a row."""
-    for i in range(f.rows * f.size):
-        a, b = load_byte(f.a, i), load_byte(f.b, i)
-        store_byte(f.y, i, a | b if f.op else a & b)

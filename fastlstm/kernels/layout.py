@@ -1,0 +1,10 @@
+"""The functions of ``program/layout.py`` as the kernels call them: the same code, compiled."""
+
+from __future__ import annotations
+
+from ..program import layout
+from .flags import compiled_together
+
+_COMPILED = compiled_together(layout.COMPILED)
+last_width, last_vectors, columns = _COMPILED["last_width"], _COMPILED["last_vectors"], _COMPILED["columns"]
+padded_units, chunk_rows, lay_out = _COMPILED["padded_units"], _COMPILED["chunk_rows"], _COMPILED["lay_out"]

@@ -1,0 +1,199 @@
+"""Memory by address: the loads and stores of kernels, the stack, prefetching, and copying.
+
+An address is an int64; an index counts elements from there on. Nothing is checked: contracts say what a kernel may touch
+(``program/contracts.py``). Vectors need no alignment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from .flags import compiled
+from .intrinsics import F32, I8, I32, I64, SECOND_CACHE, VB, VF, VI, halves, intrinsic, pointer, prefetched, shuffled, splatted
+from .target import LANES
+from .vector import FLOATS, FLOATS_PAIR, PAIR, splat
+
+_N, _F, _NOTHING = types.int64, types.float32, types.void
+
+
+# -- vectors --------------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic(FLOATS, _N, _N)
+def load(b, address, i):
+    """LANES floats from element i on."""
+    return b.load(pointer(b, address, i, F32, VF), align=4)
+
+
+@intrinsic(_NOTHING, _N, _N, FLOATS)
+def store(b, address, i, v):
+    """Store LANES floats from element i on."""
+    b.store(v, pointer(b, address, i, F32, VF), align=4)
+
+
+@intrinsic(FLOATS_PAIR, _N, _N, _N)
+def load_pair(b, address, step, i):
+    """LANES floats from element i on, and as many ``step`` bytes after those."""
+    low, high = (b.load(pointer(b, start, i, F32, VF), align=4) for start in (address, b.add(address, step)))
+    return shuffled(b, low, high, list(range(PAIR)))
+
+
+@intrinsic(_NOTHING, _N, _N, _N, FLOATS_PAIR)
+def store_pair(b, address, step, i, v):
+    """Store where :func:`load_pair` loads."""
+    for start, half in zip((address, b.add(address, step)), halves(b, v), strict=True):
+        b.store(half, pointer(b, start, i, F32, VF), align=4)
+
+
+@intrinsic(FLOATS, _N, _N, _N)
+def load_one(b, address, step, i):
+    """:func:`load`, called as :func:`load_pair` is."""
+    return b.load(pointer(b, address, i, F32, VF), align=4)
+
+
+@intrinsic(_NOTHING, _N, _N, _N, FLOATS)
+def store_one(b, address, step, i, v):
+    """:func:`store`, called as :func:`store_pair` is."""
+    b.store(v, pointer(b, address, i, F32, VF), align=4)
+
+
+def _first(b: ir.IRBuilder, count: ir.Value) -> ir.Value:
+    """Truth for the first ``count`` lanes."""
+    return b.icmp_signed("<", ir.Constant(VI, list(range(LANES))), splatted(b, b.trunc(count, I32)))
+
+
+@intrinsic(FLOATS, _N, _N, _N, _F)
+def load_first(b, address, i, count, fill):
+    """The ``count`` floats from element i on, ``fill`` in the other lanes; memory after those is not touched."""
+    kind = ir.FunctionType(VF, [VF.as_pointer(), I32, VB, VF])
+    function = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.load.v{LANES}f32.p0")
+    return b.call(function, [pointer(b, address, i, F32, VF), I32(4), _first(b, count), splatted(b, fill)])
+
+
+@intrinsic(_NOTHING, _N, _N, FLOATS, _N)
+def store_first(b, address, i, v, count):
+    """Store the first ``count`` lanes from element i on."""
+    kind = ir.FunctionType(ir.VoidType(), [VF, VF.as_pointer(), I32, VB])
+    function = cgutils.get_or_insert_function(b.module, kind, f"llvm.masked.store.v{LANES}f32.p0")
+    b.call(function, [v, pointer(b, address, i, F32, VF), I32(4), _first(b, count)])
+
+
+@compiled
+def load_part(x: int, i: int, left: int) -> Any:
+    """A vector from element i on of an array that has ``left`` more: zeros after its end."""
+    return load(x, i) if left >= LANES else load_first(x, i, left, 0.0)
+
+
+@compiled
+def store_part(y: int, i: int, value: Any, left: int) -> None:
+    """Store a vector from element i on in an array that has ``left`` more: up to its end."""
+    if left >= LANES:
+        store(y, i, value)
+    else:
+        store_first(y, i, value, left)
+
+
+# -- numbers --------------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic(_F, _N, _N)
+def load_float(b, address, i):
+    """Float number i."""
+    return b.load(pointer(b, address, i, F32))
+
+
+@intrinsic(_NOTHING, _N, _N, _F)
+def store_float(b, address, i, x):
+    """Store float number i."""
+    b.store(x, pointer(b, address, i, F32))
+
+
+@intrinsic(_N, _N, _N)
+def load_int32(b, address, i):
+    """int32 number i."""
+    return b.sext(b.load(pointer(b, address, i, I32)), I64)
+
+
+@intrinsic(_NOTHING, _N, _N, _N)
+def store_int32(b, address, i, n):
+    """Store int32 number i."""
+    b.store(b.trunc(n, I32), pointer(b, address, i, I32))
+
+
+@intrinsic(_N, _N, _N)
+def load_int(b, address, i):
+    """int64 number i."""
+    return b.load(pointer(b, address, i, I64))
+
+
+@intrinsic(_NOTHING, _N, _N, _N)
+def store_int(b, address, i, n):
+    """Store int64 number i."""
+    b.store(n, pointer(b, address, i, I64))
+
+
+@intrinsic(_N, _N, _N)
+def load_byte(b, address, i):
+    """Byte number i."""
+    return b.zext(b.load(pointer(b, address, i, I8)), I64)
+
+
+@intrinsic(_NOTHING, _N, _N, _N)
+def store_byte(b, address, i, n):
+    """Store byte number i."""
+    b.store(b.trunc(n, I8), pointer(b, address, i, I8))
+
+
+# -- caches and the stack -------------------------------------------------------------------------------------------------------
+
+
+@intrinsic(_NOTHING, _N)
+def prefetch(b, address):
+    """Have the second cache fetch the line at an address, which need not be valid."""
+    prefetched(b, address, cache=SECOND_CACHE)
+
+
+def stack(size: int) -> Any:
+    """A function without arguments: the address of ``size`` bytes on the stack, aligned to 64, the same at every call of it."""
+
+    def place(b):
+        with b.goto_entry_block():
+            space = b.alloca(I8, I64(size))
+            space.align = 64
+            return b.ptrtoint(space, I64)
+
+    return intrinsic(_N)(place)
+
+
+# -- arrays ---------------------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def copy(y: int, x: int, size: int) -> None:
+    """Copy floats."""
+    whole = size & -LANES
+    for i in range(0, whole, LANES):
+        store(y, i, load(x, i))
+    if whole < size:
+        store_first(y, whole, load_first(x, whole, size - whole, 0.0), size - whole)
+
+
+@compiled
+def clear(y: int, size: int) -> None:
+    """Store zeros."""
+    whole = size & -LANES
+    for i in range(0, whole, LANES):
+        store(y, i, splat(0.0))
+    if whole < size:
+        store_first(y, whole, splat(0.0), size - whole)
+
+
+@compiled
+def fill_addresses(table: int, count: int, address: int, step: int) -> None:
+    """Store ``count`` addresses, ``step`` bytes apart."""
+    for i in range(count):
+        store_int(table, i, address + i * step)
