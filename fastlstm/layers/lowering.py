@@ -8,10 +8,11 @@ from functools import reduce
 from typing import Any
 
 from .. import activations
+from ..program.contracts import MERGE_OPS
 from ..program.ir import At, Buffer, Builder, Mask, Value
 
 #: The kernel "merge"'s numbers of its operations.
-OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
+OPS = MERGE_OPS
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
 PARAMETER = {"leaky_relu": ("negative_slope", 0.2), "elu": ("alpha", 1.0)}
