@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..program.contracts import MERGE_OPS
 from .activation import RELU, SIGMOID, TANH, activated, relu
 from .elementary import exp, sigmoid, tanh
 from .flags import compiled
@@ -11,6 +12,8 @@ from .memory import clear, copy, load, load_byte, load_first, load_int32, load_p
 from .registry import kernel
 from .target import LANES
 from .vector import INFINITY, any_true, largest, select, splat, total
+
+ADD, SUBTRACT, MULTIPLY, MAXIMUM = (MERGE_OPS[name] for name in ("add", "subtract", "multiply", "maximum"))
 
 
 @kernel
@@ -93,17 +96,17 @@ def normalise(f: Any) -> None:
 
 @kernel
 def merge(f: Any) -> None:
-    """y = (a op b) * scale; op: 0 add, 1 subtract, 2 multiply, 3 maximum, 4 minimum."""
+    """y = (a op b) * scale; the minimum is what no other ``op`` says."""
     size, op, scale = f.rows * f.size, f.op, splat(f.scale)
     for i in range(0, size, LANES):
         a, b = load_part(f.a, i, size - i), load_part(f.b, i, size - i)
-        if op == 0:
+        if op == ADD:
             v = a + b
-        elif op == 1:
+        elif op == SUBTRACT:
             v = a - b
-        elif op == 2:
+        elif op == MULTIPLY:
             v = a * b
-        elif op == 3:
+        elif op == MAXIMUM:
             v = select(a > b, a, select(a != a, a, b))
         else:
             v = select(a < b, a, select(a != a, a, b))

@@ -63,12 +63,12 @@ def pointer(b: ir.IRBuilder, address: ir.Value, index: ir.Value, element: ir.Typ
 FIRST_CACHE, SECOND_CACHE = 3, 2
 
 
-def prefetched(b: ir.IRBuilder, address: ir.Value, offset: int = 0, cache: int = FIRST_CACHE) -> None:
+def prefetched(b: ir.IRBuilder, address: ir.Value, offset: int = 0, into: int = FIRST_CACHE) -> None:
     """Have a cache fetch the line at an address, which need not be valid."""
     place = b.inttoptr(b.add(address, I64(offset)), I8.as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
     reading, data = I32(0), I32(1)
-    b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0"), [place, reading, I32(cache), data])
+    b.call(cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0"), [place, reading, I32(into), data])
 
 
 # -- functions that kernels can call ----------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def store_byte(b, address, i, n):
 @intrinsic(_NOTHING, _N)
 def prefetch(b, address):
     """Have the second cache fetch the line at an address, which need not be valid."""
-    prefetched(b, address, cache=SECOND_CACHE)
+    prefetched(b, address, into=SECOND_CACHE)
 
 
 def stack(size: int) -> Any:

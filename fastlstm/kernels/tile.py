@@ -141,7 +141,7 @@ class _Accumulation:
                 for line in range(n * self.k_bytes, (n + 1) * self.k_bytes, LINE):
                     prefetched(b, place, AHEAD * self.k_bytes + line)
             if n < lines:
-                prefetched(b, b.add(self.following_panel, b.mul(k, I64(lines * LINE // 2))), LINE * n, cache=SECOND_CACHE)
+                prefetched(b, b.add(self.following_panel, b.mul(k, I64(lines * LINE // 2))), LINE * n, into=SECOND_CACHE)
             updated = self.step(b.add(k, I64(n)), updated)
         following = b.add(k, I64(self.at_once))
         k.add_incoming(I64(0), self.before)

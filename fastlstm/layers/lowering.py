@@ -8,10 +8,10 @@ from functools import reduce
 from typing import Any
 
 from .. import activations
+from ..program.contracts import MERGE_OPS
 from ..program.ir import At, Buffer, Builder, Mask, Value
 
-#: The numbers by which the kernels "merge" and "mask_combine" know their operations.
-OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
+#: The numbers by which the kernel "mask_combine" knows its operations.
 MASK_OPS = {"and": 0, "or": 1}
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
@@ -65,7 +65,7 @@ def merged(b: Builder, op: str, values: Sequence[Value], scale: float = 1.0) -> 
     def pair(one: Value, other: Value) -> Value:
         out = b.buffer(size)
         factor = scale if other is values[-1] else 1.0
-        b.emit("merge", size=size, a=b.read(one), b=b.read(other), y=out, op=OPS[op], scale=factor)
+        b.emit("merge", size=size, a=b.read(one), b=b.read(other), y=out, op=MERGE_OPS[op], scale=factor)
         return Value(out, shape)
 
     return reduce(pair, values)

@@ -15,6 +15,9 @@ from .layout import FLOAT
 #: Bytes of an id, and of an element of a mask.
 ID, FLAG = 4, 1
 
+#: The operations of the kernel ``merge``, by the numbers in its field ``op``.
+MERGE_OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
+
 #: Gates of each product that a cell computes at a step; ``gru_before`` computes two.
 LSTM_GATES, GRU_GATES, GRU_BEFORE_GATES, SIMPLE_RNN_GATES = 4, 3, (2, 1), 1
 
@@ -288,7 +291,7 @@ def normalise(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 
 @declared("rows", "size", "a", "b", "y", "op", "scale", reads=("a", "b"), writes=("y",), floats=("scale",))
 def merge(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    """y = (a op b) * scale; op: 0 add, 1 subtract, 2 multiply, 3 maximum, 4 minimum."""
+    """y = (a op b) * scale, element by element; op: one of ``MERGE_OPS``."""
     return {name: flat(f.size) for name in ("a", "b", "y")}
 
 
