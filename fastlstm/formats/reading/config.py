@@ -18,7 +18,7 @@ from .keras1 import SPLIT
 from .values import short, wrong_argument, wrong_shape
 from .vocabulary import class_name, compute_dtype, layer_config
 
-#: What the entries of models and layers may say; what stands there otherwise is a problem of the file, as it could change the numbers.
+#: The keys of entries of models and layers. Any other key is a problem of the file, as it could change the numbers.
 ENTRY_KEYS = frozenset({
     "class_name", "config", "name", "inbound_nodes", "module", "registered_name", "build_config", "compile_config", "shared_object_id",
 })  # fmt: skip
@@ -40,7 +40,7 @@ class Reader:
     Attributes
     ----------
     budget
-        What the file may cost.
+        The limits on what reading the file may cost.
     dialect
         How to understand it.
     """
@@ -99,7 +99,7 @@ class Reader:
         return self.sequential(name, entry, config, entries, prefix, problems, depth)
 
     def only_known(self, entry: Mapping[str, Any], known: frozenset[str], path: str, kind: str, problems: list[Problem]) -> None:
-        """Note what an entry says beyond what is understood."""
+        """Note the keys of an entry that are not understood."""
         for key, value in entry.items():
             if key not in known:
                 problems.append(Problem(path, kind, f"{key}={short(value)} in its entry is not known", "please report the file"))

@@ -1,4 +1,4 @@
-"""A model while it is being read: what will be a spec once its weights are dealt."""
+"""A model while it is being read; it becomes a spec once its weights are dealt."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class LayerDraft:
     class_name: str
     name: str
     config: dict[str, Any]
-    path: str  # with those of the models around it: "outer/inner"
+    path: str  # its name with those of the models around it: "outer/inner"
     saved_class: str = ""  # the class as the file has it
     dtype: DType = "float32"
     trainable: bool = True
     split_gates: bool = False  # Keras 1: three arrays a gate
-    lora: float | None = None  # with two arrays more, whose product, so often, belongs to the first (Keras 3's enable_lora)
-    quantised: bool = False  # with arrays that nobody knows
+    lora: float | None = None  # the factor of the product of two more arrays, which belongs to the first (Keras 3's enable_lora)
+    quantised: bool = False  # its arrays are of a layout that is not known
     children: list[LayerDraft] = field(default_factory=list)
     model: ModelDraft | None = None
     weights: tuple[np.ndarray, ...] = ()
 
     @property
     def row(self) -> Row:
-        """What the catalogue says of its class."""
+        """The catalogue's row of its class."""
         return row_of(self.class_name)
 
     def freeze(self, generation: Generation, rules: Rules) -> LayerSpec:
@@ -59,7 +59,7 @@ class ModelDraft:
     output_names: list[str]
     output_kind: Literal["single", "list", "dict"] = "single"
     problems: list[Problem] = field(default_factory=list)
-    input_keys: list[str] = field(default_factory=list)  # of the inputs, where the model takes them as a dict
+    input_keys: list[str] = field(default_factory=list)  # the names of the inputs, where the model takes them as a dict
 
     def freeze(self, generation: Generation, rules: Rules) -> ModelSpec:
         """The finished model."""
