@@ -323,7 +323,7 @@ def test_supply_live_layers(keras: Any, tmp_path: Path) -> None:
 # -- models saved again -----------------------------------------------------------------------------------------------------------
 
 
-@follows("save the layers behind it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text")
+@follows("save the layers after it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text")
 @pytest.mark.keras
 def test_save_the_layers_behind_text(keras: Any, tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow")

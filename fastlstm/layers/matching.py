@@ -22,7 +22,7 @@ def prepared(
     model: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
 ) -> Context:  # fmt: skip
-    """What the layers of a model are made with.
+    """The context that the layers of a model are made with.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Layers that make one tensor of several, and what becomes of their masks."""
+"""Layers that make one tensor out of several, and of their masks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNLIKE_FLOWS = "it merges a sequence of timesteps with a tensor that is none, wh
 
 
 def aligned_shape(shape: Shape, rank: int) -> Shape:
-    """A shape of lower rank, with axes of size 1 behind the batch: Keras's rule, not NumPy's."""
+    """A shape of lower rank, with axes of size 1 after the batch: Keras's rule, not NumPy's."""
     return (shape[0], *((1,) * (rank - len(shape))), *shape[1:])
 
 
@@ -124,7 +124,7 @@ class ElementWise(Merging):
         return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
 
     def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
-        """Where an input counts, with as many axes as the output has. Keras forgets the mask of one to which it adds axes."""
+        """Where an input counts, with as many axes as the output. Keras forgets the mask of an input to which it adds axes."""
         rank = max(other.value.ndim for other in inputs)
         if tensor.mask is None or tensor.value.ndim < rank:
             return np.ones((1,) * rank, bool)
@@ -133,7 +133,7 @@ class ElementWise(Merging):
         return np.broadcast_to(tensor.mask[..., None], tensor.value.shape)
 
     def scale(self, count: int) -> float:
-        """What the combination of so many inputs is multiplied by."""
+        """The factor that the combination of so many inputs is multiplied by."""
         return 1.0
 
 
@@ -348,7 +348,7 @@ class Dot(Merging):
 
 
 class Cosine(Dot):
-    """What Merge(mode="cos") of Keras 1 computes: a b / sqrt((a a) (b b)), each product a Dot, and an axis more."""
+    """Merge(mode="cos") of Keras 1: a b / sqrt((a a) (b b)), each product a Dot, and one more axis."""
 
     CLASSES = ("MergeCosine",)
     HONOURED = frozenset({"axes"})

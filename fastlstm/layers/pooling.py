@@ -15,7 +15,7 @@ from .convolution import output_length, padded_numbers, padding_amounts, per_axi
 
 
 class Pooling(Layer):
-    """What pooling with windows shares."""
+    """The base of pooling with windows."""
 
     AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
     HONOURED = frozenset({"pool_size", "strides", "padding", "data_format"})
@@ -85,13 +85,13 @@ class AveragePooling(Pooling):
     CLASSES = tuple(AXES)
 
     def pool(self, x: np.ndarray) -> np.ndarray:
-        # What padding added is not counted.
+        # Places that padding added do not count.
         counts = sum(self.seen(np.ones((min(len(x), 1), *x.shape[1:-1], 1), x.dtype)), np.zeros((), x.dtype))
         return sum(self.seen(x), np.zeros((), x.dtype)) / counts
 
 
 class GlobalPooling(Layer):
-    """What pooling over all places shares."""
+    """The base of pooling over all places."""
 
     AXES: ClassVar[dict[str, int]] = {}
     HONOURED = frozenset({"data_format", "keepdims"})
