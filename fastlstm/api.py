@@ -231,7 +231,7 @@ def refuse_both(keras: bool, isolated: bool | Isolation) -> None:
 
 def verification(source: Reading, model: Model, *, keras: bool = False) -> Verification:
     """What :func:`verify` returns, for a file that is loaded already."""
-    converted = formats.own.is_native(source.source)
+    converted = formats.own.is_own(source.source)
     cases, altered = source.cases() if converted else (record(model), ())
     report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
     if not keras:

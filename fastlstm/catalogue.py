@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class Weight(NamedTuple):
@@ -53,6 +53,9 @@ class MaskRule(Enum):
     OF_IDS = "made, if mask_zero: ids other than 0"
     INSIDE = "that of the layers inside"
 
+
+#: The rules of layers that make a mask of what they read.
+MAKING = frozenset({MaskRule.OF_FEATURES, MaskRule.OF_IDS})
 
 #: Call arguments that several classes honour.
 STATES = frozenset({"initial_state", "mask"})
@@ -111,9 +114,14 @@ class Row:
         return "initial_state" in self.call
 
     @property
+    def gated(self) -> bool:
+        """Is it LSTM or GRU, or a cell of theirs?"""
+        return self.gates > 0 and not self.axes
+
+    @property
     def fused(self) -> bool:
         """Has tf.keras 2 an implementation of it that is cuDNN's?"""
-        return self.role is Role.RECURRENT and self.gates > 0 and not self.axes
+        return self.role is Role.RECURRENT and self.gated
 
     def makes_mask(self, config: Mapping[str, Any]) -> bool:
         """Does a layer of this config make a mask? One of an unknown class may, if it says mask_zero."""
@@ -363,8 +371,13 @@ ROWS: Mapping[str, Row] = {row.name: row for family in FAMILIES for row in famil
 ALIASES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.aliases}
 EARLY_NAMES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.early_names}
 
-#: Classes that readers write themselves.
-INPUT_LAYER, SEQUENTIAL, FUNCTIONAL = "InputLayer", "Sequential", "Functional"
+#: Classes that readers write themselves, the last in Keras 2's words.
+INPUT_LAYER: Final = "InputLayer"
+SEQUENTIAL: Final = "Sequential"
+FUNCTIONAL: Final = "Functional"
+MODEL: Final = "Model"
+#: The layer that each mode of Keras 1's Merge became.
+MERGES: Mapping[str, str] = {row.merge_mode: row.name for row in ROWS.values() if row.merge_mode}
 
 
 def row_of(name: str) -> Row:
@@ -373,5 +386,5 @@ def row_of(name: str) -> Row:
 
 
 def canonical(name: str) -> str:
-    """The canonical name of a class."""
+    """The canonical name of a class; see ``becomes`` for those that are read as another's."""
     return ALIASES.get(name, name)

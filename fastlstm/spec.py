@@ -14,6 +14,7 @@ import numpy as np
 from .errors import Problem
 
 T = TypeVar("T")
+ModelClass = Literal["Sequential", "Functional"]
 Shape = tuple[int | None, ...]  # batch first; None where the size is only known with the data
 
 #: Dtypes that an InputLayer may declare and that hold whole numbers alone.
@@ -76,7 +77,7 @@ class LayerSpec:
 class Rules:
     """Meanings that differ between Keras generations and that no layer's own config tells.
 
-    See ``formats/generations.py`` for which generation has which, and the test that holds each.
+    See ``formats/reading/dialect.py`` for which generation has which, and the test that holds each.
     """
 
     # Output of a recurrent layer at masked steps before the first valid one, when it was given a state.
@@ -147,7 +148,7 @@ class ModelSpec:
     """A graph of layers. Sequential models are graphs too."""
 
     name: str
-    class_name: Literal["Sequential", "Functional"]
+    class_name: ModelClass
     layers: tuple[LayerSpec, ...]
     calls: tuple[Call, ...]  # in topological order: a call refers to earlier calls only; InputLayers are calls without inputs
     inputs: tuple[Ref, ...]

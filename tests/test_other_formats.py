@@ -270,8 +270,8 @@ def test_native_round_trip(tmp_path: Path, rng: np.random.Generator) -> None:
     case = Case("plain", ((inputs,),), ((np.float64(inputs[..., :1]),),), 1e-6)
     own.write(tmp_path / "m.fastlstm", spec, [case], source_sha256="0" * 64)
     back = formats.read(tmp_path / "m.fastlstm")
-    assert own.is_native(tmp_path / "m.fastlstm")
-    assert not own.is_native(path)
+    assert own.is_own(tmp_path / "m.fastlstm")
+    assert not own.is_own(path)
     assert replace(back, layers=(), generation=spec.generation) == replace(spec, layers=())
     assert [one.config for one in back.layers] == [dict(one.config) for one in spec.layers]
     assert back.generation.version == "2.3.1"

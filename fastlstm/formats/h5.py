@@ -56,7 +56,7 @@ def read(
             entry = parse_json(text, budget, "model_config")
             weights, kind = root.group("model_weights") if "model_weights" in root else root, "HDF5 model"
         else:
-            raise root.fail(what_it_is(root))
+            raise root.error(what_it_is(root))
         if not isinstance(entry, Mapping):
             raise FormatError(f"{path}: model config: expected an object with class_name and config, found {type(entry).__name__}")
         version = entry.get("keras_version") or root.text("keras_version") or weights.text("keras_version")
@@ -93,13 +93,13 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
     """Deal the file's groups to the model's layers: in order, as Keras does, or by name."""
     names = weights.names("layer_names")
     if names is None:
-        raise weights.fail("no layer_names: not a layout of weights that Keras writes" if len(weights.members()) else "no weights inside")
+        raise weights.error("no layer_names: not a layout of weights that Keras writes" if len(weights.members()) else "no weights inside")
     groups: dict[str, list[str]] = {}
     for name in names:
         found = weights.group(name).names("weight_names") or []
         if found:
             if name in groups:
-                raise weights.fail(f"layer_names lists {name!r} twice")
+                raise weights.error(f"layer_names lists {name!r} twice")
             groups[name] = found
     listed = list(expanded(model.layers, frozenset(names))) if understood.keras1 else model.layers
     has = {layer.name: has_weights(layer, path) for layer in listed}
@@ -113,16 +113,16 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
         matched = list(zip(layers, groups, strict=False))
         own, theirs = [layer.name for layer in layers], list(groups)
         if own != theirs and (sorted(own) == sorted(theirs) or len(own) != len(theirs)):
-            raise weights.fail(
+            raise weights.error(
                 f"the layers with weights are {preview(theirs)} in the file, {preview(own)} in the model's config: "
                 + ("another order; Keras pairs by order, by_name=True pairs by name" if len(own) == len(theirs) else "not as many")
             )
     for layer, name in matched:
         if name not in groups:
-            raise weights.fail(f"no weights for layer {layer.path!r} ({layer.class_name}); it has {preview(list(groups))}")
+            raise weights.error(f"no weights for layer {layer.path!r} ({layer.class_name}); it has {preview(list(groups))}")
         group = weights.group(name)
         if len(set(groups[name])) < len(groups[name]):
-            raise group.fail(f"weight_names lists an array twice: {preview(groups[name])}")
+            raise group.error(f"weight_names lists an array twice: {preview(groups[name])}")
         arrays = [group.array(weight) for weight in groups[name]]
         problem = fill_cells(layer, arrays, path)
         if problem is None:
@@ -163,7 +163,7 @@ def count(group: hdf5.Group, name: str) -> int:
     """A number of groups or arrays that an attribute states."""
     value = group.attribute(name)
     if not isinstance(value, (int, np.integer)) or not 0 <= value < LARGEST_COUNT:
-        raise group.fail(f"attribute {name}: expected a number of members, found {value!r}")
+        raise group.error(f"attribute {name}: expected a number of members, found {value!r}")
     return int(value)
 
 

@@ -16,16 +16,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..catalogue import row_of
+from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
 from ..replacing import writing
 from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
-from .reading.graph import KEYWORDS
 from .reading.jsontext import parse_json
 from .reading.values import short, wrong_argument, wrong_shape
 from .source import Source, source_of
-from .strict import entry_of, hints_of, record, typed
+from .strict import hints_of, object_of, record, typed
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 VERSION = 2
@@ -64,7 +63,7 @@ def header_size(source: Source) -> int:
         raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
 
 
-def is_native(path: Any) -> bool:
+def is_own(path: Any) -> bool:
     """Whether a file (see ``formats.read``) is one of fastlstm's own, by its first bytes."""
     source = source_of(path)
     if source.handle is not None:
@@ -165,7 +164,7 @@ class Store:
         from safetensors import SafetensorError, safe_open
 
         self.path = path = source.name
-        self.error = SafetensorError
+        self.damage = SafetensorError
         self.budget = budget
         self.file: Any
         budget.hold("header", HEADER_COST * min(header_size(source), source.size))
@@ -185,7 +184,7 @@ class Store:
             raise FormatError(f"{path}: header: expected a format_version, found {version!r}")
         if version > VERSION:
             raise FormatError(f"{path}: written in the newer format version {version}; this fastlstm reads up to {VERSION}, upgrade it")
-        self.decode(lambda header: entry_of(header, "header", HEADER_KEYS))
+        self.decode(lambda header: object_of(header, "header", HEADER_KEYS))
 
     def __enter__(self) -> Store:
         return self
@@ -201,7 +200,7 @@ class Store:
             if not isinstance(self.file, InMemory):  # read again wherever it is named again
                 self.budget.hold(f"the array {name!r}", LARGEST_NUMBER * math.prod(self.file.get_slice(name).get_shape()))
             return np.asarray(self.file.get_tensor(name))
-        except (self.error, OSError, ValueError, TypeError) as error:
+        except (self.damage, OSError, ValueError, TypeError) as error:
             raise FormatError(f"{self.path}: the array {name!r} cannot be read ({error})") from error
 
     def decode(self, rule: Callable[[Any], T]) -> T:
@@ -263,7 +262,7 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
 def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     """A model from JSON."""
     store.budget.deep("header", depth)
-    entry = entry_of(entry, "a model", MODEL_KEYS)
+    entry = object_of(entry, "a model", MODEL_KEYS)
     hints = hints_of(ModelSpec)
     plain: dict[str, Any] = {key: typed(entry[key], hints[key], key) for key in ("name", "class_name", "output_kind")}
     names: dict[str, Any] = {key: tuple(typed(entry[key], list[str], key)) for key in ("input_names", "output_names")}
@@ -284,7 +283,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
 
 def decode_call(entry: Any, store: Store) -> Call:
     """A use of a layer from JSON."""
-    entry = entry_of(entry, "a call", CALL_KEYS)
+    entry = object_of(entry, "a call", CALL_KEYS)
     given = tuple(decode_given(one, store) for one in typed(entry["inputs"], list, "inputs"))
     return Call(typed(entry["layer"], int, "layer"), given, decode_value(typed(entry["keywords"], dict, "keywords"), store))
 
@@ -295,18 +294,19 @@ def check_references(spec: ModelSpec, path: str) -> None:
         before = list(found_in((call.inputs, call.keywords), Ref))
         if not 0 <= call.layer < len(spec.layers) or any(not 0 <= ref.call < position or ref.output < 0 for ref in before):
             raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
-        if bool(call.inputs) == (spec.layers[call.layer].class_name == "InputLayer"):
-            raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r} has {len(call.inputs)} inputs")
-        kind = spec.layers[call.layer].class_name
-        unknown = [name for name in call.keywords if row_of(kind).computed and kind not in KEYWORDS.get(name, ())]
+        layer = spec.layers[call.layer]
+        row = row_of(layer.class_name)
+        if bool(call.inputs) == (row.role is Role.INPUT):
+            raise FormatError(f"{path}: header: call {position} of layer {layer.name!r} has {len(call.inputs)} inputs")
+        unknown = [name for name in call.keywords if row.computed and name not in row.call]
         if unknown:
-            raise FormatError(f"{path}: header: call {position} of layer {spec.layers[call.layer].name!r}: {', '.join(unknown)} not known")
+            raise FormatError(f"{path}: header: call {position} of layer {layer.name!r}: {', '.join(unknown)} not known")
     check_names(spec.layers, spec.name, path)
     for ref in (*spec.inputs, *spec.outputs):
         if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
             raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
     for ref in spec.inputs:
-        if spec.layers[spec.calls[ref.call].layer].class_name != "InputLayer":
+        if row_of(spec.layers[spec.calls[ref.call].layer].class_name).role is not Role.INPUT:
             raise FormatError(f"{path}: header: call {ref.call} is no input")
     if not spec.outputs:
         raise FormatError(f"{path}: header: the model {spec.name!r} has no outputs")
@@ -338,7 +338,7 @@ def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> 
 def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     """A layer from JSON."""
     store.budget.deep("header", depth)
-    entry = entry_of(entry, "a layer", LAYER_KEYS)
+    entry = object_of(entry, "a layer", LAYER_KEYS)
     class_name, name = (typed(entry[key], str, key) for key in ("class_name", "name"))
     place = f"layer {name!r} ({class_name})"
     weights = tuple(store.array(one) for one in typed(entry["weights"], list[str], place))
@@ -347,7 +347,7 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     config = decode_value(typed(entry["config"], dict, place), store)
     if [*found_in(config, Ref), *found_in(config, Fixed)]:
         raise ValueError(f"{place}: a tensor among its arguments")
-    what = wrong_argument(config) or (wrong_shape(config["shape"]) if class_name == "InputLayer" else "")
+    what = wrong_argument(config) or (wrong_shape(config["shape"]) if row_of(class_name).role is Role.INPUT else "")
     if what:
         raise ValueError(f"{place}: {what}")
     children = tuple(decode_layer(child, store, depth + 1) for child in typed(entry["children"], list, place))
@@ -437,6 +437,6 @@ def decode_case(entry: Any, store: Store) -> Case:
     def arrays(calls: Any) -> tuple[tuple[np.ndarray, ...], ...]:
         return tuple(tuple(store.array(name) for name in names) for names in typed(calls, list[list[str]], "arrays of a case"))
 
-    entry = entry_of(entry, "a case", CASE_KEYS, frozenset({"tolerances"}))  # older files have one for all outputs
+    entry = object_of(entry, "a case", CASE_KEYS, frozenset({"tolerances"}))  # older files have one for all outputs
     tolerance, tolerances = typed(entry["tolerance"], float, "tolerance"), typed(entry.get("tolerances", []), list[float], "tolerances")
     return Case(typed(entry["name"], str, "name"), arrays(entry["inputs"]), arrays(entry["outputs"]), tolerance, tuple(tolerances))

@@ -65,7 +65,7 @@ def record(kind: type[T], entry: Any, place: str) -> T:
     return kind(**{name: typed(value, hints[name], f"{place}: {name}") for name, value in given.items()})
 
 
-def entry_of(value: Any, place: str, known: frozenset[str], optional: frozenset[str] = frozenset()) -> Mapping[str, Any]:
+def object_of(value: Any, place: str, known: frozenset[str], optional: frozenset[str] = frozenset()) -> Mapping[str, Any]:
     """A JSON object with all of the known keys but optional ones, and no others."""
     entry: dict[str, Any] = typed(value, dict, place)
     unknown, missing = sorted(set(entry) - known), sorted(known - optional - set(entry))

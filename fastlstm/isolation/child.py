@@ -161,7 +161,7 @@ def read(head: Mapping[str, Any], source: Source) -> handover.Found:
         architecture = Source(head["architecture_file"], data=architecture.encode("latin-1"))
     with Budget(source.name, source.size, head["max_bytes"]) as budget:
         spec = formats.read(source, architecture=architecture, by_name=head["by_name"], budget=budget)
-        if head["cases"] and own.is_native(source):
+        if head["cases"] and own.is_own(source):
             return handover.Found(spec, *own.read_cases(source, budget))
         return handover.Found(spec)
 

@@ -202,6 +202,11 @@ class Layer:
         """The arrays that Keras keeps for it, in file order."""
         return self.row.arrays(self.config) if self.row.arrays is not None else ()
 
+    @property
+    def makes_mask(self) -> bool:
+        """Does it make a mask of what it reads?"""
+        return self.row.makes_mask(self.config)
+
     # -- what it says of time ---------------------------------------------------------------------------------------------
 
     @property

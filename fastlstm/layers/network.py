@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..catalogue import MAKING, MaskRule, Row
 from ..errors import FastLSTMError, FormatError, InputError
 from ..program.ir import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
@@ -323,15 +324,6 @@ class TakenMasks:
         Does any layer in it ask?
     """
 
-    ASKING = frozenset({"MultiHeadAttention", "Attention", "AdditiveAttention", "Multiply", "Maximum", "Minimum"})
-    MERGING = frozenset({"Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"})
-    MAKING = frozenset({"Masking", "Embedding"})
-    #: Whose own mask stands in the file, or that make one.
-    GIVEN = MAKING | frozenset({
-        "LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional",
-        "TimeDistributed", "BatchNormalization", "Softmax",
-    })  # fmt: skip
-
     def __init__(self, network: Network):
         self.bare: dict[int, tuple[int, ...]] = {}
         self.inputs: set[int] = set()
@@ -344,7 +336,7 @@ class TakenMasks:
         for number in network.calls():
             call = network.model.calls[number]
             layer, given = network.layers[call.layer], [became.get(x, "") for x in call.inputs]
-            if masked.intersection(call.inputs) or any(map(makes_mask, (layer, *every_layer(layer)))):
+            if masked.intersection(call.inputs) or any(inner.makes_mask for inner in (layer, *every_layer(layer))):
                 masked |= {Ref(number, n) for n in range(len(layer.taken.outputs) if isinstance(layer, Network) else 1)}
             if isinstance(layer, Network):
                 self.reads |= layer.taken.reads
@@ -353,35 +345,30 @@ class TakenMasks:
                 became |= {Ref(number, n): what for n, what in enumerate(layer.taken.outputs)}
                 became |= {call.inputs[n]: "gone" for n in layer.taken.inputs if call.inputs[n] in masked}
                 continue
-            kind = layer.spec.class_name
-            if kind in self.ASKING:
+            row = layer.row
+            if row.asks_masks:
                 self.reads = True
                 if "changed" in given:
                     layer.refuse(f"it is given a joined tensor, the mask of a part of which {TAKEN}")
                 self.bare[number] = tuple(n for n, what in enumerate(given) if what)
-            elif "lost" in given and (kind in self.GIVEN - self.MAKING or kind == "GlobalAveragePooling1D"):
+            elif "lost" in given and row.mask_argument:
                 layer.refuse(f"it is given a merged tensor, the mask of a part of which {TAKEN}")
-            if kind not in self.GIVEN:
-                became[Ref(number)] = self._merged(kind, given)
-            if kind == "MultiHeadAttention":
+            if not row.mask_argument and row.mask not in MAKING:  # else the mask stands in the file, or is made anew
+                became[Ref(number)] = self._merged(row, given)
+            if row.takes_masks:
                 became |= dict.fromkeys(masked.intersection(call.inputs), "gone")
         self.inputs = {n for n, ref in enumerate(network.model.inputs) if became.get(ref)}
         self.outputs = tuple(became.get(ref, "") for ref in network.model.outputs)
 
-    def _merged(self, kind: str, given: list[str]) -> str:
+    def _merged(self, row: Row, given: list[str]) -> str:
         """What has become of the mask of a layer's output."""
-        if kind in self.MERGING or kind == "Concatenate":
-            if "lost" in given or not any(given):
-                return "lost" if any(given) else ""
-            if kind == "Concatenate":
-                return "gone" if set(given) == {"gone"} else "changed"
-            return "lost" if kind in self.ASKING else "gone" if "gone" in given else "changed"
-        return given[0] if given else ""
-
-
-def makes_mask(layer: Layer) -> bool:
-    """Does a layer make a mask?"""
-    return layer.spec.class_name == "Masking" or bool(layer.config.get("mask_zero"))
+        if row.mask not in (MaskRule.UNITES, MaskRule.JOINS):
+            return given[0] if given else ""
+        if "lost" in given or not any(given):
+            return "lost" if any(given) else ""
+        if row.mask is MaskRule.JOINS:
+            return "gone" if set(given) == {"gone"} else "changed"
+        return "lost" if row.asks_masks else "gone" if "gone" in given else "changed"
 
 
 def with_mask(found: Any, given: Any) -> Any:

@@ -14,7 +14,7 @@ from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
 from .base import REGISTRY, Context, Layer, States, Tensor
 from .lowering import merged
-from .network import Network, every_layer, makes_mask
+from .network import Network, every_layer
 from .recurrent import Recurrent, states_given
 from .registry import make_layer
 
@@ -249,7 +249,7 @@ class TimeDistributed(Layer):
     @property
     def _makes_mask(self) -> bool:
         """May what goes out have a mask that was made inside?"""
-        return any(map(makes_mask, (self.layer, *every_layer(self.layer)))) and self._hands_on
+        return any(layer.makes_mask for layer in (self.layer, *every_layer(self.layer))) and self._hands_on
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x = inputs[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...catalogue import row_of
+from ...catalogue import INPUT_LAYER, SEQUENTIAL, Role, row_of
 from ...errors import FormatError, Problem, UnsupportedError
 from ...limits import PATHS, Budget
 from ...spec import Call, Ref
@@ -16,7 +16,7 @@ from .graph import Graph
 from .jsontext import expect
 from .keras1 import SPLIT
 from .values import short, wrong_argument, wrong_shape
-from .vocabulary import MODELS, RECURRENT, class_name, compute_dtype, layer_config
+from .vocabulary import class_name, compute_dtype, layer_config
 
 #: What the entries of models and layers may say; what stands there otherwise is a problem of the file, as it could change the numbers.
 ENTRY_KEYS = frozenset({
@@ -31,8 +31,6 @@ INPUT_KEYS = frozenset({
     "name", "batch_input_shape", "batch_shape", "input_shape", "dtype", "input_dtype", "sparse", "ragged", "optional", "trainable",
     "type_spec",
 })  # fmt: skip
-#: Layers that Keras 3's enable_lora and quantize know.
-ADAPTED = frozenset({"Dense", "EinsumDense", "Embedding", "Conv1D", "Conv2D", "Conv3D"})
 
 
 @dataclass
@@ -55,7 +53,7 @@ class Reader:
         """The file, for messages."""
         return self.budget.source
 
-    def fail(self, place: str, what: str) -> FormatError:
+    def error(self, place: str, what: str) -> FormatError:
         """An error about a place in the config."""
         return FormatError(f"{self.source}: model config: {place or 'the model'}: {what}")
 
@@ -65,8 +63,8 @@ class Reader:
         kind = entry.get("class_name")
         config = entry.get("config")
         if not isinstance(kind, str) or not isinstance(config, (Mapping, list)):
-            raise self.fail("", f"expected class_name and config, found the keys {sorted(map(str, entry))[:8]}")
-        own = kind not in MODELS
+            raise self.error("", f"expected class_name and config, found the keys {sorted(map(str, entry))[:8]}")
+        own = not is_model(kind)
         if own and not (isinstance(config, Mapping) and "layers" in config):
             what = f"the model is of the class {kind!r}, whose graph is in Python code, not in the file"
             raise UnsupportedError(self.source, (Problem("", "", what, "save it again as a plain Sequential or functional Model"),))
@@ -88,10 +86,10 @@ class Reader:
         name = config.get("name") if isinstance(config.get("name"), str) else entry.get("name")
         name = name if isinstance(name, str) else str(entry.get("class_name", "model")).lower()
         if not entries:
-            raise self.fail(path, "a model without layers")
+            raise self.error(path, "a model without layers")
         prefix = path + "/" if path else ""
         problems: list[Problem] = []
-        if entry.get("class_name") in MODELS:
+        if is_model(entry.get("class_name")):
             self.only_known(config, MODEL_KEYS, path, str(entry["class_name"]), problems)
         if "input_layers" in config:
             layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
@@ -112,11 +110,11 @@ class Reader:
     ) -> ModelDraft:  # fmt: skip
         """A chain of layers."""
         layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
-        if layers[0].class_name != "InputLayer":
+        if layers[0].row.role is not Role.INPUT:
             layers.insert(0, self.implied_input(entry, config, entries[0], layers[0], prefix))
         names = [layer.name for layer in layers]
         if len(set(names)) < len(names):
-            raise self.fail(prefix, f"two layers of one name in {short(sorted(names))}")
+            raise self.error(prefix, f"two layers of one name in {short(sorted(names))}")
         calls = [Call(0)] + [Call(number, (Ref(number - 1),)) for number in range(1, len(layers))]
         last = layers[-1]
         if last.model is not None and len(last.model.outputs) != 1:
@@ -124,7 +122,7 @@ class Reader:
         else:
             outputs = [Ref(len(calls) - 1)]
         return ModelDraft(
-            name, "Sequential", layers, calls, [Ref(0)], outputs, [layers[0].name], [last.name] * len(outputs),
+            name, SEQUENTIAL, layers, calls, [Ref(0)], outputs, [layers[0].name], [last.name] * len(outputs),
             "single" if len(outputs) == 1 else "list", problems,
         )  # fmt: skip
 
@@ -139,7 +137,7 @@ class Reader:
         dtype = dtype if isinstance(dtype, str) else "float32"
         name = f"{layer.name}_input"
         settings = {"shape": None if shape is None else self.shape(shape, prefix + name), "dtype": dtype}
-        return LayerDraft("InputLayer", name, settings, prefix + name, "InputLayer")
+        return LayerDraft(INPUT_LAYER, name, settings, prefix + name, INPUT_LAYER)
 
     def declared_shape(self, entry: Any, layer: LayerDraft) -> Any:
         """The input shape that a layer's own config states."""
@@ -155,51 +153,67 @@ class Reader:
         """One layer with all that it wraps."""
         entry = expect(self.source, f"model config: {prefix}", entry, Mapping, "a layer's class_name and config")
         if not isinstance(entry.get("class_name"), str):
-            raise self.fail(prefix, f"a layer without class_name, only {sorted(map(str, entry))[:8]}")
+            raise self.error(prefix, f"a layer without class_name, only {sorted(map(str, entry))[:8]}")
         self.budget.deep(f"model config: {prefix}", depth)
         self.budget.visit(f"model config: {prefix}")
         kind = class_name(entry, self.dialect)
-        config = entry.get("config")
-        if isinstance(config, list) and kind in MODELS:
+        row, config = row_of(kind), entry.get("config")
+        if isinstance(config, list) and row.role is Role.MODEL:
             config = {"layers": config}
         config = expect(self.source, f"model config: {prefix}{kind}", config, Mapping, "the layer's config")
+        draft = self.draft(entry, config, kind, prefix, rename)
+        self.only_known(entry, ENTRY_KEYS, draft.path, kind, problems)
+        if row.role is Role.MODEL and isinstance(config.get("layers"), list):
+            draft.model = self.model({**entry, "config": config}, draft.path, depth)
+            draft.class_name = draft.model.class_name
+        elif row.role is Role.INPUT:
+            draft.config = self.input_config(config, draft.path, problems)
+        else:
+            self.arithmetic(draft, config, problems)
+            config = {key: plain_number(value) for key, value in config.items()}
+            self.check_values(config, draft.path)
+            draft.config = layer_config(kind, config, self.dialect)
+            if row.adapted:
+                self.low_rank(draft)
+            self.wrapped(draft, problems, depth)
+            self.padding(draft, problems)
+            if row.becomes:
+                draft.class_name = row.becomes
+                draft.config.update(row.settings)
+        return draft
+
+    def draft(self, entry: Mapping[str, Any], config: Mapping[str, Any], kind: str, prefix: str, rename: str) -> LayerDraft:
+        """A layer of which only its names are known yet."""
         name = entry.get("name") or config.get("name") or kind.lower()
         name = rename + expect(self.source, f"model config: {prefix}{kind}", name, str, "a layer's name")
         self.budget.name(f"model config: {prefix}{kind}", name)
         path = prefix + name
         self.budget.hold(f"model config: {path:.80}", PATHS * len(path))
         saved = entry["class_name"].rsplit(">", 1)[-1]
-        self.only_known(entry, ENTRY_KEYS, path, kind, problems)
-        draft = LayerDraft(kind, name, {}, path, saved, trainable=config.get("trainable") is not False)
-        if kind in MODELS and isinstance(config.get("layers"), list):
-            draft.model = self.model({**entry, "config": config}, path, depth)
-            draft.class_name = draft.model.class_name
-            return draft
-        dtype = compute_dtype(kind, config, self.dialect)
-        if kind == "InputLayer":
-            draft.config = self.input_config(config, path, problems)
-            return draft
-        mode = quantisation(config)
+        return LayerDraft(kind, name, {}, path, saved, trainable=config.get("trainable") is not False)
+
+    def arithmetic(self, draft: LayerDraft, config: Mapping[str, Any], problems: list[Problem]) -> None:
+        """The dtype of a layer, and how its arrays are kept."""
+        kind, dtype, mode = draft.class_name, compute_dtype(draft.class_name, config, self.dialect), quantisation(config)
         if mode:
             draft.quantised = True
-            problems.append(Problem(path, kind, f"it is quantised ({mode}), which is not computed", "save the model before quantize()"))
-        elif dtype is None and row_of(kind).computed:
-            problems.append(Problem(path, kind, f"its dtype is {config.get('dtype')!r}", "float32, float64 or a mixed policy would do"))
+            what = f"it is quantised ({mode}), which is not computed"
+            problems.append(Problem(draft.path, kind, what, "save the model before quantize()"))
+        elif dtype is None and draft.row.computed:
+            what = f"its dtype is {config.get('dtype')!r}"
+            problems.append(Problem(draft.path, kind, what, "float32, float64 or a mixed policy would do"))
         draft.dtype = dtype or "float32"
         draft.split_gates = bool(config.get(SPLIT))
-        config = {key: plain_number(value) for key, value in config.items()}
-        self.check_values(config, path)
-        draft.config = layer_config(kind, config, self.dialect)
-        if kind in ADAPTED:
-            self.low_rank(draft)
-        self.wrapped(draft, kind, prefix, problems, depth)
-        if self.dialect.theano and pads_otherwise(draft.config):
-            if kind in ("Conv1D", "Conv2D", "Conv3D"):
-                draft.config["padding"] = "half"
-            else:
-                what = "it was trained on Theano, whose padding 'same' is not that of other backends here"
-                problems.append(Problem(path, kind, what))
-        return draft
+
+    def padding(self, draft: LayerDraft, problems: list[Problem]) -> None:
+        """Theano's meaning of "same"."""
+        if not (self.dialect.theano and pads_otherwise(draft.config)):
+            return
+        if draft.row.role is Role.CONVOLUTION:
+            draft.config["padding"] = "half"
+        else:
+            what = "it was trained on Theano, whose padding 'same' is not that of other backends here"
+            problems.append(Problem(draft.path, draft.class_name, what))
 
     def low_rank(self, draft: LayerDraft) -> None:
         """Take what enable_lora has left in a config."""
@@ -208,7 +222,7 @@ class Reader:
         if rank is not None:
             if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float, type(None))):
                 found = f"{short(rank)} with lora_alpha={short(alpha)}"
-                raise self.fail(draft.path, f"lora_rank: expected a positive whole number, found {found}")
+                raise self.error(draft.path, f"lora_rank: expected a positive whole number, found {found}")
             draft.lora = (rank if alpha is None else alpha) / rank
 
     def input_config(self, config: Mapping[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
@@ -219,11 +233,11 @@ class Reader:
             if isinstance(shape, (list, tuple)):
                 shape = [None, *shape]
         if shape is None:
-            raise self.fail(path, "an InputLayer without a shape")
-        self.only_known(config, INPUT_KEYS, path, "InputLayer", problems)
+            raise self.error(path, "an InputLayer without a shape")
+        self.only_known(config, INPUT_KEYS, path, INPUT_LAYER, problems)
         for key in ("sparse", "ragged"):
             if config.get(key):
-                problems.append(Problem(path, "InputLayer", f"it takes {key} tensors"))
+                problems.append(Problem(path, INPUT_LAYER, f"it takes {key} tensors"))
         dtype = config.get("dtype", config.get("input_dtype"))
         return {"shape": self.shape(shape, path), "dtype": dtype if isinstance(dtype, str) else "float32"}
 
@@ -233,51 +247,53 @@ class Reader:
             value = value.get("items", value.get("config"))
         sizes = expect(self.source, f"model config: {path}: shape", value, (list, tuple), "a list of sizes")
         if what := wrong_shape(sizes):
-            raise self.fail(path, what)
+            raise self.error(path, what)
         return list(sizes)
 
     def check_values(self, config: Mapping[str, Any], path: str) -> None:
         """Refuse sizes, flags and numbers that no layer can have."""
         if what := wrong_argument(config):
-            raise self.fail(path, what)
+            raise self.error(path, what)
 
-    def wrapped(self, draft: LayerDraft, kind: str, prefix: str, problems: list[Problem], depth: int) -> None:
+    def wrapped(self, draft: LayerDraft, problems: list[Problem], depth: int) -> None:
         """Read the layers that a layer wraps, out of its config into ``children``."""
-        inside = draft.path + "/"
-        if kind == "Bidirectional":
-            entry = self.child(draft, "layer")
-            backward = draft.config.pop("backward_layer", None)
-            draft.children = [self.layer(entry, inside, problems, depth + 1, "forward_")]
-            draft.children.append(self.layer(backward or entry, inside, problems, depth + 1, "backward_"))
-            if backward is None:
-                settings = draft.children[1].config
-                settings["go_backwards"] = self.dialect.backward_always or not settings.get("go_backwards", False)
-            if self.dialect.fused_repeats:
-                for child in draft.children:
-                    if not fused(child) and child.config.get("return_sequences"):
-                        child.config["zero_output_for_mask"] = True
-        elif kind == "TimeDistributed":
-            draft.children = [self.layer(self.child(draft, "layer"), inside, problems, depth + 1)]
-        elif kind == "RNN":
-            draft.children = [self.layer(self.child(draft, "cell"), inside, problems, depth + 1)]
-        elif kind == "StackedRNNCells":
+        inside, row = draft.path + "/", draft.row
+        if row.role is Role.BIDIRECTIONAL:
+            self.directions(draft, problems, depth)
+        elif row.role is Role.STACK:
             cells = expect(self.source, f"model config: {draft.path}: cells", draft.config.pop("cells", None), list, "a list of cells")
             draft.children = [self.layer(cell, inside, problems, depth + 1) for cell in cells]
             names = [cell.name for cell in draft.children]
             if len(set(names)) < len(names):
                 for number, cell in enumerate(draft.children):
                     cell.name, cell.path = f"{cell.name}_{number}", f"{cell.path}_{number}"
-        if kind in ("CuDNNLSTM", "CuDNNGRU"):
-            draft.class_name = kind[5:]
-            draft.config.update(activation="tanh", recurrent_activation="sigmoid", use_bias=True)
-            if kind == "CuDNNGRU":
-                draft.config["reset_after"] = True
+        elif row.wraps:
+            draft.children = [self.layer(self.child(draft, row.wraps[0]), inside, problems, depth + 1)]
+
+    def directions(self, draft: LayerDraft, problems: list[Problem], depth: int) -> None:
+        """Read the layers of a Bidirectional; where its config has no backward layer, that is the forward one turned round."""
+        inside, entry = draft.path + "/", self.child(draft, "layer")
+        backward = draft.config.pop("backward_layer", None)
+        draft.children = [self.layer(entry, inside, problems, depth + 1, "forward_")]
+        draft.children.append(self.layer(backward or entry, inside, problems, depth + 1, "backward_"))
+        if backward is None:
+            settings = draft.children[1].config
+            settings["go_backwards"] = self.dialect.backward_always or not settings.get("go_backwards", False)
+        if self.dialect.fused_repeats:
+            for child in draft.children:
+                if not fused(child) and child.config.get("return_sequences"):
+                    child.config["zero_output_for_mask"] = True
 
     def child(self, draft: LayerDraft, key: str) -> Any:
         """The entry of a wrapped layer."""
         if key not in draft.config:
-            raise self.fail(draft.path, f"a {draft.class_name} without the argument {key}")
+            raise self.error(draft.path, f"a {draft.class_name} without the argument {key}")
         return draft.config.pop(key)
+
+
+def is_model(name: Any) -> bool:
+    """Whether a class, as an entry names it, is one of graphs of layers."""
+    return isinstance(name, str) and row_of(name).role is Role.MODEL
 
 
 def quantisation(config: Mapping[str, Any]) -> str:
@@ -303,8 +319,7 @@ def fused(layer: LayerDraft) -> bool:
     """Whether tf.keras 2 runs a layer through the fused implementation that it shares with cuDNN."""
     config = layer.config
     return (
-        layer.class_name in RECURRENT
-        and layer.class_name in ("LSTM", "GRU")
+        layer.row.fused
         and config.get("activation") == "tanh"
         and config.get("recurrent_activation") == "sigmoid"
         and not config.get("recurrent_dropout")

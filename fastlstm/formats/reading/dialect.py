@@ -68,9 +68,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
+from ...catalogue import SEQUENTIAL
 from ...spec import Generation, Rules
 from .keras1 import is_keras1
 
@@ -151,7 +151,7 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
 
 
 def keras1(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
-    """Keras 0 and 1, which record no backend: the names of their arrays tell (see ``keras_h5``)."""
+    """Keras 0 and 1, which record no backend: the names of their arrays tell (see ``h5.told_backend``)."""
     understood = multi_backend(generation, numbers)
     return understood._replace(keras1=True, keras0=numbers < (1,))
 
@@ -227,7 +227,7 @@ def told_1_14(config: Mapping[str, Any], training: str | None) -> bool | None:
 def lists_layers(config: Any) -> bool:
     """Whether any Sequential model of a config is a bare list of its layers."""
     if isinstance(config, Mapping):
-        if config.get("class_name") == "Sequential" and isinstance(config.get("config"), list):
+        if config.get("class_name") == SEQUENTIAL and isinstance(config.get("config"), list):
             return True
         return any(lists_layers(value) for value in config.values())
     return isinstance(config, list) and any(lists_layers(item) for item in config)
@@ -253,8 +253,3 @@ def initializers(config: Any) -> list[Mapping[str, Any]]:
         for item in config:
             found += initializers(item)
     return found
-
-
-def with_kind(generation: Generation, file_kind: str) -> Generation:
-    """The same generation, read from a file of another kind."""
-    return replace(generation, file_kind=file_kind)

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ...catalogue import Row, row_of
 from ...errors import Problem
-from ...spec import Call, Generation, LayerSpec, ModelSpec, Ref, Rules
+from ...spec import Call, Generation, LayerSpec, ModelClass, ModelSpec, Ref, Rules
 from .vocabulary import DType
 
 
@@ -30,6 +31,11 @@ class LayerDraft:
     model: ModelDraft | None = None
     weights: tuple[np.ndarray, ...] = ()
 
+    @property
+    def row(self) -> Row:
+        """What the catalogue says of its class."""
+        return row_of(self.class_name)
+
     def freeze(self, generation: Generation, rules: Rules) -> LayerSpec:
         """The finished layer."""
         return LayerSpec(
@@ -44,7 +50,7 @@ class ModelDraft:
     """A graph of layers; see :class:`fastlstm.spec.ModelSpec`."""
 
     name: str
-    class_name: Literal["Sequential", "Functional"]
+    class_name: ModelClass
     layers: list[LayerDraft]
     calls: list[Call]
     inputs: list[Ref]

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from ...catalogue import row_of
+from ...catalogue import FUNCTIONAL, Role
 from ...errors import FormatError, Problem
 from ...limits import ARGUMENT_DEPTH
 from ...spec import Call, Fixed, Ref
@@ -20,17 +20,8 @@ from .jsontext import expect
 from .masks import drop_own_masks
 from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensors_in, with_fixed
 from .values import short
-from .vocabulary import CELLS, CONV_LSTM, RECURRENT
 
 T = TypeVar("T")
-#: Layers whose tensors beyond the first are their initial state.
-STATEFUL_CALL = RECURRENT | {"Bidirectional"}
-ATTENTION = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
-#: Call arguments that layers honour, by the classes that do.
-KEYWORDS = {
-    "initial_state": STATEFUL_CALL, "use_causal_mask": ATTENTION, "return_attention_scores": ATTENTION,
-    "attention_mask": frozenset({"MultiHeadAttention"}), "mask": STATEFUL_CALL | {"TimeDistributed", "GlobalAveragePooling1D"},
-}  # fmt: skip
 #: What a node, an object and a tensor in it may say in Keras 3.
 NODE_KEYS = frozenset({"args", "kwargs"})
 OBJECT_KEYS = frozenset({"class_name", "config", "module", "registered_name"})
@@ -54,9 +45,9 @@ class Graph:
         self.trained: dict[int, str] = {}
         self.index = {layer.name: number for number, layer in enumerate(layers)}
         if len(self.index) < len(layers):
-            raise self.fail(f"two layers of one name in {short(sorted(layer.name for layer in layers))}")
+            raise self.error(f"two layers of one name in {short(sorted(layer.name for layer in layers))}")
 
-    def fail(self, what: str) -> FormatError:
+    def error(self, what: str) -> FormatError:
         """An error about this model."""
         return FormatError(f"{self.source}: model config: {self.path or 'the graph'}: {what}")
 
@@ -74,15 +65,15 @@ class Graph:
         place = {(node.layer, node.number): position for position, node in enumerate(order)}
         refs = [self.ref(tensor, place) for tensor in outputs]
         for tensor in inputs:
-            if self.layers[self.index[tensor.layer]].class_name != "InputLayer":
-                raise self.fail(f"input_layers names {tensor.layer!r}, which is no InputLayer")
+            if self.layers[self.index[tensor.layer]].row.role is not Role.INPUT:
+                raise self.error(f"input_layers names {tensor.layer!r}, which is no InputLayer")
         names = keys if kind == "dict" else [tensor.layer for tensor in outputs]
         used = {node.layer for node in order}
         kept = [number for number in range(len(self.layers)) if number in used or not inbound[number]]
         new = {old: number for number, old in enumerate(kept)}
         calls = [self.call(node, place, new) for node in order]
         return ModelDraft(
-            name, "Functional", [self.layers[number] for number in kept], calls, [self.ref(tensor, place) for tensor in inputs], refs,
+            name, FUNCTIONAL, [self.layers[number] for number in kept], calls, [self.ref(tensor, place) for tensor in inputs], refs,
             [tensor.layer for tensor in inputs], names, kind, self.problems, input_keys,
         )  # fmt: skip
 
@@ -90,9 +81,9 @@ class Graph:
 
     def nodes(self, layer: int, entries: Any) -> list[Node]:
         """The nodes of one layer."""
-        name = self.layers[layer].name
+        name, row = self.layers[layer].name, self.layers[layer].row
         entries = expect(self.source, f"model config: {name}: inbound_nodes", entries, list, "a list of nodes")
-        if not entries and (self.layers[layer].class_name == "InputLayer" or not row_of(self.layers[layer].class_name).computed):
+        if not entries and (row.role is Role.INPUT or not row.computed):
             return [Node(layer, 0)]  # an operation without inputs, as TensorFlow's Const, is one call too
         found = []
         for number, entry in enumerate(entries):
@@ -139,14 +130,14 @@ class Graph:
     def not_deep(self, node: Node, depth: int) -> None:
         """Refuse call arguments of more levels than any layer reads."""
         if depth > ARGUMENT_DEPTH:
-            raise self.fail(f"a call of layer {self.layers[node.layer].name!r}: arguments nested more than {ARGUMENT_DEPTH} deep")
+            raise self.error(f"a call of layer {self.layers[node.layer].name!r}: arguments nested more than {ARGUMENT_DEPTH} deep")
 
     def values(self, node: Node, what: str, make: Callable[[], T]) -> T:
         """The tensors that ``make`` finds in a call argument; a FormatError where there are none."""
         try:
             return make()
         except (ValueError, TypeError, OverflowError) as error:
-            raise self.fail(f"a call of layer {self.layers[node.layer].name!r}: {what}: {error}") from error
+            raise self.error(f"a call of layer {self.layers[node.layer].name!r}: {what}: {error}") from error
 
     def only_known(self, node: Node, entry: Mapping[str, Any], known: frozenset[str]) -> None:
         """Note what a node says beyond what is understood: leaving it out could change the numbers."""
@@ -165,7 +156,7 @@ class Graph:
             entry = [entry]
         for item in flat_tensors(entry):
             if not is_tensor(item):
-                raise self.fail(f"a node of {self.layers[node.layer].name!r}: expected [layer, node, output], found {item!r}")
+                raise self.error(f"a node of {self.layers[node.layer].name!r}: expected [layer, node, output], found {item!r}")
             if item[1] == -1:  # tf.keras's ["_CONSTANT_VALUE", -1, value, kwargs]
                 if isinstance(item[2], list):
                     node.inputs.append(self.values(node, "a constant", partial(fixed, item[2])))
@@ -189,21 +180,21 @@ class Graph:
     def tensor(self, value: Any) -> Tensor:
         """A tensor from [layer, node, output]."""
         if not isinstance(value, list) or len(value) != 3 or not is_tensor(value) or value[0] not in self.index:
-            raise self.fail(f"expected [layer, node, output] of a layer of the model, found {value!r}")
+            raise self.error(f"expected [layer, node, output] of a layer of the model, found {value!r}")
         return Tensor(value[0], value[1], value[2])
 
     def endpoints(self, value: Any, what: str) -> tuple[Literal["single", "list", "dict"], list[str], list[Tensor]]:
         """Inputs or outputs of the model: how they were given, their keys if as a dict, and the tensors."""
         if isinstance(value, Mapping):
             if not value and what == "output_layers":
-                raise self.fail(f"{what}: expected at least one tensor")
+                raise self.error(f"{what}: expected at least one tensor")
             return "dict", list(value), [self.tensor(tensor[:3] if isinstance(tensor, list) else tensor) for tensor in value.values()]
         value = expect(self.source, f"model config: {self.path or 'the graph'}: {what}", value, list, "a list of tensors")
         if is_tensor(value):
             return "single", [], [self.tensor(value[:3])]
         tensors = [self.tensor(item[:3] if isinstance(item, list) else item) for item in flat_tensors(value)]
         if not tensors:
-            raise self.fail(f"{what}: expected at least one tensor")
+            raise self.error(f"{what}: expected at least one tensor")
         return ("single" if len(tensors) == 1 else "list"), [], tensors
 
     # -- ordering ---------------------------------------------------------------------------------------------------------
@@ -216,7 +207,7 @@ class Graph:
         every call that a config keeps is used, so where numbers do not fit, their order tells.
         """
         counts = Counter(node.layer for node in nodes)
-        models = {layer.name for layer in self.layers if self.dialect.keras3 and layer.saved_class == "Functional"}
+        models = {layer.name for layer in self.layers if self.dialect.keras3 and layer.saved_class == FUNCTIONAL}
         outputs = [t._replace(node=t.node - 1) if t.layer in models and t.node else t for t in outputs]
         used: dict[str, set[int]] = {}
         for tensor in [*outputs, *(tensor for node in nodes for tensor in node.tensors())]:
@@ -260,14 +251,14 @@ class Graph:
                     heapq.heappush(ready, follower)
         if len(order) < len(nodes):
             stuck = sorted({self.layers[node.layer].name for place, node in enumerate(nodes) if waiting[place]})
-            raise self.fail(f"the graph has a cycle through {', '.join(stuck[:8])}")
+            raise self.error(f"the graph has a cycle through {', '.join(stuck[:8])}")
         return order
 
     def position(self, tensor: Tensor, position: Mapping[tuple[int, int], int]) -> int:
         """Where the node that makes a tensor stands."""
         found = position.get((self.index[tensor.layer], tensor.node))
         if found is None:
-            raise self.fail(f"call {tensor.node} of layer {tensor.layer!r} is used, but the layer has no such call")
+            raise self.error(f"call {tensor.node} of layer {tensor.layer!r} is used, but the layer has no such call")
         return found
 
     def ref(self, tensor: Tensor, position: Mapping[tuple[int, int], int]) -> Ref:
@@ -278,53 +269,55 @@ class Graph:
 
     def call(self, node: Node, position: Mapping[tuple[int, int], int], new: Mapping[int, int]) -> Call:
         """A node as a Call, its arguments by their role."""
-        layer = self.layers[node.layer]
-        inputs, keywords = list(node.inputs), {key: value for key, value in node.keywords.items() if not is_idle(key, value)}
-        if not inputs and layer.class_name != "InputLayer":
-            for key in FIRST_ARGUMENT:
-                if key in keywords:
-                    node.take(keywords.pop(key))
-                    break
-            inputs = list(node.inputs)
-        if node.keys:
-            inputs = self.by_key(layer, inputs, node.keys)
-        if not inputs and row_of(layer.class_name).computed and layer.class_name != "InputLayer":
-            raise self.fail(f"layer {layer.name!r} is called without a tensor")
-        if layer.class_name == "MultiHeadAttention":
-            for key in ("value", "key"):
-                node.take(keywords.pop(key, None))
-            inputs = list(node.inputs)
-        if layer.class_name in STATEFUL_CALL:
+        layer, row = self.layers[node.layer], self.layers[node.layer].row
+        keywords = {key: value for key, value in node.keywords.items() if not is_idle(key, value)}
+        inputs = self.positional(node, layer, keywords)
+        if row.takes_states:
             self.split_states(node, inputs, keywords)
         if keywords.pop("training", None) and (what := self.in_training(node.layer)):
             self.problems.append(Problem(layer.path, layer.class_name, what))
         for key, make in (("mask", as_mask), ("attention_mask", as_scores_mask)):
-            if key in keywords and layer.class_name in KEYWORDS[key] and not any(True for _ in tensors_in(keywords[key])):
+            if key in keywords and key in row.call and not any(True for _ in tensors_in(keywords[key])):
                 keywords[key] = self.values(node, key, partial(make, keywords[key]))
-        computed = {key: value for key, value in keywords.items() if self.is_computed(layer, key, value)}
-        unknown = [key for key in keywords if key not in computed]
-        if row_of(layer.class_name).computed and unknown:
-            what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
-            self.problems.append(Problem(layer.path, layer.class_name, what))
-        if layer.class_name in CELLS:
-            self.problems.append(Problem(layer.path, layer.class_name, "it is a cell that is called as a layer of its own"))
-        others = [other for other in node.others if other is not None]
-        if row_of(layer.class_name).computed and others:
-            self.problems.append(Problem(layer.path, layer.class_name, f"it is called with {short(others)} among its tensors"))
+        self.note_unknown(node, layer, keywords)
         return Call(
             new[node.layer], tuple(self.resolve(tensor, position) for tensor in inputs),
             {key: self.resolve(value, position) for key, value in keywords.items()},
         )  # fmt: skip
+
+    def positional(self, node: Node, layer: LayerDraft, keywords: dict[str, Any]) -> list[Tensor | Fixed]:
+        """The tensors of a call, those passed by name in their places; what has a place is a keyword no more."""
+        if not node.inputs and layer.row.role is not Role.INPUT:
+            for key in FIRST_ARGUMENT:
+                if key in keywords:
+                    node.take(keywords.pop(key))
+                    break
+        inputs = self.by_key(layer, list(node.inputs), node.keys) if node.keys else list(node.inputs)
+        if not inputs and layer.row.computed and layer.row.role is not Role.INPUT:
+            raise self.error(f"layer {layer.name!r} is called without a tensor")
+        if layer.row.inputs:
+            for key in layer.row.inputs[1:]:
+                node.take(keywords.pop(key, None))
+            inputs = list(node.inputs)
+        return inputs
+
+    def note_unknown(self, node: Node, layer: LayerDraft, keywords: Mapping[str, Any]) -> None:
+        """Note what a call says beyond what is computed."""
+        unknown = [key for key, value in keywords.items() if not is_computed(layer, key, value)]
+        if layer.row.computed and unknown:
+            what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
+            self.problems.append(Problem(layer.path, layer.class_name, what))
+        if layer.row.role is Role.CELL:
+            self.problems.append(Problem(layer.path, layer.class_name, "it is a cell that is called as a layer of its own"))
+        others = [other for other in node.others if other is not None]
+        if layer.row.computed and others:
+            self.problems.append(Problem(layer.path, layer.class_name, f"it is called with {short(others)} among its tensors"))
 
     def in_training(self, layer: int) -> str:
         """What training=True means for a layer, looked for once however often it is called."""
         if layer not in self.trained:
             self.trained[layer] = training_problem(self.layers[layer])
         return self.trained[layer]
-
-    def is_computed(self, layer: LayerDraft, key: str, value: Any) -> bool:
-        """Whether a layer honours a call argument of that name and kind."""
-        return layer.class_name in KEYWORDS.get(key, ()) and not (key == "mask" and any(True for _ in tensors_in(value)))
 
     def by_key(self, layer: LayerDraft, inputs: list[Tensor | Fixed], keys: list[str]) -> list[Tensor | Fixed]:
         """The tensors of a dict in the order of the nested model's inputs; other layers take them as they come."""
@@ -334,7 +327,7 @@ class Graph:
         for names in (layer.model.input_keys, layer.model.input_names):
             if sorted(names) == sorted(given):
                 return [given[name] for name in names]
-        raise self.fail(f"model {layer.name!r} is called with {sorted(given)}, its inputs are {sorted(layer.model.input_names)}")
+        raise self.error(f"model {layer.name!r} is called with {sorted(given)}, its inputs are {sorted(layer.model.input_names)}")
 
     def split_states(self, node: Node, inputs: list[Tensor | Fixed], keywords: dict[str, Any]) -> None:
         """Move the tensors behind the first to ``initial_state`` (and ``constants``)."""
@@ -346,7 +339,7 @@ class Graph:
             keywords["constants"] = extra[-count:]
             extra = extra[:-count]
         if extra and "initial_state" in keywords:
-            raise self.fail(f"layer {layer.name!r} is given its initial state twice")
+            raise self.error(f"layer {layer.name!r} is given its initial state twice")
         given = extra or keywords.pop("initial_state", None)
         if given is not None:
             given = self.values(node, "initial_state", partial(with_fixed, given, state_axes(layer)))
@@ -390,11 +383,14 @@ def is_idle(key: str, value: Any) -> bool:
     return value is None or (key == "training" and not value)
 
 
+def is_computed(layer: LayerDraft, key: str, value: Any) -> bool:
+    """Whether a layer honours a call argument of that name and kind."""
+    return key in layer.row.call and not (key == "mask" and any(True for _ in tensors_in(value)))
+
+
 def state_axes(layer: LayerDraft) -> int:
     """How many axes each state of a recurrent layer has, its batch among them."""
-    if layer.class_name == "Bidirectional":
-        return state_axes(layer.children[0])
-    return 2 + int(layer.class_name[-2]) if layer.class_name in CONV_LSTM else 2
+    return 2 + (layer.children[0] if layer.row.role is Role.BIDIRECTIONAL else layer).row.axes
 
 
 def as_mask(value: Any) -> Fixed:
@@ -428,6 +424,6 @@ def training_problem(layer: LayerDraft) -> str:
     found = list(inside(layer))
     if any(map(is_random, found)):
         return "it is called with training=True, which makes it random"
-    if any(inner.class_name == "BatchNormalization" for inner in found):
+    if any(inner.row.role is Role.NORMALIZATION for inner in found):
         return "it is called with training=True: it normalises by the mean and variance of each batch, which is not computed"
     return ""

@@ -114,7 +114,7 @@ class Group:
         self._group = group
         self.place = place or "/"
 
-    def fail(self, what: str) -> FormatError:
+    def error(self, what: str) -> FormatError:
         """An error about this group."""
         return FormatError(f"{self._contents.source}: {self.place}: {what}")
 
@@ -133,9 +133,9 @@ class Group:
         try:
             names = list(self._group)
         except H5_ERRORS as error:
-            raise self.fail(f"the list of members is damaged ({first_line(error)})") from error
+            raise self.error(f"the list of members is damaged ({first_line(error)})") from error
         if any(isinstance(name, bytes) for name in names):  # h5py's answer to names that are no UTF-8
-            raise self.fail("the list of members is damaged (a name that is not text)")
+            raise self.error("the list of members is damaged (a name that is not text)")
         return names
 
     def _member(self, name: str) -> tuple[Any, str]:
@@ -236,14 +236,14 @@ class Group:
                 return None
             text = dtype.kind == "S" or h5py.check_string_dtype(dtype) is not None
             if not text and (dtype.kind not in "fiub" or dtype.fields or dtype.subdtype):
-                raise self.fail(f"attribute {name}: expected text or numbers, found dtype {dtype}")
+                raise self.error(f"attribute {name}: expected text or numbers, found dtype {dtype}")
             count = math.prod(shape)
             if count * dtype.itemsize > min(ATTRIBUTE_LIMIT, self._contents.size):
-                raise self.fail(f"attribute {name}: declares {count} elements, more than the file can hold")
+                raise self.error(f"attribute {name}: declares {count} elements, more than the file can hold")
             self._contents.budget.hold(f"{self.place}: attribute {name}", count * (dtype.itemsize + TEXT_OBJECT))
             value = self._group.attrs[name]
         except H5_ERRORS as error:
-            raise self.fail(f"attribute {name}: cannot be read ({first_line(error)})") from error
+            raise self.error(f"attribute {name}: cannot be read ({first_line(error)})") from error
         if not text:
             return value
         return self._text(name, value) if shape == () else [self._text(name, item) for item in np.ravel(value)]
@@ -253,7 +253,7 @@ class Group:
             try:
                 return value.rstrip(b"\0").decode("utf-8")
             except UnicodeDecodeError as error:
-                raise self.fail(f"attribute {name}: not UTF-8 text") from error
+                raise self.error(f"attribute {name}: not UTF-8 text") from error
         return str(value)
 
     def text(self, name: str) -> str | None:
@@ -262,7 +262,7 @@ class Group:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if value is not None and not isinstance(value, str):
-            raise self.fail(f"attribute {name}: expected text, found {type(value).__name__}")
+            raise self.error(f"attribute {name}: expected text, found {type(value).__name__}")
         return value
 
     def names(self, name: str) -> list[str] | None:
@@ -274,7 +274,7 @@ class Group:
         number = 0
         while (part := self.attribute(f"{name}{number}")) is not None:
             if number >= MOST_PARTS:
-                raise self.fail(f"attribute {name} in more than {MOST_PARTS} parts")
+                raise self.error(f"attribute {name} in more than {MOST_PARTS} parts")
             parts += self._names(name, part)
             number += 1
         return parts if number else None
@@ -286,4 +286,4 @@ class Group:
             return value
         if np.size(value) == 0:  # an empty list was stored as float64 of shape (0,)
             return []
-        raise self.fail(f"attribute {name}: expected names, found numbers")
+        raise self.error(f"attribute {name}: expected names, found numbers")

@@ -8,28 +8,19 @@ from __future__ import annotations
 from functools import partial, reduce
 from typing import Any
 
+from ...catalogue import MAKING, MaskRule, Role
 from ...spec import Fixed
 from .draft import LayerDraft, ModelDraft
 from .nodes import Node, Tensor, tensors_in
-from .vocabulary import OPERATION, RECURRENT
 
 #: Operations that Keras 3 computes masks by.
-MASK_OPERATIONS = frozenset(OPERATION + name for name in (
-    "NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "Squeeze", "OnesLike", "ZerosLike", "ConvertToTensor", "Cast",
-    "Concatenate", "BroadcastTo",
-))  # fmt: skip
+NOT_EQUAL, CONCATENATE = "Operation>NotEqual", "Operation>Concatenate"
+REDUCING = {"Operation>Any": "any", "Operation>All": "all"}
+UNITING = {"Operation>LogicalOr": "or", "Operation>LogicalAnd": "and"}
+FILLING = {"Operation>OnesLike": "ones", "Operation>ZerosLike": "zeros"}
 #: ... of them those that give the mask that they are given, with other axes or as another dtype.
-SAME = frozenset(OPERATION + name for name in ("ExpandDims", "Squeeze", "ConvertToTensor", "Cast", "BroadcastTo"))
-#: Layers that hand on the mask of their input.
-PASSING = frozenset({
-    "Dense", "EinsumDense", "Activation", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
-    "ActivityRegularization", "BatchNormalization", "LayerNormalization", "GroupNormalization", "UnitNormalization", "RMSNormalization",
-    "LeakyReLU", "PReLU", "ELU", "ReLU", "Softmax", "TimeDistributed", "Identity",
-})  # fmt: skip
-#: Layers that unite the masks of their inputs, if all have one.
-UNITING = frozenset({"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"})
-#: Layers that hand on the mask of their first input.
-PASSING_FIRST = frozenset({"Attention", "AdditiveAttention", "MultiHeadAttention"})
+SAME = frozenset({"Operation>ExpandDims", "Operation>Squeeze", "Operation>ConvertToTensor", "Operation>Cast", "Operation>BroadcastTo"})
+MASK_OPERATIONS = SAME.union({NOT_EQUAL, CONCATENATE}, REDUCING, UNITING, FILLING)
 
 #: The inputs of attention layers, in order.
 ATTENTION_INPUTS = ("query", "value", "key")
@@ -45,15 +36,14 @@ UNKNOWN = -1
 
 def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Tensor], outputs: list[Tensor]) -> list[Node]:
     """The nodes without the masks that follow from the layers anyhow, and without the operations that only made them."""
-    if not any(layers[node.layer].class_name == OPERATION + "NotEqual" for node in nodes):
+    if not any(layers[node.layer].class_name == NOT_EQUAL for node in nodes):
         return nodes
     index = {(layers[node.layer].name, node.number): node for node in nodes}
     forms = Forms()
     explicit = Tracer(layers, index, forms, written=True)
     implied = Tracer(layers, index, forms, written=False)
     for node in nodes:
-        recurrent = layers[node.layer].class_name in RECURRENT | {"Bidirectional"}
-        if recurrent and (len(node.inputs) > 1 or node.keywords.get("initial_state") is not None):
+        if layers[node.layer].row.takes_states and (len(node.inputs) > 1 or node.keywords.get("initial_state") is not None):
             continue  # Keras 3 never fills in a mask there: this one is the user's
         for key in [key for key in node.keywords if key == "mask" or key.removesuffix("_mask") in ATTENTION_INPUTS]:
             value = node.keywords[key]
@@ -155,23 +145,22 @@ class Tracer:
         """A mask computed by operations."""
         kind, forms = layer.class_name, self.forms
         parts = [self.given(tensor) for tensor in node.inputs]
-        if kind == OPERATION + "NotEqual":
+        if kind == NOT_EQUAL:
             value = node.others[0] if len(node.inputs) == 1 and len(node.others) == 1 else None
             masked = node.inputs[0] if node.inputs else None
             known = isinstance(value, (int, float)) and isinstance(masked, Tensor)
             return forms.number("steps", "", masked, number(value)) if known else UNKNOWN
-        if kind in (OPERATION + "OnesLike", OPERATION + "ZerosLike"):
-            return forms.number(kind.removeprefix(OPERATION).removesuffix("Like").lower())
-        if kind == OPERATION + "LogicalOr":
+        if kind in FILLING:
+            return forms.number(FILLING[kind])
+        if UNITING.get(kind) == "or":
             parts = [part for part in parts if part != forms.number("zeros")] or parts  # added for its shape
-        if kind in (OPERATION + "LogicalOr", OPERATION + "LogicalAnd") and parts:
-            return forms.number(kind.removeprefix(OPERATION + "Logical").lower(), *parts)
-        if kind == OPERATION + "Concatenate" and parts:
+        if kind in UNITING and parts:
+            return forms.number(UNITING[kind], *parts)
+        if kind == CONCATENATE and parts:
             return forms.joined(parts)
         if len(parts) != 1 or parts[0] == UNKNOWN:
             return UNKNOWN
-        how = {OPERATION + "Any": "any", OPERATION + "All": "all"}.get(kind)
-        form = forms.all[parts[0]]
+        how, form = REDUCING.get(kind), forms.all[parts[0]]
         if how and form[0] == "steps":
             return forms.number("steps", form[1] or how, *form[2:])
         if how and form[0] == "joined" and not form[2]:
@@ -179,35 +168,38 @@ class Tracer:
         return parts[0] if kind in SAME else UNKNOWN
 
     def implied(self, layer: LayerDraft, node: Node) -> int:
-        """The mask that a layer's output carries."""
-        config: dict[str, Any] = layer.config
+        """The mask that a layer's output carries, by the rule of its class."""
+        rule, forms = layer.row.mask, self.forms
         read = node.inputs[0] if node.inputs else None
         parts = [self.given(tensor) for tensor in node.inputs]
-        if layer.class_name == "Masking" and isinstance(read, Tensor):
-            return self.forms.number("steps", "any", read, number(config.get("mask_value", 0.0)))
-        if layer.class_name == "Embedding" and config.get("mask_zero") and isinstance(read, Tensor):
-            return self.forms.number("steps", "", read, 0.0)
-        if layer.class_name in UNITING:
-            return MASKLESS if MASKLESS in parts else reduce(partial(self.forms.number, "or"), parts)
-        if layer.class_name == "Concatenate":
-            return self.forms.joined([part or self.forms.number("ones") for part in parts], "any") if any(parts) else MASKLESS
+        first = parts[0] if parts else MASKLESS
         if layer.model is not None:
             # When Keras wrote the masks down, what came out of a model had none; when it computes, it has that of the layers inside.
             return UNKNOWN if any(parts) or makes_masks(layer.model) else MASKLESS
-        inner = layer.children[0].config if layer.class_name == "Bidirectional" else config
-        first = parts[0] if parts else MASKLESS
-        if layer.class_name in RECURRENT | {"Bidirectional"}:
-            return first if inner.get("return_sequences") else MASKLESS
-        return first if layer.class_name in PASSING | PASSING_FIRST else MASKLESS
+        if rule in MAKING:
+            return self.made(layer, read)
+        if rule is MaskRule.UNITES:
+            return MASKLESS if MASKLESS in parts else reduce(partial(forms.number, "or"), parts)
+        if rule is MaskRule.JOINS:
+            return forms.joined([part or forms.number("ones") for part in parts], "any") if any(parts) else MASKLESS
+        if rule is MaskRule.SEQUENCES:
+            inner = layer.children[0] if layer.row.role is Role.BIDIRECTIONAL else layer
+            return first if inner.config.get("return_sequences") else MASKLESS
+        return first if rule is MaskRule.PASSES else MASKLESS
+
+    def made(self, layer: LayerDraft, read: Any) -> int:
+        """The mask that a layer makes of the tensor that it reads."""
+        if not isinstance(read, Tensor) or not layer.row.makes_mask(layer.config):
+            return MASKLESS
+        if layer.row.mask is MaskRule.OF_IDS:
+            return self.forms.number("steps", "", read, 0.0)
+        return self.forms.number("steps", "any", read, number(layer.config.get("mask_value", 0.0)))
 
 
 def makes_masks(model: ModelDraft) -> bool:
     """Does a layer in a model, or in one that it holds, make a mask?"""
     inside = [inner for layer in model.layers for inner in (layer, *layer.children)]
-    return any(
-        layer.class_name == "Masking" or bool(layer.config.get("mask_zero")) or (layer.model is not None and makes_masks(layer.model))
-        for layer in inside
-    )
+    return any(layer.row.makes_mask(layer.config) or (layer.model is not None and makes_masks(layer.model)) for layer in inside)
 
 
 def number(value: Any) -> float:

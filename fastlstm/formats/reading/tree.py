@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...catalogue import Role
 from ...errors import FormatError, Problem
 from ...limits import GROUP_DEPTH
 from .draft import LayerDraft, ModelDraft
@@ -21,16 +22,6 @@ from .weights import UNBUILT, known_weights
 
 #: What a model's layers may stand under: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
-#: Where a layer's arrays are, for those that keep them in objects of their own.
-PARTS = {
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (("cell",),)),
-    **dict.fromkeys(
-        ("MultiHeadAttention", "GroupQueryAttention"),
-        tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "output")),
-    ),
-}
-#: The attribute that holds what a wrapper wraps.
-CHILDREN = {"Bidirectional": ("forward_layer", "backward_layer"), "TimeDistributed": ("layer",), "RNN": ("cell",)}
 #: Objects in layers that keep the state of random numbers, which inference does not draw.
 GENERATORS = ("seed_generator", "random_generator")
 
@@ -82,7 +73,7 @@ class Filler:
     def index(self, group: Group, path: str, depth: int) -> None:
         """Note where arrays are; Keras on Windows wrote ``layers\\dense\\vars`` as one name."""
         if depth > GROUP_DEPTH:
-            raise group.fail(f"groups nested more than {GROUP_DEPTH} deep")
+            raise group.error(f"groups nested more than {GROUP_DEPTH} deep")
         self.places.add(path)
         for key in group.members():
             name = key.replace("\\", "/")
@@ -105,11 +96,11 @@ class Filler:
         """Fill a layer that stands at ``path``, and what it wraps."""
         if layer.model is not None:
             self.model(layer.model, path)
-        elif layer.class_name == "StackedRNNCells":
+        elif layer.row.role is Role.STACK:
             for cell, name in counted(layer.children):
                 self.layer(cell, f"{path}/cells/{name}")
         elif layer.children:
-            for child, name in zip(layer.children, CHILDREN[layer.class_name], strict=True):
+            for child, name in zip(layer.children, layer.row.wraps, strict=True):
                 self.layer(child, f"{path}/{name}")
         else:
             self.leaf(layer, path)
@@ -129,7 +120,7 @@ class Filler:
 
     def leaf(self, layer: LayerDraft, path: str) -> None:
         """Fill a layer that keeps arrays itself."""
-        parts = [[f"{path}/{name}/vars" for name in names] for names in PARTS.get(layer.class_name, ())] or [[f"{path}/vars"]]
+        parts = [[f"{path}/{name}/vars" for name in names] for names in layer.row.parts] or [[f"{path}/vars"]]
         found: list[np.ndarray] = []
         for names in parts:
             place = next((name for name in names if name in self.arrays), None)

@@ -5,37 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ... import catalogue
 from ...activations import canonical
+from ...catalogue import row_of
 from .dialect import Dialect
-
-#: Classes under other names.
-ALIASES = {
-    "BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization",
-    "SyncBatchNormalization": "BatchNormalization", "UnifiedLSTM": "LSTM", "UnifiedGRU": "GRU", "LSTMV1": "LSTM", "LSTMV2": "LSTM",
-    "GRUV1": "GRU", "GRUV2": "GRU", "DenseV1": "Dense", "Convolution1D": "Conv1D", "Convolution2D": "Conv2D",
-    "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D", "Convolution1DTranspose": "Conv1DTranspose",
-    "Convolution2DTranspose": "Conv2DTranspose", "MaxPool1D": "MaxPooling1D", "MaxPool2D": "MaxPooling2D",
-    "AvgPool1D": "AveragePooling1D", "AvgPool2D": "AveragePooling2D", "GlobalAvgPool1D": "GlobalAveragePooling1D",
-    "GlobalAvgPool2D": "GlobalAveragePooling2D", "GlobalMaxPool1D": "GlobalMaxPooling1D", "GlobalMaxPool2D": "GlobalMaxPooling2D",
-}  # fmt: skip
 
 #: What operations of Keras 3's graphs are called here: some share their names with layers.
 OPERATION = "Operation>"
-
-#: Classes that hold a graph of layers.
-MODELS = frozenset({"Sequential", "Functional", "Model", "Container", "Network", "Graph"})
-RECURRENT = frozenset({"LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "CuDNNLSTM", "CuDNNGRU"})
-CELLS = frozenset({"LSTMCell", "GRUCell", "SimpleRNNCell"})
-GATED = frozenset({"LSTM", "GRU", "LSTMCell", "GRUCell"})
-CONV_LSTM = frozenset({"ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"})
-
-#: What multi-backend Keras never had: layers of these names in its files are the user's own.
-LATER = frozenset({
-    "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention", "LayerNormalization", "GroupNormalization",
-    "UnitNormalization", "RMSNormalization", "SpectralNormalization", "EinsumDense", "Rescaling", "Normalization", "Resizing",
-    "Conv1DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup",
-    "StringLookup", "TextVectorization", "ConvLSTM1D", "ConvLSTM3D", "Identity",
-})  # fmt: skip
 
 #: The activations of multi-backend Keras: others in its files are the user's own, whatever Keras calls so today.
 EARLY_ACTIVATIONS = frozenset({
@@ -49,9 +25,6 @@ DROPPED = frozenset({
 })  # fmt: skip
 DROPPED_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
-#: Older names of arguments, by canonical class.
-RENAMED: dict[str, dict[str, str]] = {"LeakyReLU": {"alpha": "negative_slope"}}
-
 DType = Literal["float32", "float64", "float16", "bfloat16"]
 #: What a dtype policy computes in.
 POLICIES: dict[str, DType] = {
@@ -59,10 +32,6 @@ POLICIES: dict[str, DType] = {
     "mixed_bfloat16": "bfloat16", "infer": "float32", "_infer": "float32",
     "string": "float32",  # of layers that read text, which are refused for that
 }  # fmt: skip
-#: Layers that give back what they are given, or leave the arithmetic to another.
-OF_ANY_DTYPE = frozenset({
-    "TimeDistributed", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "Dropout", "SpatialDropout1D",
-})  # fmt: skip
 ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
 
 
@@ -72,13 +41,13 @@ def class_name(entry: Mapping[str, Any], dialect: Dialect) -> str:
     own = users_own(entry)
     if own is not None:
         return own if ">" in own else f"Custom>{own}"
-    if dialect.multi_backend and name in LATER:
+    if dialect.multi_backend and row_of(name).later:
         return f"Custom>{name}"
     name = name.rsplit(">", 1)[-1] if name.startswith(("Keras>", "keras>")) else name
     config = entry.get("config")
     if dialect.keras3 and isinstance(config, Mapping) and not records_itself(name, config):
         return f"{OPERATION}{name}"
-    return ALIASES.get(name, name)
+    return catalogue.canonical(name)
 
 
 def records_itself(name: str, config: Mapping[str, Any]) -> bool:
@@ -86,7 +55,7 @@ def records_itself(name: str, config: Mapping[str, Any]) -> bool:
 
     InputLayers, models of some versions and SpatialDropout do not, but share their names with no operation.
     """
-    return "trainable" in config or name == "InputLayer" or name in MODELS or name.startswith("SpatialDropout")
+    return "trainable" in config or not row_of(name).tells_trainable
 
 
 def compute_dtype(kind: str, config: Mapping[str, Any], dialect: Dialect) -> DType | None:
@@ -96,35 +65,30 @@ def compute_dtype(kind: str, config: Mapping[str, Any], dialect: Dialect) -> DTy
         inner = value.get("config")
         value = inner.get("name") if isinstance(inner, Mapping) else None
     # An Embedding of Keras 2.0.0 to 2.0.5 and all layers of TensorFlow 1 record the dtype of their first input, which may be ids.
-    if value is None or (value in ID_DTYPES and (dialect.multi_backend or (kind in OF_ANY_DTYPE and not dialect.keras3))):
+    if value is None or (value in ID_DTYPES and (dialect.multi_backend or (row_of(kind).any_dtype and not dialect.keras3))):
         return "float32"
     return POLICIES.get(value) if isinstance(value, str) else None
 
 
 def layer_config(kind: str, config: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     """The canonical config of a layer of canonical class ``kind``, its wrapped layers excepted."""
-    renamed = RENAMED.get(kind, {})
-    out = {
-        renamed.get(key, key): value
-        for key, value in config.items()
-        if key not in DROPPED and not key.endswith(DROPPED_ENDINGS) and not (key in ("quantization_config", "lora_rank") and value is None)
-    }
-    if kind == "Embedding":
-        out.pop("input_length", None)
-    if kind in ("Activation", "Dense") or kind in RECURRENT:
-        out.setdefault("activation", "tanh" if kind in RECURRENT else "linear")
-    if kind in GATED:
+    row = row_of(kind)
+    out = {row.renamed.get(key, key): value for key, value in config.items() if says_something(key, value) and key not in row.ignored}
+    for key, value in row.defaults.items():
+        out.setdefault(key, value)
+    if row.gated:
         out.setdefault("recurrent_activation", dialect.recurrent_activation)
-    if kind in CONV_LSTM:
-        out.setdefault("recurrent_activation", "hard_sigmoid")
-    if kind == "LeakyReLU":
-        out.setdefault("negative_slope", 0.3)
-    if kind == "RNN":
-        del out["activation"]
     for key in ("activation", "recurrent_activation"):
         if key in out:
             out[key] = activation(out[key], dialect)
     return out
+
+
+def says_something(key: str, value: Any) -> bool:
+    """Whether an argument may matter at inference."""
+    if key in DROPPED or key.endswith(DROPPED_ENDINGS):
+        return False
+    return value is not None or key not in ("quantization_config", "lora_rank")
 
 
 def is_kerass(module: str) -> bool:

@@ -10,17 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ...catalogue import Weight, row_of
+from ...catalogue import SEQUENTIAL, Role, Weight
 from ...errors import FormatError, Problem
 from ...limits import Budget
 from ...spec import ModelSpec
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
-from .keras1 import EMBEDDING_DROPOUT, merged_gates, modern_kernel
-from .vocabulary import CELLS
-
-CONVOLUTIONS = frozenset({"Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "ConvLSTM2D"})
-GATES = {"LSTM": 4, "LSTMCell": 4, "GRU": 3, "GRUCell": 3, "ConvLSTM2D": 4}
+from .keras1_arrays import from_keras1
 
 
 @dataclass
@@ -32,20 +28,23 @@ class Leaf:
     frozen: bool
 
 
+#: Keras 1's letters of the gates, in the order in which it keeps them, by gate count.
+GATE_LETTERS = {4: "icfo", 3: "zrh"}
 #: Bytes of a number of float64.
 WIDEST = 8
+#: Layers that read (batch, timesteps, features), and whose first array has a row for each feature.
+ALONG_TIME = frozenset({Role.RECURRENT, Role.BIDIRECTIONAL, Role.DISTRIBUTED})
 #: Of a model that has none.
 UNBUILT = Problem("", "", "it has no weights: the model was saved before it was built", "build the model before saving it")
 
 
 def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
     """The arrays that a layer of a known class keeps."""
-    tell = row_of(layer.class_name).arrays
+    tell = layer.row.arrays
     if tell is None or layer.quantised:
         return None
     if layer.split_gates:
-        gates = GATES[layer.class_name]
-        return tuple(Weight(f"{kind}_{gate}") for gate in ("icfo" if gates == 4 else "zrh") for kind in "WUb")
+        return tuple(Weight(f"{kind}_{gate}") for gate in GATE_LETTERS[layer.row.gates] for kind in "WUb")
     try:
         return tell(layer.config)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -121,7 +120,7 @@ def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> 
 
     Returns what stands in the way where the weights show that some argument was not the default.
     """
-    bare = [leaf.layer for leaf in leaves(layer, source, False) if leaf.layer.class_name in CELLS and "units" not in leaf.layer.config]
+    bare = [leaf.layer for leaf in leaves(layer, source, False) if leaf.layer.row.role is Role.CELL and "units" not in leaf.layer.config]
     if not bare:
         return None
     squares = [array.shape[0] for array in arrays if array.ndim == 2][1::2]
@@ -169,12 +168,11 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
     merge_low_rank(layer)
     if dialect.keras1:
         from_keras1(layer, dialect)
-    if layer.class_name in GATES:
+    if layer.row.gates:
         plain_gates(layer)
-    if dialect.theano and layer.class_name in CONVOLUTIONS:
-        last = 2 if layer.class_name == "ConvLSTM2D" else 1
-        layer.weights = tuple(flipped(array) if place < last else array for place, array in enumerate(layer.weights))
-    if dialect.beta_first and layer.class_name == "BatchNormalization" and len(layer.weights) == 4:
+    if dialect.theano:
+        layer.weights = tuple(flipped(array) if place < layer.row.kernels else array for place, array in enumerate(layer.weights))
+    if dialect.beta_first and layer.row.role is Role.NORMALIZATION and len(layer.weights) == 4:
         beta, gamma, *moving = layer.weights
         layer.weights = (gamma, beta, *moving)
     layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
@@ -189,37 +187,6 @@ def account(layer: LayerDraft, dtype: np.dtype[Any], budget: Budget) -> None:
     budget.lend(place, numbers * (3 * WIDEST if layer.lora is not None else 2 * dtype.itemsize))
 
 
-def from_keras1(layer: LayerDraft, dialect: Dialect) -> None:
-    """Bring a layer's arrays from Keras 1's layout to Keras 2's."""
-    config, first = layer.config, layer.config.get("data_format") == "channels_first"
-    if layer.split_gates and len(layer.weights) == 3 * GATES[layer.class_name]:
-        layer.weights = merged_gates(
-            layer.weights, GATES[layer.class_name], lambda array: modern_kernel(layer.class_name, array, None, first)
-        )
-    elif layer.class_name in CONVOLUTIONS and layer.weights:
-        kernel, *rest = layer.weights
-        layer.weights = (modern_kernel(layer.class_name, kernel, config.get("filters"), first), *rest)
-    if layer.class_name == "Highway" and len(layer.weights) == 4 and layer.weights[1].ndim == 1:  # up to Keras 1.1
-        kernel, bias, carry_kernel, carry_bias = layer.weights
-        layer.weights = (kernel, carry_kernel, bias, carry_bias)
-    if layer.class_name == "SReLU":
-        config["clip_left"] = dialect.theano
-    dropout = config.pop(EMBEDDING_DROPOUT, None)
-    if dialect.keras0:
-        from_keras0(layer, dropout)
-
-
-def from_keras0(layer: LayerDraft, dropout: Any) -> None:
-    """What Keras 0 meant otherwise than Keras 1."""
-    if layer.class_name == "BatchNormalization" and len(layer.weights) == 4:
-        # It divides by (running_std + epsilon), where its successors divide by sqrt(variance + epsilon).
-        *others, deviation = layer.weights
-        layer.weights = (*others, np.square(deviation.astype(np.float64) + float(layer.config.get("epsilon", 1e-6))))
-        layer.config["epsilon"] = 0.0
-    if layer.class_name == "Embedding" and isinstance(dropout, (int, float)):
-        layer.weights = tuple(array * np.float32(1.0 - dropout) for array in layer.weights)
-
-
 def flipped(kernel: np.ndarray) -> np.ndarray:
     """A convolution kernel with its spatial axes reversed: Theano convolves where others correlate."""
     return kernel[tuple(slice(None, None, -1) for _ in range(kernel.ndim - 2))] if kernel.ndim > 2 else kernel
@@ -227,7 +194,7 @@ def flipped(kernel: np.ndarray) -> np.ndarray:
 
 def plain_gates(layer: LayerDraft) -> None:
     """Undo the layout of the CuDNN layers, told by their bias, and fill in GRU's ``reset_after``."""
-    gates, config = GATES[layer.class_name], layer.config
+    gates, config = layer.row.gates, layer.config
     if len(layer.weights) == 3:
         kernel, recurrent_kernel, bias = layer.weights
         cudnn = bias.ndim == 1 and kernel.ndim == 2 and bias.size == 2 * kernel.shape[1] and kernel.shape[1] % gates == 0
@@ -255,13 +222,14 @@ def infer_input(model: ModelDraft) -> bool:
     for layer in model.layers[1:]:
         inner = layer.children[0] if layer.children else layer
         kernel = inner.weights[0].shape if inner.weights else ()
-        if layer.class_name == "Embedding":
+        role = layer.row.role
+        if role is Role.EMBEDDING:
             given["shape"] = [None, None]
-        elif layer.class_name in ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "TimeDistributed") and len(kernel) == 2:
+        elif role in ALONG_TIME and not layer.row.axes and len(kernel) == 2:
             given["shape"] = [None, None, kernel[0]]
-        elif layer.class_name == "Conv1D" and len(kernel) == 3 and layer.config.get("groups", 1) == 1:
+        elif role is Role.CONVOLUTION and layer.row.axes == 1 and len(kernel) == 3 and layer.config.get("groups", 1) == 1:
             given["shape"] = [None, None, kernel[1]]
-        elif layer.class_name in ("Masking", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout"):
+        elif role in (Role.MASKING, Role.IDLE):
             continue
         break
     return given.get("shape") is not None
@@ -271,7 +239,7 @@ def finish(model: ModelDraft, understood: Dialect, budget: Budget) -> ModelSpec:
     """A model whose arrays are dealt, as a spec."""
     for layer in model.layers:
         settle(layer, understood, budget)
-    if model.class_name == "Sequential" and not infer_input(model):
+    if model.class_name == SEQUENTIAL and not infer_input(model):
         model.layers[0].config["shape"] = [None]
         model.problems.append(Problem("", "", "the file does not say what shape its input has", "build the model before saving it"))
     nested_inputs(model)
@@ -283,6 +251,6 @@ def nested_inputs(model: ModelDraft) -> None:
     for layer in model.layers:
         for inner in [layer, *layer.children]:
             if inner.model is not None:
-                if inner.model.class_name == "Sequential" and not infer_input(inner.model):
+                if inner.model.class_name == SEQUENTIAL and not infer_input(inner.model):
                     inner.model.layers[0].config["shape"] = [None]
                 nested_inputs(inner.model)
