@@ -1,4 +1,4 @@
-"""Layers that make one tensor out of several, and of their masks."""
+"""Layers that make one tensor of several, and what becomes of their masks."""
 
 from __future__ import annotations
 
