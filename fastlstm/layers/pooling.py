@@ -90,6 +90,35 @@ class AveragePooling(Pooling):
         return sum(self.seen(x), np.zeros((), x.dtype)) / counts
 
 
+class AdaptiveAveragePooling(Layer):
+    """Means over windows that divide each spatial axis into ``output_size`` places: from floor(i n / size) up to ceil((i + 1) n / size)."""
+
+    AXES: ClassVar[dict[str, int]] = {"AdaptiveAveragePooling1D": 1, "AdaptiveAveragePooling2D": 2, "AdaptiveAveragePooling3D": 3}
+    CLASSES = tuple(AXES)
+    HONOURED = frozenset({"output_size", "data_format"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.size = per_axis(self.config["output_size"], self.AXES[spec.class_name])
+        self.first = 2 if self.config.get("data_format") == "channels_first" else 1
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape, axes = inputs[0], len(self.size)
+        if len(shape) != axes + 2:
+            raise self.error(f"reads input of {axes + 2} axes, found shape {shape}")
+        return ((*shape[: self.first], *self.size, *shape[self.first + axes :]),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        for axis, size in enumerate(self.size, start=self.first):
+            n, out = x.shape[axis], np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
+            for i in range(size if len(x) else 0):  # no rows: only shapes are asked for
+                window = x.take(range(i * n // size, -((i + 1) * -n // size)), axis)
+                np.moveaxis(out, axis, 0)[i] = np.mean(window, axis)
+            x = out
+        return (Tensor(x),)
+
+
 class GlobalPooling(Layer):
     """The base of pooling over all places."""
 
