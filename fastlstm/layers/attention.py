@@ -140,10 +140,19 @@ class MultiHeadAttention(Layer):
     """Vaswani et al. 2017, of tensors (batch, steps, features); inputs (query, value) or (query, value, key)."""
 
     CLASSES = ("MultiHeadAttention",)
-    HONOURED = frozenset({
-        "num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes", "use_gate", "sliding_window",
-        "dropout",
-    })  # fmt: skip
+    HONOURED = frozenset(
+        {
+            "num_heads",
+            "key_dim",
+            "value_dim",
+            "use_bias",
+            "output_shape",
+            "attention_axes",
+            "use_gate",
+            "sliding_window",
+            "dropout",
+        }
+    )
     INERT = inert("kernel", "bias") | {"seed", "query_shape", "key_shape", "value_shape", "flash_attention", "softmax_robust_masking"}
 
     def __init__(self, spec: LayerSpec, context: Context):

@@ -41,10 +41,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Config keys that change nothing at inference in any layer.
-INERT = frozenset({
-    "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_dtype", "input_dim", "input_length", "input_shape",
-    "activity_regularizer", "autocast", "registered_name",
-})  # fmt: skip
+INERT = frozenset(
+    {
+        "name",
+        "trainable",
+        "dtype",
+        "batch_input_shape",
+        "batch_shape",
+        "input_dtype",
+        "input_dim",
+        "input_length",
+        "input_shape",
+        "activity_regularizer",
+        "autocast",
+        "registered_name",
+    }
+)
 
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}

@@ -75,19 +75,19 @@ class Custom(Layer):
         given = (tuple(inputs), tensors)
         known = all(n is not None for shape in shapes_in(given) for n in shape[1:])
         found: list[tuple[np.ndarray, ...]] = []
-        faults: list[InputError] = []
+        errors: list[InputError] = []
         for sizes in STEPS[:1] if known else STEPS:
             for size in sizes[:1] if known else sizes:
                 if found and largest(given, size) > LARGEST_TRIAL:
                     continue
                 try:
                     found += [self._trial(given, keywords, rows, size) for rows in ROWS]
-                except InputError as fault:
-                    faults.append(fault)
+                except InputError as error:
+                    errors.append(error)
             if len(found) > len(ROWS):
                 break
         if len(found) <= (0 if known else len(ROWS)):
-            raise faults[0]
+            raise errors[0]
         outputs = self._agreed(inputs, found)
         if self._told(inputs) is None:
             self._known.append((tuple(inputs), outputs))

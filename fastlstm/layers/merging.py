@@ -300,9 +300,16 @@ class Concatenate(Merging):
         out = b.buffer(outer * total)
         for value, width in zip(inputs, widths, strict=True):
             b.emit(
-                "place", steps=outer, width=width, x=b.read(value), x_row=outer * width, x_step=width,
-                y=At(out, start), y_row=outer * total, y_step=total,
-            )  # fmt: skip
+                "place",
+                steps=outer,
+                width=width,
+                x=b.read(value),
+                x_row=outer * width,
+                x_step=width,
+                y=At(out, start),
+                y_row=outer * total,
+                y_step=total,
+            )
             start += width
         joined = sum(value.shape[axis] for value in inputs)
         return (Value(out, (*inputs[0].shape[:axis], joined, *inputs[0].shape[axis + 1 :])),)

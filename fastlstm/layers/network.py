@@ -39,9 +39,18 @@ class Network(Layer):
     """
 
     CLASSES = ("Sequential", "Functional", "Model")
-    INERT = frozenset({
-        "layers", "input_layers", "output_layers", "build_input_shape", "build_config", "compile_config", "sparse", "ragged",
-    })  # fmt: skip
+    INERT = frozenset(
+        {
+            "layers",
+            "input_layers",
+            "output_layers",
+            "build_input_shape",
+            "build_config",
+            "compile_config",
+            "sparse",
+            "ragged",
+        }
+    )
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)

@@ -155,9 +155,18 @@ def pooled(b: Builder, x: Value, length: int, *, window: int, stride: int, befor
     steps, features = x.shape
     out = b.buffer(length * features)
     b.emit(
-        "pool", steps=steps, features=features, x=b.read(x), mask=x.mask.buffer if x.mask and mean and window == steps else None,
-        window=window, stride=stride, before=before, y=out, y_steps=length, mean=int(mean),
-    )  # fmt: skip
+        "pool",
+        steps=steps,
+        features=features,
+        x=b.read(x),
+        mask=x.mask.buffer if x.mask and mean and window == steps else None,
+        window=window,
+        stride=stride,
+        before=before,
+        y=out,
+        y_steps=length,
+        mean=int(mean),
+    )
     return Value(out, (length, features))
 
 
