@@ -301,6 +301,7 @@ def convolutional() -> Iterator[Row]:
     mean = Row("GlobalAveragePooling{}", arrays=no_arrays, aliases=("GlobalAvgPool{}",))
     yield from along(replace(mean, call=frozenset({"mask"}), mask_argument=True), 1)
     yield from along(mean, 2, 3)
+    yield from along(Row("AdaptiveAveragePooling{}", arrays=no_arrays, later=True), 1, 2, 3)
     for name in ("ZeroPadding{}", "Cropping{}", "UpSampling{}"):
         yield from along(Row(name, arrays=no_arrays), 1, 2, 3)
 

@@ -50,6 +50,7 @@ EXAMPLES: dict[str, Example] = {
     **dict.fromkeys(("Add", "AdditiveAttention", "Attention", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
                     Example(inputs=PAIR)),
     **{f"{kind}{axes}": Example({"pool_size": 2}, inputs) for kind in ("AveragePooling", "MaxPooling") for axes, inputs in ALONG.items()},
+    **{f"AdaptiveAveragePooling{axes}": Example({"output_size": 4}, inputs) for axes, inputs in ALONG.items()},
     **{f"Global{kind}Pooling{axes}": Example({}, inputs) for kind in ("Average", "Max") for axes, inputs in ALONG.items()},
     **{f"{kind}{axes}": Example({"filters": 4, "kernel_size": 3}, inputs) for kind in ("Conv", "SeparableConv", "LocallyConnected")
        for axes, inputs in ALONG.items() if f"{kind}{axes}" in REGISTRY},

@@ -14,17 +14,17 @@ from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
 from .core import known_features
 
-#: What masked scores are lowered by: more than any score's own size.
+#: Masked scores are lowered by this: more than any score's own size.
 FAR = 1e9
 
 
 def causal_mask(query_steps: int, value_steps: int) -> np.ndarray:
-    """bool (query steps, value steps): no step sees one behind it."""
+    """bool (query steps, value steps): no step sees a later one."""
     return np.tril(np.ones((query_steps, value_steps), bool))
 
 
 def per_head(bias: np.ndarray) -> np.ndarray:
-    """Bias (heads, features) for (batch, heads, steps, features); a lack of one stays a number."""
+    """Bias (heads, features) for (batch, heads, steps, features); where there is none, the number 0 stays as it is."""
     return bias[:, None] if bias.ndim else bias
 
 
@@ -39,7 +39,7 @@ def check_steps(layer: Layer, query: np.ndarray, value: np.ndarray, key: np.ndar
 
 
 class DenseAttention(Layer):
-    """What Attention and AdditiveAttention share: inputs (query, value) or (query, value, key).
+    """The base of Attention and AdditiveAttention: inputs (query, value) or (query, value, key).
 
     Masked steps of the value weigh nothing, and masked steps of the query give zeros; the query's mask passes.
     """
@@ -140,10 +140,19 @@ class MultiHeadAttention(Layer):
     """Vaswani et al. 2017, of tensors (batch, steps, features); inputs (query, value) or (query, value, key)."""
 
     CLASSES = ("MultiHeadAttention",)
-    HONOURED = frozenset({
-        "num_heads", "key_dim", "value_dim", "use_bias", "output_shape", "attention_axes", "use_gate", "sliding_window",
-        "dropout",
-    })  # fmt: skip
+    HONOURED = frozenset(
+        {
+            "num_heads",
+            "key_dim",
+            "value_dim",
+            "use_bias",
+            "output_shape",
+            "attention_axes",
+            "use_gate",
+            "sliding_window",
+            "dropout",
+        }
+    )
     INERT = inert("kernel", "bias") | {"seed", "query_shape", "key_shape", "value_shape", "flash_attention", "softmax_robust_masking"}
 
     def __init__(self, spec: LayerSpec, context: Context):

@@ -1,19 +1,19 @@
 """The base of every layer: a class that reads its config, says its shapes, means something in NumPy, and may become kernels.
 
-What a layer says of time goes by these words:
+The words by which a layer speaks of time:
 
 stepwise
     Each timestep of its output depends on the same timestep of its input alone.
 causal
-    Each timestep of its output depends on that timestep and earlier ones alone. What is stepwise is causal.
+    Each timestep of its output depends on that timestep and earlier ones alone. A stepwise layer is causal.
 ignores padding
     A row with masked timesteps after its end comes out as the same row without them.
 restarts
     It computes what it wraps for each timestep by itself, from nothing.
 
-A layer is complete once it is constructed: no call changes what later calls do. What depends on the shapes of its input it works
-out from the shapes that the call is given; what depends on the file's own shapes it asks of ``Context.declared``; what a wrapper
-wants of a layer inside it stands in the ``Context`` that it constructs it with.
+A layer is complete once it is constructed: no call changes what later calls do. It works out what depends on the shapes of its
+input from the shapes that a call is given; it asks ``Context.declared`` for the shapes that the file declares; and a wrapper says
+what it wants of a layer inside it by the ``Context`` that it makes it with.
 """
 
 from __future__ import annotations
@@ -41,10 +41,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Config keys that change nothing at inference in any layer.
-INERT = frozenset({
-    "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_dtype", "input_dim", "input_length", "input_shape",
-    "activity_regularizer", "autocast", "registered_name",
-})  # fmt: skip
+INERT = frozenset(
+    {
+        "name",
+        "trainable",
+        "dtype",
+        "batch_input_shape",
+        "batch_shape",
+        "input_dtype",
+        "input_dim",
+        "input_length",
+        "input_shape",
+        "activity_regularizer",
+        "autocast",
+        "registered_name",
+    }
+)
 
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
@@ -74,7 +86,7 @@ class Flow(NamedTuple):
 
 
 class Course(NamedTuple):
-    """What a layer makes of data that stream in."""
+    """The outputs of a layer while data stream in."""
 
     outputs: tuple[Flow, ...]
     obstacle: str = ""  # why it cannot tell what it makes of one timestep; empty: it can
@@ -130,7 +142,7 @@ def undeclared(layer: Layer) -> Sequence[Shape]:
 
 @dataclass
 class Context:
-    """What layers are made with; collects everything that stands in the way instead of stopping at the first."""
+    """Everything that layers are made with. It collects all that stands in the way instead of stopping at the first problem."""
 
     source: str  # the file, for messages
     rules: Rules
@@ -202,12 +214,12 @@ class Layer:
         """The arrays that Keras keeps for it, in file order."""
         return self.row.arrays(self.config) if self.row.arrays is not None else ()
 
-    # -- what it says of time ---------------------------------------------------------------------------------------------
-
     @property
     def makes_mask(self) -> bool:
         """Does it make a mask of what it reads?"""
         return self.row.makes_mask(self.config)
+
+    # -- what it says of time ---------------------------------------------------------------------------------------------
 
     @property
     def activations_stepwise(self) -> bool:
@@ -232,7 +244,7 @@ class Layer:
         return self.stepwise(inputs)
 
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
-        """What it makes of data that stream in: which outputs come timestep by timestep, or what keeps it from telling.
+        """Tell which outputs come timestep by timestep while data stream in, or why it cannot tell them.
 
         Parameters
         ----------
@@ -312,7 +324,7 @@ class Layer:
         return self._cast[key]
 
     def row_axes(self, value: Any, rank: int) -> tuple[int, ...]:
-        """Axes of a config, one or several, counted from the front, in order. That of the batch is none that a layer may go along."""
+        """Axes of a config, one or several, counted from the front, in order. A layer may not go along that of the batch."""
         axes = tuple(int(axis) for axis in ((value,) if isinstance(value, int) else value))
         if any(not -rank <= axis < rank for axis in axes):
             raise self.error(f"axis {value} is none of an input of {rank} axes")

@@ -321,7 +321,7 @@ class StackedRNNCells(Cell):
 
 
 def cell_of(spec: LayerSpec, context: Context, owner: Layer) -> Cell:
-    """The cell of a spec; a class that is none, or not known, becomes a problem of the context."""
+    """The cell of a spec; a class that is no cell, or is not known, becomes a problem of the context."""
     layer = make_layer(spec, context)
     if isinstance(layer, Cell):
         return layer

@@ -14,9 +14,19 @@ from .cells import Cell, lstm_states
 from .convolution import convolve, output_length, per_axis
 from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent, states_given
 
-CELL_KEYS = frozenset({
-    "filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "recurrent_activation", "use_bias",
-})  # fmt: skip
+CELL_KEYS = frozenset(
+    {
+        "filters",
+        "kernel_size",
+        "strides",
+        "padding",
+        "data_format",
+        "dilation_rate",
+        "activation",
+        "recurrent_activation",
+        "use_bias",
+    }
+)
 CELL_INERT = inert("kernel", "recurrent", "bias") | {"unit_forget_bias", "dropout", "recurrent_dropout", "seed", "implementation"}
 
 

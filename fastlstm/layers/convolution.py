@@ -259,9 +259,20 @@ class Conv(Convolution):
         out = b.buffer(length * filters)
         code = default_code(self.activation_name)
         b.emit(
-            "dense", steps=length, features=size * channels, units=filters, x=x, x_row=steps * channels, x_step=stride * channels,
-            kernel=kernel, bias=bias, y=out, y_row=length * filters, y_step=filters, activation=code or 0,
-        )  # fmt: skip
+            "dense",
+            steps=length,
+            features=size * channels,
+            units=filters,
+            x=x,
+            x_row=steps * channels,
+            x_step=stride * channels,
+            kernel=kernel,
+            bias=bias,
+            y=out,
+            y_row=length * filters,
+            y_step=filters,
+            activation=code or 0,
+        )
         value = Value(out, (length, filters))
         return (value if code is not None else activated(b, self.activation_name, value),)
 

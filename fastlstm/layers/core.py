@@ -59,9 +59,16 @@ class Inert(Layer):
     """Layers that only matter in training. Values and masks pass."""
 
     CLASSES = (
-        "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
-        "ActivityRegularization", "Identity",
-    )  # fmt: skip
+        "Dropout",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+        "GaussianNoise",
+        "GaussianDropout",
+        "AlphaDropout",
+        "ActivityRegularization",
+        "Identity",
+    )
     INERT = frozenset({"rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma"})
     STEPWISE = True
 
@@ -147,9 +154,20 @@ class Dense(Layer):
         bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
         code = default_code(self.activation_name)
         b.emit(
-            "dense", steps=steps, features=features, units=units, x=b.read(inputs[0]), x_row=steps * features, x_step=features,
-            kernel=kernel, bias=bias, y=out, y_row=steps * units, y_step=units, activation=code or 0,
-        )  # fmt: skip
+            "dense",
+            steps=steps,
+            features=features,
+            units=units,
+            x=b.read(inputs[0]),
+            x_row=steps * features,
+            x_step=features,
+            kernel=kernel,
+            bias=bias,
+            y=out,
+            y_row=steps * units,
+            y_step=units,
+            activation=code or 0,
+        )
         value = Value(out, (*outer, units), inputs[0].mask)
         return (value if code is not None else activated(b, self.activation_name, value),)
 
@@ -242,8 +260,14 @@ class Masking(Layer):
             return None
         out, mask = b.buffer(outer[0] * features), Mask(b.buffer(outer[0], itemsize=1), (outer[0],))
         b.emit(
-            "masking", steps=outer[0], features=features, x=b.read(inputs[0]), y=out, mask=mask.buffer, value=self.mask_value,
-        )  # fmt: skip
+            "masking",
+            steps=outer[0],
+            features=features,
+            x=b.read(inputs[0]),
+            y=out,
+            mask=mask.buffer,
+            value=self.mask_value,
+        )
         return (Value(out, inputs[0].shape, present_only(b, mask)),)
 
 

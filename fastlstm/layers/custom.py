@@ -1,4 +1,4 @@
-"""Layers that fastlstm does not know: the caller's own functions, and the placeholder of those that nobody supplied."""
+"""Layers that fastlstm does not know: functions of the caller's, and a placeholder for layers that nobody supplied."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ SUPPLY_LAYER = "supply it as a function of NumPy arrays, in Python: fastlstm.loa
 SUPPLY_WHOLE = (
     "supply the layer around it, as a whole, as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{{!r}: function}})"
 )
-SAVE_THE_REST = (
-    "save the layers behind it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text"
-)
+SAVE_THE_REST = "save the layers after it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text"
 
 #: Layers that read nothing but text.
 TEXT = frozenset({"TextVectorization", "StringLookup"})
-#: Two sizes that the batch, and every size that is not known before, take in trials; then larger ones, for functions that need them.
+#: Trials have batches of these two sizes, and these timesteps where their number is open: larger ones for functions that need them.
 ROWS = (1, 2)
 STEPS = ((3, 5, 32, 48), (384, 512))
 #: Numbers in a row of a trial, at most.
@@ -77,19 +75,19 @@ class Custom(Layer):
         given = (tuple(inputs), tensors)
         known = all(n is not None for shape in shapes_in(given) for n in shape[1:])
         found: list[tuple[np.ndarray, ...]] = []
-        faults: list[InputError] = []
+        errors: list[InputError] = []
         for sizes in STEPS[:1] if known else STEPS:
             for size in sizes[:1] if known else sizes:
                 if found and largest(given, size) > LARGEST_TRIAL:
                     continue
                 try:
                     found += [self._trial(given, keywords, rows, size) for rows in ROWS]
-                except InputError as fault:
-                    faults.append(fault)
+                except InputError as error:
+                    errors.append(error)
             if len(found) > len(ROWS):
                 break
         if len(found) <= (0 if known else len(ROWS)):
-            raise faults[0]
+            raise errors[0]
         outputs = self._agreed(inputs, found)
         if self._told(inputs) is None:
             self._known.append((tuple(inputs), outputs))

@@ -99,9 +99,18 @@ class LocallyConnected1D(Layer):
     """A convolution along time with a kernel of its own for each place."""
 
     CLASSES = ("LocallyConnected1D",)
-    HONOURED = frozenset({
-        "filters", "kernel_size", "strides", "padding", "data_format", "activation", "use_bias", "implementation",
-    })  # fmt: skip
+    HONOURED = frozenset(
+        {
+            "filters",
+            "kernel_size",
+            "strides",
+            "padding",
+            "data_format",
+            "activation",
+            "use_bias",
+            "implementation",
+        }
+    )
     INERT = inert("kernel", "bias")
 
     def __init__(self, spec: LayerSpec, context: Context):

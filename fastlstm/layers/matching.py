@@ -19,10 +19,13 @@ OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "Operation>"
 
 
 def prepared(
-    model: ModelSpec, source: str, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-    custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
-) -> Context:  # fmt: skip
-    """What the layers of a model are made with.
+    model: ModelSpec,
+    source: str,
+    custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+    budget: Budget | None = None,
+) -> Context:
+    """The context that the layers of a model are made with.
 
     Raises
     ------
@@ -36,9 +39,14 @@ def prepared(
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     return Context(
-        source, model.rules, layers, functions, {place.path: place for place in found}, keys(used),
+        source,
+        model.rules,
+        layers,
+        functions,
+        {place.path: place for place in found},
+        keys(used),
         budget=budget or Budget.unlimited(),
-    )  # fmt: skip
+    )
 
 
 def layers_of(found: Sequence[Place], given: Mapping[str, Callable[..., Any]] | None) -> dict[str, Supplied]:
@@ -88,9 +96,13 @@ def _layers_called(name: str, found: Sequence[Place], functions: Mapping[str, An
     if len(classes) > 1:
         raise ambiguous("custom_layers", name, "classes", classes)
     if not by_class:
-        raise missing("custom_layers", name, "layers", [f"{place.path} ({place.spec.class_name})" for place in found], [
-            known for place in found for known in (place.path, place.spec.name, place.spec.class_name, plain(place.spec.class_name))
-        ])  # fmt: skip
+        raise missing(
+            "custom_layers",
+            name,
+            "layers",
+            [f"{place.path} ({place.spec.class_name})" for place in found],
+            [known for place in found for known in (place.path, place.spec.name, place.spec.class_name, plain(place.spec.class_name))],
+        )
     return 2, by_class
 
 

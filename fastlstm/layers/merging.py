@@ -20,7 +20,7 @@ UNLIKE_FLOWS = "it merges a sequence of timesteps with a tensor that is none, wh
 
 
 def aligned_shape(shape: Shape, rank: int) -> Shape:
-    """A shape of lower rank, with axes of size 1 behind the batch: Keras's rule, not NumPy's."""
+    """A shape of lower rank, with axes of size 1 after the batch: Keras's rule, not NumPy's."""
     return (shape[0], *((1,) * (rank - len(shape))), *shape[1:])
 
 
@@ -57,7 +57,7 @@ class ElementWise(Merging):
 
     #: With how many inputs it is defined; None: any number from two.
     count: int | None = None
-    #: The operation by which kernels compute it; see lowering.OPS.
+    #: The operation by which kernels compute it; see contracts.MERGE_OPS.
     op: str
     #: Whether masks, where they are united, change the values too.
     masks_count: bool = False
@@ -124,7 +124,7 @@ class ElementWise(Merging):
         return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
 
     def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
-        """Where an input counts, with as many axes as the output has. Keras forgets the mask of one to which it adds axes."""
+        """Where an input counts, with as many axes as the output. Keras forgets the mask of an input to which it adds axes."""
         rank = max(other.value.ndim for other in inputs)
         if tensor.mask is None or tensor.value.ndim < rank:
             return np.ones((1,) * rank, bool)
@@ -133,7 +133,7 @@ class ElementWise(Merging):
         return np.broadcast_to(tensor.mask[..., None], tensor.value.shape)
 
     def scale(self, count: int) -> float:
-        """What the combination of so many inputs is multiplied by."""
+        """The factor that the combination of so many inputs is multiplied by."""
         return 1.0
 
 
@@ -300,9 +300,16 @@ class Concatenate(Merging):
         out = b.buffer(outer * total)
         for value, width in zip(inputs, widths, strict=True):
             b.emit(
-                "place", steps=outer, width=width, x=b.read(value), x_row=outer * width, x_step=width,
-                y=At(out, start), y_row=outer * total, y_step=total,
-            )  # fmt: skip
+                "place",
+                steps=outer,
+                width=width,
+                x=b.read(value),
+                x_row=outer * width,
+                x_step=width,
+                y=At(out, start),
+                y_row=outer * total,
+                y_step=total,
+            )
             start += width
         joined = sum(value.shape[axis] for value in inputs)
         return (Value(out, (*inputs[0].shape[:axis], joined, *inputs[0].shape[axis + 1 :])),)
@@ -348,7 +355,7 @@ class Dot(Merging):
 
 
 class Cosine(Dot):
-    """What Merge(mode="cos") of Keras 1 computes: a b / sqrt((a a) (b b)), each product a Dot, and an axis more."""
+    """Merge(mode="cos") of Keras 1: a b / sqrt((a a) (b b)), each product a Dot, and one more axis."""
 
     CLASSES = ("MergeCosine",)
     HONOURED = frozenset({"axes"})

@@ -19,7 +19,7 @@ from .base import Context, Layer, States, Tensor, floating, numbers_in
 from .registry import make_layer
 
 T = TypeVar("T")
-#: What a layer's code raises where a config or a graph is not one that Keras writes.
+#: The errors of a layer's code where a config or a graph is not one that Keras writes.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 #: Of masks that MultiHeadAttention has taken.
@@ -39,9 +39,18 @@ class Network(Layer):
     """
 
     CLASSES = ("Sequential", "Functional", "Model")
-    INERT = frozenset({
-        "layers", "input_layers", "output_layers", "build_input_shape", "build_config", "compile_config", "sparse", "ragged",
-    })  # fmt: skip
+    INERT = frozenset(
+        {
+            "layers",
+            "input_layers",
+            "output_layers",
+            "build_input_shape",
+            "build_config",
+            "compile_config",
+            "sparse",
+            "ragged",
+        }
+    )
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -214,7 +223,7 @@ class Network(Layer):
         found: dict[str, Any] = {}
 
         def enter(network: Network, given: Sequence[Any]) -> tuple[Any, ...]:
-            # What is given to a nested model may not be known, but what the model declares is.
+            # The shapes given to a nested model may not be known, but those that it declares are.
             declared = [None if shape == (None,) else shape for shape in network.input_shapes()]
             given = [one if shape is None else shape for shape, one in zip(given, declared, strict=True)]
             for ref, shape in zip(network.model.inputs, given, strict=True):
@@ -380,7 +389,7 @@ class TakenMasks:
 
 
 def with_mask(found: Any, given: Any) -> Any:
-    """What a layer made of an input whose mask was gone, with the mask that the file has for it."""
+    """The output for an input whose mask was gone, with the mask that the file has for it."""
     return found._replace(mask=given.mask) if isinstance(found, (Tensor, Value)) else found
 
 
@@ -400,7 +409,7 @@ class Untold(Sequence[Any]):
 
 
 def sound(make: Callable[[], T], spec: LayerSpec, context: Context) -> T:
-    """What ``make`` returns; a FormatError that names the layer where the file's values make no sense to a class of Keras."""
+    """Return what ``make`` returns; raise a FormatError that names the layer where the file's values make no sense to a class of Keras."""
     try:
         return make()
     except FastLSTMError:
@@ -422,7 +431,7 @@ def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:
 
 
 def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:
-    """A tensor that stands in the file, again and again for so many rows: Keras computes batches of as many as it has.
+    """A tensor of the file, repeated until it has so many rows: Keras computes batches of as many rows as it has.
 
     Raises
     ------
@@ -438,7 +447,7 @@ def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:
 
 
 def refs_of(call: Call) -> Iterator[Ref]:
-    """What a call depends on."""
+    """The tensors that a call depends on."""
     return found_in((call.inputs, call.keywords), Ref)
 
 

@@ -56,9 +56,14 @@ class BatchNormalization(Normalizing):
     CLASSES = ("BatchNormalization", "SyncBatchNormalization")
     HONOURED = frozenset({"axis", "epsilon", "center", "scale", "renorm", "virtual_batch_size", "adjustment", "mode"})
     INERT = inert("gamma", "beta") | {
-        "momentum", "fused", "synchronized", "moving_mean_initializer", "moving_variance_initializer", "renorm_clipping",
+        "momentum",
+        "fused",
+        "synchronized",
+        "moving_mean_initializer",
+        "moving_variance_initializer",
+        "renorm_clipping",
         "renorm_momentum",
-    }  # fmt: skip
+    }
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -88,9 +93,15 @@ class BatchNormalization(Normalizing):
 
         constants = [b.constant(self, str(n), partial(statistics, n)) for n in range(3)]
         b.emit(
-            "normalise", steps=size // features, features=features, x=b.read(inputs[0]),
-            mean=constants[0], factor=constants[1], offset=constants[2], y=out,
-        )  # fmt: skip
+            "normalise",
+            steps=size // features,
+            features=features,
+            x=b.read(inputs[0]),
+            mean=constants[0],
+            factor=constants[1],
+            offset=constants[2],
+            y=out,
+        )
         return (Value(out, shape, inputs[0].mask),)
 
 

@@ -15,7 +15,7 @@ from .convolution import output_length, padded_numbers, padding_amounts, per_axi
 
 
 class Pooling(Layer):
-    """What pooling with windows shares."""
+    """The base of pooling with windows."""
 
     AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
     HONOURED = frozenset({"pool_size", "strides", "padding", "data_format"})
@@ -85,13 +85,42 @@ class AveragePooling(Pooling):
     CLASSES = tuple(AXES)
 
     def pool(self, x: np.ndarray) -> np.ndarray:
-        # What padding added is not counted.
+        # Places that padding added do not count.
         counts = sum(self.seen(np.ones((min(len(x), 1), *x.shape[1:-1], 1), x.dtype)), np.zeros((), x.dtype))
         return sum(self.seen(x), np.zeros((), x.dtype)) / counts
 
 
+class AdaptiveAveragePooling(Layer):
+    """Means over windows that divide each spatial axis into ``output_size`` places: from floor(i n / size) up to ceil((i + 1) n / size)."""
+
+    AXES: ClassVar[dict[str, int]] = {"AdaptiveAveragePooling1D": 1, "AdaptiveAveragePooling2D": 2, "AdaptiveAveragePooling3D": 3}
+    CLASSES = tuple(AXES)
+    HONOURED = frozenset({"output_size", "data_format"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.size = per_axis(self.config["output_size"], self.AXES[spec.class_name])
+        self.first = 2 if self.config.get("data_format") == "channels_first" else 1
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape, axes = inputs[0], len(self.size)
+        if len(shape) != axes + 2:
+            raise self.error(f"reads input of {axes + 2} axes, found shape {shape}")
+        return ((*shape[: self.first], *self.size, *shape[self.first + axes :]),)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        for axis, size in enumerate(self.size, start=self.first):
+            n, out = x.shape[axis], np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
+            for i in range(size if len(x) else 0):  # no rows: only shapes are asked for
+                window = x.take(range(i * n // size, -((i + 1) * -n // size)), axis)
+                np.moveaxis(out, axis, 0)[i] = np.mean(window, axis)
+            x = out
+        return (Tensor(x),)
+
+
 class GlobalPooling(Layer):
-    """What pooling over all places shares."""
+    """The base of pooling over all places."""
 
     AXES: ClassVar[dict[str, int]] = {}
     HONOURED = frozenset({"data_format", "keepdims"})
@@ -126,9 +155,18 @@ def pooled(b: Builder, x: Value, length: int, *, window: int, stride: int, befor
     steps, features = x.shape
     out = b.buffer(length * features)
     b.emit(
-        "pool", steps=steps, features=features, x=b.read(x), mask=x.mask.buffer if x.mask and mean and window == steps else None,
-        window=window, stride=stride, before=before, y=out, y_steps=length, mean=int(mean),
-    )  # fmt: skip
+        "pool",
+        steps=steps,
+        features=features,
+        x=b.read(x),
+        mask=x.mask.buffer if x.mask and mean and window == steps else None,
+        window=window,
+        stride=stride,
+        before=before,
+        y=out,
+        y_steps=length,
+        mean=int(mean),
+    )
     return Value(out, (length, features))
 
 

@@ -14,9 +14,18 @@ from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, float
 from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
 from .lowering import copied
 
-LOOP_HONOURED = frozenset({
-    "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask", "time_major", "num_constants",
-})  # fmt: skip
+LOOP_HONOURED = frozenset(
+    {
+        "return_sequences",
+        "return_state",
+        "go_backwards",
+        "stateful",
+        "unroll",
+        "zero_output_for_mask",
+        "time_major",
+        "num_constants",
+    }
+)
 LOOP_INERT = frozenset({"use_cudnn", "input_spec", "build_config"})
 
 

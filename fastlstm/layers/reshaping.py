@@ -13,17 +13,17 @@ from .convolution import per_axis
 
 
 def pairs(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
-    """How much before and behind each spatial axis: one number for all, (before, behind) in 1D, or one or two for each axis."""
+    """The amounts before and after each spatial axis: one number for all, (before, after) in 1D, or one or two for each axis."""
     if isinstance(value, int):
         return ((value, value),) * axes
     if axes == 1:
-        before, behind = value if len(value) == 2 else (value[0], value[0])
-        return ((int(before), int(behind)),)
+        before, after = value if len(value) == 2 else (value[0], value[0])
+        return ((int(before), int(after)),)
     return tuple((int(n), int(n)) if isinstance(n, int) else (int(n[0]), int(n[1])) for n in value)
 
 
 class Reshaping(Layer):
-    """What the layers of this file share."""
+    """The base of the layers of this file."""
 
     AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
     HONOURED = frozenset({"padding", "cropping", "size", "data_format", "interpolation"})
@@ -80,8 +80,8 @@ class Cropping(Reshaping):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = inputs[0].value
         kept = [slice(None)] * x.ndim
-        for axis, (before, behind) in enumerate(self.amounts, start=self.first):
-            kept[axis] = slice(before, max(x.shape[axis] - behind, before))
+        for axis, (before, after) in enumerate(self.amounts, start=self.first):
+            kept[axis] = slice(before, max(x.shape[axis] - after, before))
         return (Tensor(np.ascontiguousarray(x[tuple(kept)])),)
 
 

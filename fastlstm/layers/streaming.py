@@ -13,7 +13,7 @@ from ..spec import Shape
 from .base import Flow, Layer, changed
 from .network import Network
 
-#: What a stream that keeps states by layers' names cannot do.
+#: Uses of layers that a stream, which keeps states by their names, cannot serve.
 USED_TWICE = "it is used more than once, and a stream keeps one state for each layer"
 SAME_NAME = "two layers go by this name, and a stream keeps states by name; give one of them another name in Keras"
 FUTURE_MASK = "it is given a mask for timesteps that are still to come"
@@ -21,7 +21,7 @@ FUTURE_MASK = "it is given a mask for timesteps that are still to come"
 
 @dataclass(frozen=True)
 class Streams:
-    """What a network makes of data that stream in.
+    """A network's answer to data that stream in.
 
     Attributes
     ----------

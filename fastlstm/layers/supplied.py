@@ -52,7 +52,7 @@ class Supplied:
         return InputError(f"{layer}: {self.said}, the function {name}, {what}")
 
     def call(self, layer: str, arrays: Sequence[np.ndarray], extras: Mapping[str, Any], dtype: Any) -> tuple[np.ndarray, ...]:
-        """What the function makes of arrays, in a dtype.
+        """The function's outputs for some arrays, in a dtype.
 
         It gets copies and gives copies, so that nothing that it changes in place, keeps, or gives again later touches other data.
 
@@ -82,7 +82,7 @@ class Supplied:
             return np.array(array, dtype)
 
     def activation(self, layer: str, value: Any, x: np.ndarray) -> np.ndarray:
-        """What the function makes of an array as the activation of this canonical value; watched for how it treats timesteps."""
+        """The function's output as the activation of this canonical value; how it treats timesteps is noted."""
         if not len(x):  # not every function can do without any
             return np.zeros((*x.shape[:-1], activations.output_features(value, x.shape[-1])), x.dtype)
         y = self._activated(layer, value, x)

@@ -152,9 +152,20 @@ class Bidirectional(Layer):
         steps, out = math.prod(outer), b.buffer(math.prod(outer) * width)
         ones = b.constant(self, f"{width} ones", lambda: layout.pack_dense(np.ones((1, width), np.float32), b.lanes))
         b.emit(
-            "dense", steps=steps, features=1, units=width, x=side.buffer, x_row=steps, x_step=1, kernel=ones, bias=None,
-            y=out, y_row=steps * width, y_step=width, activation=0,
-        )  # fmt: skip
+            "dense",
+            steps=steps,
+            features=1,
+            units=width,
+            x=side.buffer,
+            x_row=steps,
+            x_step=1,
+            kernel=ones,
+            bias=None,
+            y=out,
+            y_row=steps * width,
+            y_step=width,
+            activation=0,
+        )
         return Value(out, (*outer, width), side.mask)
 
 

@@ -65,7 +65,7 @@ def test_supply_live_layers(keras: Any, tmp_path: Path) -> None:
         assert np.abs(y - expected).max() <= 2e-6 + 1e-5 * np.abs(expected).max()
 
 
-@follows("save the layers behind it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text")
+@follows("save the layers after it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text")
 @pytest.mark.keras
 def test_save_the_layers_behind_text(keras: Any, tmp_path: Path) -> None:
     tf = pytest.importorskip("tensorflow")

@@ -244,3 +244,18 @@ def reset_keras(model: Any) -> None:
             if getattr(each, "stateful", False) and hasattr(each, name):
                 getattr(each, name)()
                 break
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_adaptive_average_pooling(axes: int, data_format: str, tmp_path: Path) -> None:
+    """Windows of one size and of two, one for each place, and more windows than places; Keras itself cannot compute a single window."""
+    keras = pytest.importorskip("keras", minversion="3.15")
+    spatial = (TIMESTEPS, 6, 5)[:axes]
+    start = keras.Input((*spatial, FEATURES) if data_format == "channels_last" else (FEATURES, *spatial))
+    sizes = [(size, 3, 2)[:axes] for size in (2, 3, TIMESTEPS, TIMESTEPS + 3)]
+    kind = getattr(keras.layers, f"AdaptiveAveragePooling{axes}D")
+    model = keras.Model(start, [kind(size, data_format=data_format)(start) for size in sizes])
+    ask_keras, ask_fastlstm = named_outputs(model, list(map(str, sizes)), tmp_path / "model.keras")
+    x = np.random.default_rng(12).normal(size=(4, *start.shape[1:])).astype(np.float32)
+    assert_equal(ask_fastlstm(x), ask_keras(x))

@@ -29,7 +29,8 @@ MORE = {
 
 def layer_table() -> ModuleType:
     """The tool with an example of each layer."""
-    path = Path(__file__).parents[1] / "tools" / "layer_table.py"
+    repository = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
+    path = repository / "tools" / "layer_table.py"
     spec = importlib.util.spec_from_file_location("layer_table", path)
     assert spec is not None
     assert spec.loader is not None
