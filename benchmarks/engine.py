@@ -1,4 +1,4 @@
-"""What an engine of the suite is: a small adapter that loads a workload's file and predicts."""
+"""Engines of the suite: each is a small adapter that loads a workload's file and predicts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class UnavailableError(Exception):
 
 
 class Engine:
-    """What is timed. Made once for each workload and batch; ``predict`` returns a NumPy array as a user would want it."""
+    """An engine that is timed. Made once for each workload and batch; ``predict`` returns a NumPy array as a user would want it."""
 
     label: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
@@ -32,7 +32,7 @@ class Engine:
 
     @classmethod
     def versions(cls) -> dict[str, str]:
-        """What is installed of it."""
+        """Versions of those of its packages that are installed."""
         found = {}
         for package in cls.packages:
             try:

@@ -1,4 +1,4 @@
-"""What it costs to have an engine, before it computes anything: size on disk, time and memory of the import, the cold start.
+"""The cost of having an engine, before it computes anything: size on disk, time and memory of the import, the cold start.
 
     python -m benchmarks.footprint [--wheel dist/fastlstm-*.whl] [--prepared FOLDER] [--rounds 5]
 

@@ -1,4 +1,4 @@
-"""What this machine's core can do at most: multiply-adds from registers, and bytes from each cache. Needs ``fastlstm[jit]``."""
+"""The most that a core of this machine can do: multiply-adds from registers, and bytes from each cache. Needs ``fastlstm[jit]``."""
 
 from __future__ import annotations
 

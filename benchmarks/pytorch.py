@@ -54,7 +54,7 @@ class PyTorch(Engine):
         if self.mask_value is None:
             return given
         valid = (given != self.mask_value).any(-1)
-        if not valid[:, 0].all():  # padded in front: it packs only what is padded behind
+        if not valid[:, 0].all():  # padded at the head: it packs only what is padded at the end
             index = torch.arange(given.shape[1]) + valid.int().argmax(1, keepdim=True)
             given = given.gather(1, index.clamp_(max=given.shape[1] - 1).unsqueeze(-1).expand_as(given))
         return torch.nn.utils.rnn.pack_padded_sequence(given, valid.sum(1), batch_first=True, enforce_sorted=False)

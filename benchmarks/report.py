@@ -33,7 +33,7 @@ class Measurement(NamedTuple):
 
 
 def measurements(found: dict[str, Any]) -> list[Measurement]:
-    """What pytest-benchmark wrote, less what is of no interest here."""
+    """A figure of pytest-benchmark, without what is of no interest here."""
     results = []
     for entry in found["benchmarks"]:
         info, stats = entry["extra_info"], entry["stats"]

@@ -33,7 +33,7 @@ ROUNDS = 6
 
 
 class Work(NamedTuple):
-    """What a prediction has to do, whoever does it."""
+    """The work that a prediction has to do, whoever does it."""
 
     multiply_adds: float
     sigmoids: float
@@ -166,7 +166,7 @@ def parts(needed: list[Work], measured: Peaks, peak: float, costs: dict[str, flo
 
 
 def bound(entry: dict[str, Any]) -> str:
-    """What takes most of the time; what none of the parts explains: waiting, moving data, and the call."""
+    """The part that takes most of the time, or the rest that no part explains: waiting, moving data, and the call."""
     words = {"fma": "multiply-adds", "weights": "reading weights", "activations": "activations"}
     rest = entry["seconds"] - max(entry["fma"], entry["weights"]) - entry["activations"]
     largest = max(words, key=lambda name: entry[name])

@@ -127,7 +127,7 @@ def take_turns(started: list[Started], pause: float) -> None:
 
 
 def collect(one: Started) -> list[Measurement]:
-    """What one found, and a line of how it went."""
+    """The figures of one engine; prints a line on how it went."""
     one.process.wait()
     lines = one.text.read_text().strip().splitlines()
     notable = [line for line in lines if line.startswith(("SKIPPED", "FAILED", "ERROR", "E  "))]

@@ -22,7 +22,7 @@ CHECKED = 20
 
 @dataclass(frozen=True)
 class StreamWorkload:
-    """A recurrent layer, with a Dense(1) behind it or without, fed with a step of some rows at a time."""
+    """A recurrent layer, with a Dense(1) after it or without, fed with a step of some rows at a time."""
 
     name: str
     cell: str

@@ -1,4 +1,4 @@
-"""What is measured: models that Keras users have, and the inputs that they see."""
+"""The workloads: models that Keras users have, and the inputs that they see."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ WORKLOADS = (
         "big512x2_T100", "LSTM(512), LSTM(512), 100 steps of 256", (1, 64),
         regressor((100, 256), lambda k: k.layers.LSTM(512, return_sequences=True), lambda k: k.layers.LSTM(512)), numbers(100, 256),
     ),
-    Workload("masked_lstm128_post", "Masking, LSTM(128), lengths up to 50, padded behind", (1, 300), masked(50), padded(False)),
+    Workload("masked_lstm128_post", "Masking, LSTM(128), lengths up to 50, padded at the end", (1, 300), masked(50), padded(False)),
     Workload("masked_lstm128_pre", "Masking, LSTM(128), lengths up to 50, padded in front", (1, 300), masked(50), padded(True)),
     Workload(
         "masked_lstm128_ragged", "the same as lists of sequences, where an engine takes them", (1, 300),

@@ -80,7 +80,7 @@ def fuzz(name: str, findings: Path, options: list[str]) -> None:
 
 
 def where(error: BaseException) -> str:
-    """What was raised, and by which line of fastlstm (or of whom it called)."""
+    """The name of an error and the line of fastlstm that raised it, or whose call did."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "/fastlstm/" in frame.filename] or frames
     return f"{type(error).__name__} {Path(own[-1].filename).name}:{own[-1].lineno} {own[-1].name}"

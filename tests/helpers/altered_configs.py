@@ -41,7 +41,7 @@ def changed(config: Any, place: Place, change: Callable[[Any], Any]) -> Any:
 
 
 def refused(write: Callable[[Any], Path], config: Any, *, verify: bool = False) -> str:
-    """What is said of a changed config; nothing if it loads as if nothing were."""
+    """The message with which a changed config is refused; empty if it loads as if nothing were wrong."""
     try:
         fastlstm.load(write(config), verify=verify)
     except FastLSTMError as error:

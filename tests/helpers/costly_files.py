@@ -62,7 +62,7 @@ def nested_twice(levels: int) -> dict[str, Any]:
 
 
 def called(layers: int, times: int) -> dict[str, Any]:
-    """A model of so many layers, called so often, one call behind the other."""
+    """A model of so many layers, called so often, one call after the other."""
     model = inner("m", chain_of(layers), *([tensor("m", n) if n else tensor("x")] for n in range(times)))
     return functional([entrance("x", 3), model], [["x", 0, 0]], [["m", times, 0]])
 

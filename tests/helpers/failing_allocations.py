@@ -32,7 +32,7 @@ ROWS = 200
 
 
 def works(folder: Path) -> dict[str, Callable[[], Any]]:
-    """What is starved; each returns arrays."""
+    """The calls that are starved; each returns arrays."""
     rng = np.random.default_rng(0)
     layers = [h5_files.masking(), h5_files.recurrent("LSTM", 4, 3, rng, return_sequences=True), h5_files.recurrent("GRU", 3, 4, rng)]
     path = str(h5_files.save(folder / "m.h5", [*layers, h5_files.dense(2, 3, rng)], (None, 3)))

@@ -67,7 +67,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a case."""
+    """The outcome of a case."""
 
     generation: str
     case: str

@@ -29,7 +29,7 @@ PROTECT.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
 
 def guarded(array: np.ndarray, side: str) -> np.ndarray:
-    """A copy whose last byte stands before a page that nobody may touch, or whose first byte stands behind one."""
+    """A copy whose last byte stands before a page that nobody may touch, or whose first byte follows one."""
     pages = -(-array.nbytes // PAGE) + 1
     memory = mmap.mmap(-1, pages * PAGE)
     place, forbidden = ((pages - 1) * PAGE - array.nbytes, (pages - 1) * PAGE) if side == "end" else (PAGE, 0)

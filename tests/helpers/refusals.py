@@ -1,4 +1,4 @@
-"""What a file is refused with, soon and without much memory."""
+"""Refusals of files: soon, and without much memory."""
 
 from __future__ import annotations
 

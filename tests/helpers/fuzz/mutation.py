@@ -32,7 +32,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 
 
 def replacement(key: Any, value: Any, others: list[tuple[Any, Any]], chance: random.Random) -> Any:
-    """What may stand where a value stands."""
+    """A value that may stand in place of another."""
     kind = chance.randrange(5)
     if key == "class_name" and kind < 4:
         return chance.choice(CLASSES)

@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes bytes, and nothing but a FastLSTMError may come out of it.
+"""The targets of fuzzing: each takes bytes, and nothing but a FastLSTMError may come out of it.
 
 Whatever loads is run too: a file that is read wrong shows when its kernels do.
 """
