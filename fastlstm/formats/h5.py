@@ -29,9 +29,7 @@ def sniff(head: bytes, name: str) -> bool:
     return hdf5.is_hdf5(head)
 
 
-def read(
-    source: Source, budget: Budget, *, architecture: Architecture | Source | None = None, by_name: bool = False
-) -> ModelSpec:  # fmt: skip
+def read(source: Source, budget: Budget, *, architecture: Architecture | Source | None = None, by_name: bool = False) -> ModelSpec:
     """The model of an HDF5 file.
 
     Parameters

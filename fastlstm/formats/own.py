@@ -268,7 +268,8 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     names: dict[str, Any] = {key: tuple(typed(entry[key], list[str], key)) for key in ("input_names", "output_names")}
     problems = [typed(problem, list[str], "problems") for problem in typed(entry["problems"], list, "problems")]
     spec = ModelSpec(
-        **plain, **names,
+        **plain,
+        **names,
         layers=tuple(decode_layer(layer, store, depth + 1) for layer in typed(entry["layers"], list, "layers")),
         calls=tuple(decode_call(call, store) for call in typed(entry["calls"], list, "calls")),
         inputs=tuple(map(decode_ref, typed(entry["inputs"], list, "inputs"))),
@@ -276,7 +277,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         generation=replace(record(Generation, entry["generation"], "generation"), **store.said_of_file),
         rules=record(Rules, entry["rules"], "rules"),
         problems=tuple(Problem(*problem) for problem in problems),
-    )  # fmt: skip
+    )
     check_references(spec, store.path)
     return spec
 

@@ -71,8 +71,14 @@ class Reader:
         draft = self.model(entry, "", 0)
         self.only_known(entry, ROOT_KEYS, "", "", draft.problems)
         if own:
-            draft.problems.append(Problem("", "", f"the model is of the class {kind!r}, whose code is not in the file",
-                                          "save it again as a plain Sequential or functional Model"))  # fmt: skip
+            draft.problems.append(
+                Problem(
+                    "",
+                    "",
+                    f"the model is of the class {kind!r}, whose code is not in the file",
+                    "save it again as a plain Sequential or functional Model",
+                )
+            )
         return draft
 
     def model(self, entry: Mapping[str, Any], path: str, depth: int) -> ModelDraft:
@@ -105,9 +111,15 @@ class Reader:
                 problems.append(Problem(path, kind, f"{key}={short(value)} in its entry is not known", "please report the file"))
 
     def sequential(
-        self, name: str, entry: Mapping[str, Any], config: Mapping[str, Any], entries: list[Any], prefix: str, problems: list[Problem],
+        self,
+        name: str,
+        entry: Mapping[str, Any],
+        config: Mapping[str, Any],
+        entries: list[Any],
+        prefix: str,
+        problems: list[Problem],
         depth: int,
-    ) -> ModelDraft:  # fmt: skip
+    ) -> ModelDraft:
         """A chain of layers."""
         layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
         if layers[0].row.role is not Role.INPUT:
@@ -122,9 +134,17 @@ class Reader:
         else:
             outputs = [Ref(len(calls) - 1)]
         return ModelDraft(
-            name, SEQUENTIAL, layers, calls, [Ref(0)], outputs, [layers[0].name], [last.name] * len(outputs),
-            "single" if len(outputs) == 1 else "list", problems,
-        )  # fmt: skip
+            name,
+            SEQUENTIAL,
+            layers,
+            calls,
+            [Ref(0)],
+            outputs,
+            [layers[0].name],
+            [last.name] * len(outputs),
+            "single" if len(outputs) == 1 else "list",
+            problems,
+        )
 
     def implied_input(self, entry: Mapping[str, Any], config: Mapping[str, Any], first: Any, layer: LayerDraft, prefix: str) -> LayerDraft:
         """The InputLayer that a Sequential's config leaves out. Its shape may be None: then the weights must tell."""

@@ -96,9 +96,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("-")[0])[:3])
 
 
-def dialect(
-    version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str, training: str | None = None
-) -> Dialect:  # fmt: skip
+def dialect(version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str, training: str | None = None) -> Dialect:
     """The dialect of a file.
 
     Parameters

@@ -39,10 +39,14 @@ class LayerDraft:
     def freeze(self, generation: Generation, rules: Rules) -> LayerSpec:
         """The finished layer."""
         return LayerSpec(
-            self.class_name, self.name, self.config, self.weights,
+            self.class_name,
+            self.name,
+            self.config,
+            self.weights,
             tuple(child.freeze(generation, rules) for child in self.children),
-            None if self.model is None else self.model.freeze(generation, rules), self.dtype,
-        )  # fmt: skip
+            None if self.model is None else self.model.freeze(generation, rules),
+            self.dtype,
+        )
 
 
 @dataclass
@@ -64,7 +68,16 @@ class ModelDraft:
     def freeze(self, generation: Generation, rules: Rules) -> ModelSpec:
         """The finished model."""
         return ModelSpec(
-            self.name, self.class_name, tuple(layer.freeze(generation, rules) for layer in self.layers), tuple(self.calls),
-            tuple(self.inputs), tuple(self.outputs), tuple(self.input_names), tuple(self.output_names), generation, rules,
-            self.output_kind, tuple(self.problems),
-        )  # fmt: skip
+            self.name,
+            self.class_name,
+            tuple(layer.freeze(generation, rules) for layer in self.layers),
+            tuple(self.calls),
+            tuple(self.inputs),
+            tuple(self.outputs),
+            tuple(self.input_names),
+            tuple(self.output_names),
+            generation,
+            rules,
+            self.output_kind,
+            tuple(self.problems),
+        )

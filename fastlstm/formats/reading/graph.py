@@ -73,9 +73,18 @@ class Graph:
         new = {old: number for number, old in enumerate(kept)}
         calls = [self.call(node, place, new) for node in order]
         return ModelDraft(
-            name, FUNCTIONAL, [self.layers[number] for number in kept], calls, [self.ref(tensor, place) for tensor in inputs], refs,
-            [tensor.layer for tensor in inputs], names, kind, self.problems, input_keys,
-        )  # fmt: skip
+            name,
+            FUNCTIONAL,
+            [self.layers[number] for number in kept],
+            calls,
+            [self.ref(tensor, place) for tensor in inputs],
+            refs,
+            [tensor.layer for tensor in inputs],
+            names,
+            kind,
+            self.problems,
+            input_keys,
+        )
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -281,9 +290,10 @@ class Graph:
                 keywords[key] = self.values(node, key, partial(make, keywords[key]))
         self.note_unknown(node, layer, keywords)
         return Call(
-            new[node.layer], tuple(self.resolve(tensor, position) for tensor in inputs),
+            new[node.layer],
+            tuple(self.resolve(tensor, position) for tensor in inputs),
             {key: self.resolve(value, position) for key, value in keywords.items()},
-        )  # fmt: skip
+        )
 
     def positional(self, node: Node, layer: LayerDraft, keywords: dict[str, Any]) -> list[Tensor | Fixed]:
         """The tensors of a call in order; those passed by name are taken out of ``keywords``."""

@@ -130,9 +130,11 @@ def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> 
         cell.config.setdefault("activation", "tanh")
     if not full:
         return Problem(
-            layer.path, layer.class_name, "Keras saved its cells without their arguments, and not all were the defaults",
+            layer.path,
+            layer.class_name,
+            "Keras saved its cells without their arguments, and not all were the defaults",
             "pass architecture= with a JSON whose cells have them",
-        )  # fmt: skip
+        )
     warnings.warn(
         f"{source}: layer {layer.path!r}: this Keras saved cells without their arguments; the default activations are assumed. "
         "Pass architecture= with a JSON whose cells have them if they were others.",
