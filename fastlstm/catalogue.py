@@ -318,6 +318,7 @@ def merging() -> Iterator[Row]:
     yield Row("Concatenate", arrays=no_arrays, mask=MaskRule.JOINS, any_dtype=True, merge_mode="concat")
     yield Row("Dot", arrays=no_arrays, merge_mode="dot")
     yield Row("MergeCosine", arrays=no_arrays, merge_mode="cos")
+    yield Row("Merge")  # Keras 1's: its reader makes one of the others of it, by its mode
 
 
 def attention() -> Iterator[Row]:
@@ -360,7 +361,8 @@ def activations() -> Iterator[Row]:
 
 
 def unread() -> Iterator[Row]:
-    """Layers that are recognised and refused: they read text, or make categories of numbers."""
+    """Layers that are recognised and refused: their code is in the file, they read text, or they make categories of numbers."""
+    yield Row("Lambda")
     names = ("CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization", "Resizing")
     yield from named(Row("", later=True), *names)
 

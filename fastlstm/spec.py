@@ -1,6 +1,6 @@
-"""What a model file says, made canonical: frozen, free of any generation's vocabulary, free of any kernel's layout.
+"""The content of a model file, made canonical: frozen, free of any generation's vocabulary, free of any kernel's layout.
 
-``formats`` write it, ``layers`` give it meaning, ``.fastlstm`` files store it.
+``formats`` produces it, ``layers`` gives it meaning, ``.fastlstm`` files store it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Call:
 
 
 def found_in(value: Any, kind: type[T]) -> Iterator[T]:
-    """What is of a kind among call arguments, however nested."""
+    """Values of a type among call arguments, however nested."""
     if isinstance(value, kind):
         yield value
     elif isinstance(value, (Mapping, tuple, list)):

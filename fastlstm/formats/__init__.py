@@ -1,7 +1,7 @@
 """From bytes to a :class:`fastlstm.spec.ModelSpec`: everything Keras ever saved, one file for each family of formats.
 
 A format is a module with ``sniff(head, name) -> bool`` and ``read(source, budget, *, architecture, by_name) -> ModelSpec``.
-What a file is, its bytes say; its name is only used to explain.
+The bytes of a file tell what it is; its name is only used in explanations.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
     by_name
         Pair layers and weights by name instead of order.
     budget
-        What it may cost; by default what any file of its size may.
+        The limits on what reading it may cost; by default those of any file of its size.
 
     Raises
     ------
     FormatError
         If the file is damaged, hostile or of no known format.
     InputError
-        If ``path`` is nothing that can be read from.
+        If ``path`` is not something that can be read from.
     """
     source = source_of(path)
     budget = budget or Budget(source.name, source.size)
@@ -49,7 +49,7 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
 
 
 def reader(source: Source) -> Callable[..., ModelSpec]:
-    """What reads a file, by its first bytes."""
+    """Return the function that reads a file, chosen by its first bytes."""
     from . import archive, h5  # here, so that importing fastlstm does not import h5py
 
     if source.handle is not None:
@@ -67,12 +67,12 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
 
 
 def refuse_other_than_files(source: Source) -> None:
-    """A folder, a pipe or a device is no model, and is not to be opened.
+    """Refuse a folder, a pipe or a device: none is a model, and none may be opened.
 
     Raises
     ------
     FormatError
-        That says what it is.
+        Which says what it is.
     """
     if source.path is not None and os.path.isdir(source.path):
         raise FormatError(f"{source.name}: {explain_folder(source.path)}")

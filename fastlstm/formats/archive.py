@@ -24,7 +24,7 @@ PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: A member may be larger than what it is packed into, but not beyond reason.
 EXPANSION = 100
 FREE = 64 << 20
-#: What zipfile raises on damaged archives.
+#: The exceptions that zipfile raises on damaged archives.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError, KeyError)
 
 
@@ -58,7 +58,7 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
 
 
 def directory(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
-    """The members that matter, each there once."""
+    """The members by name, each of which must be there once."""
     entries = archive.infolist()
     if len(entries) > MEMBERS:
         raise FormatError(f"{path}: {len(entries)} members, more than a .keras file has")

@@ -1,4 +1,4 @@
-"""What a file or folder is that no reader takes, and what would help."""
+"""Explanations of files and folders that no reader takes, and of what would help."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from .source import Source
 
-#: The folders that are models: a file in each that tells, what such a folder is, and what to do.
+#: Folders that are models: a file that gives each away, what such a folder is, and what to do.
 FOLDERS = (
     ("saved_model.pb", "a SavedModel folder, not a file", "load it in TensorFlow and save the model as .h5 or .keras"),
     ("model.weights.h5", "a folder that Keras 3 wrote with zipped=False",
@@ -34,7 +34,7 @@ BEGINNINGS = (
 
 
 def explain_folder(path: str) -> str:
-    """What a folder is."""
+    """Say what a folder is."""
     for name, what, advice in FOLDERS:
         if os.path.exists(os.path.join(path, name)):
             return f"{what}; {advice.format(path)}"
@@ -42,7 +42,7 @@ def explain_folder(path: str) -> str:
 
 
 def explain(source: Source, head: bytes) -> str:
-    """What a file of no known format is."""
+    """Say what a file of no known format is."""
     if not head:
         return "the file is empty"
     for place, mark, what in BEGINNINGS:
@@ -63,7 +63,7 @@ def explain(source: Source, head: bytes) -> str:
 
 
 def explain_text(head: bytes) -> str:
-    """What a file of text is."""
+    """Say what a text file is."""
     text = head.lstrip()
     if text.startswith((b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML")):
         return "a web page, not a model; the download went wrong"
@@ -79,9 +79,9 @@ def explain_text(head: bytes) -> str:
 
 
 def ends_with(source: Source, mark: bytes) -> bool:
-    """Whether the last bytes of a file are these."""
+    """Whether a file ends with these bytes."""
     with source.open() as stream:
         if not stream.seekable():
             return False
         stream.seek(max(0, source.size - len(mark)))
-        return stream.read(len(mark)) == mark  # no more: a device goes on for ever
+        return stream.read(len(mark)) == mark  # and not one byte more: a device never ends

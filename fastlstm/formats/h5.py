@@ -1,4 +1,4 @@
-"""The ``.h5`` files of every Keras: whole models, and weights alone with their architecture beside them."""
+"""The ``.h5`` files of every Keras: whole models, and weights alone, whose architecture comes separately."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def sniff(head: bytes, name: str) -> bool:
     return hdf5.is_hdf5(head)
 
 
-def read(
-    source: Source, budget: Budget, *, architecture: Architecture | Source | None = None, by_name: bool = False
-) -> ModelSpec:  # fmt: skip
+def read(source: Source, budget: Budget, *, architecture: Architecture | Source | None = None, by_name: bool = False) -> ModelSpec:
     """The model of an HDF5 file.
 
     Parameters
@@ -39,7 +37,7 @@ def read(
     source
         The file.
     budget
-        What it may cost.
+        The limits on what reading it may cost.
     architecture
         For a file of weights alone: the model's JSON (``model.to_json()``), a path to it, or it parsed.
     by_name
@@ -76,7 +74,7 @@ def read(
 
 
 def what_it_is(root: hdf5.Group) -> str:
-    """Why an HDF5 file without a model's config cannot be read as it is."""
+    """Say why an HDF5 file without a model's config cannot be read as it is."""
     if root.names("layer_names") is not None or root.attribute("nb_layers") is not None or "graph" in root:
         return "it holds weights alone, no model; pass architecture= (the JSON of model.to_json(), or a path to it)"
     if is_tree(root):
@@ -132,7 +130,7 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
 
 
 def told_backend(weights: hdf5.Group) -> str:
-    """The backend of a Keras 1 file: TensorFlow put ":0" behind the names of its arrays, Theano nothing. Keras 0 ran on Theano."""
+    """The backend of a Keras 1 file: TensorFlow appended ":0" to the names of its arrays, Theano nothing. Keras 0 ran on Theano."""
     for name in weights.names("layer_names") or []:
         for array in weights.group(name).names("weight_names") or []:
             return "tensorflow" if array.endswith(":0") else "theano"
@@ -140,7 +138,7 @@ def told_backend(weights: hdf5.Group) -> str:
 
 
 def expanded(layers: list[LayerDraft], names: Set[str]) -> Iterator[LayerDraft]:
-    """Layers as Keras 1 lists them: in place of the branches of a Merge, the layers in them."""
+    """Layers as Keras 1 lists them: the layers inside the branches of a Merge instead of the branches."""
     for layer in layers:
         if layer.model is not None and layer.name not in names:
             yield from expanded(layer.model.layers, names)
@@ -149,7 +147,7 @@ def expanded(layers: list[LayerDraft], names: Set[str]) -> Iterator[LayerDraft]:
 
 
 def pair_numbered(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect) -> None:
-    """Deal the arrays of the oldest layout: all of a model's, in order, in groups that are only numbered."""
+    """Deal the arrays of the oldest layout: all those of a model, in order, in groups that have numbers alone."""
     if "graph" in weights:
         groups = [weights.group("graph")]
     else:
@@ -168,5 +166,5 @@ def count(group: hdf5.Group, name: str) -> int:
 
 
 def preview(names: list[str]) -> str:
-    """Names for a message, the first few."""
+    """The first few names, for a message."""
     return "[" + ", ".join(names[:6]) + (f", ... {len(names)} in all]" if len(names) > 6 else "]")

@@ -1,7 +1,7 @@
 """fastlstm's own files: a safetensors file of the weights, the spec as JSON in its header, and recorded self-test cases.
 
-What is stored is the spec, never any kernel's layout. The header says which version of this format it has: older ones are
-always read, newer ones are refused.
+It stores the spec, never the layout of a kernel. The header states the version of the format: older versions are always read,
+newer ones are refused.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .strict import hints_of, object_of, record, typed
 VERSION = 2
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
-#: Bytes that reading the header takes for each of its own: safetensors parses it too.
+#: Bytes of memory that reading takes for each byte of the header: safetensors parses it too.
 HEADER_COST = 8
 #: Bytes of the widest number.
 LARGEST_NUMBER = 8
-#: What a header, and the models, layers and calls in it, may say.
+#: The keys of a header, and of the models, layers and calls in it.
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
     "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
@@ -43,7 +43,7 @@ MODEL_KEYS = frozenset({
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
 CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance", "tolerances"})
-#: Whose fields a header states.
+#: The classes whose fields a header states.
 KINDS = (ModelSpec, LayerSpec, Rules, Generation)
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def header_size(source: Source) -> int:
 
 
 def is_own(path: Any) -> bool:
-    """Whether a file (see ``formats.read``) is one of fastlstm's own, by its first bytes."""
+    """Whether a file (see ``formats.read``) is in the own format, by its first bytes."""
     source = source_of(path)
     if source.handle is not None:
         return False
@@ -122,7 +122,7 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
 
 
 def read_cases(path: Any, budget: Budget | None = None) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """The recorded self-tests, and the names of the arrays that are not what was written."""
+    """Return the recorded self-tests, and the names of the arrays that differ from what was written."""
     source = source_of(path)
     with Store(source, budget or Budget(source.name, source.size)) as store:
         cases = store.decode(lambda header: tuple(decode_case(entry, store) for entry in header["cases"]))
@@ -132,7 +132,7 @@ def read_cases(path: Any, budget: Budget | None = None) -> tuple[tuple[Case, ...
 
 
 class InMemory:
-    """The arrays of a safetensors file of which all bytes are there; as far as needed here, what ``safe_open`` gives for a path."""
+    """A safetensors file held in memory: as much of ``safe_open``'s interface as is needed here."""
 
     def __init__(self, data: bytes):
         from safetensors.numpy import load
@@ -142,7 +142,7 @@ class InMemory:
 
     def metadata(self) -> dict[str, str]:
         """The texts in its header."""
-        header = json.loads(self.data[8 : 8 + int.from_bytes(self.data[:8], "little")])  # as long and as deep as ``load`` lets be
+        header = json.loads(self.data[8 : 8 + int.from_bytes(self.data[:8], "little")])  # ``load`` has bounded its length and depth
         return header.get("__metadata__", {})
 
     def keys(self) -> list[str]:
@@ -157,7 +157,7 @@ class InMemory:
 class Store:
     """An open file: its header and its arrays."""
 
-    #: What its Generation says of the file itself, whatever the header does: that names the file which was converted.
+    #: Fields of the Generation that describe this file, not the one that was converted, which the header describes.
     said_of_file: Mapping[str, str] = {"file_kind": ".fastlstm"}
 
     def __init__(self, source: Source, budget: Budget):
@@ -197,14 +197,14 @@ class Store:
         if not isinstance(name, str) or name not in self.names:
             raise FormatError(f"{self.path}: the array {name!r} is missing")
         try:
-            if not isinstance(self.file, InMemory):  # read again wherever it is named again
+            if not isinstance(self.file, InMemory):  # it is read again each time that it is named
                 self.budget.hold(f"the array {name!r}", LARGEST_NUMBER * math.prod(self.file.get_slice(name).get_shape()))
             return np.asarray(self.file.get_tensor(name))
         except (self.damage, OSError, ValueError, TypeError) as error:
             raise FormatError(f"{self.path}: the array {name!r} cannot be read ({error})") from error
 
     def decode(self, rule: Callable[[Any], T]) -> T:
-        """What a rule makes of the header; anything malformed there is a FormatError."""
+        """Apply a rule to the header; anything malformed there is a FormatError."""
         try:
             return rule(self.header)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -220,7 +220,7 @@ def checksum(array: np.ndarray) -> str:
 
 
 def put(tensors: dict[str, np.ndarray], name: str, array: np.ndarray) -> str:
-    """Store an array under a name that is free, and that safetensors takes."""
+    """Store an array under a free name that safetensors accepts; return the name."""
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # JSON may hold half a character
     free, number = name, len(tensors)
     while free in tensors:
@@ -268,7 +268,8 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     names: dict[str, Any] = {key: tuple(typed(entry[key], list[str], key)) for key in ("input_names", "output_names")}
     problems = [typed(problem, list[str], "problems") for problem in typed(entry["problems"], list, "problems")]
     spec = ModelSpec(
-        **plain, **names,
+        **plain,
+        **names,
         layers=tuple(decode_layer(layer, store, depth + 1) for layer in typed(entry["layers"], list, "layers")),
         calls=tuple(decode_call(call, store) for call in typed(entry["calls"], list, "calls")),
         inputs=tuple(map(decode_ref, typed(entry["inputs"], list, "inputs"))),
@@ -276,7 +277,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         generation=replace(record(Generation, entry["generation"], "generation"), **store.said_of_file),
         rules=record(Rules, entry["rules"], "rules"),
         problems=tuple(Problem(*problem) for problem in problems),
-    )  # fmt: skip
+    )
     check_references(spec, store.path)
     return spec
 
@@ -289,7 +290,7 @@ def decode_call(entry: Any, store: Store) -> Call:
 
 
 def check_references(spec: ModelSpec, path: str) -> None:
-    """Refuse graphs whose calls refer to what is not there, or not there yet."""
+    """Refuse graphs whose calls refer to calls that do not exist or come later."""
     for position, call in enumerate(spec.calls):
         before = list(found_in((call.inputs, call.keywords), Ref))
         if not 0 <= call.layer < len(spec.layers) or any(not 0 <= ref.call < position or ref.output < 0 for ref in before):
@@ -315,7 +316,7 @@ def check_references(spec: ModelSpec, path: str) -> None:
 
 
 def check_names(layers: Sequence[LayerSpec], owner: str, path: str) -> None:
-    """Refuse layers of one name in one place."""
+    """Refuse two layers of the same name in one model."""
     names = [layer.name for layer in layers]
     if len(set(names)) < len(names):
         raise FormatError(f"{path}: header: two layers of one name in {short(owner)}: {short(sorted(names))}")
@@ -357,7 +358,7 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
 
 
 def encode_value(value: Any, keep: Callable[[np.ndarray], str]) -> Any:
-    """A config value or call argument as JSON: Refs and tuples are kept apart from lists; ``keep`` stores an array and names it."""
+    """A config value or call argument as JSON, with marks for Refs and tuples; ``keep`` stores an array and returns its name."""
     if isinstance(value, Ref):
         return {"$ref": list(value)}
     if isinstance(value, Fixed):
@@ -373,7 +374,7 @@ def encode_value(value: Any, keep: Callable[[np.ndarray], str]) -> Any:
 
 
 def no_tensor(array: np.ndarray) -> str:
-    """What keeps the arrays of configs, which hold none."""
+    """The ``keep`` of configs, which hold no arrays."""
     raise TypeError(f"a config holds an array of shape {array.shape}")
 
 
@@ -388,7 +389,7 @@ def decode_value(value: Any, store: Store) -> Any:
             return decode_fixed(value["$tensor"], store)
         if set(value) == {"$tuple"}:
             return tuple(decode_value(inner, store) for inner in value["$tuple"])
-        if set(value) == {"$dict"}:  # one of the file's own that looks like these
+        if set(value) == {"$dict"}:  # an object of the config itself that looks like one of these
             return {key: decode_value(inner, store) for key, inner in value["$dict"].items()}
         return {key: decode_value(inner, store) for key, inner in value.items()}
     return value

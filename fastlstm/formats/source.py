@@ -1,4 +1,4 @@
-"""What a model is read from: a path, bytes, an open file, or an h5py.File that is open already."""
+"""The sources that a model is read from: a path, bytes, an open file, or an open h5py.File."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Source:
     name
         For messages.
     path
-        Of the file, None where there is none.
+        The file's path; None where there is no file.
     data
-        All bytes, None where ``path`` or ``handle`` has them.
+        All the bytes; None where ``path`` or ``handle`` has them.
     handle
         An h5py.File that the caller has opened and will close.
     """
@@ -43,19 +43,19 @@ class Source:
             return io.BytesIO(self.data or b"")
         try:
             return open(self.path, "rb")
-        except (OSError, ValueError) as error:  # ValueError: no path can be so
+        except (OSError, ValueError) as error:  # ValueError: not a possible path
             raise FormatError(f"{self.name}: cannot be opened ({getattr(error, 'strerror', None) or error})") from error
 
     @property
     def size(self) -> int:
-        """The number of bytes; 0 of what is not there."""
+        """The number of bytes; 0 if there is nothing."""
         if self.handle is not None:
             return int(self.handle.id.get_filesize())
         if self.path is None:
             return len(self.data or b"")
         try:
             return os.stat(self.path).st_size
-        except (OSError, ValueError):  # ValueError: no path can be so
+        except (OSError, ValueError):  # ValueError: not a possible path
             return 0
 
 
@@ -65,7 +65,7 @@ def source_of(given: Any) -> Source:
     Raises
     ------
     InputError
-        If it is nothing that can be read from.
+        If it cannot be read from.
     """
     if isinstance(given, Source):
         return given
@@ -94,7 +94,7 @@ def _name(stream: Any) -> str:
 
 
 def _content(stream: Any) -> bytes:
-    """All that an open file holds, wherever it stands; it stands there again afterwards."""
+    """Everything in an open file, wherever its position is; the position is restored afterwards."""
     try:
         place = stream.tell() if stream.seekable() else None
         if place is not None:

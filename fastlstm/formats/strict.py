@@ -1,4 +1,4 @@
-"""Values that must be of the very types that a class declares: nothing is converted, and nothing left out."""
+"""Checks that values have exactly the types that a class declares: nothing is converted, and nothing is left out."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def typed(value: T, hint: Any, place: str) -> T:
-    """A value that is of a type; else a ValueError that names its place."""
+    """Return a value if it is of a type; else raise a ValueError that names its place."""
     if not fits(value, hint):
         raise ValueError(f"{place}: expected {told(hint)}, found {short(value)}")
     return value
 
 
 def told(hint: Any) -> str:
-    """A type, for people."""
+    """A type in words."""
     kind, inner = get_origin(hint), get_args(hint)
     if kind is Literal:
         return " or ".join(map(repr, inner))
@@ -53,7 +53,7 @@ def told(hint: Any) -> str:
 
 
 def record(kind: type[T], entry: Any, place: str) -> T:
-    """A dataclass of plain fields from a JSON object: those that have a default may be missing, and no others may stand there."""
+    """A dataclass of plain fields from a JSON object: fields with a default may be missing; other keys are an error."""
     given = typed(entry, dict, place)
     hints = hints_of(kind)
     unknown = sorted(set(given) - set(hints))
@@ -66,7 +66,7 @@ def record(kind: type[T], entry: Any, place: str) -> T:
 
 
 def object_of(value: Any, place: str, known: frozenset[str], optional: frozenset[str] = frozenset()) -> Mapping[str, Any]:
-    """A JSON object with all of the known keys but optional ones, and no others."""
+    """Return a JSON object if it has all known keys, save the optional ones, and no others."""
     entry: dict[str, Any] = typed(value, dict, place)
     unknown, missing = sorted(set(entry) - known), sorted(known - optional - set(entry))
     if unknown or missing:

@@ -24,8 +24,10 @@ PACKAGE = Path(fastlstm.__file__).parent
 NAMES = {*ROWS, *ALIASES, *EARLY_NAMES}
 #: Classes that formats names itself, by file: each is a rule of the one version that the file is about.
 NAMED = {
-    "formats/reading/keras1.py": {"Graph"},  # Keras 0's model, whose config has no class_name: its form is told by this name
-    "formats/reading/keras1_arrays.py": {"Highway", "SReLU"},  # whose arrays and meaning changed while Keras 1 lasted
+    # Keras 0's model, which its name alone tells, as it has no class_name; and what has become of merges by mode.
+    "formats/reading/keras1.py": {"Graph", "Merge"},
+    # Classes whose arrays or meaning changed while Keras 1 lasted.
+    "formats/reading/keras1_arrays.py": {"Highway", "SReLU"},
 }
 
 

@@ -1,4 +1,4 @@
-"""The architecture that goes with a file of weights alone: JSON text, a path to it, or what was parsed from it."""
+"""The architecture for a file of weights alone: JSON text, a path to it, or the parsed JSON."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..source import Source
 from .jsontext import parse_json
 
 Architecture = str | os.PathLike[str] | Mapping[str, Any]
-#: What JSON of a model begins with; any other text is a path.
+#: The first character of a model's JSON; any other text is a path.
 MARKS = ("{", '"')
 
 
 def fetched(architecture: Architecture | Source) -> Mapping[str, Any] | str | Source:
-    """An architecture with the bytes of the file that it names, if it names one: nothing needs to be opened any more."""
+    """Return an architecture with the bytes of the file that it names, if any, so that nothing remains to be opened."""
     if isinstance(architecture, (Mapping, Source)):
         return architecture
     if not isinstance(architecture, (str, os.PathLike)):

@@ -18,7 +18,7 @@ from .keras1 import SPLIT
 from .values import short, wrong_argument, wrong_shape
 from .vocabulary import class_name, compute_dtype, layer_config
 
-#: What the entries of models and layers may say; what stands there otherwise is a problem of the file, as it could change the numbers.
+#: The keys of entries of models and layers. Any other key is a problem of the file, as it could change the numbers.
 ENTRY_KEYS = frozenset({
     "class_name", "config", "name", "inbound_nodes", "module", "registered_name", "build_config", "compile_config", "shared_object_id",
 })  # fmt: skip
@@ -40,7 +40,7 @@ class Reader:
     Attributes
     ----------
     budget
-        What the file may cost.
+        The limits on what reading the file may cost.
     dialect
         How to understand it.
     """
@@ -71,8 +71,14 @@ class Reader:
         draft = self.model(entry, "", 0)
         self.only_known(entry, ROOT_KEYS, "", "", draft.problems)
         if own:
-            draft.problems.append(Problem("", "", f"the model is of the class {kind!r}, whose code is not in the file",
-                                          "save it again as a plain Sequential or functional Model"))  # fmt: skip
+            draft.problems.append(
+                Problem(
+                    "",
+                    "",
+                    f"the model is of the class {kind!r}, whose code is not in the file",
+                    "save it again as a plain Sequential or functional Model",
+                )
+            )
         return draft
 
     def model(self, entry: Mapping[str, Any], path: str, depth: int) -> ModelDraft:
@@ -99,15 +105,21 @@ class Reader:
         return self.sequential(name, entry, config, entries, prefix, problems, depth)
 
     def only_known(self, entry: Mapping[str, Any], known: frozenset[str], path: str, kind: str, problems: list[Problem]) -> None:
-        """Note what an entry says beyond what is understood."""
+        """Note the keys of an entry that are not understood."""
         for key, value in entry.items():
             if key not in known:
                 problems.append(Problem(path, kind, f"{key}={short(value)} in its entry is not known", "please report the file"))
 
     def sequential(
-        self, name: str, entry: Mapping[str, Any], config: Mapping[str, Any], entries: list[Any], prefix: str, problems: list[Problem],
+        self,
+        name: str,
+        entry: Mapping[str, Any],
+        config: Mapping[str, Any],
+        entries: list[Any],
+        prefix: str,
+        problems: list[Problem],
         depth: int,
-    ) -> ModelDraft:  # fmt: skip
+    ) -> ModelDraft:
         """A chain of layers."""
         layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
         if layers[0].row.role is not Role.INPUT:
@@ -122,9 +134,17 @@ class Reader:
         else:
             outputs = [Ref(len(calls) - 1)]
         return ModelDraft(
-            name, SEQUENTIAL, layers, calls, [Ref(0)], outputs, [layers[0].name], [last.name] * len(outputs),
-            "single" if len(outputs) == 1 else "list", problems,
-        )  # fmt: skip
+            name,
+            SEQUENTIAL,
+            layers,
+            calls,
+            [Ref(0)],
+            outputs,
+            [layers[0].name],
+            [last.name] * len(outputs),
+            "single" if len(outputs) == 1 else "list",
+            problems,
+        )
 
     def implied_input(self, entry: Mapping[str, Any], config: Mapping[str, Any], first: Any, layer: LayerDraft, prefix: str) -> LayerDraft:
         """The InputLayer that a Sequential's config leaves out. Its shape may be None: then the weights must tell."""

@@ -1,4 +1,4 @@
-"""Which Keras saved a file, and what that Keras meant where the config does not say.
+"""The Keras that saved a file, and what it meant where the config does not say.
 
 =================================  ==============================================  =========================================================
 difference                         meaning by generation                           held by test_...
@@ -81,7 +81,7 @@ class Dialect(NamedTuple):
     generation: Generation
     rules: Rules
     keras3: bool  # Keras 3's activations, and its graphs of args and kwargs
-    multi_backend: bool  # the Keras of before tf.keras: it lacked many of today's layers
+    multi_backend: bool  # the Keras before tf.keras: it lacked many of today's layers
     recurrent_activation: str  # where the config lacks it
     backward_always: bool  # the implied backward layer runs backwards even when the forward one does too
     fused_repeats: bool  # in a Bidirectional only LSTM and GRU of the fused kind repeat outputs at masked steps
@@ -96,9 +96,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("-")[0])[:3])
 
 
-def dialect(
-    version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str, training: str | None = None
-) -> Dialect:  # fmt: skip
+def dialect(version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str, training: str | None = None) -> Dialect:
     """The dialect of a file.
 
     Parameters

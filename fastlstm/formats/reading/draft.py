@@ -1,4 +1,4 @@
-"""A model while it is being read: what will be a spec once its weights are dealt."""
+"""A model while it is being read; it becomes a spec once its weights are dealt."""
 
 from __future__ import annotations
 
@@ -20,29 +20,33 @@ class LayerDraft:
     class_name: str
     name: str
     config: dict[str, Any]
-    path: str  # with those of the models around it: "outer/inner"
+    path: str  # its name with those of the models around it: "outer/inner"
     saved_class: str = ""  # the class as the file has it
     dtype: DType = "float32"
     trainable: bool = True
     split_gates: bool = False  # Keras 1: three arrays a gate
-    lora: float | None = None  # with two arrays more, whose product, so often, belongs to the first (Keras 3's enable_lora)
-    quantised: bool = False  # with arrays that nobody knows
+    lora: float | None = None  # the factor of the product of two more arrays, which belongs to the first (Keras 3's enable_lora)
+    quantised: bool = False  # its arrays are of a layout that is not known
     children: list[LayerDraft] = field(default_factory=list)
     model: ModelDraft | None = None
     weights: tuple[np.ndarray, ...] = ()
 
     @property
     def row(self) -> Row:
-        """What the catalogue says of its class."""
+        """The catalogue's row of its class."""
         return row_of(self.class_name)
 
     def freeze(self, generation: Generation, rules: Rules) -> LayerSpec:
         """The finished layer."""
         return LayerSpec(
-            self.class_name, self.name, self.config, self.weights,
+            self.class_name,
+            self.name,
+            self.config,
+            self.weights,
             tuple(child.freeze(generation, rules) for child in self.children),
-            None if self.model is None else self.model.freeze(generation, rules), self.dtype,
-        )  # fmt: skip
+            None if self.model is None else self.model.freeze(generation, rules),
+            self.dtype,
+        )
 
 
 @dataclass
@@ -59,12 +63,21 @@ class ModelDraft:
     output_names: list[str]
     output_kind: Literal["single", "list", "dict"] = "single"
     problems: list[Problem] = field(default_factory=list)
-    input_keys: list[str] = field(default_factory=list)  # of the inputs, where the model takes them as a dict
+    input_keys: list[str] = field(default_factory=list)  # the names of the inputs, where the model takes them as a dict
 
     def freeze(self, generation: Generation, rules: Rules) -> ModelSpec:
         """The finished model."""
         return ModelSpec(
-            self.name, self.class_name, tuple(layer.freeze(generation, rules) for layer in self.layers), tuple(self.calls),
-            tuple(self.inputs), tuple(self.outputs), tuple(self.input_names), tuple(self.output_names), generation, rules,
-            self.output_kind, tuple(self.problems),
-        )  # fmt: skip
+            self.name,
+            self.class_name,
+            tuple(layer.freeze(generation, rules) for layer in self.layers),
+            tuple(self.calls),
+            tuple(self.inputs),
+            tuple(self.outputs),
+            tuple(self.input_names),
+            tuple(self.output_names),
+            generation,
+            rules,
+            self.output_kind,
+            tuple(self.problems),
+        )

@@ -22,7 +22,7 @@ from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensor
 from .values import short
 
 T = TypeVar("T")
-#: What a node, an object and a tensor in it may say in Keras 3.
+#: The keys of a node, and of objects and tensors in it, in Keras 3.
 NODE_KEYS = frozenset({"args", "kwargs"})
 OBJECT_KEYS = frozenset({"class_name", "config", "module", "registered_name"})
 TENSOR_KEYS = frozenset({"keras_history", "shape", "dtype"})
@@ -73,9 +73,18 @@ class Graph:
         new = {old: number for number, old in enumerate(kept)}
         calls = [self.call(node, place, new) for node in order]
         return ModelDraft(
-            name, FUNCTIONAL, [self.layers[number] for number in kept], calls, [self.ref(tensor, place) for tensor in inputs], refs,
-            [tensor.layer for tensor in inputs], names, kind, self.problems, input_keys,
-        )  # fmt: skip
+            name,
+            FUNCTIONAL,
+            [self.layers[number] for number in kept],
+            calls,
+            [self.ref(tensor, place) for tensor in inputs],
+            refs,
+            [tensor.layer for tensor in inputs],
+            names,
+            kind,
+            self.problems,
+            input_keys,
+        )
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -128,19 +137,19 @@ class Graph:
         return value
 
     def not_deep(self, node: Node, depth: int) -> None:
-        """Refuse call arguments of more levels than any layer reads."""
+        """Refuse call arguments nested deeper than any layer reads."""
         if depth > ARGUMENT_DEPTH:
             raise self.error(f"a call of layer {self.layers[node.layer].name!r}: arguments nested more than {ARGUMENT_DEPTH} deep")
 
     def values(self, node: Node, what: str, make: Callable[[], T]) -> T:
-        """The tensors that ``make`` finds in a call argument; a FormatError where there are none."""
+        """The tensors that ``make`` finds in a call argument; a FormatError if it finds none."""
         try:
             return make()
         except (ValueError, TypeError, OverflowError) as error:
             raise self.error(f"a call of layer {self.layers[node.layer].name!r}: {what}: {error}") from error
 
     def only_known(self, node: Node, entry: Mapping[str, Any], known: frozenset[str]) -> None:
-        """Note what a node says beyond what is understood: leaving it out could change the numbers."""
+        """Note the keys of a node that are not understood: leaving them out could change the numbers."""
         layer = self.layers[node.layer]
         for key in entry:
             if key not in known:
@@ -281,12 +290,13 @@ class Graph:
                 keywords[key] = self.values(node, key, partial(make, keywords[key]))
         self.note_unknown(node, layer, keywords)
         return Call(
-            new[node.layer], tuple(self.resolve(tensor, position) for tensor in inputs),
+            new[node.layer],
+            tuple(self.resolve(tensor, position) for tensor in inputs),
             {key: self.resolve(value, position) for key, value in keywords.items()},
-        )  # fmt: skip
+        )
 
     def positional(self, node: Node, layer: LayerDraft, keywords: dict[str, Any]) -> list[Tensor | Fixed]:
-        """The tensors of a call, those passed by name in their places; what has a place is a keyword no more."""
+        """The tensors of a call in order; those passed by name are taken out of ``keywords``."""
         if not node.inputs and layer.row.role is not Role.INPUT:
             for key in FIRST_ARGUMENT:
                 if key in keywords:
@@ -302,7 +312,7 @@ class Graph:
         return inputs
 
     def note_unknown(self, node: Node, layer: LayerDraft, keywords: Mapping[str, Any]) -> None:
-        """Note what a call says beyond what is computed."""
+        """Note the parts of a call that are not computed."""
         unknown = [key for key, value in keywords.items() if not is_computed(layer, key, value)]
         if layer.row.computed and unknown:
             what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
@@ -314,7 +324,7 @@ class Graph:
             self.problems.append(Problem(layer.path, layer.class_name, f"it is called with {short(others)} among its tensors"))
 
     def in_training(self, layer: int) -> str:
-        """What training=True means for a layer, looked for once however often it is called."""
+        """The problem of training=True for a layer; looked for once, however often the layer is called."""
         if layer not in self.trained:
             self.trained[layer] = training_problem(self.layers[layer])
         return self.trained[layer]
@@ -330,7 +340,7 @@ class Graph:
         raise self.error(f"model {layer.name!r} is called with {sorted(given)}, its inputs are {sorted(layer.model.input_names)}")
 
     def split_states(self, node: Node, inputs: list[Tensor | Fixed], keywords: dict[str, Any]) -> None:
-        """Move the tensors behind the first to ``initial_state`` (and ``constants``)."""
+        """Move the tensors after the first to ``initial_state`` (and ``constants``)."""
         layer = self.layers[node.layer]
         extra = inputs[1:]
         del inputs[1:]
@@ -420,7 +430,7 @@ def inside(layer: LayerDraft) -> Iterator[LayerDraft]:
 
 
 def training_problem(layer: LayerDraft) -> str:
-    """What training=True means for a layer that it changes; nothing for others."""
+    """The problem of training=True for a layer that it changes; "" for others."""
     found = list(inside(layer))
     if any(map(is_random, found)):
         return "it is called with training=True, which makes it random"

@@ -28,24 +28,24 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ATTRIBUTE_LIMIT = 64 << 20
 #: deflate cannot shrink below 1/1032; an honest set of weights is near 1.
 EXPANSION_LIMIT = 1032
-#: Below this, expansion harms nobody.
+#: Below this many bytes, expansion does no harm.
 EXPANSION_FREE = 1 << 20
-#: Chunks that an array may have in any file; each that is stored takes some bytes of an index.
+#: Chunks that an array may have in any file; each stored chunk takes some bytes of an index.
 CHUNKS_FREE = 4096
 LEAST_CHUNK = 8
-#: Attributes that a list of names is split into at the most; each holds some 64 KB.
+#: The most attributes that a list of names may be split into; each holds about 64 KB.
 MOST_PARTS = 1000
 #: Bytes of a number that a kernel reads.
 NUMBER = 4
-#: Bytes that Python takes for a text besides its characters.
+#: Bytes that Python takes for a string besides its characters.
 TEXT_OBJECT = 64
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
-#: What h5py raises on damaged files.
+#: The exceptions that h5py raises on damaged files.
 H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, AttributeError)
 
 
 def is_hdf5(head: bytes) -> bool:
-    """Whether a file that begins so may be HDF5: the signature may stand behind a user block."""
+    """Whether a file that begins so may be HDF5: the signature may follow a user block."""
     return any(head.startswith(SIGNATURE, offset) for offset in (0, 512, 1024, 2048))
 
 
@@ -69,7 +69,7 @@ def opened(source: Source, budget: Budget) -> Iterator[Group]:
 
 
 class Padded(io.BytesIO):
-    """Bytes that zeros follow, as HDF5 has it with files: h5py would leave what is read behind the end as memory happens to be."""
+    """Bytes that are followed by zeros, as HDF5 treats files: h5py would leave stale memory for what is read past the end."""
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer."""
@@ -87,10 +87,10 @@ def first_line(error: BaseException) -> str:
 
 @dataclass
 class Contents:
-    """Which file is being read, its size, what it may cost, and where its objects were found.
+    """The file that is being read, its size, its budget, and the places where its objects were found.
 
-    Keras links each of them once. Hard links let a group lead to another in many ways: through eighteen of them, in a file of a
-    kilobyte, there are 262,144; and an array be read again under each of its names.
+    Keras links each object once. With more hard links, many paths lead to one group (eighteen groups in a file of a kilobyte can have
+    262,144), and one array could be read again under each of its names.
     """
 
     source: str
@@ -134,7 +134,7 @@ class Group:
             names = list(self._group)
         except H5_ERRORS as error:
             raise self.error(f"the list of members is damaged ({first_line(error)})") from error
-        if any(isinstance(name, bytes) for name in names):  # h5py's answer to names that are no UTF-8
+        if any(isinstance(name, bytes) for name in names):  # how h5py returns names that are not UTF-8
             raise self.error("the list of members is damaged (a name that is not text)")
         return names
 
@@ -218,7 +218,7 @@ class Group:
         if nbytes > limit:
             raise FormatError(f"{where}: declares {nbytes} bytes {shape}, more than the file can hold ({stored} stored)")
         budget = self._contents.budget
-        budget.lend(place, nbytes + 2 * NUMBER * math.prod(shape))  # converted and packed, it may be larger than it is stored
+        budget.lend(place, nbytes + 2 * NUMBER * math.prod(shape))  # converted and packed, it may be larger than in the file
         budget.hold(place, nbytes)
         out = np.empty(shape, dtype)
         if out.size:

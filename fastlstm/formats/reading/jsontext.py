@@ -1,4 +1,4 @@
-"""JSON from files that nobody vouches for: of bounded size and depth."""
+"""JSON from untrusted files: of bounded size and depth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parse_json(text: str, budget: Budget, place: str) -> Any:
     Raises
     ------
     FormatError
-        If it is none, or too large or too deep.
+        If it is not JSON, or too large or too deep.
     """
     source = budget.source
     for _ in range(MOST_UNWRAPPED):
@@ -41,7 +41,7 @@ def parse_json(text: str, budget: Budget, place: str) -> Any:
 
 
 def deepest(text: str) -> int:
-    """How many brackets are open at once, outside strings, at the most."""
+    """The largest number of brackets, outside strings, that are open at once."""
     plain = text.replace("\\\\", "").replace('\\"', "")  # the quotes that are left begin and end strings
     marks = np.frombuffer(plain.encode("ascii", "replace"), np.uint8)
     outside = np.cumsum(marks == ord('"'), dtype=np.uint8) % 2 == 0
@@ -59,7 +59,7 @@ def whole(digits: str) -> int:
 
 
 def expect(source: str, place: str, value: Any, kind: type | tuple[type, ...], what: str) -> Any:
-    """``value`` if it is of a type, else a FormatError that says what was expected there."""
+    """Return ``value`` if it is of a type; else raise a FormatError that says what was expected there."""
     if isinstance(value, kind):
         return value
     found = repr(value)

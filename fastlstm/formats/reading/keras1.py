@@ -1,4 +1,4 @@
-"""Keras 0.x and 1.x: their configs in Keras 2's words, so that the same reader reads them, and their arrays in its layout.
+"""Configs of Keras 0.x and 1.x in Keras 2's words, so that one reader reads them all.
 
 Configs up to 0.3 have no ``class_name``: a layer is one flat object whose ``name`` is its class. Sequential models may begin with
 a ``Merge`` of branches, each a model of its own, and ``Graph`` lists its nodes by name: both become functional models.
@@ -17,7 +17,7 @@ from .jsontext import expect
 #: Keys that only a config of Keras 1 has.
 TELLING = frozenset({"inner_activation", "inner_init", "consume_less", "nb_filter", "border_mode", "input_dtype", "custom_name",
                      "cache_enabled", "dropout_W", "W_regularizer", "pool_length", "filter_length"})  # fmt: skip
-#: What the new config calls the mark of layers whose gates are kept apart.
+#: The new config's key for layers whose gates are kept apart.
 SPLIT = "split_gates"
 #: ... and the dropout of an Embedding, which Keras 0 scales by even at inference.
 EMBEDDING_DROPOUT = "embedding_dropout"
@@ -30,7 +30,7 @@ RENAMED = {
     "subsample": "strides", "atrous_rate": "dilation_rate", "border_mode": "padding", "pool_length": "pool_size", "stride": "strides",
     "length": "size",
 }  # fmt: skip
-#: Arguments without a meaning at inference, or told by the arrays.
+#: Arguments that mean nothing at inference, or that the arrays tell.
 DROPPED = frozenset({
     "init", "inner_init", "forget_bias_init", "W_regularizer", "U_regularizer", "b_regularizer", "gamma_regularizer", "beta_regularizer",
     "W_constraint", "U_constraint", "b_constraint", "activity_regularizer", "input_dim", "input_length", "consume_less",
@@ -136,7 +136,7 @@ class Modern:
         return [{**head, "name": f"{name}_merge", "inbound_nodes": [[[given, 0, 0] for given in one["inputs"]]]}]
 
     def source_of(self, one: Mapping[str, Any]) -> str:
-        """What a Graph's node reads."""
+        """The name of the layer that a Graph's node reads."""
         return f"{one['name']}_merge" if one.get("inputs") else str(one["input"])
 
     def is_model(self, entry: Any) -> bool:

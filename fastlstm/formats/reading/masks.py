@@ -1,6 +1,6 @@
 """Keras 3 writes the masks that it made itself into a functional graph: as operation nodes and as ``mask`` arguments.
 
-Those say nothing that the layers do not: they are recognised and left out. A mask that is anything else stays in the graph.
+They say nothing that the layers do not say themselves, so they are recognised and left out. Any other mask stays in the graph.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ ATTENTION_INPUTS = ("query", "value", "key")
 #: features, or all, are another than the value ("", where each number of the tensor is a step); ("or", numbers), ("and", numbers);
 #: ("joined", numbers in order, "any" or "all"); ("ones",); ("zeros",).
 Form = tuple[Any, ...]
-#: The number of what has no mask, and what is no mask that is known here.
+#: The numbers of the absence of a mask, and of a mask that is not understood.
 MASKLESS = 0
 UNKNOWN = -1
 
 
 def drop_own_masks(layers: list[LayerDraft], nodes: list[Node], inputs: list[Tensor], outputs: list[Tensor]) -> list[Node]:
-    """The nodes without the masks that follow from the layers anyhow, and without the operations that only made them."""
+    """Return the nodes without the masks that follow from the layers in any case, and without the operations that only made those."""
     if not any(layers[node.layer].class_name == NOT_EQUAL for node in nodes):
         return nodes
     index = {(layers[node.layer].name, node.number): node for node in nodes}
@@ -79,7 +79,7 @@ def reachable(layers: list[LayerDraft], nodes: list[Node], index: dict[tuple[str
 
 
 class Forms:
-    """Numbers of masks: the same for masks that are computed in the same way, however deep."""
+    """Numbers for masks: masks that are computed in the same way have the same number, however deep they are."""
 
     def __init__(self) -> None:
         self.numbers: dict[Form, int] = {}
@@ -99,12 +99,12 @@ class Forms:
         return found
 
     def joined(self, parts: list[int], how: str = "") -> int:
-        """The number of masks one behind the other, and of what becomes of them along the last axis."""
+        """The number of masks that are concatenated, and then reduced along the last axis if ``how`` says so."""
         return UNKNOWN if UNKNOWN in parts else self.number("joined", tuple(parts), how)
 
 
 class Tracer:
-    """Finds what masks come from: written ones through the operations that compute them, implied ones through the layers."""
+    """Traces masks to their origin: written ones through the operations that compute them, implied ones through the layers."""
 
     def __init__(self, layers: list[LayerDraft], index: dict[tuple[str, int], Node], forms: Forms, *, written: bool):
         self.layers = layers
@@ -134,7 +134,7 @@ class Tracer:
         return self.known[(tensor.layer, tensor.node)]
 
     def given(self, tensor: Any) -> int:
-        """The mask that an input is, or has, whose own inputs' are known by now. What stands in the file itself has none."""
+        """The mask that an input is, or has; those of its own inputs are known by now. A tensor that stands in the file has none."""
         if isinstance(tensor, Tensor):
             return self.known.get((tensor.layer, tensor.node), UNKNOWN)
         if not self.is_written or tensor is None:
@@ -174,7 +174,7 @@ class Tracer:
         parts = [self.given(tensor) for tensor in node.inputs]
         first = parts[0] if parts else MASKLESS
         if layer.model is not None:
-            # When Keras wrote the masks down, what came out of a model had none; when it computes, it has that of the layers inside.
+            # When Keras wrote the file, the output of a model had no mask; when Keras computes, it has the mask of the layers inside.
             return UNKNOWN if any(parts) or makes_masks(layer.model) else MASKLESS
         if rule in MAKING:
             return self.made(layer, read)
@@ -203,5 +203,5 @@ def makes_masks(model: ModelDraft) -> bool:
 
 
 def number(value: Any) -> float:
-    """A constant as a float; NaN where it is none, which equals nothing."""
+    """A constant as a float; NaN, which equals nothing, for anything else."""
     return float(value) if isinstance(value, (int, float)) else float("nan")

@@ -27,18 +27,18 @@ class Node:
     number: int
     inputs: list[Tensor | Fixed] = field(default_factory=list)
     keywords: dict[str, Any] = field(default_factory=dict)
-    others: list[Any] = field(default_factory=list)  # positional arguments that are no tensors: numbers, slices, ...
+    others: list[Any] = field(default_factory=list)  # positional arguments that are not tensors: numbers, slices, ...
     keys: list[str] = field(default_factory=list)  # names of the inputs, where they were passed as a dict
 
     def take(self, argument: Any) -> None:
-        """Add a positional argument, its tensors apart from what is none."""
+        """Add a positional argument: tensors to the inputs, anything else to the others."""
         if isinstance(argument, Mapping) and "class_name" not in argument:
             self.keys = list(argument)
         for leaf in leaves_in(argument):
             (self.inputs if isinstance(leaf, (Tensor, Fixed)) else self.others).append(leaf)
 
     def tensors(self) -> Iterator[Tensor]:
-        """All outputs of other layers that it depends on."""
+        """The outputs of other layers that it depends on."""
         yield from tensors_in(self.inputs)
         yield from tensors_in(self.keywords)
 
@@ -65,7 +65,7 @@ def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def leaves_in(value: Any) -> Iterator[Any]:
-    """What nested call arguments come down to: tensors, numbers, texts, and objects of a class of their own. As deep as they are."""
+    """The leaves of nested call arguments: tensors, numbers, texts, and objects that have a class. Any depth will do."""
     stack = [value]
     while stack:
         value = stack.pop()
@@ -78,14 +78,14 @@ def leaves_in(value: Any) -> Iterator[Any]:
 
 
 def fixed(values: Any, dtype: str | None = None) -> Fixed:
-    """The tensor of nested lists of numbers, whose dtype Keras 3 records; before, all there is to tell are the values.
+    """The tensor of nested lists of numbers. Keras 3 records its dtype; earlier only the values tell.
 
     Raises
     ------
     ValueError
-        If they are no numbers, or of unequal lengths.
+        If they are not numbers, or of unequal lengths.
     """
-    if any(isinstance(leaf, str) for leaf in leaves_in(values)):  # NumPy would make all texts as long as the longest
+    if any(isinstance(leaf, str) for leaf in leaves_in(values)):  # NumPy would pad all texts to the longest
         raise ValueError("expected numbers, found text")
     array = np.asarray(values)
     if not array.ndim or not array.size:
@@ -94,13 +94,13 @@ def fixed(values: Any, dtype: str | None = None) -> Fixed:
         raise ValueError(f"expected numbers, found dtype {array.dtype}")
     if dtype == "bool" or array.dtype == bool:
         return Fixed(array.astype(bool))
-    with np.errstate(over="ignore"):  # what float32 cannot hold stays as it is
+    with np.errstate(over="ignore"):  # what float32 cannot hold stays float64
         narrow, wide = array.astype(np.float32), array.astype(np.float64)
     return Fixed(narrow if np.array_equal(narrow, wide, equal_nan=True) else wide)
 
 
 def axes_of_lists(value: Any) -> int:
-    """How deep lists of numbers are nested, along their first elements."""
+    """The depth of nested lists of numbers, judged by their first elements."""
     axes = 0
     while isinstance(value, list) and value:
         value, axes = value[0], axes + 1
@@ -108,12 +108,12 @@ def axes_of_lists(value: Any) -> int:
 
 
 def with_fixed(value: Any, axes: int) -> Any:
-    """A call argument in which lists of numbers, so deep, have become the tensors that they are.
+    """A call argument in which lists of numbers, nested to this depth, have become tensors.
 
     Raises
     ------
     ValueError
-        If there is anything else that is no tensor.
+        If it holds anything else that is not a tensor.
     """
     if isinstance(value, (Tensor, Fixed)):
         return value

@@ -20,9 +20,9 @@ from .hdf5 import Group
 from .vocabulary import OPERATION
 from .weights import UNBUILT, known_weights
 
-#: What a model's layers may stand under: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
+#: The groups that may hold a model's layers: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
-#: Objects in layers that keep the state of random numbers, which inference does not draw.
+#: Objects in layers that keep the state of random number generators, which inference does not use.
 GENERATORS = ("seed_generator", "random_generator")
 
 
@@ -47,7 +47,7 @@ def snake_case(name: str) -> str:
 
 
 def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
-    """Layers and their names in the tree: by class, the second of a class with _1 behind."""
+    """Layers and their names in the tree: those of their classes, the second layer of a class with _1 appended."""
     used: dict[str, int] = {}
     for layer in layers:
         if not layer.class_name.startswith(OPERATION):
@@ -106,7 +106,7 @@ class Filler:
             self.leaf(layer, path)
 
     def left_over(self) -> list[Problem]:
-        """What stands in the way if there are no arrays, or some that no layer has taken, other than the states of random numbers."""
+        """The problem if there are no arrays, or if no layer has taken some that are not the states of random numbers."""
         if self.missing:
             return [UNBUILT]
         rest = [
@@ -127,7 +127,7 @@ class Filler:
             if place is not None:
                 found += self.taken(place)
         expected = known_weights(layer, self.source)
-        if expected is None:  # what a layer of the user's keeps in layers of its own is its too
+        if expected is None:  # arrays of layers inside a user's own layer belong to it too
             for place in self.below(path):
                 found += self.taken(place)
         if expected is not None and len(found) != len(expected) and self.arrays:
@@ -154,5 +154,5 @@ class Filler:
 
 
 def in_order(key: str) -> tuple[int, str]:
-    """A sort key that puts "10" behind "9"."""
+    """A sort key that puts "10" after "9"."""
     return (int(key), "") if key.isdecimal() and len(key) < 10 else (1 << 40, key)

@@ -1,4 +1,4 @@
-"""What the arguments and shapes of layers may be, whatever file they stand in."""
+"""The values that arguments and shapes of layers may have, in files of any format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LARGEST = 1 << 28
 AXES = ("kernel_size", "strides", "dilation_rate", "pool_size", "size")
 #: ... and those that may be zero, nested in lists.
 MARGINS = ("cropping",)
-#: Arguments that are true or false (the numbers 0 and 1 are taken for these).
+#: Arguments that are true or false (the numbers 0 and 1 count as these).
 FLAGS = (
     "use_bias", "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "reset_after", "mask_zero", "time_major",
     "zero_output_for_mask", "center", "normalize", "use_scale", "unit_forget_bias",
@@ -23,7 +23,7 @@ MOST_AXES = 8
 
 
 def wrong_argument(config: Mapping[str, Any]) -> str:
-    """What is wrong with a layer's sizes, flags and numbers; nothing if they are such as a layer can have."""
+    """Say what is wrong with a layer's sizes, flags and numbers; "" if nothing is."""
     for key in FLAGS:
         if config.get(key) is not None and config[key] not in (False, True):
             return expected(key, "true or false", config)
@@ -46,7 +46,7 @@ def wrong_argument(config: Mapping[str, Any]) -> str:
 
 
 def wrong_shape(sizes: Any) -> str:
-    """What is wrong with an input's shape, its batch first; nothing if it is one."""
+    """Say what is wrong with an input's shape, its batch first; "" if nothing is."""
     if not isinstance(sizes, (list, tuple)):
         return f"expected a list of sizes, found {short(sizes)}"
     if not 1 <= len(sizes) <= MOST_AXES:
@@ -57,12 +57,12 @@ def wrong_shape(sizes: Any) -> str:
 
 
 def is_size(value: Any, least: int) -> bool:
-    """Whether a value is a whole number of a size that makes sense."""
+    """Whether a value is a whole number from ``least`` up to the largest that makes sense."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value < LARGEST
 
 
 def flat(value: Any) -> list[Any]:
-    """The values in nested lists, or the one."""
+    """The values in nested lists; a value that is no list counts as a list of one."""
     return [one for inner in value for one in flat(inner)] if isinstance(value, (list, tuple)) else [value]
 
 

@@ -10,7 +10,7 @@ from ...activations import canonical
 from ...catalogue import row_of
 from .dialect import Dialect
 
-#: What operations of Keras 3's graphs are called here: some share their names with layers.
+#: The prefix here of operations in Keras 3's graphs, some of which share their names with layers.
 OPERATION = "Operation>"
 
 #: The activations of multi-backend Keras: others in its files are the user's own, whatever Keras calls so today.
@@ -18,7 +18,7 @@ EARLY_ACTIVATIONS = frozenset({
     "softmax", "elu", "selu", "softplus", "softsign", "relu", "tanh", "sigmoid", "exponential", "hard_sigmoid", "linear",
 })  # fmt: skip
 
-#: Keys of no meaning at inference that would only make specs bigger; ``name``, ``trainable`` and ``dtype`` are read elsewhere.
+#: Keys without meaning at inference, which would only make specs bigger; ``name``, ``trainable`` and ``dtype`` are read elsewhere.
 DROPPED = frozenset({
     "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_shape", "input_dtype", "autocast", "registered_name",
     "module", "build_config", "compile_config", "build_input_shape", "split_gates",
@@ -26,7 +26,7 @@ DROPPED = frozenset({
 DROPPED_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
 DType = Literal["float32", "float64", "float16", "bfloat16"]
-#: What a dtype policy computes in.
+#: The dtype that a policy computes in.
 POLICIES: dict[str, DType] = {
     "float32": "float32", "float64": "float64", "float16": "float16", "bfloat16": "bfloat16", "mixed_float16": "float16",
     "mixed_bfloat16": "bfloat16", "infer": "float32", "_infer": "float32",
@@ -59,7 +59,7 @@ def records_itself(name: str, config: Mapping[str, Any]) -> bool:
 
 
 def compute_dtype(kind: str, config: Mapping[str, Any], dialect: Dialect) -> DType | None:
-    """What a layer of this config computes in; None for what is no float dtype or policy."""
+    """The dtype that a layer of this config computes in; None if it is neither a float dtype nor a policy."""
     value = config.get("dtype")
     if isinstance(value, Mapping):
         inner = value.get("config")
@@ -127,11 +127,11 @@ def activation(value: Any, dialect: Dialect) -> Any:
 
 
 def unknown(value: Any) -> Any:
-    """A canonical form of an activation that neither Keras has nor a user's registered name tells."""
+    """A canonical form of an activation that Keras does not have and that no registered name of a user's tells."""
     if not isinstance(value, Mapping):
         return value
     kind, config = value.get("class_name"), value.get("config")
-    if kind is None or kind == "__lambda__":  # of a function without a name Keras 3 keeps the code, sometimes alone
+    if kind is None or kind == "__lambda__":  # of a function without a name, Keras 3 keeps the code and sometimes nothing else
         return "<lambda>"
     return named(str(config if kind == "function" else kind), config)
 

@@ -34,7 +34,7 @@ GATE_LETTERS = {4: "icfo", 3: "zrh"}
 WIDEST = 8
 #: Layers that read (batch, timesteps, features), and whose first array has a row for each feature.
 ALONG_TIME = frozenset({Role.RECURRENT, Role.BIDIRECTIONAL, Role.DISTRIBUTED})
-#: Of a model that has none.
+#: The problem of a model without weights.
 UNBUILT = Problem("", "", "it has no weights: the model was saved before it was built", "build the model before saving it")
 
 
@@ -91,7 +91,7 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
     unknown = [leaf for leaf in found if leaf.weights is None]
     expected = sum(len(leaf.weights) for leaf in found if leaf.weights is not None)
     if unknown and len(arrays) >= expected:
-        # A custom layer takes what the others leave; of two there is no telling, so the first does.
+        # A custom layer takes what the others leave; which of two takes how much cannot be told, so the first takes all.
         spare = len(arrays) - expected
         for number, leaf in enumerate(unknown):
             leaf.weights = tuple(Weight(f"weight {place}") for place in range(0 if number else spare))
@@ -118,7 +118,7 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
 def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> Problem | None:
     """Fill in the arguments of cells that were saved without them, as Keras did up to 2.1: units from the weights, else the defaults.
 
-    Returns what stands in the way where the weights show that some argument was not the default.
+    Returns the problem if the weights show that some argument was not the default.
     """
     bare = [leaf.layer for leaf in leaves(layer, source, False) if leaf.layer.row.role is Role.CELL and "units" not in leaf.layer.config]
     if not bare:
@@ -130,9 +130,11 @@ def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> 
         cell.config.setdefault("activation", "tanh")
     if not full:
         return Problem(
-            layer.path, layer.class_name, "Keras saved its cells without their arguments, and not all were the defaults",
+            layer.path,
+            layer.class_name,
+            "Keras saved its cells without their arguments, and not all were the defaults",
             "pass architecture= with a JSON whose cells have them",
-        )  # fmt: skip
+        )
     warnings.warn(
         f"{source}: layer {layer.path!r}: this Keras saved cells without their arguments; the default activations are assumed. "
         "Pass architecture= with a JSON whose cells have them if they were others.",
@@ -179,11 +181,11 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
 
 
 def account(layer: LayerDraft, dtype: np.dtype[Any], budget: Budget) -> None:
-    """Account for what a layer's arrays become: small integers of a file are numbers of four bytes or eight."""
+    """Account for the memory of a layer's arrays: small integers in a file become numbers of four or eight bytes."""
     place = f"layer {layer.path!r} ({layer.class_name})"
     numbers = sum(array.size for array in layer.weights)
     budget.hold(place, sum(array.size for array in layer.weights if array.dtype != dtype) * dtype.itemsize)
-    # Gates are cut apart and put together again; of low rank, the sum of two products is in float64.
+    # Gates are cut apart and joined again; the sum with a product of low rank is in float64.
     budget.lend(place, numbers * (3 * WIDEST if layer.lora is not None else 2 * dtype.itemsize))
 
 
@@ -215,7 +217,7 @@ def plain_gates(layer: LayerDraft) -> None:
 
 
 def infer_input(model: ModelDraft) -> bool:
-    """Find the input shape of a Sequential that was saved without one, from its first weights. Whether that is known now."""
+    """Find the input shape of a Sequential that was saved without one, from its first weights; return whether it is known."""
     given = model.layers[0].config
     if given.get("shape") is not None:
         return True
@@ -236,7 +238,7 @@ def infer_input(model: ModelDraft) -> bool:
 
 
 def finish(model: ModelDraft, understood: Dialect, budget: Budget) -> ModelSpec:
-    """A model whose arrays are dealt, as a spec."""
+    """Turn a model whose arrays are dealt into a spec."""
     for layer in model.layers:
         settle(layer, understood, budget)
     if model.class_name == SEQUENTIAL and not infer_input(model):
