@@ -11,9 +11,9 @@ ignores padding
 restarts
     It computes what it wraps for each timestep by itself, from nothing.
 
-A layer is complete once it is constructed: no call changes what later calls do. It works out what depends on the shapes of its
-input from the shapes that a call is given; it asks ``Context.declared`` for the shapes that the file declares; and a wrapper says
-what it wants of a layer inside it by the ``Context`` that it makes it with.
+A layer is complete once it is constructed: no call changes what later calls do, but for a few caches that a test lists. It works
+out what depends on the shapes of its input from the shapes that a call is given; it asks ``Context.declared`` for the shapes that the
+file declares; and a wrapper says what it wants of a layer inside it by the ``Context`` that it makes it with.
 """
 
 from __future__ import annotations

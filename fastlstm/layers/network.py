@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -60,7 +61,7 @@ class Network(Layer):
         context.note(*self.model.problems)
         inner = context.inside(self.path, rules=self.model.rules)
         if not self.path:
-            inner = replace(inner, declared=lambda layer: self._declared.get(layer, ()))
+            inner = replace(inner, declared=declared_by(self))
         self.layers = [sound(partial(make_layer, layer, inner), layer, inner) for layer in self.model.layers]
         self._needed = self._reachable()
         self.taken = TakenMasks(self)
@@ -145,8 +146,8 @@ class Network(Layer):
         yield from found
 
     @cached_property
-    def _declared(self) -> Mapping[Layer, Sequence[Shape]]:
-        """See Context.declared; worked out only when a layer asks, as few do."""
+    def declared(self) -> Mapping[Layer, Sequence[Shape]]:
+        """By layer, however deep inside: see Context.declared. Worked out only when a layer asks, as few do."""
         found: dict[Layer, Sequence[Shape]] = {}
 
         def follow(layer: Layer, inputs: Sequence[Shape]) -> None:
@@ -417,6 +418,17 @@ def sound(make: Callable[[], T], spec: LayerSpec, context: Context) -> T:
     except MALFORMED as error:
         what = f"its arguments or inputs make no sense ({type(error).__name__}: {error})"
         raise FormatError(f"{context.source}: layer {context.path + spec.name!r} ({spec.class_name}): {what}") from error
+
+
+def declared_by(network: Network) -> Callable[[Layer], Sequence[Shape]]:
+    """``Context.declared`` of the layers of a model. It refers to the model weakly, so that memory is free once nobody uses the model."""
+    weak = weakref.ref(network)
+
+    def declared(layer: Layer) -> Sequence[Shape]:
+        alive = weak()
+        return () if alive is None else alive.declared.get(layer, ())
+
+    return declared
 
 
 def root(model: ModelSpec, context: Context) -> Network:

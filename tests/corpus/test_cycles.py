@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,3 +88,17 @@ def test_cycles(files: dict[str, bytes], tmp_path: Path, name: str, by: str) -> 
         assert once() == expected
     assert len(os.listdir("/proc/self/fd")) == len(handles)
     assert resident() - memory <= ALLOWED
+
+
+def test_a_model_goes_when_its_last_user_lets_go(files: dict[str, bytes], tmp_path: Path) -> None:
+    """At once, without Python's search for circles, which may come much later: weights can be large."""
+    (tmp_path / "model.h5").write_bytes(files[".h5"])
+    gc.collect()
+    gc.disable()
+    try:
+        model = fastlstm.load(tmp_path / "model.h5")
+        spec = weakref.ref(model.spec)  # its layers hold on to it
+        del model
+        assert spec() is None
+    finally:
+        gc.enable()
