@@ -26,8 +26,9 @@ def layers(path: Path) -> list[SavedLayer]:
         groups = file["model_weights"]
         return [
             SavedLayer(entry["class_name"], entry["config"], _weights(groups[entry["config"]["name"]]))
-            for entry in described if entry["class_name"] != "InputLayer"
-        ]  # fmt: skip
+            for entry in described
+            if entry["class_name"] != "InputLayer"
+        ]
 
 
 def _weights(group: Any) -> list[np.ndarray]:

@@ -101,9 +101,11 @@ def direction_weights(weights: list[np.ndarray], gates: str) -> dict[str, np.nda
 
     biases = bias if bias.ndim == 2 else np.stack([bias, np.zeros_like(bias)])
     return {
-        "weight_ih_l0": arranged(kernel), "weight_hh_l0": arranged(recurrent_kernel),
-        "bias_ih_l0": arranged(biases[0]), "bias_hh_l0": arranged(biases[1]),
-    }  # fmt: skip
+        "weight_ih_l0": arranged(kernel),
+        "weight_hh_l0": arranged(recurrent_kernel),
+        "bias_ih_l0": arranged(biases[0]),
+        "bias_hh_l0": arranged(biases[1]),
+    }
 
 
 def embedding(torch: Any, layer: SavedLayer) -> Callable[[Any], Any]:

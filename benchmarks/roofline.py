@@ -148,10 +148,16 @@ def measure(folder: Path, pattern: Any, seconds: float) -> dict[str, Any]:
     for number, (workload, batch, fold, _) in enumerate(cases):
         took, peak = fastest[number]
         needed = [work(folder / f"{workload.name}.h5", valid_steps(workload, x), fold, at_start.lanes) for x in workload.inputs(batch)]
-        entries.append({
-            "workload": workload.name, "batch": batch, "folded": fold, "seconds": took, "peak": peak,
-            **parts(needed, at_start, peak, costs),
-        })  # fmt: skip
+        entries.append(
+            {
+                "workload": workload.name,
+                "batch": batch,
+                "folded": fold,
+                "seconds": took,
+                "peak": peak,
+                **parts(needed, at_start, peak, costs),
+            }
+        )
     return {"peaks": at_start._asdict(), "activations": costs, "workloads": entries}
 
 

@@ -46,9 +46,12 @@ def environment(threads: int) -> dict[str, str]:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **kept, **dict.fromkeys(names, str(threads)),
-        "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1",
-    }  # fmt: skip
+        **kept,
+        **dict.fromkeys(names, str(threads)),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
 
 
 def script(name: str, *arguments: object, capture: bool = False) -> str | None:
@@ -89,13 +92,27 @@ def start(engine: str, arguments: argparse.Namespace, folder: Path) -> Started:
     figures, text = folder / f"{engine}.json", folder / f"{engine}.txt"
     seconds = (0.1 if arguments.quick else 0.7) / ROUNDS
     command = [
-        sys.executable, "-m", "pytest", "benchmarks/suite.py", "-p", "no:cacheprovider", "-q", "-rs",
+        sys.executable,
+        "-m",
+        "pytest",
+        "benchmarks/suite.py",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "-rs",
         "--benchmark-columns=median,iqr,rounds",
-        f"--engines={engine}", f"--workloads={arguments.workloads}", f"--engine-threads={arguments.threads}",
-        f"--prepared={arguments.prepared}", f"--turns={turn},{done}", f"--rounds={ROUNDS}",
-        f"--benchmark-json={figures}", "--benchmark-warmup=off", "--benchmark-disable-gc",
-        f"--benchmark-max-time={seconds}", "--benchmark-min-rounds=2",
-    ]  # fmt: skip
+        f"--engines={engine}",
+        f"--workloads={arguments.workloads}",
+        f"--engine-threads={arguments.threads}",
+        f"--prepared={arguments.prepared}",
+        f"--turns={turn},{done}",
+        f"--rounds={ROUNDS}",
+        f"--benchmark-json={figures}",
+        "--benchmark-warmup=off",
+        "--benchmark-disable-gc",
+        f"--benchmark-max-time={seconds}",
+        "--benchmark-min-rounds=2",
+    ]
     with text.open("w") as out:
         process = subprocess.Popen(
             command,

@@ -46,9 +46,14 @@ def soak(name: str, count: int, call: Callable[[int], bool]) -> dict[str, Any]:
         memory.append(resident())
     seconds = time.perf_counter() - start
     found = {
-        "what": name, "count": count // PARTS * PARTS, "seconds": seconds, "right": right,
-        "before": memory[0], "most": max(memory), "after": memory[-1],
-    }  # fmt: skip
+        "what": name,
+        "count": count // PARTS * PARTS,
+        "seconds": seconds,
+        "right": right,
+        "before": memory[0],
+        "most": max(memory),
+        "after": memory[-1],
+    }
     print(
         f"| {name} | {found['count']:,} | {seconds:,.1f} | {found['before']:.1f} | {found['most']:.1f} | {found['after']:.1f} | "
         f"{'right' if right else 'WRONG'} |",

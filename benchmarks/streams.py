@@ -124,9 +124,7 @@ def short(microseconds: float) -> str:
 
 def markdown(results: list[dict[str, Any]], threads: bool = True) -> str:
     """The tables of latency and of throughput by threads."""
-    figures = {
-        (entry["workload"], entry["batch"], found["engine"]): entry for found in results for entry in found["latency"]
-    }  # fmt: skip
+    figures = {(entry["workload"], entry["batch"], found["engine"]): entry for found in results for entry in found["latency"]}
     labels = {found["engine"]: found["label"] for found in results if found["latency"]}
     peers = [engine for engine in labels if not engine.startswith("fastlstm")]
     lines = [

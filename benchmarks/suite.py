@@ -43,9 +43,14 @@ def test_workload(
     predict, following = _ready[key]
     benchmark.group = f"{workload.name} batch {batch}"
     benchmark.extra_info.update(
-        workload=workload.name, batch=batch, engine=engine, label=adapter.label, float32=adapter.float32,
-        threads=threads, versions=adapter.versions(),
-    )  # fmt: skip
+        workload=workload.name,
+        batch=batch,
+        engine=engine,
+        label=adapter.label,
+        float32=adapter.float32,
+        threads=threads,
+        versions=adapter.versions(),
+    )
     warm_up(predict, following, 0.02)
     benchmark(lambda: predict(following()))
 

@@ -9,10 +9,17 @@ from pathlib import Path
 import h5_files
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 # TensorFlow reads these when it is first imported, here or in a process that a test starts.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+# --hypothesis-profile=quick: for the quick run
+IN_GENERAL = settings(deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("fastlstm", IN_GENERAL, max_examples=100)
+settings.register_profile("quick", IN_GENERAL, max_examples=10)
+settings.load_profile("fastlstm")
 
 FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 

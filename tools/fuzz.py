@@ -34,8 +34,13 @@ STOPPED = re.compile(r"(crash|oom|timeout)-[0-9a-f]{40}")
 #: In one process: with what is instrumented, the fuzzer keeps more than a kilobyte of each; without it, the same inputs leave nothing.
 RUNS = 300_000
 LIMITS = [
-    f"-runs={RUNS}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEMORY >> 20}", f"-max_len={MOST_BYTES}", "-len_control=0", "-verbosity=0",
-]  # fmt: skip
+    f"-runs={RUNS}",
+    f"-timeout={SECONDS}",
+    f"-rss_limit_mb={MEMORY >> 20}",
+    f"-max_len={MOST_BYTES}",
+    "-len_control=0",
+    "-verbosity=0",
+]
 
 
 # -- in the process of a target -----------------------------------------------------------------------------------------------

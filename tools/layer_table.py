@@ -156,7 +156,7 @@ def table() -> str:
     families: dict[str, list[str]] = {}
     for name, layer in REGISTRY.items():
         families.setdefault(sys.modules[layer.__module__].__doc__ or "", []).append(name)
-    return "\n".join([*of_families(families), *of_layers()]) + "\n\n</details>\n"
+    return "\n".join([*of_families(families), *of_layers(), "", ""])
 
 
 def of_families(families: dict[str, list[str]]) -> Iterator[str]:
@@ -168,7 +168,7 @@ def of_families(families: dict[str, list[str]]) -> Iterator[str]:
 
 def of_layers() -> Iterator[str]:
     """The lines of the second table."""
-    yield from ("", "<details><summary>Each layer: where it runs, and which arguments change what it computes</summary>", "")
+    yield from ("", "## Each layer: where it runs, and which arguments change what it computes", "")
     yield from ("| layer | runs in | arguments honoured |", "|---|---|---|")
     for name, layer in sorted(REGISTRY.items()):
         yield f"| {name} | {runs(name)} | {', '.join(sorted(layer.HONOURED))} |"

@@ -18,9 +18,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 #: What drives the runtime: entry points, streams, crews, threads, kernels, the arena.
 TESTS = (
-    "test_kernels", "test_recurrent_kernels", "test_calls", "test_crews", "test_streams", "test_stream_memory", "test_layers",
+    "test_kernels",
+    "test_recurrent_kernels",
+    "test_calls",
+    "test_crews",
+    "test_streams",
+    "test_stream_memory",
+    "test_layers",
     "test_predict_inputs",
-)  # fmt: skip
+)
 FLAGS = "-fsanitize=address,undefined -fno-omit-frame-pointer -g"
 LIBRARIES = ("libasan.so", "libubsan.so")
 REPORT = re.compile(r"ERROR: AddressSanitizer|runtime error:")
@@ -38,10 +44,13 @@ def sanitizers() -> int:
         subprocess.run(command, cwd=HERE, env={**os.environ, **flags}, check=True)
         preloaded = [subprocess.check_output(["gcc", f"-print-file-name={name}"], text=True).strip() for name in LIBRARIES]
         environment = {
-            **os.environ, "LD_PRELOAD": " ".join(preloaded), "PYTHONMALLOC": "malloc", "PYTHONPATH": str(built),
+            **os.environ,
+            "LD_PRELOAD": " ".join(preloaded),
+            "PYTHONMALLOC": "malloc",
+            "PYTHONPATH": str(built),
             "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:log_path={folder}/asan",
             "UBSAN_OPTIONS": f"print_stacktrace=1:log_path={folder}/ubsan",
-        }  # fmt: skip
+        }
         tests = [f"{HERE}/tests/unit/{name}.py" for name in TESTS]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not keras and not slow", "-k", "not jit", *tests]
         failed = subprocess.run(command, cwd=built, env=environment, check=False).returncode

@@ -68,8 +68,10 @@ def main() -> None:
         stream.write(record().encode())
     series = demo.read_series()
     training, held_back = demo.windows(series)
-    print(f"{len(series.months)} months {series.months[0]} to {series.months[-1]}: {len(training.x)} forecasts to learn from, "
-          f"{len(held_back.x)} held back")  # fmt: skip
+    print(
+        f"{len(series.months)} months {series.months[0]} to {series.months[-1]}: {len(training.x)} forecasts to learn from, "
+        f"{len(held_back.x)} held back"
+    )
 
     keras.utils.set_random_seed(arguments.seed)
     tf.config.experimental.enable_op_determinism()
@@ -83,8 +85,10 @@ def main() -> None:
     scaled = model.predict(held_back.x, verbose=0)
     np.save(demo.RECORDED, scaled)
     for score in demo.scores(demo.unscale(scaled), series, held_back.first):
-        print(f"{score.months_ahead:2d} months ahead: MAE {score.mae:.2f} (naive {score.naive_mae:.2f}), "
-              f"RMSE {score.rmse:.2f} (naive {score.naive_rmse:.2f})")  # fmt: skip
+        print(
+            f"{score.months_ahead:2d} months ahead: MAE {score.mae:.2f} (naive {score.naive_mae:.2f}), "
+            f"RMSE {score.rmse:.2f} (naive {score.naive_rmse:.2f})"
+        )
     print(f"{demo.MODEL.name}: {demo.MODEL.stat().st_size} bytes, {model.count_params()} parameters")
 
 

@@ -39,9 +39,10 @@ def spoilt(recipe: Any) -> Any:
     """A recipe whose last weights have a shape that does not fit, which is found out late."""
     altered = copy.deepcopy(recipe)
     last = [
-        container[key] for container, key in mutation.places(altered)
+        container[key]
+        for container, key in mutation.places(altered)
         if isinstance(container[key], dict) and {"shape", "dtype"} == set(container[key]) and not key.startswith("case/")
-    ][-1]  # fmt: skip
+    ][-1]
     last["shape"] = [1, 1, 1]
     return altered
 

@@ -24,19 +24,36 @@ CASES = sorted(path.parent for path in folder().glob("*/expected.npz"))
 ABSENT = pytest.param(None, id="absent", marks=pytest.mark.skip("no reports: shared/reports beside the repository"))
 #: What must be computed by now; the others may be refused.
 COMPUTED = (
-    "const_state", "const_mask", "const_merge", "float_ids", "td_emb_fixed", "td_hier_fixed", "two_activations", "convert_",
-    "convlstm_mask", "bidirectional_backward_layer_broadcast", "layernorm_unknown", "lora",
-)  # fmt: skip
+    "const_state",
+    "const_mask",
+    "const_merge",
+    "float_ids",
+    "td_emb_fixed",
+    "td_hier_fixed",
+    "two_activations",
+    "convert_",
+    "convlstm_mask",
+    "bidirectional_backward_layer_broadcast",
+    "layernorm_unknown",
+    "lora",
+)
 #: A published file of weights, whose model lies beside it where it was published.
 GATES = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}
-QUESTIONS = {"class_name": "Sequential", "config": [
-    {"class_name": kind, "config": {"name": name, **config}} for kind, name, config in (
-        ("Dropout", "dropout_1", {"rate": 0.2, "batch_input_shape": [None, 4, 25]}),
-        ("LSTM", "lstm_1", {**GATES, "return_sequences": True}), ("Dropout", "dropout_2", {"rate": 0.3}),
-        ("LSTM", "lstm_2", {**GATES, "return_sequences": True}), ("Dropout", "dropout_3", {"rate": 0.3}),
-        ("LSTM", "lstm_3", {"units": 25}), ("Dense", "dense_1", {"units": 1, "activation": "sigmoid"}),
-    )
-]}  # fmt: skip
+QUESTIONS = {
+    "class_name": "Sequential",
+    "config": [
+        {"class_name": kind, "config": {"name": name, **config}}
+        for kind, name, config in (
+            ("Dropout", "dropout_1", {"rate": 0.2, "batch_input_shape": [None, 4, 25]}),
+            ("LSTM", "lstm_1", {**GATES, "return_sequences": True}),
+            ("Dropout", "dropout_2", {"rate": 0.3}),
+            ("LSTM", "lstm_2", {**GATES, "return_sequences": True}),
+            ("Dropout", "dropout_3", {"rate": 0.3}),
+            ("LSTM", "lstm_3", {"units": 25}),
+            ("Dense", "dense_1", {"units": 1, "activation": "sigmoid"}),
+        )
+    ],
+}
 #: How some are to be loaded, as their READMEs say.
 OPTIONS: dict[str, dict[str, Any]] = {
     "crnn_ctc": {"outputs": ["softmax"]},

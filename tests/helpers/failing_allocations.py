@@ -51,12 +51,16 @@ def works(folder: Path) -> dict[str, Callable[[], Any]]:
         return fastlstm.load(again).predict(x)
 
     return {
-        "load .h5": lambda: fastlstm.load(path).predict(x), "load .fastlstm": lambda: fastlstm.load(converted).predict(x),
-        "load bytes": lambda: fastlstm.load(data).predict(x), "convert": convert, "predict": lambda: model.predict(x),
+        "load .h5": lambda: fastlstm.load(path).predict(x),
+        "load .fastlstm": lambda: fastlstm.load(converted).predict(x),
+        "load bytes": lambda: fastlstm.load(data).predict(x),
+        "convert": convert,
+        "predict": lambda: model.predict(x),
         "predict, the long way": lambda: model.predict(x, batch_size=32),
-        "predict sequences": lambda: model.predict([x[0], x[1, :2]]), "step": lambda: step(x[:, 0]),
+        "predict sequences": lambda: model.predict([x[0], x[1, :2]]),
+        "step": lambda: step(x[:, 0]),
         "step, the long way": lambda: step(x[:, 0].astype("f8")),
-    }  # fmt: skip
+    }
 
 
 class Interpreter:

@@ -82,9 +82,17 @@ def recurrent(class_name: str, units: int, features: int, rng: np.random.Generat
     """LSTM, GRU or SimpleRNN with Keras 2.3's defaults (GRU: reset_after False) and random weights."""
     gates = GATES[class_name]
     config: dict[str, Any] = {
-        "units": units, "activation": "tanh", "use_bias": True, "return_sequences": False, "return_state": False,
-        "go_backwards": False, "stateful": False, "unroll": False, "trainable": True, "dtype": "float32",
-    }  # fmt: skip
+        "units": units,
+        "activation": "tanh",
+        "use_bias": True,
+        "return_sequences": False,
+        "return_state": False,
+        "go_backwards": False,
+        "stateful": False,
+        "unroll": False,
+        "trainable": True,
+        "dtype": "float32",
+    }
     if class_name != "SimpleRNN":
         config.update(recurrent_activation="sigmoid", implementation=2)
     if class_name == "GRU":

@@ -26,10 +26,17 @@ def lanes_of(level: str) -> int:
 
 
 def call(
-    level: str, kernel: str, rows: int, given: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray], fields: Mapping[str, Any],
-    scratch: tuple[int, int] | None = None, block_rows: int | None = None, states: Mapping[str, np.ndarray] | None = None,
+    level: str,
+    kernel: str,
+    rows: int,
+    given: Mapping[str, np.ndarray],
+    made: Mapping[str, np.ndarray],
+    fields: Mapping[str, Any],
+    scratch: tuple[int, int] | None = None,
+    block_rows: int | None = None,
+    states: Mapping[str, np.ndarray] | None = None,
     members: int = 1,
-) -> None:  # fmt: skip
+) -> None:
     """Run a kernel.
 
     Parameters

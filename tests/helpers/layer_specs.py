@@ -79,4 +79,4 @@ def model_of(*layers, shape=(None, 5, 3)):
     calls = (Call(0), *(Call(number, (Ref(number - 1),)) for number in range(1, len(layers) + 1)))
     return ModelSpec(
         "m", "Sequential", (entry, *layers), calls, (Ref(0),), (Ref(len(layers)),), ("in",), ("out",), Generation("Keras", "", "", "")
-    )  # fmt: skip
+    )

@@ -41,12 +41,18 @@ def test_live_keras_activations(keras: Any, tmp_path: Path) -> None:
     layers = keras.layers
     keras.utils.set_random_seed(0)
     with keras.utils.custom_object_scope({"bump": bump}):
-        model = keras.Sequential([
-            keras.Input((5, 3)), layers.Bidirectional(layers.LSTM(4, activation=twice, recurrent_activation=bump, return_sequences=True)),
-            layers.RNN(layers.StackedRNNCells([layers.GRUCell(4, activation=Times(0.5)), layers.SimpleRNNCell(3, activation=twice)]),
-                       return_sequences=True),
-            layers.TimeDistributed(layers.Dense(4, activation=Times(3.0))), layers.Activation(bump),
-        ])  # fmt: skip
+        model = keras.Sequential(
+            [
+                keras.Input((5, 3)),
+                layers.Bidirectional(layers.LSTM(4, activation=twice, recurrent_activation=bump, return_sequences=True)),
+                layers.RNN(
+                    layers.StackedRNNCells([layers.GRUCell(4, activation=Times(0.5)), layers.SimpleRNNCell(3, activation=twice)]),
+                    return_sequences=True,
+                ),
+                layers.TimeDistributed(layers.Dense(4, activation=Times(3.0))),
+                layers.Activation(bump),
+            ]
+        )
     functions = {"mine>twice": lambda x: 2 * np.tanh(x), "bump": lambda x: x / (1 + x * x), "Times": lambda x, config: config["by"] * x}
     expected = model.predict(X, verbose=0)
     for path in (tmp_path / "m.keras", tmp_path / "m.h5"):

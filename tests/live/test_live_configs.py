@@ -22,9 +22,13 @@ INERT = re.compile(r"_(initializer|regularizer|constraint)\b|\.(build_config|com
 
 def own_mask(config: Any, place: Place) -> bool:
     """Is it in an operation by which Keras 3 has computed a mask of its own? Those that nothing needs are left out whole."""
-    return any("trainable" not in within(config, place[:n])["config"] for n in range(len(place) + 1)
-               if isinstance(within(config, place[:n]), dict) and within(config, place[:n]).get("inbound_nodes")
-               and "layers" not in within(config, place[:n])["config"])  # fmt: skip
+    return any(
+        "trainable" not in within(config, place[:n])["config"]
+        for n in range(len(place) + 1)
+        if isinstance(within(config, place[:n]), dict)
+        and within(config, place[:n]).get("inbound_nodes")
+        and "layers" not in within(config, place[:n])["config"]
+    )
 
 
 def model_of(keras: ModuleType) -> Any:
@@ -80,9 +84,8 @@ def test_unknown_keys_in_every_object(saved: tuple[Any, Callable[[Any], Path]]) 
     fastlstm.load(write(config))
     everywhere = [place for place in places(config, dict) if not INERT.search(name_of(place)) and not own_mask(config, place)]
     silent = [
-        name_of(place) for place in everywhere
-        if not refused(write, changed(config, place, lambda found: found.update({UNKNOWN: 7})))
-    ]  # fmt: skip
+        name_of(place) for place in everywhere if not refused(write, changed(config, place, lambda found: found.update({UNKNOWN: 7})))
+    ]
     assert len(everywhere) > 40
     assert silent == []
 
@@ -105,9 +108,6 @@ def test_unknown_call_arguments_of_every_layer(saved: tuple[Any, Callable[[Any],
     config, write = saved
     words = [place for place in places(config, dict) if "inbound_nodes" in place and (place[-1] == "kwargs" or isinstance(place[-1], int))]
     words = [place for place in words if (place[-1] == "kwargs" or not within(config, place)) and not own_mask(config, place)]
-    silent = [
-        name_of(place) for place in words
-        if not refused(write, changed(config, place, lambda found: found.update({UNKNOWN: 0.5})))
-    ]  # fmt: skip
+    silent = [name_of(place) for place in words if not refused(write, changed(config, place, lambda found: found.update({UNKNOWN: 0.5})))]
     assert len(words) > 8
     assert silent == []

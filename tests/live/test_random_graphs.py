@@ -86,8 +86,11 @@ def recurrent(pool: Pool) -> None:
     x = pool.pick(pool.steps)
     if mode != "one way" and kind in ("LSTM", "GRU", "SimpleRNN"):
         options["return_state"] = False
-        layer = layers.Bidirectional(getattr(layers, kind)(UNITS, activation=activation, return_sequences=options["return_sequences"]),
-                                     merge_mode=mode, **pool.name(kind))  # fmt: skip
+        layer = layers.Bidirectional(
+            getattr(layers, kind)(UNITS, activation=activation, return_sequences=options["return_sequences"]),
+            merge_mode=mode,
+            **pool.name(kind),
+        )
         states *= 2
     given = [pool.state() for _ in range(states)] if start else None
     if kind == "cells" and given:
@@ -202,10 +205,12 @@ def tried(keras: ModuleType, figure: Callable[[str, str], None]) -> Any:
 
 
 @settings(
-    max_examples=EXAMPLES, deadline=None, derandomize="FASTLSTM_EXAMPLES" not in os.environ,
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="FASTLSTM_EXAMPLES" not in os.environ,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking takes minutes
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 @given(st.data())
 def test_random_graphs(keras: ModuleType, tried: Tried, data: st.DataObject) -> None:
     import tensorflow as tf

@@ -14,7 +14,10 @@ def written_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return writing_commands.make_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(params=writing_commands.KINDS)
+SLOW = "plot"  # imports matplotlib, and draws
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=[pytest.mark.slow] * (kind == SLOW)) for kind in writing_commands.KINDS])
 def work(request: pytest.FixtureRequest, tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch) -> writing_commands.Work:
     """Every way in which fastlstm writes a file."""
     return writing_commands.prepared(request.param, tmp_path, written_model, monkeypatch)

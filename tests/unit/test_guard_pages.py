@@ -24,7 +24,7 @@ print("inside", flush=True)
 ctypes.string_at(x.ctypes.data + {offset}, 1)
 """
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guards are Linux's mprotect")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guards are Linux's mprotect")]
 
 
 def run(*command: str, **environment: str) -> tuple[int, str]:

@@ -44,6 +44,7 @@ def test_same_model(h5: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.predict(X), fastlstm.load(h5, outputs=["lstm_1"], precision="float64").predict(X))
 
 
+@pytest.mark.slow
 def test_same_by_name_and_architecture(tmp_path: Path) -> None:
     names = ("a", "é")
     config = chain(*(("Dense", {"name": name, "units": 3, "batch_input_shape": [None, 3], "activation": "linear"}) for name in names))
@@ -64,6 +65,7 @@ def test_same_by_name_and_architecture(tmp_path: Path) -> None:
         fastlstm.load(tmp_path / "w.h5", architecture={"a": object()}, isolated=True)
 
 
+@pytest.mark.slow
 def test_same_names_of_any_letters(tmp_path: Path) -> None:
     """Half a character, which JSON may hold, in the name of a layer; a name of a file that is no text."""
     rng = np.random.default_rng(0)
@@ -76,6 +78,7 @@ def test_same_names_of_any_letters(tmp_path: Path) -> None:
     same_as_here(path)
 
 
+@pytest.mark.slow
 def test_same_warnings_and_problems(tmp_path: Path, h5: Path) -> None:
     cell = {"class_name": "LSTMCell", "config": {"name": "lstm_cell_1", "trainable": True}}
     config = chain(("RNN", {"name": "r", "cell": cell, "batch_input_shape": [None, 4, 3]}))

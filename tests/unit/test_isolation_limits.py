@@ -22,6 +22,8 @@ from fastlstm.errors import FormatError, InputError
 from fastlstm.isolation import parent
 from fastlstm.isolation.parent import Isolation
 
+pytestmark = pytest.mark.slow
+
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
 limited = pytest.mark.skipif(os.name == "nt", reason="no limits but the clock on Windows")
 ADVISED = re.compile(r"isolated=fastlstm.Isolation\((\w+)=([\d.]+)\) allows more")

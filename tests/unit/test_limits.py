@@ -107,6 +107,7 @@ ARRAYS: dict[str, Callable[[], bytes]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ARRAYS)
 def test_what_arrays_become_is_known_beforehand(what: str) -> None:
     assert advised(refusal(ARRAYS[what]())) > limits.FREE_BYTES
@@ -220,6 +221,7 @@ except fastlstm.FormatError as error:
 """
 
 
+@pytest.mark.slow
 def test_less_memory_than_was_allowed(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     path.write_bytes(ARRAYS["small integers"]())

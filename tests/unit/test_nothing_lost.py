@@ -72,6 +72,7 @@ def limited(work: Work, size: int) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [0, 100])

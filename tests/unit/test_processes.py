@@ -14,6 +14,8 @@ import pytest
 
 from fastlstm import interpreter
 
+pytestmark = pytest.mark.slow
+
 #: What every script begins with: the model, whose last layer may call ``spy``, and how to fork.
 PROLOGUE = """
 import os, signal, sys, threading, time, warnings

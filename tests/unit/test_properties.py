@@ -13,16 +13,11 @@ import golden
 import h5_files
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlstm
 from fastlstm.program import layout
-
-settings.register_profile(
-    "fastlstm", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-settings.load_profile("fastlstm")
 
 CELLS = ("LSTM", "GRU", "SimpleRNN")
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear", "hard_sigmoid", "elu", "selu", "softplus", "softsign", "softmax")

@@ -180,6 +180,7 @@ def test_every_remainder_of_rows_and_units(level: str, cell: str, units: int) ->
         check(Case(cell, units, rows, features=3 if rows % 2 else 20, steps=4, seed=rows), level)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_large(level: str, cell: str) -> None:

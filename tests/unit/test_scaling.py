@@ -22,6 +22,8 @@ from fastlstm.errors import FastLSTMError
 from fastlstm.formats import own
 from fastlstm.spec import Case
 
+pytestmark = pytest.mark.slow
+
 
 def own_weights(group: h5py.Group, number: int) -> None:
     group["vars/0"] = np.zeros(2, np.float32)

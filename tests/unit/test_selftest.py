@@ -100,6 +100,7 @@ def test_sound_models_are_converted(path: Path) -> None:
     fastlstm.load(target, verify=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "recurrent_gain", "input_gain"), [("GRU", 5.0, 5.0), ("SimpleRNN", 2.5, 1.0), ("LSTM", 8.0, 3.0)])
 def test_chaos_is_no_reason_to_refuse(tmp_path: Path, cell: str, recurrent_gain: float, input_gain: float) -> None:
     """Two of these twelve are off by four times as much as one run of NumPy is, by mere chance."""

@@ -11,6 +11,8 @@ from pathlib import Path
 import preloaded_library
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(preloaded_library.__file__).with_name("failing_allocations.py")
 
 

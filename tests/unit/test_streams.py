@@ -12,13 +12,12 @@ import h5_files
 import keras_configs
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastlstm
 
-settings.register_profile("streams", max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-settings.load_profile("streams")
+MORE = settings(max_examples=2 * settings.default.max_examples)
 PAD = -1.0
 
 
@@ -79,6 +78,7 @@ def agree(found: np.ndarray, expected: np.ndarray, native: bool) -> bool:
     return golden.difference(found, expected) <= golden.bound(expected)
 
 
+@MORE
 @given(causal_models(), st.integers(1, 9), st.lists(st.integers(0, 4), min_size=1, max_size=6))
 def test_chunks(tmp_path: Path, drawn: dict, rows: int, chunks: list[int]) -> None:
     """Steps (0) and chunks of any length, one after another, equal one predict."""
@@ -102,6 +102,7 @@ def test_chunks(tmp_path: Path, drawn: dict, rows: int, chunks: list[int]) -> No
         assert agree(y, whole, native)
 
 
+@MORE
 @given(causal_models(), st.integers(2, 8), st.data())
 def test_rows_live_their_own_lives(tmp_path: Path, drawn: dict, rows: int, data: st.DataObject) -> None:
     """Rows that advance, reset and are copied at different times are as so many streams of one row."""

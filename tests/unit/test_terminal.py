@@ -16,6 +16,8 @@ import pytest
 from fastlstm.cli import arrayfiles, progress, terminal
 from fastlstm.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 FEATURES = 3
 ASCII = {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}
 FULL = Path("/dev/full")

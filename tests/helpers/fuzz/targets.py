@@ -25,9 +25,18 @@ from .mutation import parsed
 
 #: What recipes are made with may refuse them; that says nothing of fastlstm.
 UNMADE = (
-    recipes.Unmakeable, ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RuntimeError, IndexError, MemoryError,
+    recipes.Unmakeable,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    OSError,
+    RuntimeError,
+    IndexError,
+    MemoryError,
     SafetensorError,
-)  # fmt: skip
+)
 #: Elements of an input that a model is run on.
 MOST_ELEMENTS = 1 << 16
 STEPS = 3
