@@ -22,7 +22,6 @@ from .limits import Budget
 from .planner import Constants, evaluate, most_packed, plan
 from .program.ir import Program
 from .spec import ModelSpec, Shape
-from .threads import Helpers
 
 if TYPE_CHECKING:
     from .stream import Stream
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 KEPT_PROGRAMS = 256
 #: What ``verbose`` is unless a caller says otherwise.
 SILENT = 0
-#: Ids must be below, for an Entry.
+#: Ids must be below, for a FastPath.
 MOST_IDS = (1 << 31) - 1
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
 FOLD_LIMIT = 64 << 20
@@ -116,8 +115,8 @@ class Model:
         self._constants = Constants(runtime.lanes(), budget)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._runners: OrderedDict[Any, tuple[runtime.Runner, Program]] = OrderedDict()
-        self._entry: runtime.Entry | None = None  # the short way for input of the shape that came last
-        self._helpers = Helpers(threads)
+        self._fast_path: runtime.FastPath | None = None  # the short way for input of the shape that came last
+        self._workers = runtime.Workers(threads)
         self._account(budget)
         self._native_states = not wide and self._are_native(self._carrying)
         self._interpreted = wide or not self._are_native(self._stateful)
@@ -211,8 +210,8 @@ class Model:
             If ``x`` does not fit the model's inputs, or a signal handler calls a stateful model that it interrupts.
         """
         try:
-            if batch_size is None and verbose is SILENT and self._entry is not None:
-                y = self._entry(x)
+            if batch_size is None and verbose is SILENT and self._fast_path is not None:
+                y = self._fast_path(x)
                 if y is not None:
                     return y
             return self._predict(x, batch_size, verbose)
@@ -296,16 +295,16 @@ class Model:
         runner, program = self._runner(tuple(x.shape[1:] for x in arrays), ids=ids)
         short = ids == self._ids and not self._stateful and not program.fixed
         if short and fits_entry(self, arrays[0].shape[1:], program.output_shapes):
-            most_rows = self._helpers.rows_alone(program)
+            most_rows = self._workers.rows_alone(program)
             vocabulary = self._infos[0].vocabulary or 0
-            self._entry = runtime.Entry(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
+            self._fast_path = runtime.FastPath(runner, arrays[0].shape[1:], program.output_shapes[0], vocabulary, most_rows=most_rows)
         return self._execute(runner, program, arrays, flat(states or {}))
 
     def _execute(self, runner: runtime.Runner, program: Program, arrays: list[np.ndarray], states: list[np.ndarray]) -> list[np.ndarray]:
         rows = len(arrays[0])
         arrays = arrays + [repeated(array, rows * times, np.float32) for array, times in program.fixed]
         outputs = [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
-        self._helpers.run(runner, program, arrays, outputs, states)
+        self._workers.run(runner, program, arrays, outputs, states)
         return outputs
 
     def _run_stateful(self, arrays: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, tuple[np.ndarray, ...]]]:
@@ -409,11 +408,11 @@ class Model:
 
 
 def fits_entry(model: Model, shape: tuple[int, ...], output_shapes: Sequence[tuple[int, ...]]) -> bool:
-    """Can a ``runtime.Entry`` serve the model, with an input and outputs of such shapes (less the batch)?"""
+    """Can a ``runtime.FastPath`` serve the model, with an input and outputs of such shapes (less the batch)?"""
     if len(model.inputs) != 1 or len(output_shapes) != 1 or model.spec.output_kind != "single":
         return False
     vocabulary = model._infos[0].vocabulary or 0
-    return max(len(shape), len(output_shapes[0])) < runtime.ENTRY_AXES and vocabulary <= MOST_IDS
+    return max(len(shape), len(output_shapes[0])) < runtime.FAST_PATH_AXES and vocabulary <= MOST_IDS
 
 
 def report(rows: int, start: float) -> None:

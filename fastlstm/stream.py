@@ -71,7 +71,7 @@ class Stream(runtime.Stepper):
             self._states = self._zeros(rows)
         self._step_infos = tuple(self._info(info, sequence, None) for info, sequence in zip(model._infos, self._sequence, strict=True))
         self._guard = runtime.Guard()
-        self._entry = self._make_entry()
+        self._fast_path = self._make_entry()
         self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
     # -- advancing --------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class Stream(runtime.Stepper):
 
     # -- how --------------------------------------------------------------------------------------------------------------
 
-    def _make_entry(self) -> runtime.Entry | None:
+    def _make_entry(self) -> runtime.FastPath | None:
         """The short way for steps of all rows, where the model has one input and one output."""
         model = self.model
         if not model._native_states or len(model.inputs) != 1:
@@ -201,7 +201,7 @@ class Stream(runtime.Stepper):
         if not fits_entry(model, shape, program.output_shapes) or 4 * self.batch_size * math.prod(output) > ENTRY_BYTES:
             return None
         states = flat(self._states)
-        return runtime.Entry(
+        return runtime.FastPath(
             runner, shape, output[1:] if self._per_step[0] else output, info.vocabulary or 0, self.batch_size,
             states=states, guard=self._guard,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How a step goes through the weights: panel after panel, and for each the rows in tiles. A crew of threads divides the panels."""
+"""How a step goes through the weights: panel after panel, and for each the rows in tiles. A team of threads divides the panels."""
 
 from __future__ import annotations
 

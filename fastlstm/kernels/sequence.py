@@ -33,7 +33,7 @@ GATHERED_FEATURES = 32
 def meet(f: Any) -> None:
     """Wait for the other members, if there are any: what they wrote can be read."""
     if f.members > 1:
-        call(f.meet, f.crew)
+        call(f.meet, f.team)
 
 
 @compiled
@@ -205,7 +205,7 @@ def driver(columns: Callable[..., int], start: Any, project: Any, prepare: Any, 
     columns
         (units) -> floats in a panel-ordered row of pre-activations.
     start, finish
-        (f, w): fetch and deliver what a cell keeps besides h; the latter is called in one member of a crew.
+        (f, w): fetch and deliver what a cell keeps besides h; the latter is called in one member of a team.
     project
         (f, w, pairs): bias + x @ kernel of a chunk into w.chunk.
     prepare

@@ -1,4 +1,16 @@
-# The kernels of every CPU level that was built, or of this very CPU just in time, and the choice among them. Part of runtime.pyx.
+"""The kernels of every CPU level that was built, or compiled just in time for this very CPU, and the choice among them.
+
+This module alone is linked with the kernels' object files.
+"""
+
+import os
+import threading
+
+from ..errors import KernelError
+from ..forking import in_child
+from ..program.contracts import CONTRACTS
+
+from libc.stdint cimport uintptr_t
 
 cdef extern from "kernel_table.h" nogil:
     const int FASTLSTM_LEVELS
@@ -20,14 +32,13 @@ cdef class Engine:
         ``v2``, ``v3``, ``v4``, ``baseline`` or ``jit``.
     lanes : int
         Floats in a vector; weights are packed for it.
+    fields : dict of str to tuple of str
+        The names of each kernel's fields, in order.
+    floats : dict of str to frozenset of str
+        Those of them that are a float32.
+    addresses : dict of str to int
+        Where each kernel's code lies.
     """
-
-    cdef readonly str level
-    cdef readonly int lanes
-    cdef readonly dict fields  # kernel -> names of its fields
-    cdef dict floats  # kernel -> those that are float32
-    cdef dict addresses  # kernel -> address
-    cdef object keep  # what owns the code
 
     def __init__(self, str level, int lanes, dict kernels, dict addresses, object keep=None):
         if kernels != {name: contract.described for name, contract in CONTRACTS.items()}:
@@ -59,7 +70,7 @@ def _built(int number):
 def _just_in_time():
     """The kernels compiled for this very CPU."""
     try:
-        from .kernels import jit
+        from ..kernels import jit
     except ImportError as error:
         raise KernelError(f"FASTLSTM_KERNELS=jit needs Numba: pip install 'fastlstm[jit]' ({error})") from error
     lanes, kernels, addresses, keep = jit.load()
@@ -68,6 +79,15 @@ def _just_in_time():
 
 _engines = {}
 _engines_lock = threading.RLock()  # a signal handler may ask in the middle of asking
+
+
+def _put_right(kind):
+    """In a forked process nobody else holds the lock."""
+    global _engines_lock
+    _engines_lock = threading.RLock()
+
+
+in_child(Engine, _put_right)
 
 
 def available_levels():
@@ -105,7 +125,7 @@ def engine(str level=None):
     if level is None:
         if not usable:
             raise KernelError("this CPU has none of the levels that fastlstm was built for: " + ", ".join(_built_names()))
-        level = usable[len(usable) - 1]  # negative numbers are not looked at here
+        level = usable[len(usable) - 1]  # compiled without wraparound: -1 would not count from the end
     with _engines_lock:
         if level not in _engines:
             if level == "jit":
