@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
-#: What drives the runtime: entry points, streams, crews, threads, kernels, the arena.
+#: What drives the runtime: entry points, streams, teams, threads, kernels, the arena.
 TESTS = (
-    "test_kernels", "test_recurrent_kernels", "test_calls", "test_crews", "test_streams", "test_stream_memory", "test_layers",
+    "test_kernels", "test_recurrent_kernels", "test_calls", "test_teams", "test_streams", "test_stream_memory", "test_layers",
     "test_predict_inputs",
 )  # fmt: skip
 FLAGS = "-fsanitize=address,undefined -fno-omit-frame-pointer -g"
