@@ -27,7 +27,14 @@ NEEDED = {
 MODULES = ("levels", "arenas", "call", "runner", "guards", "fast_path", "team")
 LINKED = "fastlstm.runtime.levels"
 #: How all of them are compiled: indices are known to be within bounds and not negative, divisors not to be 0.
-DIRECTIVES = {"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True, "embedsignature": True, "auto_pickle": False}
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "embedsignature": True,
+    "auto_pickle": False,
+}
 
 
 def module_from(path: Path):

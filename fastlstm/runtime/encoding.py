@@ -115,7 +115,8 @@ def append_fields(encoded: Encoded, program: Program, instruction: Instruction, 
         value = instruction.fields.get(name)
         offset = 0
         if isinstance(value, At):
-            value, offset = value.target, FLOAT * value.offset
+            offset = FLOAT * value.offset
+            value = value.target
         if isinstance(value, Buffer):
             place, info = len(encoded.values), program.buffers[value.index]
             if info.kind == "scratch":

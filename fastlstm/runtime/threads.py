@@ -109,9 +109,7 @@ class Workers:
             return UNLIMITED
         return max(0 if program.members > 1 else 1, (SHARED_WORK - 1) // max(1, program.work))
 
-    def run(
-        self, runner: Runner, program: Program, inputs: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]
-    ) -> None:
+    def run(self, runner: Runner, program: Program, inputs: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]) -> None:
         """Compute all rows."""
         rows = len(inputs[0])
         pool = self._ready() if rows > self.rows_alone(program) else None
