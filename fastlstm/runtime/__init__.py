@@ -1,16 +1,16 @@
-"""Compiled execution of Programs. This is its face; the modules of the package are for each other.
+"""Compiled execution of Programs: the names that other rooms use. In its modules, each of which may know those above it, stand
 
-======== ==========================================================================================
-levels   the kernels of each CPU level, and the choice among them
-arenas   scratch memory, shared by the calls of a Model
-call     one running call: interruptions, tiny numbers, threads that wait for each other
-encoding a Program as the runner reads it
-runner   a Program made ready: calls kernel after kernel, block by block
-guards   which thread may use what a call changes
-fastpath `fast_path`: one array in, one array out, without Python in between
-team     several threads that compute the kernels of one call together
-threads  the threads that a Model keeps to share its calls with
-======== ==========================================================================================
+========= ========================================================================
+arenas    scratch memory, shared by the calls of a Model
+call      one running call: interruptions, tiny numbers, threads that meet
+guards    which thread may use what a call changes
+levels    the kernels of each CPU level, and the choice among them
+encoding  a Program as the runner reads it
+runner    a Program made ready: calls kernel after kernel, block by block
+fast_path one array in, one array out, without Python in between
+team      several threads that compute the kernels of one call together
+threads   the threads that a Model keeps to share its calls with
+========= ========================================================================
 """
 
 from __future__ import annotations

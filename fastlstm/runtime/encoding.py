@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -111,27 +110,28 @@ def places(wanted: Sequence[str], names: Sequence[str], start: int) -> tuple[int
 
 def append_fields(encoded: Encoded, program: Program, instruction: Instruction, names: Sequence[str], floats: frozenset[str]) -> None:
     """Append the fields of an instruction, and note those that are filled in later."""
+    values, given = encoded.values, instruction.fields
     for name in names:
-        value = instruction.fields.get(name)
-        offset = 0
-        if isinstance(value, At):
-            offset = FLOAT * value.offset
-            value = value.target
-        if isinstance(value, Buffer):
-            place, info = len(encoded.values), program.buffers[value.index]
-            if info.kind == "scratch":
-                encoded.scratch.append((place, encoded.offsets[value.index] + offset))
-            else:
-                encoded.patches.append((place, encoded.arrays.number(info), offset, info.row_bytes))
-            encoded.values.append(0)
-        elif isinstance(value, Constant):
-            encoded.values.append(program.constants[value.index].__array_interface__["data"][0] + offset)
+        value = given.get(name)
+        if value is None:  # a null address, or what the runtime fills in
+            values.append(0)
+        elif isinstance(value, (At, Buffer, Constant)):
+            values.append(address(encoded, program, value))
+        elif name in floats:
+            values.append(int(np.float32(value).view(np.uint32)))
         else:
-            encoded.values.append(number(value, name in floats))
+            values.append(int(value))
 
 
-def number(value: Any, is_float: bool) -> int:
-    """A number as a field holds it; None: a null address, or what the runtime fills in."""
-    if value is None:
-        return 0
-    return int(np.float32(value).view(np.uint32)) if is_float else int(value)
+def address(encoded: Encoded, program: Program, value: At | Buffer | Constant) -> int:
+    """Return the address that the next field holds, or 0 where it is filled in later, which is noted."""
+    place = len(encoded.values)
+    target, offset = (value.target, FLOAT * value.offset) if isinstance(value, At) else (value, 0)
+    if isinstance(target, Constant):
+        return int(program.constants[target.index].__array_interface__["data"][0]) + offset
+    info = program.buffers[target.index]
+    if info.kind == "scratch":
+        encoded.scratch.append((place, encoded.offsets[target.index] + offset))
+    else:
+        encoded.patches.append((place, encoded.arrays.number(info), offset, info.row_bytes))
+    return 0

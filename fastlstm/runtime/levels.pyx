@@ -57,7 +57,7 @@ cdef class Engine:
 
 
 def _built(int number):
-    """The kernels that this installation was built with, of one level."""
+    """Return the kernels of one level that this installation was built with."""
     cdef int k
     kernels, addresses = {}, {}
     for k in range(FASTLSTM_KERNELS):
@@ -68,7 +68,7 @@ def _built(int number):
 
 
 def _just_in_time():
-    """The kernels compiled for this very CPU."""
+    """Return kernels compiled now, for this very CPU."""
     try:
         from ..kernels import jit
     except ImportError as error:
@@ -91,7 +91,7 @@ in_child(Engine, _put_right)
 
 
 def available_levels():
-    """Names of the built levels that this CPU can run, lowest first.
+    """Return the names of the built levels that this CPU can run, lowest first.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def available_levels():
 
 
 def engine(str level=None):
-    """The kernels of a level; by default of the highest that this CPU has, or what ``FASTLSTM_KERNELS`` says.
+    """Return the kernels of a level: by default the one that ``FASTLSTM_KERNELS`` names, or else the highest that this CPU has.
 
     Parameters
     ----------
@@ -144,17 +144,17 @@ def _built_names():
 
 
 def level():
-    """Name of the level in use."""
+    """Return the name of the level in use."""
     return engine().level
 
 
 def lanes():
-    """Floats in a vector of the level in use."""
+    """Return how many floats a vector of the level in use has."""
     return engine().lanes
 
 
 def kernel_fields():
-    """The kernels and the names of their fields, in order.
+    """Return the names of each kernel's fields, in order.
 
     Returns
     -------

@@ -43,7 +43,6 @@ cdef class Frame:
         if self.fields == NULL or self.bases == NULL:
             raise MemoryError
         memcpy(self.fields, runner.fields, runner.field_count * sizeof(int64_t))
-        self.call = NULL
 
     def __dealloc__(self):
         free(self.fields)
@@ -70,10 +69,6 @@ cdef class Runner:
     arenas : Arenas, optional
         Whose scratch it computes in; by default its own.
     """
-
-    def __cinit__(self):
-        self.calls, self.starts, self.divided, self.times, self.fields, self.row_bytes = NULL, NULL, NULL, NULL, NULL, NULL
-        self.patches, self.scratch, self.watches = NULL, NULL, NULL
 
     def __init__(self, program, str level=None, Arenas arenas=None):
         self.program, self.engine = program, engine(level)
