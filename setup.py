@@ -1,4 +1,4 @@
-"""Builds the kernels' object files, one for each CPU level, and the Cython runtime that links them."""
+"""Builds the kernels' object files, one for each CPU level, and the Cython runtime, one module of which links them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ NEEDED = {
     "v3": ("popcnt", "sse4.2", "avx", "avx2", "fma", "bmi", "bmi2"),
     "v4": ("avx2", "fma", "bmi2", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
     "baseline": (),
+}
+#: The compiled modules of fastlstm/runtime, and the one that is linked with the kernels.
+MODULES = ("levels", "arenas", "call", "runner", "guards", "fast_path", "team")
+LINKED = "fastlstm.runtime.levels"
+#: How all of them are compiled: indices are known to be within bounds and not negative, divisors not to be 0.
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "embedsignature": True,
+    "auto_pickle": False,
 }
 
 
@@ -47,7 +59,7 @@ def kernel_objects(folder: Path) -> dict[str, Path]:
 
 
 def table(objects: dict[str, Path]) -> str:
-    """The C header with what runtime.pyx needs to know of the kernels."""
+    """The C header with what runtime/levels.pyx needs to know of the kernels."""
     compiler = module_from(HERE / "fastlstm" / "kernels" / "compile.py")
     described = {level: json.loads(path.with_suffix(".json").read_text()) for level, path in objects.items()}
     kernels = next(iter(described.values()))["kernels"]
@@ -80,6 +92,11 @@ class BuildExt(build_ext):
     """Compiles the kernels first."""
 
     def build_extension(self, extension: Extension) -> None:
+        if extension.name == LINKED:
+            self.link_kernels(extension)
+        super().build_extension(extension)
+
+    def link_kernels(self, extension: Extension) -> None:
         folder = HERE / "build" / "kernels"  # stays between builds, unlike build_temp
         objects = kernel_objects(folder)
         header = folder / "kernel_table.h"
@@ -89,7 +106,6 @@ class BuildExt(build_ext):
         extension.include_dirs.append(str(folder))
         extension.extra_objects += [str(path) for path in objects.values()]
         extension.depends += [str(header), *extension.extra_objects]
-        super().build_extension(extension)
 
 
 def link_flags() -> list[str]:
@@ -97,12 +113,20 @@ def link_flags() -> list[str]:
     return ["-Wl,-s", "-Wl,--gc-sections"] if sys.platform.startswith("linux") else []
 
 
-runtime = Extension(
-    "fastlstm.runtime",
-    ["fastlstm/runtime.pyx"],
-    include_dirs=[numpy.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-    extra_compile_args=["-O2", "-g0", "-fvisibility=hidden"] if os.name != "nt" else [],
-    extra_link_args=link_flags(),
+def module(name: str) -> Extension:
+    """A module of the runtime."""
+    return Extension(
+        f"fastlstm.runtime.{name}",
+        [f"fastlstm/runtime/{name}.pyx"],
+        include_dirs=[numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=["-O2", "-g0", "-fvisibility=hidden"] if os.name != "nt" else [],
+        extra_link_args=link_flags(),
+        depends=["fastlstm/runtime/call.h"],
+    )
+
+
+setup(
+    ext_modules=cythonize([module(name) for name in MODULES], compiler_directives=DIRECTIVES),
+    cmdclass={"build_ext": BuildExt},
 )
-setup(ext_modules=cythonize([runtime]), cmdclass={"build_ext": BuildExt})

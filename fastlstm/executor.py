@@ -24,7 +24,6 @@ from .listing import LayerInfo, layer_infos
 from .planner import Constants, most_packed, plan
 from .program.ir import Program
 from .spec import ModelSpec, Shape
-from .threads import Helpers
 
 #: Programs are kept for this many different input shapes of a model.
 KEPT_PROGRAMS = 256
@@ -88,7 +87,7 @@ class Executor:
         self.stateful = {layer.path: self.carried[layer.path] for layer in every_layer(network) if layer.stateful}
         self.arenas = runtime.Arenas()
         self.constants = Constants(runtime.lanes(), budget)
-        self.workers = Helpers(threads)
+        self.workers = runtime.Workers(threads)
         self._ids = tuple(info.vocabulary is not None for info in self.inputs)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
@@ -223,7 +222,7 @@ class Executor:
             self._checked.clear()
         self._checked.add(shapes)
 
-    def fast_path(self, arrays: Sequence[np.ndarray]) -> runtime.Entry | None:
+    def fast_path(self, arrays: Sequence[np.ndarray]) -> runtime.FastPath | None:
         """A short way for more inputs of the same shape, without Python in between; None where model or inputs do not allow it."""
         if self._in_numpy or self.stateful or len(arrays) != 1 or are_ids(arrays) != self._ids:
             return None
@@ -232,14 +231,14 @@ class Executor:
         if not self.fits_fast_path(shape, program):
             return None
         most_rows = self.workers.rows_alone(program)
-        return runtime.Entry(runner, shape, program.output_shapes[0], self.inputs[0].vocabulary or 0, most_rows=most_rows)
+        return runtime.FastPath(runner, shape, program.output_shapes[0], self.inputs[0].vocabulary or 0, most_rows=most_rows)
 
     def fits_fast_path(self, shape: tuple[int, ...], program: Program) -> bool:
-        """Can a ``runtime.Entry`` run a Program, with an input of such a shape (less the batch)?"""
+        """Can a ``runtime.FastPath`` run a Program, with an input of such a shape (less the batch)?"""
         if len(self.inputs) != 1 or len(program.output_shapes) != 1 or self.spec.output_kind != "single" or program.fixed:
             return False
         axes = max(len(shape), len(program.output_shapes[0]))
-        return axes < runtime.ENTRY_AXES and (self.inputs[0].vocabulary or 0) <= MOST_IDS
+        return axes < runtime.FAST_PATH_AXES and (self.inputs[0].vocabulary or 0) <= MOST_IDS
 
     # -- what it tells ----------------------------------------------------------------------------------------------------
 

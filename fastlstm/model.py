@@ -66,7 +66,7 @@ class Model:
         self._stateful = bool(self.executor.stateful)
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
         self._turns = runtime.Turns(f"the stateful model of {source}" if self._stateful else f"the model of {source}")
-        self._fast_path: runtime.Entry | None = None  # for input of the shape that came last
+        self._fast_path: runtime.FastPath | None = None  # for input of the shape that came last
         self.reset_states()
 
     # -- what it is -------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Stream(runtime.Stepper):
             self._states = executor.zero_states(executor.carried, rows)
         self._step_infos = tuple(map(one_step, executor.inputs, self._sequence))
         self._guard = runtime.Guard()
-        self._entry = self._make_fast_path()
+        self._fast_path = self._make_fast_path()
         self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
     # -- advancing --------------------------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class Stream(runtime.Stepper):
 
     # -- how --------------------------------------------------------------------------------------------------------------
 
-    def _make_fast_path(self) -> runtime.Entry | None:
+    def _make_fast_path(self) -> runtime.FastPath | None:
         """A short way for steps of all rows, without Python in between, where the model has one input and one output."""
         executor = self._executor
         if not executor.streams_natively or len(self._step_infos) != 1:
@@ -200,7 +200,7 @@ class Stream(runtime.Stepper):
         output = program.output_shapes[0]
         if 4 * self.batch_size * math.prod(output) > MOST_BYTES:
             return None
-        return runtime.Entry(
+        return runtime.FastPath(
             runner, shape, output[1:] if self._per_step[0] else output, info.vocabulary or 0, self.batch_size,
             states=flat(self._states), guard=self._guard,
         )  # fmt: skip

@@ -16,12 +16,12 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
-#: What drives the runtime: entry points, streams, crews, threads, kernels, the arena.
+#: What drives the runtime: entry points, streams, teams, threads, kernels, the arena.
 TESTS = (
     "test_kernels",
     "test_recurrent_kernels",
     "test_calls",
-    "test_crews",
+    "test_teams",
     "test_streams",
     "test_stream_memory",
     "test_layers",

@@ -29,7 +29,7 @@ def call(b, function, argument):
 def meet(f: Any) -> None:
     """Wait for the other members, if there are any: what they wrote can be read."""
     if f.members > 1:
-        call(f.meet, f.crew)
+        call(f.meet, f.team)
 
 
 @compiled

@@ -27,7 +27,7 @@ COUNTS = frozenset({"steps", "features", "units", "size", "times", "width", "win
 SIGNED = frozenset({"x_step", "y_step"})
 #: Of kernels that several threads compute together: this thread's number among how many (0 and 0: alone), and the address of the
 #: function with which they wait for each other, with its argument.
-CREW = ("member", "members", "meet", "crew")
+TEAM = ("member", "members", "meet", "team")
 #: Of kernels that may take long: the address of an int64 that is not 0 once the call is to be left (0: it is brief), and that of the
 #: function to be called now and then, with the other one as its argument.
 WATCH = ("watch", "look")
@@ -104,7 +104,7 @@ def declared(
     """Declare the kernel of a function's name, whose extents the function tells."""
 
     def decorate(extents: Extents) -> Extents:
-        given = frozenset(fields) & {"rows", *CREW, *WATCH}
+        given = frozenset(fields) & {"rows", *TEAM, *WATCH}
         CONTRACTS[extents.__name__] = Contract(
             name=extents.__name__,
             fields=fields,
@@ -152,7 +152,7 @@ RECURRENT = (
     "fill",  # output of masked steps: 0 the previous one, 1 zeros
     "head",  # with fill 0, before the first valid step: 0 zeros, 1 the initial state
     "scratch",
-    *CREW, *WATCH,
+    *TEAM, *WATCH,
     # Of some cells only. All cells have one struct, so that what they share is compiled once.
     "c0", "c_out",  # lstm: rows as those of h0 and h_out
     "recurrent_bias",  # gru

@@ -23,7 +23,7 @@ from fastlstm import FastLSTMError, Model, runtime
 
 PAGE = mmap.PAGESIZE
 SIDES = ("end", "start")
-RUNNER, ENTRY = runtime.Runner, runtime.Entry
+RUNNER, FAST_PATH = runtime.Runner, runtime.FastPath
 PROTECT = ctypes.CDLL(None, use_errno=True).mprotect
 PROTECT.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 
@@ -58,9 +58,9 @@ class GuardedRunner:
             array[...] = copy
 
 
-def entry(runner: GuardedRunner, *made_of: Any, **options: Any) -> runtime.Entry:
+def fast_path(runner: GuardedRunner, *made_of: Any, **options: Any) -> runtime.FastPath:
     """Of the Runner inside."""
-    return ENTRY(runner.plain, *made_of, **options)
+    return FAST_PATH(runner.plain, *made_of, **options)
 
 
 def same(found: Any, expected: Any) -> bool:
@@ -145,7 +145,7 @@ def check_all(given: argparse.Namespace, check: Callable[[Model, Sequence[np.nda
 
 def main() -> None:
     given = arguments(__doc__).parse_args()
-    runtime.Runner, runtime.Entry = GuardedRunner, entry
+    runtime.Runner, runtime.FastPath = GuardedRunner, fast_path
     print(check_all(given, check))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from fastlstm import FastLSTMError, Model, runtime
 from fastlstm.program import arena
 from fastlstm.program.ir import BufferInfo, Instruction, Program
+from fastlstm.runtime import encoding
 
 PAGE = guarded_arrays.PAGE
 #: What malloc is asked for besides an arena's size.
@@ -70,10 +71,10 @@ def near(found: Any, expected: Sequence[np.ndarray]) -> bool:
 
 def check(model: Model, inputs: Sequence[np.ndarray]) -> None:
     """Predict and stream in blocks of one row and of six; results are near those of a model without guards."""
-    runtime.Runner, runtime.arrange = RUNNER, arena.arrange
+    runtime.Runner, encoding.arrange = RUNNER, arena.arrange
     model.reset_states()
     expected = golden.flat(model.predict(list(inputs)))
-    runtime.Runner, runtime.arrange = guarded_runner, LAYOUT
+    runtime.Runner, encoding.arrange = guarded_runner, LAYOUT
     for LAYOUT.rows, LAYOUT.side in itertools.product((1, 6), guarded_arrays.SIDES):
         watched = copy.copy(model)
         watched.reset_states()

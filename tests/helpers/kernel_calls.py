@@ -73,6 +73,6 @@ def call(
     if members == 1:
         runner.run(*arrays, 0, rows)
         return
-    crew = runtime.Crew(runner, *arrays, members)
+    team = runtime.Team(runner, *arrays, members)
     with ThreadPoolExecutor(members) as pool:
-        list(pool.map(crew.work, range(members)))
+        list(pool.map(team.work, range(members)))

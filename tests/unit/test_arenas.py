@@ -32,13 +32,13 @@ def run(runner: runtime.Runner) -> None:
     np.testing.assert_array_equal(y, 2 * x)
 
 
-def entry(runner: runtime.Runner) -> None:
+def fast_path(runner: runtime.Runner) -> None:
     x = np.arange(50, dtype=np.float32).reshape(10, 5)
-    np.testing.assert_array_equal(runtime.Entry(runner, (5,), (5,))(x), 2 * x)
+    np.testing.assert_array_equal(runtime.FastPath(runner, (5,), (5,))(x), 2 * x)
 
 
 @pytest.mark.parametrize("work", [1, 1 << 40])
-@pytest.mark.parametrize("call", [run, entry])
+@pytest.mark.parametrize("call", [run, fast_path])
 def test_programs_take_turns(work: int, call: object) -> None:
     """The largest arena serves all; a smaller one goes when a larger one is needed."""
     arenas = runtime.Arenas()
@@ -72,7 +72,7 @@ def test_the_bound_holds() -> None:
     assert arenas.idle_bytes == runners[-1].arena_size
 
 
-@pytest.mark.parametrize("call", [run, entry])
+@pytest.mark.parametrize("call", [run, fast_path])
 def test_no_memory(call: object) -> None:
     arenas = runtime.Arenas()
     runner, huge = (runtime.Runner(doubling(size), arenas=arenas) for size in (1000, 1 << 50))
@@ -87,7 +87,7 @@ def test_no_memory(call: object) -> None:
 
 def test_no_memory_leaves_the_guard_free() -> None:
     guard = runtime.Guard()
-    huge = runtime.Entry(runtime.Runner(doubling(1 << 50)), (5,), (5,), rows=2, guard=guard)
+    huge = runtime.FastPath(runtime.Runner(doubling(1 << 50)), (5,), (5,), rows=2, guard=guard)
     for _ in range(3):
         with pytest.raises(MemoryError):
             huge(np.zeros((2, 5), np.float32))
@@ -109,7 +109,7 @@ def test_errors_give_it_back() -> None:
         assert arenas.idle_bytes == runner.arena_size
 
 
-def test_a_crew_that_breaks_up_keeps_none(tmp_path: Path) -> None:
+def test_a_team_that_breaks_up_keeps_none(tmp_path: Path) -> None:
     """What its members might still look at is nobody else's, and freed with them."""
     path = h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 40, 8, np.random.default_rng(0))], (None, 8))
     with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1):
@@ -117,10 +117,10 @@ def test_a_crew_that_breaks_up_keeps_none(tmp_path: Path) -> None:
         runner, _ = model.executor.prepared(((6, 8),))
     x, y = np.ones((2, 6, 8), np.float32), np.empty((2, 40), np.float32)
     for _ in range(3):
-        crew = runtime.Crew(runner, [x], [y], [], 2)
-        crew.stop()
-        crew.work(0), crew.work(1)
-        del crew
+        team = runtime.Team(runner, [x], [y], [], 2)
+        team.stop()
+        team.work(0), team.work(1)
+        del team
         assert model.executor.arenas.idle_bytes == 0
     model.predict(x)
     assert model.executor.arenas.idle_bytes >= runner.arena_size

@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "fastlstm"
-SOURCES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx", ".pxi", ".pyi"))
+SOURCES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".pyi"))
 MAX_LINES = 500
 
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
@@ -24,7 +24,6 @@ FLOORS = (
     ("formats", "layers", "kernels"),
     ("planner", "inputs"),
     ("runtime", "assembly", "listing", "isolation"),
-    ("threads",),
     ("executor",),
     ("stream",),
     ("model",),
@@ -39,6 +38,11 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 NEIGHBOURS = {("activations", "spec")}
 #: What run-time code may import at its top. Everything else is imported where it is used, or not at all.
 LIGHT = {"numpy", *sys.stdlib_module_names}
+#: ``import a.b as c``, ``cimport a``, ``from ..a.b import c as d, e`` and ``from .a cimport (b, c)``: ast cannot read Cython.
+CYTHON_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(?P<base>\.*[\w.]*)[ \t]+c?import[ \t]+(?P<names>\([^)]*\)|[^\n#]+)|c?import[ \t]+(?P<modules>[^\n#]+))",
+    re.MULTILINE,
+)
 
 
 def room(path: Path) -> str:
@@ -46,24 +50,49 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].split(".")[0]
 
 
-def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and room of every import of the package's own modules, wherever in the file it stands."""
-    package = ["fastlstm", *path.relative_to(PACKAGE).parts[:-1]]
+def imports(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+    """Line, module (with the dots of a relative one; empty: none) and names of every import, wherever in the file it stands."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        targets: list[str] = []
         if isinstance(node, ast.Import):
-            targets = [alias.name for alias in node.names]
+            yield node.lineno, "", [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            stem = ".".join([*base, *([node.module] if node.module else [])])
-            targets = [stem] if stem.count(".") else [f"{stem}.{alias.name}" for alias in node.names]
-        for target in targets:
-            names = target.split(".")
-            if names[0] == "fastlstm" and len(names) > 1 and names[1] in FLOOR:
-                yield node.lineno, names[1]
+            yield node.lineno, "." * node.level + (node.module or ""), [alias.name for alias in node.names]
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.suffix == ".py"], ids=lambda path: str(path.relative_to(PACKAGE)))
+def cython_imports(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+    """The same of a .pyx or .pxd."""
+    text = path.read_text(encoding="utf-8")
+    for found in CYTHON_IMPORT.finditer(text):
+        names = re.sub(r"#.*|[()]", "", found["names"] or found["modules"])
+        yield text.count("\n", 0, found.start()) + 1, found["base"] or "", [name.split()[0] for name in names.split(",") if name.strip()]
+
+
+def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of every import of the package's own modules."""
+    package = ["fastlstm", *path.relative_to(PACKAGE).parts[:-1]]
+    for line, module, names in (cython_imports if path.suffix in (".pyx", ".pxd") else imports)(path):
+        level = len(module) - len(module.lstrip("."))
+        stem = ".".join([*(package[: len(package) - level + 1] if level else []), *filter(None, [module[level:]])])
+        for target in [stem] if stem.count(".") else [f"{stem}.{name}".lstrip(".") for name in names]:
+            there = target.split(".")
+            if there[0] == "fastlstm" and len(there) > 1 and there[1] in FLOOR:
+                yield line, there[1]
+
+
+def test_imports_of_cython_are_seen(tmp_path: Path) -> None:
+    written = tmp_path / "a.pyx"
+    written.write_text(
+        'cdef extern from "call.h" nogil:\n    pass\nimport os, fastlstm.api as api  # import nothing\ncimport numpy as cnp\n'
+        "from libc.stdint cimport int64_t\nfrom .call cimport (\n    Watch,  # of a call\n    begin as start,\n)\n"
+        "from . import levels\nfrom ..limits import UNLIMITED as MOST\n    from ..kernels import jit\n"
+    )
+    assert list(cython_imports(written)) == [
+        (3, "", ["os", "fastlstm.api"]), (4, "", ["numpy"]), (5, "libc.stdint", ["int64_t"]), (6, ".call", ["Watch", "begin"]),
+        (10, ".", ["levels"]), (11, "..limits", ["UNLIMITED"]), (12, "..kernels", ["jit"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_down(path: Path) -> None:
     here = room(path)
     if here == "__init__":
@@ -93,7 +122,7 @@ def test_no_paths_of_a_machine() -> None:
         f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}"
         for folder in ("fastlstm", "tests", "tools", "benchmarks", ".ci")
         for path in sorted((REPOSITORY / folder).rglob("*"))
-        if path.is_file() and (path.suffix in (".py", ".pyx", ".pyi", ".md", ".toml") or path.name == "run")
+        if path.is_file() and (path.suffix in (".py", ".pyx", ".pxd", ".pyi", ".h", ".md", ".toml") or path.name == "run")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if pattern.search(line)
     ]

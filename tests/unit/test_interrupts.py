@@ -96,7 +96,7 @@ answer(took=took, same=model.predict(few).tobytes() == expected)
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 300])
 def test_in_several_threads(tmp_path: Path, rows: int) -> None:
-    """Members of a crew, and those that share the rows: none goes on, and the process ends."""
+    """Members of a team, and those that share the rows: none goes on, and the process ends."""
     layers = [h5_files.recurrent("LSTM", 512, 8, np.random.default_rng(0))]
     path = h5_files.save(tmp_path / "model.h5", layers, (None, 8))
     script = f"""
@@ -116,11 +116,11 @@ answer(took=took, same=model.predict(few).tobytes() == expected, busy=time.proce
 
 @pytest.mark.slow
 def test_while_it_waits_for_another_thread(tmp_path: Path) -> None:
-    """Its own rows are masked and done at once; those of its helper are not."""
+    """Its own rows are masked and done at once; those of its worker are not."""
     layers = [h5_files.masking(0.0), h5_files.recurrent("LSTM", 512, 8, np.random.default_rng(0))]
     path = h5_files.save(tmp_path / "model.h5", layers, (None, 8))
     script = """
-import fastlstm.threads
+import fastlstm.runtime.threads
 from fastlstm.layers import cells
 cells.DIVIDED_WEIGHTS = 1 << 62
 model = fastlstm.load(path, threads=2)
@@ -227,7 +227,7 @@ answer(results=results, calls=calls)
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 300])
 def test_handlers_that_predict_amid_threads(tmp_path: Path, rows: int) -> None:
-    """The helpers wait for the thread that the handler interrupts: its call does without them, whether it has few rows or many."""
+    """The workers wait for the thread that the handler interrupts: its call does without them, whether it has few rows or many."""
     path = h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 512, 8, np.random.default_rng(0))], (None, 8))
     script = f"""
 model = fastlstm.load(path, threads=2)
@@ -242,7 +242,7 @@ calls, ended = [], time.monotonic() + 60
 while len(results) < 4 and time.monotonic() < ended:
     calls.append(model.predict(x).tobytes() == expected)
 signal.setitimer(signal.ITIMER_REAL, 0)
-answer(results=results, calls=calls, inside=threading.get_ident() in model.executor.workers.team.inside)
+answer(results=results, calls=calls, inside=threading.get_ident() in model.executor.workers.pool.inside)
 """
     found = ran(script, path)
     assert len(found["results"]) >= 4

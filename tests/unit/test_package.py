@@ -75,7 +75,7 @@ def test_version_is_one() -> None:
 
 def test_types_and_data_are_installed() -> None:
     package = Path(fastlstm.__file__).parent
-    for name in ("py.typed", "runtime.pyi", "data/sunspots.h5", "data/sunspots.csv", "data/sunspots_keras.npy"):
+    for name in ("py.typed", "runtime/runner.pyi", "data/sunspots.h5", "data/sunspots.csv", "data/sunspots_keras.npy"):
         assert (package / name).is_file(), name
     assert demo.MODEL.stat().st_size < 200_000
 

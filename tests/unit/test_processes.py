@@ -180,14 +180,14 @@ assert forked(lambda: stream.step(x) is not None)
 
 
 @needs_fork
-def test_fork_amid_locks_and_crews(tmp_path: Path) -> None:
-    """Locks that nobody in the child holds, helpers that are not there, a busy parent."""
+def test_fork_amid_locks_and_teams(tmp_path: Path) -> None:
+    """Locks that nobody in the child holds, workers that are not there, a busy parent."""
     script = """
 from unittest.mock import patch
-from fastlstm import runtime
+from fastlstm.runtime import levels
 held, leave = threading.Event(), threading.Event()
 def hold():
-    with runtime._engines_lock, model._turns:
+    with levels._engines_lock, model._turns:
         held.set()
         assert leave.wait(60)
 x = rng.normal(size=(2, 30, 3))
@@ -199,7 +199,7 @@ assert forked(lambda: load().predict(x).tobytes() == expected and model.reset_st
 leave.set()
 holder.join()
 
-with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.threads.SHARED_WORK", 1):
+with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.runtime.threads.SHARED_WORK", 1):
     several = fastlstm.load(sys.argv[2], threads=2)
     wide = rng.normal(size=(90, 30, 3))
     results = [several.predict(x).tobytes(), several.predict(wide).tobytes()]
@@ -238,8 +238,8 @@ def test_calls_while_the_interpreter_ends(tmp_path: Path, how: str, rows: int) -
     """They are computed as ever, with threads or without."""
     script = f"""
 import atexit
-import fastlstm.layers.cells, fastlstm.threads
-fastlstm.layers.cells.DIVIDED_WEIGHTS = fastlstm.threads.SHARED_WORK = 1
+import fastlstm.layers.cells, fastlstm.runtime.threads
+fastlstm.layers.cells.DIVIDED_WEIGHTS = fastlstm.runtime.threads.SHARED_WORK = 1
 x = rng.normal(size=({rows}, 20, 3))
 expected = model.predict(x).tobytes()
 model = load(threads=3)
@@ -255,7 +255,7 @@ class Late:
 
 @pytest.mark.parametrize("rows", [1, 90])
 def test_nobody_waits_for_daemons(tmp_path: Path, rows: int) -> None:
-    """A process ends while its daemon threads, and their helpers, are in calls that take minutes."""
+    """A process ends while its daemon threads, and their workers, are in calls that take minutes."""
     script = f"""
 model = load(threads=2)
 assert model.predict(np.zeros(({rows}, 9, 3))).shape

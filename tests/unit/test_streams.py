@@ -272,15 +272,15 @@ def test_merged_sequences(tmp_path: Path, kind: str, rule: str, sequences: bool)
 def test_what_is_merged_for_each_row_takes_chunks_of_two_lengths(tmp_path: Path) -> None:
     """Two sequences that end in a row each before they meet need not go at one pace."""
     rng = np.random.default_rng(0)
-    lstm, gru = build.recurrent("LSTM", 4, 3, rng), build.recurrent("GRU", 4, 3, rng)
+    lstm, gru = h5_files.recurrent("LSTM", 4, 3, rng), h5_files.recurrent("GRU", 4, 3, rng)
     layers = [
-        written.entrance("x", None, 3), written.entrance("z", None, 3),
-        written.layer("LSTM", "lstm", [[["x", 0, 0, {}]]], **lstm.entry["config"]),
-        written.layer("GRU", "gru", [[["z", 0, 0, {}]]], **gru.entry["config"]),
-        written.layer("Add", "add", [[["lstm", 0, 0, {}], ["gru", 0, 0, {}]]]),
+        keras_configs.entrance("x", None, 3), keras_configs.entrance("z", None, 3),
+        keras_configs.layer("LSTM", "lstm", [[["x", 0, 0, {}]]], **lstm.entry["config"]),
+        keras_configs.layer("GRU", "gru", [[["z", 0, 0, {}]]], **gru.entry["config"]),
+        keras_configs.layer("Add", "add", [[["lstm", 0, 0, {}], ["gru", 0, 0, {}]]]),
     ]  # fmt: skip
-    config = written.functional(layers, [["x", 0, 0], ["z", 0, 0]], [["add", 0, 0]])
-    model = fastlstm.load(written.write_h5(tmp_path / "model.h5", config, {"lstm": lstm.weights, "gru": gru.weights}))
+    config = keras_configs.functional(layers, [["x", 0, 0], ["z", 0, 0]], [["add", 0, 0]])
+    model = fastlstm.load(keras_configs.write_h5(tmp_path / "model.h5", config, {"lstm": lstm.weights, "gru": gru.weights}))
     x, z = (rng.normal(size=(2, steps, 3)).astype(np.float32) for steps in (5, 9))
     stream = model.stream(2)
     stream.feed([x[:, :2], z[:, :8]])

@@ -1,4 +1,16 @@
-# The kernels of every CPU level that was built, or of this very CPU just in time, and the choice among them. Part of runtime.pyx.
+"""The kernels of every CPU level that was built, or compiled just in time for this very CPU, and the choice among them.
+
+This module alone is linked with the kernels' object files.
+"""
+
+import os
+import threading
+
+from ..errors import KernelError
+from ..forking import in_child
+from ..program.contracts import CONTRACTS
+
+from libc.stdint cimport uintptr_t
 
 cdef extern from "kernel_table.h" nogil:
     const int FASTLSTM_LEVELS
@@ -20,14 +32,13 @@ cdef class Engine:
         ``v2``, ``v3``, ``v4``, ``baseline`` or ``jit``.
     lanes : int
         Floats in a vector; weights are packed for it.
+    fields : dict of str to tuple of str
+        The names of each kernel's fields, in order.
+    floats : dict of str to frozenset of str
+        Those of them that are a float32.
+    addresses : dict of str to int
+        Where each kernel's code lies.
     """
-
-    cdef readonly str level
-    cdef readonly int lanes
-    cdef readonly dict fields  # kernel -> names of its fields
-    cdef dict floats  # kernel -> those that are float32
-    cdef dict addresses  # kernel -> address
-    cdef object keep  # what owns the code
 
     def __init__(self, str level, int lanes, dict kernels, dict addresses, object keep=None):
         if kernels != {name: contract.described for name, contract in CONTRACTS.items()}:
@@ -46,7 +57,7 @@ cdef class Engine:
 
 
 def _built(int number):
-    """The kernels that this installation was built with, of one level."""
+    """Return the kernels of one level that this installation was built with."""
     cdef int k
     kernels, addresses = {}, {}
     for k in range(FASTLSTM_KERNELS):
@@ -57,9 +68,9 @@ def _built(int number):
 
 
 def _just_in_time():
-    """The kernels compiled for this very CPU."""
+    """Return kernels compiled now, for this very CPU."""
     try:
-        from .kernels import jit
+        from ..kernels import jit
     except ImportError as error:
         raise KernelError(f"FASTLSTM_KERNELS=jit needs Numba: pip install 'fastlstm[jit]' ({error})") from error
     lanes, kernels, addresses, keep = jit.load()
@@ -70,8 +81,17 @@ _engines = {}
 _engines_lock = threading.RLock()  # a signal handler may ask in the middle of asking
 
 
+def _put_right(kind):
+    """In a forked process nobody else holds the lock."""
+    global _engines_lock
+    _engines_lock = threading.RLock()
+
+
+in_child(Engine, _put_right)
+
+
 def available_levels():
-    """Names of the built levels that this CPU can run, lowest first.
+    """Return the names of the built levels that this CPU can run, lowest first.
 
     Returns
     -------
@@ -81,7 +101,7 @@ def available_levels():
 
 
 def engine(str level=None):
-    """The kernels of a level; by default of the highest that this CPU has, or what ``FASTLSTM_KERNELS`` says.
+    """Return the kernels of a level: by default the one that ``FASTLSTM_KERNELS`` names, or else the highest that this CPU has.
 
     Parameters
     ----------
@@ -105,7 +125,7 @@ def engine(str level=None):
     if level is None:
         if not usable:
             raise KernelError("this CPU has none of the levels that fastlstm was built for: " + ", ".join(_built_names()))
-        level = usable[len(usable) - 1]  # negative numbers are not looked at here
+        level = usable[len(usable) - 1]  # compiled without wraparound: -1 would not count from the end
     with _engines_lock:
         if level not in _engines:
             if level == "jit":
@@ -124,17 +144,17 @@ def _built_names():
 
 
 def level():
-    """Name of the level in use."""
+    """Return the name of the level in use."""
     return engine().level
 
 
 def lanes():
-    """Floats in a vector of the level in use."""
+    """Return how many floats a vector of the level in use has."""
     return engine().lanes
 
 
 def kernel_fields():
-    """The kernels and the names of their fields, in order.
+    """Return the names of each kernel's fields, in order.
 
     Returns
     -------

@@ -17,7 +17,7 @@ import pytest
 import fastlstm
 from fastlstm import runtime
 from fastlstm.model import Model
-from fastlstm.threads import Task
+from fastlstm.runtime.threads import Task
 
 CELLS = {"LSTM": {}, "GRU": {"reset_after": True}, "GRU before": {"reset_after": False}, "SimpleRNN": {}}
 
@@ -25,7 +25,7 @@ CELLS = {"LSTM": {}, "GRU": {"reset_after": True}, "GRU before": {"reset_after":
 @pytest.fixture
 def divided() -> Iterator[None]:
     """However small layers and batches are."""
-    with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.threads.SHARED_WORK", 1):
+    with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.runtime.threads.SHARED_WORK", 1):
         yield
 
 
@@ -62,7 +62,7 @@ def test_same_bits_as_one_thread(tmp_path: Path, cell: str, threads: int) -> Non
             assert several.predict(x).tobytes() == one.predict(x).tobytes()
         sequences = [np.ascontiguousarray(row[: 1 + number % 6]) for number, row in enumerate(x)]
         assert several.predict(sequences).tobytes() == one.predict(sequences).tobytes()
-        assert several.executor.workers.team is not None
+        assert several.executor.workers.pool is not None
 
 
 @pytest.mark.usefixtures("divided")
@@ -137,23 +137,23 @@ def test_threads_that_cannot_start(tmp_path: Path, few: int, rows: int) -> None:
     with patch("threading.Thread", Full):
         assert model.predict(x).tobytes() == expected.tobytes()
     assert len(begun) == few
-    assert (model.executor.workers.team is None) == (few == 0)
+    assert (model.executor.workers.pool is None) == (few == 0)
     assert model.predict(x).tobytes() == expected.tobytes()
-    assert model.executor.workers.team is not None
+    assert model.executor.workers.pool is not None
 
 
-def test_helpers_go_with_their_model(tmp_path: Path) -> None:
+def test_workers_go_with_their_model(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     model = fastlstm.load(h5_files.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), threads=3)
-    with patch("fastlstm.threads.SHARED_WORK", 1):
+    with patch("fastlstm.runtime.threads.SHARED_WORK", 1):
         model.predict(np.zeros((30, 6, 8)))
-    helpers = set(threading.enumerate()) - before
-    assert len(helpers) == 2
+    workers = set(threading.enumerate()) - before
+    assert len(workers) == 2
     del model
     gc.collect()
-    for helper in helpers:
-        helper.join(60)
-        assert not helper.is_alive()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
 
 
 @pytest.mark.usefixtures("divided")
@@ -181,12 +181,12 @@ def test_wrong_numbers(tmp_path: Path) -> None:
     x, y = np.ones((2, 6, 8), np.float32), np.empty((2, 40), np.float32)
     for members in (0, 1, 4):
         with pytest.raises(ValueError, match="expected 2 to 3 members"):
-            runtime.Crew(runner, [x], [y], [], members)
+            runtime.Team(runner, [x], [y], [], members)
     with pytest.raises(ValueError, match="expected a contiguous array"):
-        runtime.Crew(runner, [x], [y[:1]], [], 2)
+        runtime.Team(runner, [x], [y[:1]], [], 2)
     for member in (-1, 2):
         with pytest.raises(ValueError, match="expected a member below 2"):
-            runtime.Crew(runner, [x], [y], [], 2).work(member)
+            runtime.Team(runner, [x], [y], [], 2).work(member)
 
 
 @pytest.mark.usefixtures("divided")
@@ -197,14 +197,14 @@ def test_a_forked_process_has_threads_of_its_own(tmp_path: Path) -> None:
     model = together(h5_files.save(tmp_path / "model.h5", [recurrent("LSTM", 40, 8)], (None, 8)), 2)
     x = np.ones((2, 6, 8))
     expected = model.predict(x)
-    parents = model.executor.workers.team
+    parents = model.executor.workers.pool
     assert parents is not None
     with parents.free:
         child = os.fork()
         if child == 0:
             wrong = True
             try:
-                wrong = model.predict(x).tobytes() != expected.tobytes() or model.executor.workers.team is parents
+                wrong = model.predict(x).tobytes() != expected.tobytes() or model.executor.workers.pool is parents
             finally:
                 os._exit(wrong)
     assert os.waitpid(child, 0)[1] == 0

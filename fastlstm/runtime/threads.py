@@ -1,4 +1,4 @@
-"""How a call's work is shared among threads: its rows, or where those are few and weights large, the units of its layers."""
+"""How a call's work is shared among threads: they divide its rows, or where rows are few and weights large, the units of its layers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from . import runtime
-from .program.ir import Program
+from ..limits import UNLIMITED
+from ..program.ir import Program
+from .call import Watch
+from .runner import Runner
+from .team import Team
 
-#: Work, as Program.work counts it, of about a tenth of a millisecond: what it takes until another thread has woken up.
+#: Work, as Program.work counts it, of about a tenth of a millisecond: the time that another thread needs to wake up.
 SHARED_WORK = 4_000_000
-UNLIMITED = 1 << 40
 
 
 class Task:
-    """What another thread is to do as its part of a call: ``function(*arguments)``."""
+    """A part of a call for another thread to do: ``function(*arguments)``."""
 
-    def __init__(self, watch: runtime.Watch, function: Callable[..., None], arguments: tuple[Any, ...]):
+    def __init__(self, watch: Watch, function: Callable[..., None], arguments: tuple[Any, ...]):
         self.watch, self.function, self.arguments = watch, function, arguments
         self.error: BaseException | None = None
         self.pending = threading.Lock()
@@ -50,22 +52,22 @@ class Task:
 
 
 def serve(tasks: SimpleQueue[Task | None]) -> None:
-    """A helper's life."""
+    """The life of a worker."""
     while (task := tasks.get()) is not None:
         task.run()
         del task  # and the arrays with it
 
 
-class Team:
-    """The other threads, as many of those asked for as the system lets start: none while the interpreter ends.
+class Pool:
+    """Started threads: as many of those asked for as the system lets start, and none while the interpreter ends.
 
-    They are daemons, as an executor's threads are not: a process that ends does not wait for what they compute.
+    They are daemons, unlike an executor's threads: a process that ends does not wait for what they compute.
     """
 
     def __init__(self, size: int):
         self.process = os.getpid()
-        self.free = threading.Lock()  # held by the call whose crew they are: two crews would wait for each other's members
-        self.inside: set[int | None] = set()  # the threads in the middle of such a call, and they themselves
+        self.free = threading.Lock()  # held by the call whose team they are: two teams would wait for each other's members
+        self.inside: set[int | None] = set()  # these threads, and those in the middle of a call that they share
         self.size = 0
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         try:
@@ -77,7 +79,7 @@ class Team:
         except RuntimeError:  # no more threads
             pass
 
-    def begin(self, watch: runtime.Watch, function: Callable[..., None], arguments: tuple[Any, ...]) -> Task:
+    def begin(self, watch: Watch, function: Callable[..., None], arguments: tuple[Any, ...]) -> Task:
         """Have one of them do a part of a call."""
         task = Task(watch, function, arguments)
         self._tasks.put(task)
@@ -88,8 +90,8 @@ class Team:
             self._tasks.put(None)
 
 
-class Helpers:
-    """The threads that help one Model: started when there is work for them, and anew in a forked process.
+class Workers:
+    """The threads that one Model shares its calls with: started when there is work for them, and anew in a forked process.
 
     Parameters
     ----------
@@ -99,59 +101,57 @@ class Helpers:
 
     def __init__(self, threads: int):
         self.threads = threads
-        self.team: Team | None = None
+        self.pool: Pool | None = None
 
     def rows_alone(self, program: Program) -> int:
-        """Up to how many rows one thread is sooner done than several."""
+        """The number of rows up to which one thread alone is done sooner than several."""
         if self.threads == 1:
             return UNLIMITED
         return max(0 if program.members > 1 else 1, (SHARED_WORK - 1) // max(1, program.work))
 
-    def run(
-        self, runner: runtime.Runner, program: Program, inputs: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]
-    ) -> None:
+    def run(self, runner: Runner, program: Program, inputs: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]) -> None:
         """Compute all rows."""
         rows = len(inputs[0])
-        team = self._team() if rows > self.rows_alone(program) else None
+        pool = self._ready() if rows > self.rows_alone(program) else None
         arrays = inputs, outputs, states
-        if team is None:
+        if pool is None:
             runner.run(*arrays, 0, rows)
-        elif 1 < program.members <= team.size + 1 and rows <= program.block_rows and team.free.acquire(blocking=False):
+        elif 1 < program.members <= pool.size + 1 and rows <= program.block_rows and pool.free.acquire(blocking=False):
             try:
-                crew = runtime.Crew(runner, *arrays, program.members)
-                together(team, crew, crew.work, [(member,) for member in range(program.members)])
+                team = Team(runner, *arrays, program.members)
+                together(pool, team, team.work, [(member,) for member in range(program.members)])
             finally:
-                team.free.release()
+                pool.free.release()
         elif states or rows == 1:
             runner.run(*arrays, 0, rows)
         else:
-            parts = min(team.size + 1, rows)
+            parts = min(pool.size + 1, rows)
             bounds = [rows * n // parts for n in range(parts + 1)]
-            watch = runtime.Watch()
-            together(team, watch, runner.run, [(*arrays, *part, watch) for part in zip(bounds, bounds[1:], strict=False)])
+            watch = Watch()
+            together(pool, watch, runner.run, [(*arrays, *part, watch) for part in zip(bounds, bounds[1:], strict=False)])
 
-    def _team(self) -> Team | None:
-        """The threads, if there are any."""
-        if sys.is_finalizing():  # they do not run any more, and none can be started
+    def _ready(self) -> Pool | None:
+        """The pool, started if it is not yet; None if it cannot take a part of this call."""
+        if sys.is_finalizing():  # its threads do not run any more, and none can be started
             return None
-        team = self.team
-        if team is not None and threading.get_ident() in team.inside:
+        pool = self.pool
+        if pool is not None and threading.get_ident() in pool.inside:
             return None  # a call inside a call, by a signal handler or the caller's layer: they may be waiting for this very thread
-        if team is None or team.process != os.getpid():
-            team = Team(self.threads - 1)
-            if team.size == 0:
+        if pool is None or pool.process != os.getpid():
+            pool = Pool(self.threads - 1)
+            if pool.size == 0:
                 return None
-            self.team = team
-        return team
+            self.pool = pool
+        return pool
 
 
-def together(team: Team, watch: runtime.Watch, function: Callable[..., None], parts: list[tuple[Any, ...]]) -> None:
-    """Do all parts: this thread the first one. Whatever goes wrong, none of them is still being computed afterwards."""
+def together(pool: Pool, watch: Watch, function: Callable[..., None], parts: list[tuple[Any, ...]]) -> None:
+    """Do all parts, the first one in this thread. Whatever goes wrong, none of them is still being computed afterwards."""
     tasks: list[Task] = []
     try:
-        team.inside.add(threading.get_ident())
+        pool.inside.add(threading.get_ident())
         for part in parts[1:]:
-            tasks.append(team.begin(watch, function, part))
+            tasks.append(pool.begin(watch, function, part))
         function(*parts[0])
         for task in tasks:
             task.result()
@@ -161,4 +161,4 @@ def together(team: Team, watch: runtime.Watch, function: Callable[..., None], pa
             task.settle()
         raise
     finally:
-        team.inside.discard(threading.get_ident())
+        pool.inside.discard(threading.get_ident())

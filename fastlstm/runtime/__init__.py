@@ -1,0 +1,46 @@
+"""Compiled execution of Programs: the names that other rooms use. In its modules, each of which may know those above it, stand
+
+========= ========================================================================
+arenas    scratch memory, shared by the calls of a Model
+call      one running call: interruptions, tiny numbers, threads that meet
+guards    which thread may use what a call changes
+levels    the kernels of each CPU level, and the choice among them
+encoding  a Program as the runner reads it
+runner    a Program made ready: calls kernel after kernel, block by block
+fast_path one array in, one array out, without Python in between
+team      several threads that compute the kernels of one call together
+threads   the threads that a Model keeps to share its calls with
+========= ========================================================================
+"""
+
+from __future__ import annotations
+
+from .arenas import IDLE_BYTES, Arenas
+from .call import Watch
+from .fast_path import FAST_PATH_AXES, FastPath, Stepper
+from .guards import Guard, Turns, replace
+from .levels import Engine, available_levels, engine, kernel_fields, lanes, level
+from .runner import Runner
+from .team import Team
+from .threads import Workers
+
+__all__ = [
+    "FAST_PATH_AXES",
+    "IDLE_BYTES",
+    "Arenas",
+    "Engine",
+    "FastPath",
+    "Guard",
+    "Runner",
+    "Stepper",
+    "Team",
+    "Turns",
+    "Watch",
+    "Workers",
+    "available_levels",
+    "engine",
+    "kernel_fields",
+    "lanes",
+    "level",
+    "replace",
+]

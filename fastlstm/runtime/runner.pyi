@@ -1,0 +1,23 @@
+from typing import Any
+
+import numpy as np
+
+from ..program.ir import Program
+from .arenas import Arenas
+from .call import Watch
+from .levels import Engine
+
+class Runner:
+    program: Program
+    engine: Engine
+    arena_size: int
+    def __init__(self, program: Program, level: str | None = None, arenas: Arenas | None = None) -> None: ...
+    def run(
+        self,
+        inputs: list[np.ndarray[Any, Any]],
+        outputs: list[np.ndarray[Any, Any]],
+        states: list[np.ndarray[Any, Any]],
+        first: int = 0,
+        last: int = -1,
+        watch: Watch | None = None,
+    ) -> None: ...
