@@ -13,7 +13,6 @@ import numpy as np
 from .assembly import EXAMPLE_SIZES, row_bytes
 from .layers.base import Layer
 from .layers.network import Network, every_layer, root
-from .layers.recurrent import Recurrent
 from .model import Model
 from .spec import Case, LayerSpec, ModelSpec, Shape
 
@@ -221,9 +220,7 @@ def neighbour(network: Network, number: int) -> Network:
         towards = np.where(random.random(weight.shape, np.float32) < 0.5, -np.inf, np.inf).astype(weight.dtype)
         return np.where(weight == 0, weight, np.nextafter(weight, towards))  # zeros may mean something: a padding id's row
 
-    near = root(reweighted(network.model, nudged), replace(network.context, problems=[]))
-    near.shapes(near.input_shapes(), {})  # settles what layers learn from the shapes of the file
-    return near
+    return root(reweighted(network.model, nudged), replace(network.context, problems=[]))
 
 
 def reweighted(model: ModelSpec, change: Callable[[np.ndarray], np.ndarray]) -> ModelSpec:
@@ -336,11 +333,8 @@ def like_one_hot(shape: Shape, vocabulary: int | None, readers: Sequence[Layer])
     """May an input be meant for one-hot vectors: many numbers at each timestep, which a recurrent layer reads as they are?"""
     if vocabulary is not None or len(shape) != 3 or (shape[-1] or 0) < MANY_FEATURES:
         return False
-    return any(
-        isinstance(layer, Recurrent) or any(isinstance(child, Recurrent) for child in layer.children)
-        or (layer.stepwise([shape]) and not layer.count_params())  # Masking, Dropout: what follows them cannot be told
-        for layer in readers
-    )  # fmt: skip
+    # Stepwise and without weights are Masking, Dropout, ...: what follows them cannot be told.
+    return any(layer.recurrent or (layer.stepwise([shape]) and not layer.count_params()) for layer in readers)
 
 
 def mask_steps(x: np.ndarray, value: float, name: str) -> None:
@@ -357,9 +351,4 @@ def mask_steps(x: np.ndarray, value: float, name: str) -> None:
 
 def mask_value(readers: Sequence[Layer]) -> float | None:
     """The value of an input that some of its readers takes as masked."""
-    for layer in readers:
-        if layer.spec.class_name == "Masking":
-            return float(layer.config.get("mask_value", 0.0))
-        if layer.spec.class_name == "Embedding" and layer.config.get("mask_zero"):
-            return 0.0
-    return None
+    return next((layer.masked_value for layer in readers if layer.masked_value is not None), None)
