@@ -24,7 +24,7 @@ except fastlstm.FastLSTMError as error:
 
 
 def outcome(path: Path) -> str:
-    """What loading a file in a process of its own comes to: HDF5's C library may crash, and its crash is told from ours."""
+    """The outcome of loading a file in a process of its own: HDF5's C library may crash, and its crash is told from ours."""
     done = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, timeout=SECONDS)
     if done.returncode < 0:
         return f"crash by signal {-done.returncode}"

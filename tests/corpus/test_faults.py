@@ -126,7 +126,7 @@ def test_files_that_have_cost_much() -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="no limits but the clock on Windows")
 def test_faults_of_hdf5() -> None:
-    """What crashes or hangs HDF5's C library does so in a process of its own."""
+    """Files that crash or hang HDF5's C library do so in a process of its own."""
     if not (folder() / "hdf5_c_library").is_dir():
         pytest.skip("no files: shared/faults/cases beside the repository")
     for path in sorted((folder() / "hdf5_c_library").glob("*.h5")):

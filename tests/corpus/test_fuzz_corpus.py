@@ -1,4 +1,4 @@
-"""What fuzzing found worth keeping, replayed: of every file a model, which runs, or a FastLSTMError."""
+"""Inputs that fuzzing found worth keeping, replayed: of every file a model, which runs, or a FastLSTMError."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_case(golden_case: golden.Case, golden_results: list[golden.Result]) -> 
 
 
 def levels() -> list[str]:
-    """What FASTLSTM_KERNELS may be set to on this machine."""
+    """Values that FASTLSTM_KERNELS may have on this machine."""
     from fastlstm import runtime
 
     try:

@@ -14,7 +14,8 @@ from fastlstm.errors import KernelError
 from fastlstm.program import layout
 from fastlstm.program.ir import Buffer, BufferInfo, Constant, Instruction, Program
 
-LEVELS = (*runtime.available_levels(), "jit")
+#: Those of this CPU; just in time, kernels that have changed are compiled first, which takes a minute.
+LEVELS = (*runtime.available_levels(), pytest.param("jit", marks=pytest.mark.slow))
 
 
 def lanes_of(level: str) -> int:

@@ -28,7 +28,7 @@ def chained(*layers: Any) -> Callable[[Any], Any]:
 
 
 def grids(keras: ModuleType) -> dict[str, Callable[[Any], Any]]:
-    """Layers behind a mask (batch, time, width)."""
+    """Layers after a mask (batch, time, width)."""
     L = keras.layers
 
     def conv(**options: Any) -> Any:
@@ -143,7 +143,7 @@ def test_masks_given_by_hand(tmp_path: Path, name: str) -> None:
 
 
 def readers(layers: Any, keras: ModuleType) -> dict[str, Callable[[Any], Any]]:
-    """What reads a masked tensor e beside or behind a MultiHeadAttention that reads it too."""
+    """Layers that read a masked tensor e beside, or after, a MultiHeadAttention that reads it too."""
 
     def attended(query: Any, value: Any = None) -> Any:
         return layers.MultiHeadAttention(1, 2)(query, query if value is None else value)

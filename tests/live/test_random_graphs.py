@@ -127,7 +127,7 @@ def merge(pool: Pool) -> None:
 
 
 def along_time(pool: Pool) -> None:
-    """Two sequences one behind the other, where their lengths are known or not."""
+    """Two sequences one after the other, where their lengths are known or not."""
     one, other = pool.pick(pool.steps), pool.pick(pool.steps)
     pool.add("Concatenate(axis=1)", True, lambda: pool.layers.Concatenate(axis=1, **pool.name("c"))([one, other]))
 
@@ -197,7 +197,7 @@ class Tried:
 
 @pytest.fixture(scope="module")
 def tried(keras: ModuleType, figure: Callable[[str, str], None]) -> Any:
-    """What came of the examples; noted among the figures."""
+    """The outcomes of the examples; noted among the figures."""
     found = Tried()
     yield found
     counts = ", ".join(f"{name} {count}" for name, count in sorted(found.counts.items()))

@@ -1,4 +1,4 @@
-"""What the calls of a graph say of their layers, told for what it is."""
+"""Calls of a graph that say something of their layers: each is named for what it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastlstm.errors import UnsupportedError
 
 
 def call_of(folder: Path, kind: str, node: Any, version: str = "2.10.0", **config: Any) -> tuple[str, ...]:
-    """What is said of a call of one layer that keeps no arrays in the file."""
+    """The message about a call of one layer that keeps no arrays in the file."""
     config = functional([entrance("x", 4, 3), layer(kind, "l", [node], **config)], [["x", 0, 0]], [["l", 0, 0]], "Functional")
     return tuple(problem.what for problem in formats.read(write_h5(folder / "m.h5", config, {"l": []}, version)).problems)
 

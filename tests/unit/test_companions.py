@@ -1,4 +1,4 @@
-"""What the companions of recurrent layers mean: merges, convolutions, pooling, normalisation, attention, and their masks."""
+"""The meaning of layers that stand beside recurrent ones: merges, convolutions, pooling, normalisation, attention, and their masks."""
 
 from __future__ import annotations
 

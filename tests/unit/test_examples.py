@@ -21,7 +21,7 @@ CONNECTIONS, MESSAGES = 20, 200
 
 
 def example(name: str) -> dict[str, Any]:
-    """What an example of the page defines."""
+    """The names that an example of the page defines."""
     found = re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"{PAGE.name} has no example {name}"
     namespace: dict[str, Any] = {}

@@ -22,7 +22,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "file-format.md").read_text(encodin
 
 
 def reader() -> dict[str, Any]:
-    """What the page's example defines."""
+    """The names that the page's example defines."""
     found = re.search(r"<!-- example: reader -->\n```python\n(.*?)```", PAGE, re.DOTALL)
     assert found
     assert "fastlstm import" not in found[1] and "import fastlstm" not in found[1]

@@ -50,7 +50,7 @@ FORMS = {
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    """What the layer gives for states that are inputs of the model, which Keras's recordings hold."""
+    """The layer's output for states that are inputs of the model, which Keras's recordings hold."""
     node = [["x", 0, 0, {"initial_state": [["h", 0, 0], ["c", 0, 0]]}]]
     layers = [entrance("x", STEPS, FEATURES), entrance("h", UNITS), entrance("c", UNITS), layer("LSTM", "l", [node], **LSTM)]
     config = functional(layers, [["x", 0, 0], ["h", 0, 0], ["c", 0, 0]], [["l", 0, 0]], "Functional")
@@ -108,7 +108,7 @@ def test_tensors_that_do_not_fit(tmp_path: Path, node: Any, what: str) -> None:
 
 
 def test_tensors_for_unlike_batches(tmp_path: Path) -> None:
-    """What many batch sizes divide would be a batch beyond any memory: nothing of that size is ever asked for."""
+    """The least batch that many sizes divide would be beyond any memory: nothing of that size is ever asked for."""
     sizes = (1009, 1013, 1019, 1021)
     merges = [layer("Add", f"a{n}", [[["x", 0, 0, {}], ["_CONSTANT_VALUE", -1, [[1.0]] * n, {}]]]) for n in sizes]
     start = entrance("x", 1)

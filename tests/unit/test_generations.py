@@ -50,7 +50,7 @@ def test_bidirectional_masked_steps_by_generation(tmp_path: Path, version: str, 
     x[0, 2] = 0
     y = bidirectional(tmp_path, version).predict(x)[0]
     np.testing.assert_array_equal(y[2, :3], y[1, :3] if repeats else 0)  # forwards, the step before
-    np.testing.assert_array_equal(y[2, 3:], y[3, 3:] if repeats else 0)  # backwards, the step behind
+    np.testing.assert_array_equal(y[2, 3:], y[3, 3:] if repeats else 0)  # backwards, the step after
     assert np.all(y[[0, 1, 3]] != 0)
 
 
@@ -129,7 +129,7 @@ def test_backward_layer_by_generation(tmp_path: Path, version: str, backwards: b
     ("version", "valid"), [("2.2.4", [1, 1, 0, 0]), ("2.15.0", [1, 1, 0, 0]), ("3.0.5", [1, 1, 1, 1]), ("3.8.0", [1, 1, 1, 0])]
 )
 def test_merge_masks_by_generation(tmp_path: Path, version: str, valid: list[int]) -> None:
-    """Add of one input without its step 2 and one without its step 3, both without step 3: which steps does an LSTM behind it see?"""
+    """Add of one input without its step 2 and one without its step 3, both without step 3: which steps does an LSTM after it see?"""
     rng = np.random.default_rng(0)
     lstm = h5_files.recurrent("LSTM", 3, 2, rng)
     names = ("a", "b")
@@ -229,7 +229,7 @@ def test_time_distributed_with_a_fixed_batch_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("version", "repeated"), [("2.2.4", False), ("2.2.4-tf", False), ("2.3.0-tf", True), ("2.15.0", True)])
 @pytest.mark.parametrize("batch", [None, 2])
 def test_time_distributed_around_a_layer_of_ones_own(tmp_path: Path, batch: int | None, version: str, repeated: bool) -> None:
-    """Recorded: twice the input behind Masking. With a fixed batch size TensorFlow from 2.1 on repeats the step before."""
+    """Recorded: twice the input after Masking. With a fixed batch size TensorFlow from 2.1 on repeats the previous step."""
     x = np.arange(1, 13, dtype=np.float32).reshape(2, 3, 2)
     x[0, 1] = x[1, 0] = 0
     config = chain(

@@ -100,7 +100,7 @@ def test_answers_without_end(monkeypatch: pytest.MonkeyPatch, h5: Path) -> None:
 @limited
 @pytest.mark.parametrize("code", ["open('/dev/null')", "socket.socket()", "os.fork()", "os.pipe()"])
 def test_the_kernel_refuses_too(monkeypatch: pytest.MonkeyPatch, h5: Path, code: str) -> None:
-    """What compiled code would try goes past Python's hook."""
+    """Python's hook does not see what compiled code tries; the limits hold all the same."""
     if "fork" in code and not os.geteuid():
         pytest.skip("the number of processes does not bind root")
     instead(monkeypatch, "reader.forbid = lambda *_: None\n" + reading(code))
@@ -362,7 +362,7 @@ def test_pipes_that_stay_small(monkeypatch: pytest.MonkeyPatch, h5: Path, error:
 
 @limited
 def test_answers_of_processes_that_have_ended(monkeypatch: pytest.MonkeyPatch, h5: Path) -> None:
-    """What is said between a look at the pipe and one at the process is heard."""
+    """An answer that comes between a look at the pipe and one at the process is heard."""
     poll = subprocess.Popen.poll
     monkeypatch.setattr(subprocess.Popen, "poll", lambda process: time.sleep(1) or poll(process))
     monkeypatch.setattr(parent, "GLANCE", 1e-3)

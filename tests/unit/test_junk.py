@@ -1,4 +1,4 @@
-"""What users pass by mistake, or to break it: right numbers or an error of fastlstm, soon, and never a raw exception."""
+"""Arguments passed by mistake, or to break it: right numbers or an error of fastlstm, soon, and never a raw exception."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def released() -> memoryview:
 
 
 def matrix(values: np.ndarray) -> np.ndarray:
-    """What NumPy would rather nobody used."""
+    """Classes that NumPy would rather nobody used."""
     return values.view(np.matrix)
 
 
@@ -237,7 +237,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def answered(call: Callable[[], Any]) -> Any:
-    """What a call gives; None where fastlstm refuses it in words. Anything else that it raises fails the test, and so does waiting."""
+    """The result of a call; None where fastlstm refuses it in words. Anything else that it raises fails the test, and so does waiting."""
     start = time.perf_counter()
     try:
         found = call()

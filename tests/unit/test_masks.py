@@ -26,13 +26,13 @@ def graph(folder: Path, shapes: list[tuple[int | None, ...]], middle: list[dict[
     return write_h5(folder / "model.h5", config, weights, "2.15.0")
 
 
-def behind(*names: str) -> list[Any]:
+def after(*names: str) -> list[Any]:
     return [[[name, 0, 0, {}] for name in names]]
 
 
 def lstm(name: str = "lstm") -> tuple[dict[str, Any], list[np.ndarray]]:
     spec = recurrent("LSTM", units=2, features=2)
-    return layer("LSTM", name, behind("merged"), **spec.config), list(spec.weights)
+    return layer("LSTM", name, after("merged"), **spec.config), list(spec.weights)
 
 
 # -- masks of places ----------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_convlstm_keeps_the_state_of_masked_cells(config: dict[str, Any]) -> Non
 @pytest.mark.parametrize(("padding", "strides"), [("valid", 1), ("same", 2)])
 def test_mask_larger_than_the_grid_is_refused_at_load(tmp_path: Path, padding: str, strides: int) -> None:
     config = {"filters": 1, "kernel_size": [2], "padding": padding, "strides": [strides]}
-    middle = [layer("Masking", "m", behind("x0"), mask_value=0.0), layer("ConvLSTM1D", "c", behind("m"), **config)]
+    middle = [layer("Masking", "m", after("x0"), mask_value=0.0), layer("ConvLSTM1D", "c", after("m"), **config)]
     path = graph(tmp_path, [(4, 3, 2)], middle, c=[normal(2, 2, 4), normal(2, 1, 4), normal(4)])
     with pytest.raises(FormatError, match=r"'c' \(ConvLSTM1D\): its input has a mask of shape \(batch, 4, 3\)"):
         fastlstm.load(path)
@@ -98,9 +98,9 @@ def test_ragged_rows_of_a_grid(tmp_path: Path, precision: str, inside: bool) -> 
     last = recurrent("LSTM", units=3, features=3)
     each = recurrent("LSTM", units=3, features=2)
     middle = [
-        {**front, "inbound_nodes": behind("x0")},
-        layer("TimeDistributed", "each", behind(front["name"]), layer=layer("LSTM", "inner", **each.config)),
-        layer("LSTM", "last", behind("each"), **last.config),
+        {**front, "inbound_nodes": after("x0")},
+        layer("TimeDistributed", "each", after(front["name"]), layer=layer("LSTM", "inner", **each.config)),
+        layer("LSTM", "last", after("each"), **last.config),
     ]
     path = graph(tmp_path, [(None, 3, 2)], middle, each=list(each.weights), last=list(last.weights))
     model = fastlstm.load(path, precision=precision)
@@ -116,8 +116,8 @@ def test_ragged_rows_of_a_grid(tmp_path: Path, precision: str, inside: bool) -> 
 @pytest.mark.parametrize("masked", [False, True])
 def test_lengths_that_do_not_go_together(tmp_path: Path, kind: str, masked: bool) -> None:
     ends = ["m0", "m1"] if masked else ["x0", "x1"]
-    middle = [layer("Masking", f"m{n}", behind(f"x{n}"), mask_value=0.0) for n in range(2)] if masked else []
-    middle.append(layer(kind, "merged", behind(*ends), **({"axis": -1} if kind == "Concatenate" else {})))
+    middle = [layer("Masking", f"m{n}", after(f"x{n}"), mask_value=0.0) for n in range(2)] if masked else []
+    middle.append(layer(kind, "merged", after(*ends), **({"axis": -1} if kind == "Concatenate" else {})))
     five, three = normal(2, 5, 2), normal(2, 3, 2)
     for shape in ((None, 2), (5, 2)):  # the second loads although its other input must be as long
         for precision in ("float32", "float64"):
@@ -138,13 +138,13 @@ def test_masks_of_unlike_lengths(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.mask, long.mask | short.mask)
     with pytest.raises(FormatError, match=r"masks of shapes \(batch, 4\), \(batch, 1\)"):
         applied(made(simple("Add")), long, short)
-    # One mask alone passes as it is: then a recurrent layer behind cannot be run, natively no more than in NumPy.
+    # One mask alone passes as it is: then a recurrent layer after it cannot be run, in kernels no more than in NumPy.
     entry, weights = lstm()
-    middle = [layer("Masking", "m", behind("x1"), mask_value=0.0), layer("Add", "merged", behind("x0", "m")), entry]
+    middle = [layer("Masking", "m", after("x1"), mask_value=0.0), layer("Add", "merged", after("x0", "m")), entry]
     for precision in ("float32", "float64"):
         with pytest.raises(FormatError, match=r"'lstm' \(LSTM\): its input has a mask of shape \(batch, 1\)"):
             fastlstm.load(graph(tmp_path, [(4, 2), (1, 2)], middle, lstm=weights), precision=precision).predict([long.value, short.value])
-    middle[-1] = layer("GlobalAveragePooling1D", "mean", behind("merged"))
+    middle[-1] = layer("GlobalAveragePooling1D", "mean", after("merged"))
     given = [long.value, np.abs(short.value)]
     for precision in ("float32", "float64"):
         found = fastlstm.load(graph(tmp_path, [(4, 2), (1, 2)], middle), precision=precision).predict(given)
@@ -183,7 +183,7 @@ def test_directions_that_broadcast(tmp_path: Path, mode: str, units: tuple[int, 
         "layer": {"class_name": "GRU", "config": {**one.config, "name": "one", "reset_after": False}}, "merge_mode": mode,
         "backward_layer": {"class_name": "LSTM", "config": {**other.config, "name": "other", "go_backwards": True}},
     }  # fmt: skip
-    middle = [layer("Masking", "m", behind("x0"), mask_value=0.0), layer("Bidirectional", "b", behind("m"), **config)]
+    middle = [layer("Masking", "m", after("x0"), mask_value=0.0), layer("Bidirectional", "b", after("m"), **config)]
     path = graph(tmp_path, [(None, 2)], middle, b=[*one.weights, *other.weights])
     x = rng.normal(size=(7, 5, 2)).astype(np.float32)
     x[0, 2] = x[1, 3:] = 0
@@ -199,7 +199,7 @@ def test_directions_that_broadcast(tmp_path: Path, mode: str, units: tuple[int, 
     np.testing.assert_allclose(y, {"sum": a + b, "ave": (a + b) / 2, "mul": a * b}[mode], atol=1e-12)
     wrong = {**config, "layer": {"class_name": "GRU", "config": {**config["layer"]["config"], "units": 3}}}
     three = recurrent("GRU", units=3, features=2)
-    middle[-1] = layer("Bidirectional", "b", behind("m"), **wrong)
+    middle[-1] = layer("Bidirectional", "b", after("m"), **wrong)
     if 1 not in (3, units[1]):
         with pytest.raises(FormatError, match="outputs of shapes"):
             fastlstm.load(graph(tmp_path, [(None, 2)], middle, b=[*three.weights, *other.weights]))
@@ -210,19 +210,19 @@ def test_directions_that_broadcast(tmp_path: Path, mode: str, units: tuple[int, 
 
 def test_sizes_that_are_not_needed(tmp_path: Path) -> None:
     x = normal(2, 5, 3)
-    norm = layer("LayerNormalization", "n", behind("x0"), axis=[1, 2], epsilon=1e-3, center=False, scale=False)
+    norm = layer("LayerNormalization", "n", after("x0"), axis=[1, 2], epsilon=1e-3, center=False, scale=False)
     path = graph(tmp_path, [(None, 3)], [norm])
     expected = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-3)
     for precision in ("float32", "float64"):
         np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), expected, atol=1e-5)
     with pytest.raises(FormatError, match="size of axis"):
-        fastlstm.load(graph(tmp_path, [(None, 3)], [layer("LayerNormalization", "n", behind("x0"), axis=[1, 2])], n=[normal(5, 3)] * 2))
-    unit = graph(tmp_path, [(None, 3)], [layer("UnitNormalization", "n", behind("x0"), axis=[1, 2])])
+        fastlstm.load(graph(tmp_path, [(None, 3)], [layer("LayerNormalization", "n", after("x0"), axis=[1, 2])], n=[normal(5, 3)] * 2))
+    unit = graph(tmp_path, [(None, 3)], [layer("UnitNormalization", "n", after("x0"), axis=[1, 2])])
     np.testing.assert_allclose(fastlstm.load(unit).predict(x), x / np.sqrt((x**2).sum((1, 2), keepdims=True)), atol=1e-6)
-    heads = graph(tmp_path, [(None, None)], [layer("Attention", "a", behind("x0", "x0"))])
+    heads = graph(tmp_path, [(None, None)], [layer("Attention", "a", after("x0", "x0"))])
     scores = np.exp(x @ x.swapaxes(1, 2))
     np.testing.assert_allclose(fastlstm.load(heads).predict(x), scores / scores.sum(-1, keepdims=True) @ x, atol=1e-5)
-    other = graph(tmp_path, [(None, 3), (None, 3), (None, 3)], [layer("Attention", "a", behind("x0", "x1", "x2"))])
+    other = graph(tmp_path, [(None, 3), (None, 3), (None, 3)], [layer("Attention", "a", after("x0", "x1", "x2"))])
     with pytest.raises(InputError, match="steps of key and value"):
         fastlstm.load(other).predict([x, x, x[:, :4]])
 
@@ -230,7 +230,7 @@ def test_sizes_that_are_not_needed(tmp_path: Path) -> None:
 def test_ids_in_float64(tmp_path: Path) -> None:
     """The reference looks ids up in float64, however they are given."""
     spec, table = recurrent("LSTM", units=3, features=2), normal(9, 2).astype(np.float32)
-    middle = [layer("Embedding", "e", behind("x0"), input_dim=9, output_dim=2), layer("LSTM", "l", behind("e"), **spec.config)]
+    middle = [layer("Embedding", "e", after("x0"), input_dim=9, output_dim=2), layer("LSTM", "l", after("e"), **spec.config)]
     model = fastlstm.load(graph(tmp_path, [(None,)], middle, e=[table], l=list(spec.weights)), precision="float64")
     ids = np.array([[1, 8, 0, 3]])
     (expected,) = applied(made(spec), np.float64(table[ids]))
@@ -247,8 +247,8 @@ def test_states_of_directions_that_numpy_computes(tmp_path: Path) -> None:
         "layer": {"class_name": "SimpleRNN", "config": {**one.config, "name": "one"}}, "merge_mode": "concat",
         "backward_layer": {"class_name": "SimpleRNN", "config": {**other.config, "name": "other", "go_backwards": True}},
     }  # fmt: skip
-    middle = [layer("Bidirectional", "b", behind("x0"), **config)]
-    middle[0]["inbound_nodes"] = behind("x0")
+    middle = [layer("Bidirectional", "b", after("x0"), **config)]
+    middle[0]["inbound_nodes"] = after("x0")
     door = entrance("x0", 4, 2)
     door["config"]["batch_input_shape"] = [2, 4, 2]
     config = functional([door, *middle], [["x0", 0, 0]], [["b", 0, 0]])

@@ -1,4 +1,4 @@
-"""What ``predict`` takes, as Keras users pass it, and what it says of what it cannot take."""
+"""Inputs of ``predict``, as Keras users pass them, and the messages about those that it cannot take."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ def test_more_than_memory(model: fastlstm.Model, words: fastlstm.Model) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_call_that_fails_leaves_the_states(tmp_path: Path, precision: str) -> None:
-    """In the second of two batches, behind the layer whose state has gone on by then."""
+    """In the second of two batches, after the layer whose state has gone on by then."""
     rng = np.random.default_rng(0)
     recurrent = h5_files.recurrent("LSTM", 3, 2, rng, stateful=True)
     entries = [recurrent.entry, {"class_name": "Own", "config": {"name": "own"}}]

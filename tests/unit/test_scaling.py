@@ -153,7 +153,7 @@ def test_levels_of_models_are_not_ways_through_them() -> None:
 
 
 def test_layers_in_both_directions_in_each_other() -> None:
-    """What Bidirectional wraps is read twice."""
+    """The layer inside a Bidirectional is read twice."""
 
     def nested(levels: int) -> bytes:
         entry: dict[str, Any] = {"class_name": "LSTM", "config": {"name": "l", "units": 1}}

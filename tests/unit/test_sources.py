@@ -1,4 +1,4 @@
-"""What a model is read from: paths, bytes, open files; and what is said of all that is no model, with advice that works."""
+"""Sources of models: paths, bytes, open files; and messages about all that is no model, with advice that works."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def native(h5: Path, tmp_path: Path) -> Path:
 
 
 def at_end(path: Path) -> io.BytesIO:
-    """Bytes just written: the stream stands behind the last."""
+    """Bytes just written: the stream stands after the last."""
     stream = io.BytesIO()
     stream.write(path.read_bytes())
     return stream

@@ -26,7 +26,7 @@ NESTED_MASKS = ("rules", "nested_masks")
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], bytes]:
-    """The header of a small model, and the bytes behind it."""
+    """The header of a small model, and the bytes after it."""
     inner = model_of(simple("Dense", {"units": 2}, [np.ones((3, 2)), np.ones(2)]), shape=(None, 3))
     both = LayerSpec("Bidirectional", "both", {}, (), (recurrent("GRU", 2, 2, "f"), recurrent("GRU", 2, 2, "b", go_backwards=True)))
     spec = model_of(LayerSpec("TimeDistributed", "t", {}, (), (LayerSpec("Sequential", "inner", {}, (), (), inner),)), both)

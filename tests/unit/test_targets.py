@@ -208,7 +208,7 @@ def test_killed_in_the_middle_of_a_file(tmp_path: Path, written_model: Path, mon
 @POSIX
 @pytest.mark.parametrize("kind", KINDS)
 def test_report_that_nobody_reads(kind: str, tmp_path: Path, written_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is printed may get lost; the file does not."""
+    """The printed text may get lost; the file does not."""
     work = prepared(kind, tmp_path, written_model, monkeypatch)
     read, write = os.pipe()
     os.close(read)
