@@ -131,11 +131,12 @@ def _visit_gates(f, w, step, t):
     multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
     gate = f.recurrent_activation
     alpha = default_alpha(gate)
-    for n in range(t.rows):
+    for slot in range(t.first, t.first + t.rows):
+        n = slot - t.first
         fetch(t, n)
         for block in range(t.panels):
             g = w.result + n * t.row + VECTOR * t.vectors * block
-            unit = (t.first + n) * w.row + t.unit + VECTOR * block
+            unit = slot * w.row + t.unit + VECTOR * block
             if gate == SIGMOID:
                 z, r = sigmoid(load(g, 0)), sigmoid(load(g, t.width))
             elif gate == HARD_SIGMOID:
@@ -154,10 +155,11 @@ def _visit_candidate(f, w, step, t):
     multiply(t, w.result, w.second_sums_at, x, reset_h)
     code = f.activation
     alpha = default_alpha(code)
-    for n in range(t.rows):
+    for slot in range(t.first, t.first + t.rows):
+        n = slot - t.first
         fetch(t, n)
         for v in range(t.vectors * t.panels):
-            unit = (t.first + n) * w.row + t.unit + VECTOR * v
+            unit = slot * w.row + t.unit + VECTOR * v
             c = load(w.result + n * t.row, LANES * v)
             candidate = tanh(c) if code == TANH else activated(code, c, alpha)
             z = load(w.held + unit, 0)

@@ -200,11 +200,11 @@ class Cell(NamedTuple):
     """What a cell adds to :func:`driver`: compiled functions; f is a kernel's struct, w its :class:`Work`."""
 
     columns: Callable[..., Any]  # (units): floats in a panel-ordered row of pre-activations
-    start: Callable[..., Any]  # (f, w): fetch what the cell keeps besides h
+    start: Callable[..., Any]  # (f, w): fetch what the cell keeps in addition to h
     project: Callable[..., Any]  # (f, w, pairs): bias + x @ kernel of a chunk's pairs into w.chunk
     prepare: Callable[..., Any]  # (f, w, slot, z): note the address z of a slot's pre-activations; 0: x is still to be multiplied
     step: Callable[..., Any]  # (f, w, rows, step): the step of that many rows
-    finish: Callable[..., Any]  # (f, w): deliver what the cell keeps besides h; called in one member of a team
+    finish: Callable[..., Any]  # (f, w): deliver what the cell keeps in addition to h; called in one member of a team
 
 
 def driver(cell: Cell) -> Callable[[Any], None]:
@@ -288,7 +288,7 @@ def driver(cell: Cell) -> Callable[[Any], None]:
 
 @compiled
 def nothing(f: Any, w: Work) -> None:
-    """Of a cell that keeps nothing besides h."""
+    """What a cell does to start or finish that keeps nothing but h."""
     return
 
 

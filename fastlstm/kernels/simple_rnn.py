@@ -21,9 +21,10 @@ def _visit(f, w, step, t):
     multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
     code = f.activation
     alpha = default_alpha(code)
-    for n in range(t.rows):
+    for slot in range(t.first, t.first + t.rows):
+        n = slot - t.first
         fetch(t, n)
-        z, h = w.result + n * t.row, states.after + (t.first + n) * w.row + t.unit
+        z, h = w.result + n * t.row, states.after + slot * w.row + t.unit
         for i in range(0, LANES * t.vectors * t.panels, LANES):
             if code == TANH:
                 store(h, i, tanh(load(z, i)))

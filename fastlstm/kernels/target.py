@@ -18,7 +18,7 @@ class Level(NamedTuple):
     fused: bool  # has a fused multiply-add
     registers: int  # vector registers
     cpu: str  # LLVM's name of the CPU; "" = baseline of the architecture
-    features: str = ""  # LLVM's features besides
+    features: str = ""  # further features by LLVM's names
 
 
 X86 = (

@@ -21,15 +21,15 @@ MERGE_OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
 #: Gates of each product that a cell computes at a step; ``gru_before`` computes two.
 LSTM_GATES, GRU_GATES, GRU_BEFORE_GATES, SIMPLE_RNN_GATES = 4, 3, (2, 1), 1
 
-#: Fields that say how many there are of something: one at least.
+#: Fields that say how many there are of something: at least one.
 COUNTS = frozenset({"steps", "features", "units", "size", "times", "width", "window", "stride", "y_steps"})
 #: Fields that may be negative.
 SIGNED = frozenset({"x_step", "y_step"})
 #: Of kernels that several threads compute together: this thread's number among how many (0 and 0: alone), and the address of the
 #: function with which they wait for each other, with its argument.
 TEAM = ("member", "members", "meet", "team")
-#: Of kernels that may take long: the address of an int64 that is not 0 once the call is to be left (0: it is brief), and that of the
-#: function to be called now and then, with the other one as its argument.
+#: Of kernels that may take long: the address of an int64 that is not 0 once the call is to be left (no address, 0: the call is
+#: brief), and the address of a function to be called now and then with that one as its argument.
 WATCH = ("watch", "look")
 
 

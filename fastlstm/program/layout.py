@@ -306,7 +306,7 @@ def pack_dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
 
 @cache
 def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes: int, members: int = 1) -> tuple[int, int]:
-    """Scratch of a recurrent kernel: bytes for each row, and bytes besides, of as many threads as ``members``.
+    """Scratch of a recurrent kernel that ``members`` threads compute together: bytes for each row, and bytes on top of those.
 
     It is what :func:`lay_out` comes to, for any number of rows.
     """
