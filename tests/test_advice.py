@@ -349,7 +349,7 @@ def test_text_that_another_layer_reads(tmp_path: Path) -> None:
     hashing = layer("Hashing", "hash", [[["x", 0, 0, {}]]], num_bins=3)
     path = write_h5(tmp_path / "m.h5", functional([source, hashing], [["x", 0, 0]], [["hash", 0, 0]]), {}, "2.10.0")
     (problem,) = refused(path)
-    assert problem.advice.startswith("save the layers behind it")
+    assert problem.advice.startswith("save the layers after it")
 
 
 @follows("save it again as a plain Sequential or functional Model")
