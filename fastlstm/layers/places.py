@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..catalogue import row_of
+from ..catalogue import INPUT_LAYER, Role, row_of
 from ..spec import Fixed, LayerSpec, ModelSpec, Ref, found_in
 
-#: Wrappers that need to know what they wrap: the caller can supply them, but nothing inside them.
-WHOLE = frozenset({"RNN", "StackedRNNCells", "Bidirectional"})
+#: Layers that need to know what they wrap: the caller can supply them, but nothing inside them.
+WHOLE = frozenset({Role.RECURRENT, Role.STACK, Role.BIDIRECTIONAL})
 #: Config keys that hold activations.
 ACTIVATION_KEYS = ("activation", "recurrent_activation")
 #: The name that Python gives to every function without one.
@@ -50,7 +50,7 @@ def places(model: ModelSpec, prefix: str = "", whole: str = "") -> Iterator[Plac
     """The layers of a model and all inside them, each before what it wraps."""
     used, tensors, text = outputs_used(model), tensor_arguments(model), given_text(model)
     for number, spec in enumerate(model.layers):
-        if spec.class_name != "InputLayer":
+        if spec.class_name != INPUT_LAYER:
             path = prefix + spec.name
             words = frozenset(tensors.get(number, ()))
             yield from _inside(Place(path, spec, whole or path, used.get(number, 1), words, number in text))
@@ -87,7 +87,7 @@ def given_text(model: ModelSpec) -> set[int]:
 def _inside(place: Place) -> Iterator[Place]:
     yield place
     spec, prefix = place.spec, place.path + "/"
-    whole = place.whole if place.whole != place.path or spec.class_name in WHOLE else ""
+    whole = place.whole if place.whole != place.path or row_of(spec.class_name).role in WHOLE else ""
     if spec.model is not None:
         yield from places(spec.model, prefix, whole)
     for child in spec.children:
