@@ -23,8 +23,7 @@ NEEDED = {
     "v4": ("avx2", "fma", "bmi2", "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
     "baseline": (),
 }
-#: The compiled modules of fastlstm/runtime, and the one that is linked with the kernels.
-MODULES = ("levels", "arenas", "call", "runner", "guards", "fast_path", "team")
+#: The module of the runtime that is linked with the kernels.
 LINKED = "fastlstm.runtime.levels"
 #: How all of them are compiled: indices are known to be within bounds and not negative, divisors not to be 0.
 DIRECTIVES = {
@@ -89,7 +88,7 @@ def table(objects: dict[str, Path]) -> str:
 
 
 class BuildExt(build_ext):
-    """Compiles the kernels first."""
+    """Compiles the kernels before the module that is linked with them."""
 
     def build_extension(self, extension: Extension) -> None:
         if extension.name == LINKED:
@@ -97,6 +96,7 @@ class BuildExt(build_ext):
         super().build_extension(extension)
 
     def link_kernels(self, extension: Extension) -> None:
+        """Have a module linked with the kernels' object files, and compiled with the table of them."""
         folder = HERE / "build" / "kernels"  # stays between builds, unlike build_temp
         objects = kernel_objects(folder)
         header = folder / "kernel_table.h"
@@ -127,6 +127,8 @@ def module(name: str) -> Extension:
 
 
 setup(
-    ext_modules=cythonize([module(name) for name in MODULES], compiler_directives=DIRECTIVES),
+    ext_modules=cythonize(
+        [module(path.stem) for path in sorted((HERE / "fastlstm" / "runtime").glob("*.pyx"))], compiler_directives=DIRECTIVES
+    ),
     cmdclass={"build_ext": BuildExt},
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -46,7 +45,6 @@ class CallerArrays:
         return self._first[info.kind] + info.number
 
 
-@dataclass
 class Encoded:
     """The fields of all instructions, one after another, and where among them those stand that are known only at a call.
 
@@ -72,16 +70,15 @@ class Encoded:
         (field, offset in bytes): addresses in the arena.
     """
 
-    arrays: CallerArrays
-    offsets: list[int]
-    arena_size: int
-    values: list[int] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    addresses: list[int] = field(default_factory=list)
-    divided: list[tuple[int, ...]] = field(default_factory=list)
-    watches: list[tuple[int, ...]] = field(default_factory=list)
-    patches: list[tuple[int, int, int, int]] = field(default_factory=list)
-    scratch: list[tuple[int, int]] = field(default_factory=list)
+    def __init__(self, arrays: CallerArrays, offsets: list[int], arena_size: int):
+        self.arrays, self.offsets, self.arena_size = arrays, offsets, arena_size
+        self.values: list[int] = []
+        self.starts: list[int] = []
+        self.addresses: list[int] = []
+        self.divided: list[tuple[int, ...]] = []
+        self.watches: list[tuple[int, ...]] = []
+        self.patches: list[tuple[int, int, int, int]] = []
+        self.scratch: list[tuple[int, int]] = []
 
 
 def encode(program: Program, engine: Engine) -> Encoded:
