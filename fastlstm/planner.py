@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .layers.base import Layer, Tensor
+from .layers.base import Layer, Tensor, changed
 from .layers.network import Network, every_layer
 from .limits import Budget
 from .program import layout
 from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
+from .spec import found_in
 
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
 #: keep memory independent of the batch.
@@ -138,11 +139,11 @@ class ProgramBuilder:
     def call_numpy(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """See ir.Builder. A trial run on no rows, which takes neither time nor memory, tells shapes, and which outputs have masks."""
         given = [replace_buffer(value, self.read(value)) for value in inputs]
-        words = {name: map_values(value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
+        words = {name: changed(value, Value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
 
         def call(fetch: Callable[[Value], Tensor]) -> tuple[Tensor, ...]:
             with np.errstate(all="ignore"):  # NaN and infinities are data
-                return layer.apply([fetch(value) for value in given], {name: map_values(v, fetch) for name, v in words.items()}, None)
+                return layer.apply([fetch(value) for value in given], {name: changed(v, Value, fetch) for name, v in words.items()}, None)
 
         trial = call(lambda v: Tensor(np.zeros((0, *v.shape), np.int32 if v.integer else np.float32), no_rows_mask(v)))
         outputs = []
@@ -167,7 +168,7 @@ class ProgramBuilder:
                     view(out.mask.buffer, out.mask.shape, np.bool_)[...] = tensor.mask
 
         touched: list[Buffer] = []
-        for value in [*given, *values_in(words), *outputs]:
+        for value in [*given, *found_in(words, Value), *outputs]:
             touched += [value.buffer] if value.mask is None else [value.buffer, value.mask.buffer]
         fields = {f"buffer{n}": buffer for n, buffer in enumerate(touched)}
         self.instructions.append(Instruction("numpy", fields, run, layer.path, self.times))
@@ -274,20 +275,3 @@ def replace_buffer(value: Value, buffer: Buffer) -> Value:
 def no_rows_mask(value: Value) -> np.ndarray | None:
     """A mask of no rows, for a value that has one."""
     return None if value.mask is None else np.ones((0, *value.mask.shape), np.bool_)
-
-
-def map_values(argument: Any, function: Callable[[Value], Any]) -> Any:
-    """A call argument with ``function`` applied to the Values in it."""
-    if isinstance(argument, Value):
-        return function(argument)
-    if isinstance(argument, tuple):
-        return tuple(map_values(inner, function) for inner in argument)
-    return argument
-
-
-def values_in(argument: Any) -> list[Value]:
-    """The Values in call arguments."""
-    found: list[Value] = []
-    for inner in argument.values():
-        map_values(inner, found.append)
-    return found
