@@ -64,7 +64,7 @@ SCORES = frozenset({"use_causal_mask", "return_attention_scores"})
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one class of Keras."""
+    """The facts about one class of Keras."""
 
     name: str
     role: Role = Role.OTHER

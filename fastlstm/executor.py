@@ -223,7 +223,7 @@ class Executor:
         self._checked.add(shapes)
 
     def fast_path(self, arrays: Sequence[np.ndarray]) -> runtime.FastPath | None:
-        """A short way for more inputs of the same shape, without Python in between; None where model or inputs do not allow it."""
+        """The fast path for more inputs of the same shape; None where the model or these inputs do not allow one."""
         if self._in_numpy or self.stateful or len(arrays) != 1 or are_ids(arrays) != self._ids:
             return None
         shape = arrays[0].shape[1:]

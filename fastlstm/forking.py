@@ -1,4 +1,4 @@
-"""What a forked process puts right: of its parent's threads it has one, and what the others held they never let go of."""
+"""Puts a forked process right: it has one of its parent's threads, and locks that the others held are never released there."""
 
 from __future__ import annotations
 

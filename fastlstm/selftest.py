@@ -19,7 +19,7 @@ from .spec import Case, LayerSpec, ModelSpec, Shape
 #: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by
 #: in the model's own precision, whichever is wider: a network that amplifies rounding does so for Keras too.
 RELATIVE, SLACK, TINY = 4e-6, 16.0, 1e-9
-#: What Keras may be off by, too (see the README), beside what fastlstm may.
+#: What Keras may be off by, too (see docs/equality.md), beside what fastlstm may.
 KERAS_ABSOLUTE, KERAS_RELATIVE = 2e-6, 1e-5
 #: So many models, the same but for the last bit of their weights, show what rounding makes of the outputs.
 NEIGHBOURS = 4

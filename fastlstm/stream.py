@@ -77,7 +77,7 @@ class Stream(runtime.Stepper):
     # -- advancing --------------------------------------------------------------------------------------------------------
 
     def _step(self, x_t: Any, rows: Any, out: np.ndarray | None) -> Any:
-        """:meth:`step` where what is given does not fit the short way, or some rows alone advance."""
+        """:meth:`step` where what is given does not fit the fast path, or only some rows advance."""
         given = gather(x_t, self._step_infos, "x_t")
         if not isinstance(given, list):
             raise InputError("x_t: expected an array, found a list of sequences")
@@ -186,7 +186,7 @@ class Stream(runtime.Stepper):
     # -- how --------------------------------------------------------------------------------------------------------------
 
     def _make_fast_path(self) -> runtime.FastPath | None:
-        """A short way for steps of all rows, without Python in between, where the model has one input and one output."""
+        """The fast path for steps of all rows, where the model has one input and one output."""
         executor = self._executor
         if not executor.streams_natively or len(self._step_infos) != 1:
             return None

@@ -379,7 +379,7 @@ class TakenMasks:
         self.outputs = tuple(became.get(ref, "") for ref in network.model.outputs)
 
     def _merged(self, row: Row, given: list[str]) -> str:
-        """What has become of the mask of a layer's output."""
+        """Say what has become of the mask of a layer's output."""
         if row.mask not in (MaskRule.UNITES, MaskRule.JOINS):
             return given[0] if given else ""
         if "lost" in given or not any(given):
