@@ -25,7 +25,7 @@ LONG = 1 << 40
 #: Fields with weights that kernels read at every step.
 WEIGHTS = frozenset(("kernel", "recurrent", "kernel_h", "recurrent_h"))
 #: Blocks are multiples of this many rows, which every CPU level's tiles divide.
-ROW_GROUP = 6
+ROW_GROUP = layout.MOST_TILE_ROWS
 MAX_BLOCK_ROWS = 64 * ROW_GROUP
 
 
