@@ -1,6 +1,6 @@
 """Every native activation on a vector, by its code (``activations.NATIVE``).
 
-:func:`activated` is a call. Kernels that compute the usual ones often inline those themselves, and leave the rest to it.
+:func:`activated` is a call; kernels inline the activations that are usual where they work, and call it for all others.
 """
 
 from __future__ import annotations

@@ -35,13 +35,13 @@ MOST_TILE_ROWS = 6
 #: Vectors that the result of a tile may have.
 TILE_VECTORS = MOST_VECTORS * MOST_TILE_ROWS
 
-#: Inputs that are projected at once, ahead of the recurrence: as many as have projections of so many bytes, which a second cache
-#: of 256 KB keeps until they are used, in whole tiles. More than sixteen tiles gain nothing; less than two would be none.
+#: How many inputs are projected at once, ahead of the recurrence: whole tiles of them, whose projections take so many bytes, which a
+#: second cache of 256 KB keeps until they are used; but no more than sixteen of the largest tiles, and no fewer than two.
 CHUNK_BYTES = 192 << 10
 MOST_CHUNK_ROWS, LEAST_CHUNK_ROWS = 16 * MOST_TILE_ROWS, 2 * MOST_TILE_ROWS
 
 #: Rows whose distance is a multiple of so many floats (1 KB) would compete for the same few places in a cache: they are put
-#: another line apart.
+#: one more line apart.
 CROWDED = 256
 
 
