@@ -32,6 +32,11 @@ MOST_IDS = (1 << 31) - 1
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
 FOLD_LIMIT = 64 << 20
 
+#: Of a timestep that takes the fast path: bytes of its results (other ways say so where there is no memory for them), and work, as
+#: Program.work counts it: some milliseconds, as it cannot be interrupted.
+MOST_BYTES = 1 << 28
+MOST_WORK = 1 << 26
+
 States = Mapping[str, tuple[np.ndarray, ...]]  # by layer path: (batch, ...) each
 
 
@@ -232,6 +237,34 @@ class Executor:
             return None
         most_rows = self.workers.rows_alone(program)
         return runtime.FastPath(runner, shape, program.output_shapes[0], self.inputs[0].vocabulary or 0, most_rows=most_rows)
+
+    def fast_step(
+        self, infos: Sequence[TensorInfo], rows: int, states: States, guard: runtime.Guard, *, sequence: bool, per_step: bool
+    ) -> runtime.FastPath | None:
+        """The fast path for timesteps of all rows of a stream; None where the model does not allow one.
+
+        Parameters
+        ----------
+        infos
+            The inputs as one timestep has them.
+        rows
+            Of the stream.
+        states, guard
+            Of the stream; the states are changed in place.
+        sequence, per_step
+            Has the only input a time axis in the model, and has the only output one?
+        """
+        if not self.streams_natively or len(infos) != 1:
+            return None
+        shape = tuple(size for size in infos[0].shape[1:] if size is not None)
+        if len(shape) + 1 != len(infos[0].shape):
+            return None
+        runner, program = self.prepared(((1, *shape),) if sequence else (shape,), streaming=True)
+        output = program.output_shapes[0]
+        if not self.fits_fast_path(shape, program) or rows * program.work > MOST_WORK or 4 * rows * math.prod(output) > MOST_BYTES:
+            return None
+        out = output[1:] if per_step else output
+        return runtime.FastPath(runner, shape, out, infos[0].vocabulary or 0, rows, states=flat(states), guard=guard)
 
     def fits_fast_path(self, shape: tuple[int, ...], program: Program) -> bool:
         """Can a ``runtime.FastPath`` run a Program, with an input of such a shape (less the batch)?"""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from .errors import FormatError
-from .spec import LayerSpec, ModelSpec
+from .spec import UNLIMITED, LayerSpec, ModelSpec
 
 #: Bytes that loading any file may take unless the caller says otherwise; a larger file may take SPREAD times its own size.
 FREE_BYTES = 1 << 30
@@ -36,7 +36,6 @@ JSON_COSTS = {"[": 72, "{": 72, ":": 160, ",": 40}
 CHARACTER = 12
 #: How often the path of a layer is kept, about.
 PATHS = 8
-UNLIMITED = 1 << 62
 #: Bytes that a process can address.
 ADDRESSABLE = 1 << 47
 

@@ -15,6 +15,8 @@ from .errors import Problem
 
 T = TypeVar("T")
 ModelClass = Literal["Sequential", "Functional"]
+#: More than there can be of anything: no limit.
+UNLIMITED = 1 << 62
 Shape = tuple[int | None, ...]  # batch first; None where the size is only known with the data
 
 #: Dtypes that an InputLayer may declare and that hold whole numbers alone.
@@ -131,7 +133,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Generation:
-    """Who wrote the file, for people: no code below ``formats`` may decide anything by it."""
+    """Who wrote the file, for people: no number may depend on it (``verify`` finds a live Keras by it)."""
 
     library: str  # "Keras" or "tf.keras"
     version: str  # "2.2.4", "2.2.4-tf"; "" if the file does not tell

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_ROWS = 1 << 40
-#: Of a step that takes the fast path: bytes of its results (other ways say so where there is no memory for them), and work, as
-#: Program.work counts it: some milliseconds, as it cannot be interrupted.
-MOST_BYTES = 1 << 28
-MOST_WORK = 1 << 26
 
 
 class Streamed(Protocol):
@@ -71,7 +66,9 @@ class Stream(runtime.Stepper):
             self._states = executor.zero_states(executor.carried, rows)
         self._step_infos = tuple(map(one_step, executor.inputs, self._sequence))
         self._guard = runtime.Guard()
-        self._fast_path = self._make_fast_path()
+        self._fast_path = executor.fast_step(
+            self._step_infos, rows, self._states, self._guard, sequence=self._sequence[0], per_step=self._per_step[0]
+        )
         self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
     # -- advancing --------------------------------------------------------------------------------------------------------
@@ -184,26 +181,6 @@ class Stream(runtime.Stepper):
         return f"<fastlstm.Stream of {self.model.name!r}, batch_size={self.batch_size}>"
 
     # -- how --------------------------------------------------------------------------------------------------------------
-
-    def _make_fast_path(self) -> runtime.FastPath | None:
-        """The fast path for steps of all rows, where the model has one input and one output."""
-        executor = self._executor
-        if not executor.streams_natively or len(self._step_infos) != 1:
-            return None
-        info = self._step_infos[0]
-        shape = tuple(size for size in info.shape[1:] if size is not None)
-        if len(shape) + 1 != len(info.shape):
-            return None
-        runner, program = executor.prepared(((1, *shape),) if self._sequence[0] else (shape,), streaming=True)
-        if not executor.fits_fast_path(shape, program) or self.batch_size * program.work > MOST_WORK:
-            return None
-        output = program.output_shapes[0]
-        if 4 * self.batch_size * math.prod(output) > MOST_BYTES:
-            return None
-        return runtime.FastPath(
-            runner, shape, output[1:] if self._per_step[0] else output, info.vocabulary or 0, self.batch_size,
-            states=flat(self._states), guard=self._guard,
-        )  # fmt: skip
 
     def _check_out(self, out: Any, rows: int) -> None:
         """Refuse an ``out`` that does not fit before anything has advanced."""

@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from ..spec import UNLIMITED
+
 
 class Constant(NamedTuple):
     """Packed weights or a lookup table; number into Program.constants."""
@@ -69,7 +71,7 @@ class Program:
     output_shapes: tuple[tuple[int, ...], ...]  # less the batch
     block_rows: int  # how many rows at a time keep the scratch in cache
     members: int = 1  # so many threads may run it together
-    work: int = 1 << 62  # multiply-adds and bytes written for each row, roughly
+    work: int = UNLIMITED  # multiply-adds and bytes written for each row, roughly
     names: tuple[str, ...] = ()  # what the constants are: "layer:what"
     # Tensors that the model's file holds: the caller gives them as further inputs, repeated for this many rows for each row of the batch.
     fixed: tuple[tuple[np.ndarray, int], ...] = ()

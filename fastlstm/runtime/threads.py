@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..limits import UNLIMITED
 from ..program.ir import Program
+from ..spec import UNLIMITED
 from .call import Watch
 from .runner import Runner
 from .team import Team

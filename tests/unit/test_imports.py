@@ -34,8 +34,6 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
-#: Rooms on one floor that may look at each other.
-NEIGHBOURS = {("activations", "spec")}
 #: What run-time code may import at its top. Everything else is imported where it is used, or not at all.
 LIGHT = {"numpy", *sys.stdlib_module_names}
 #: ``import a.b as c``, ``cimport a``, ``from ..a.b import c as d, e`` and ``from .a cimport (b, c)``: ast cannot read Cython.
@@ -99,7 +97,7 @@ def test_imports_go_down(path: Path) -> None:
         return
     assert here in FLOOR, f"{here} stands on no floor: give it one"
     for line, there in imported_rooms(path):
-        downward = FLOOR[there] < FLOOR[here] or there == here or (here, there) in NEIGHBOURS or (there, here) in NEIGHBOURS
+        downward = FLOOR[there] < FLOOR[here] or there == here
         assert downward, f"{path.name}:{line} imports {there}, which does not lie below {here}"
 
 
