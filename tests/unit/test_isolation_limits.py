@@ -218,8 +218,9 @@ def test_limits_that_a_system_lacks_or_has(monkeypatch: pytest.MonkeyPatch, h5: 
 
 
 SLEEPS = """
-import sys
+import signal, sys
 import fastlstm
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which Python leaves out where whoever starts it ignores SIGINT
 from fastlstm.isolation import parent
 parent.COMMAND = parent.COMMAND.removesuffix("main()") + '''
 import os, sys, time
