@@ -18,6 +18,7 @@ import fastlstm
 from fastlstm.catalogue import ALIASES, EARLY_NAMES, INPUT_LAYER, ROWS, MaskRule, Role, Row, canonical, row_of
 from fastlstm.formats.reading.dialect import dialect
 from fastlstm.layers import REGISTRY, Tensor
+from fastlstm.program import contracts
 from fastlstm.spec import LayerSpec, Rules
 
 PACKAGE = Path(fastlstm.__file__).parent
@@ -65,6 +66,13 @@ def test_arguments_of_rows_are_those_of_layers(name: str) -> None:
     row = ROWS[name]
     layer = REGISTRY[row.becomes or name]
     assert {*row.defaults, *row.settings, *row.renamed.values()} <= layer.HONOURED
+
+
+def test_kernels_count_the_gates_of_the_rows() -> None:
+    """The kernels are compiled without the catalogue, so their constants stand by themselves."""
+    assert {row.gates for row in ROWS.values() if "LSTM" in row.name and row.computed} == {contracts.LSTM_GATES}
+    assert ROWS["GRU"].gates == ROWS["GRUCell"].gates == contracts.GRU_GATES == sum(contracts.GRU_BEFORE_GATES)
+    assert {ROWS["SimpleRNN"].gates or 1, ROWS["SimpleRNNCell"].gates or 1} == {contracts.SIMPLE_RNN_GATES}
 
 
 # -- masks ----------------------------------------------------------------------------------------------------------------
