@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from .activations import LAYERS
+
 
 class Weight(NamedTuple):
     """One array that Keras keeps for a layer."""
@@ -60,6 +62,8 @@ MAKING = frozenset({MaskRule.OF_FEATURES, MaskRule.OF_IDS})
 #: Call arguments that several classes honour.
 STATES = frozenset({"initial_state", "mask"})
 SCORES = frozenset({"use_causal_mask", "return_attention_scores"})
+#: The tensors that attention layers are called on, in order. Keras 3 names masks after them: ``query_mask``.
+ATTENTION_INPUTS = ("query", "value", "key")
 
 
 @dataclass(frozen=True)
@@ -327,7 +331,7 @@ def attention() -> Iterator[Row]:
     yield Row("AdditiveAttention", arrays=additive_arrays, mask=PASSES, later=True, call=SCORES, asks_masks=True)
     yield Row(
         "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, later=True, call=SCORES | {"attention_mask"},
-        inputs=("query", "value", "key"), asks_masks=True, takes_masks=True, parts=HEADS,
+        inputs=ATTENTION_INPUTS, asks_masks=True, takes_masks=True, parts=HEADS,
     )  # fmt: skip
     yield Row("GroupQueryAttention", later=True, parts=HEADS)
 
@@ -348,9 +352,8 @@ def normalization() -> Iterator[Row]:
 
 def activations() -> Iterator[Row]:
     """Activations that are layers of their own, and layers that Keras has dropped."""
-    yield Row(
-        "LeakyReLU", arrays=no_arrays, mask=PASSES, renamed={"alpha": "negative_slope"}, defaults={"negative_slope": 0.3},
-    )  # fmt: skip
+    leaky = LAYERS["LeakyReLU"]
+    yield Row("LeakyReLU", arrays=no_arrays, mask=PASSES, renamed=leaky.renamed, defaults=leaky.changed)
     yield from named(Row("", arrays=no_arrays, mask=PASSES), "ReLU", "ELU", "ThresholdedReLU")
     yield Row("Softmax", arrays=no_arrays, mask=PASSES, mask_argument=True)
     yield Row("PReLU", arrays=always("alpha"), mask=PASSES)
