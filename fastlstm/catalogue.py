@@ -41,6 +41,8 @@ class Role(Enum):
     STACK = "cells one on top of the other"
     BIDIRECTIONAL = "two recurrent layers, one in each direction of time"
     DISTRIBUTED = "one layer for every timestep"
+    CODE = "a function of the user's, which the file holds as code"
+    TEXT = "reads nothing but text"
 
 
 class MaskRule(Enum):
@@ -88,6 +90,7 @@ class Row:
     early_renamed: Mapping[str, str] = field(default_factory=dict)  # ... those of Keras 0 and 1
     defaults: Mapping[str, Any] = field(default_factory=dict)  # what older configs leave out
     ignored: tuple[str, ...] = ()  # arguments that say nothing
+    gives_back: bool = False  # its output is its very input, whose mask some versions lost there: see ``Rules.identity_masks``
     any_dtype: bool = False  # it gives back what it is given, or leaves the arithmetic to another layer
     tells_trainable: bool = True  # Keras 3 records ``trainable`` for it, as it does for no operation
     merge_mode: str = ""  # the mode of Keras 1's Merge that it was
@@ -249,7 +252,8 @@ def core() -> Iterator[Row]:
     yield replace(idle, name="Dropout", any_dtype=True)
     yield replace(idle, name="SpatialDropout1D", any_dtype=True, tells_trainable=False)
     yield from named(replace(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
-    yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization")
+    yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout")
+    yield replace(idle, name="ActivityRegularization", gives_back=True)
     yield replace(idle, name="Identity", later=True)
 
 
@@ -365,9 +369,9 @@ def activations() -> Iterator[Row]:
 
 def unread() -> Iterator[Row]:
     """Layers that are recognised and refused: their code is in the file, they read text, or they make categories of numbers."""
-    yield Row("Lambda")
-    names = ("CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization", "Resizing")
-    yield from named(Row("", later=True), *names)
+    yield Row("Lambda", Role.CODE)
+    yield from named(Row("", Role.TEXT, later=True), "StringLookup", "TextVectorization")
+    yield from named(Row("", later=True), "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "Resizing")
 
 
 FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, unread)

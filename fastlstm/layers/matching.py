@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import activations
+from ..catalogue import Role, row_of
 from ..errors import InputError
 from ..limits import Budget
 from ..spec import ModelSpec
@@ -111,7 +112,7 @@ def _alike(name: str, function: Callable[..., Any], targets: Sequence[Place]) ->
     if len(targets) < 2:
         return
     kind = targets[0].spec.class_name
-    if kind == "Lambda" or (kind.startswith(OPERATIONS) and not takes(function, "config")):
+    if row_of(kind).role is Role.CODE or (kind.startswith(OPERATIONS) and not takes(function, "config")):
         raise ambiguous("custom_layers", name, "layers", [place.path for place in targets])
 
 
