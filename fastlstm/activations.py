@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from inspect import signature
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, x.dtype.type(1), e) / (1 + e)
 
 
-def relu(x: np.ndarray, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> np.ndarray:
+def relu(x: np.ndarray, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0) -> np.ndarray:
     if negative_slope == 0.0 and threshold == 0.0:
         y = np.maximum(x, 0)
         return y if max_value is None else np.minimum(y, x.dtype.type(max_value))
@@ -210,31 +211,37 @@ _FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     )
 }  # fmt: skip
 
-_ALONG_FEATURES = frozenset({"softmax", "log_softmax", "sparsemax", "glu"})
-
 _ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", "log_softmax_v2": "log_softmax",
             "exp": "exponential"}  # fmt: skip
 
-#: Layers that Keras takes as activation: canonical name, and for each parameter its names in configs and its default.
-_LAYERS: dict[str, tuple[str, dict[str, tuple[tuple[str, ...], Any]]]] = {
-    "LeakyReLU": ("leaky_relu", {"negative_slope": (("negative_slope", "alpha"), 0.3)}),
-    "ReLU": (
-        "relu",
-        {"max_value": (("max_value",), None), "negative_slope": (("negative_slope",), 0.0), "threshold": (("threshold",), 0.0)},
-    ),
-    "ELU": ("elu", {"alpha": (("alpha",), 1.0)}),
-    "ThresholdedReLU": ("thresholded_relu", {"theta": (("theta",), 1.0)}),
-    "Softmax": ("softmax", {"axis": (("axis",), -1)}),
+#: The parameters of each function that has any, with the values that it computes with when they are not given.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    name: parameters
+    for name, f in _FUNCTIONS.items()
+    if (parameters := {one.name: one.default for one in signature(f).parameters.values() if one.default is not one.empty})
 }
 
-#: What a function computes when its parameters are not given.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "leaky_relu": {"negative_slope": 0.2},
-    "relu": {"max_value": None, "negative_slope": 0.0, "threshold": 0.0},
-    "elu": {"alpha": 1.0},
-    "celu": {"alpha": 1.0},
-    "thresholded_relu": {"theta": 1.0},
-    "softmax": {"axis": -1},
+
+class LayerActivation(NamedTuple):
+    """A layer that Keras takes as an activation too."""
+
+    name: str  # canonical
+    changed: Mapping[str, Any] = {}  # the parameters whose defaults are others than the function's
+    renamed: Mapping[str, str] = {}  # older names of its parameters
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Its parameters, with their values when they are not given."""
+        return {**DEFAULTS[self.name], **self.changed}
+
+
+#: By class. The catalogue, which stands above, has what it says of them from here.
+LAYERS: dict[str, LayerActivation] = {
+    "LeakyReLU": LayerActivation("leaky_relu", {"negative_slope": 0.3}, {"alpha": "negative_slope"}),
+    "ReLU": LayerActivation("relu"),
+    "ELU": LayerActivation("elu"),
+    "ThresholdedReLU": LayerActivation("thresholded_relu"),
+    "Softmax": LayerActivation("softmax"),
 }
 
 
@@ -248,13 +255,10 @@ def _number(value: Any, default: Any) -> Any:
 
 
 def _canonical_layer(class_name: str, config: Mapping[str, Any]) -> str | dict[str, Any]:
-    name, parameters = _LAYERS[class_name]
-    found: dict[str, Any] = {}
-    for parameter, (keys, default) in parameters.items():
-        found[parameter] = next((_number(config[key], default) for key in keys if key in config), default)
-    if found == _DEFAULTS[name]:
-        return name
-    return {"name": name, **found}
+    layer = LAYERS[class_name]
+    given = {**{new: config[old] for old, new in layer.renamed.items() if old in config}, **config}
+    found = {key: _number(given[key], default) if key in given else default for key, default in layer.parameters.items()}
+    return layer.name if found == DEFAULTS[layer.name] else {"name": layer.name, **found}
 
 
 def canonical(value: Any, keras3: bool) -> str | dict[str, Any]:
@@ -276,7 +280,7 @@ def canonical(value: Any, keras3: bool) -> str | dict[str, Any]:
         return "linear"
     if isinstance(value, str):
         name = value.rsplit(">", 1)[-1]  # "keras.activations>relu", as registered names are written
-        if name in _LAYERS:
+        if name in LAYERS:
             return _canonical_layer(name, {})
         name = _ALIASES.get(name, name)
         if name == "hard_sigmoid" and keras3:
@@ -290,7 +294,7 @@ def canonical(value: Any, keras3: bool) -> str | dict[str, Any]:
         class_name, config = value.get("class_name"), value.get("config")
         if class_name in ("function", "builtin_function_or_method") and isinstance(config, str):
             return canonical(config, keras3)
-        if class_name in _LAYERS and isinstance(config, Mapping):
+        if class_name in LAYERS and isinstance(config, Mapping):
             return _canonical_layer(class_name, config)
         if class_name == "Activation" and isinstance(config, Mapping):
             return canonical(config.get("activation"), keras3)
@@ -302,11 +306,6 @@ def canonical(value: Any, keras3: bool) -> str | dict[str, Any]:
 def name_of(activation: str | Mapping[str, Any]) -> str:
     """Name of a canonical activation, without its parameters."""
     return activation if isinstance(activation, str) else str(activation["name"])
-
-
-def is_elementwise(activation: str | Mapping[str, Any]) -> bool:
-    """Whether each output depends on the input at its own place only."""
-    return name_of(activation) not in _ALONG_FEATURES
 
 
 def output_features(activation: str | Mapping[str, Any], features: int) -> int:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
+from .activations import LAYERS
+
 
 class Weight(NamedTuple):
     """One array that Keras keeps for a layer."""
@@ -39,6 +41,8 @@ class Role(Enum):
     STACK = "cells one on top of the other"
     BIDIRECTIONAL = "two recurrent layers, one in each direction of time"
     DISTRIBUTED = "one layer for every timestep"
+    CODE = "a function of the user's, which the file holds as code"
+    TEXT = "reads nothing but text"
 
 
 class MaskRule(Enum):
@@ -60,6 +64,8 @@ MAKING = frozenset({MaskRule.OF_FEATURES, MaskRule.OF_IDS})
 #: Call arguments that several classes honour.
 STATES = frozenset({"initial_state", "mask"})
 SCORES = frozenset({"use_causal_mask", "return_attention_scores"})
+#: The tensors that attention layers are called on, in order. Keras 3 names masks after them: ``query_mask``.
+ATTENTION_INPUTS = ("query", "value", "key")
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class Row:
     early_renamed: Mapping[str, str] = field(default_factory=dict)  # ... those of Keras 0 and 1
     defaults: Mapping[str, Any] = field(default_factory=dict)  # what older configs leave out
     ignored: tuple[str, ...] = ()  # arguments that say nothing
+    gives_back: bool = False  # its output is its very input, whose mask some versions lost there: see ``Rules.identity_masks``
     any_dtype: bool = False  # it gives back what it is given, or leaves the arithmetic to another layer
     tells_trainable: bool = True  # Keras 3 records ``trainable`` for it, as it does for no operation
     merge_mode: str = ""  # the mode of Keras 1's Merge that it was
@@ -245,7 +252,8 @@ def core() -> Iterator[Row]:
     yield replace(idle, name="Dropout", any_dtype=True)
     yield replace(idle, name="SpatialDropout1D", any_dtype=True, tells_trainable=False)
     yield from named(replace(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
-    yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization")
+    yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout")
+    yield replace(idle, name="ActivityRegularization", gives_back=True)
     yield replace(idle, name="Identity", later=True)
 
 
@@ -327,7 +335,7 @@ def attention() -> Iterator[Row]:
     yield Row("AdditiveAttention", arrays=additive_arrays, mask=PASSES, later=True, call=SCORES, asks_masks=True)
     yield Row(
         "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, later=True, call=SCORES | {"attention_mask"},
-        inputs=("query", "value", "key"), asks_masks=True, takes_masks=True, parts=HEADS,
+        inputs=ATTENTION_INPUTS, asks_masks=True, takes_masks=True, parts=HEADS,
     )  # fmt: skip
     yield Row("GroupQueryAttention", later=True, parts=HEADS)
 
@@ -348,9 +356,8 @@ def normalization() -> Iterator[Row]:
 
 def activations() -> Iterator[Row]:
     """Activations that are layers of their own, and layers that Keras has dropped."""
-    yield Row(
-        "LeakyReLU", arrays=no_arrays, mask=PASSES, renamed={"alpha": "negative_slope"}, defaults={"negative_slope": 0.3},
-    )  # fmt: skip
+    leaky = LAYERS["LeakyReLU"]
+    yield Row("LeakyReLU", arrays=no_arrays, mask=PASSES, renamed=leaky.renamed, defaults=leaky.changed)
     yield from named(Row("", arrays=no_arrays, mask=PASSES), "ReLU", "ELU", "ThresholdedReLU")
     yield Row("Softmax", arrays=no_arrays, mask=PASSES, mask_argument=True)
     yield Row("PReLU", arrays=always("alpha"), mask=PASSES)
@@ -362,9 +369,9 @@ def activations() -> Iterator[Row]:
 
 def unread() -> Iterator[Row]:
     """Layers that are recognised and refused: their code is in the file, they read text, or they make categories of numbers."""
-    yield Row("Lambda")
-    names = ("CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "StringLookup", "TextVectorization", "Resizing")
-    yield from named(Row("", later=True), *names)
+    yield Row("Lambda", Role.CODE)
+    yield from named(Row("", Role.TEXT, later=True), "StringLookup", "TextVectorization")
+    yield from named(Row("", later=True), "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "Resizing")
 
 
 FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, unread)

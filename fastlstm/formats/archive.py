@@ -59,11 +59,11 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
 
 def directory(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
     """The members by name, each of which must be there once."""
-    entries = archive.infolist()
-    if len(entries) > MEMBERS:
-        raise FormatError(f"{path}: {len(entries)} members, more than a .keras file has")
+    infos = archive.infolist()
+    if len(infos) > MEMBERS:
+        raise FormatError(f"{path}: {len(infos)} members, more than a .keras file has")
     found: dict[str, zipfile.ZipInfo] = {}
-    for info in entries:
+    for info in infos:
         if info.filename in found:
             raise FormatError(f"{path}: {info.filename} is in the archive twice")
         found[info.filename] = info

@@ -13,7 +13,7 @@ from ..activations import NATIVE
 from .elementary import at_least, at_most, exp, expm1_negative, fma, magnitude, normal_cdf, select, sigmoid, softplus, tanh
 from .flags import compiled, inlined
 
-TANH, SIGMOID, RELU, LINEAR = NATIVE["tanh"], NATIVE["sigmoid"], NATIVE["relu"], NATIVE["linear"]
+TANH, SIGMOID, RELU = NATIVE["tanh"], NATIVE["sigmoid"], NATIVE["relu"]
 HARD_SIGMOID, HARD_SIGMOID_KERAS3 = NATIVE["hard_sigmoid"], NATIVE["hard_sigmoid_keras3"]
 ELU, SELU, SOFTPLUS, SOFTSIGN, EXPONENTIAL = (NATIVE[name] for name in ("elu", "selu", "softplus", "softsign", "exponential"))
 SILU, GELU, GELU_TANH, RELU6, MISH = (NATIVE[name] for name in ("silu", "gelu", "gelu_tanh", "relu6", "mish"))
@@ -28,13 +28,13 @@ def relu(x: Any) -> Any:
 
 @inlined
 def hard_sigmoid(x: Any) -> Any:
-    """What Keras up to 2 calls hard_sigmoid."""
+    """hard_sigmoid up to Keras 2."""
     return at_least(at_most(fma(x, 0.2, 0.5), 1.0), 0.0)
 
 
 @inlined
 def hard_sigmoid_keras3(x: Any) -> Any:
-    """What Keras 3 calls hard_sigmoid."""
+    """hard_sigmoid of Keras 3."""
     return at_least(at_most(x + 3.0, 6.0), 0.0) / 6.0
 
 

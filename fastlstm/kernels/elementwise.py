@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program.contracts import MERGE_OPS
+from ..program.contracts import MASK_OPS, MERGE_OPS
 from .activation import RELU, SIGMOID, TANH, activated, relu
 from .elementary import exp, sigmoid, tanh
 from .flags import compiled
@@ -14,6 +14,7 @@ from .target import LANES
 from .vector import INFINITY, any_true, largest, select, splat, total
 
 ADD, SUBTRACT, MULTIPLY, MAXIMUM = (MERGE_OPS[name] for name in ("add", "subtract", "multiply", "maximum"))
+AND = MASK_OPS["and"]
 
 
 @kernel
@@ -59,10 +60,10 @@ def masking(f: Any) -> None:
 
 @kernel
 def mask_combine(f: Any) -> None:
-    """y = a and b (op 0) or a or b (op 1), ``size`` bytes a row."""
+    """y = a op b, ``size`` bytes a row."""
     for i in range(f.rows * f.size):
         a, b = load_byte(f.a, i), load_byte(f.b, i)
-        store_byte(f.y, i, a | b if f.op else a & b)
+        store_byte(f.y, i, a | b if f.op != AND else a & b)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""What all recurrent kernels share: sequences compressed to their valid steps, the order of work, and what is emitted.
+"""The parts that all recurrent kernels share: sequences compressed to their valid steps, the order of work, and what is emitted.
 
 A row's valid steps are listed in the order of processing, and rows sorted by how many they have. At compressed step s only
 the rows that have so many are computed: a prefix, of which each row reads the timestep that its own list names. A cell adds its
@@ -197,7 +197,7 @@ def _final(f: Any, w: Work) -> None:
 
 
 class Cell(NamedTuple):
-    """What a cell adds to :func:`driver`: compiled functions; f is a kernel's struct, w its :class:`Work`."""
+    """The functions with which a cell completes :func:`driver`: compiled; f is a kernel's struct, w its :class:`Work`."""
 
     columns: Callable[..., Any]  # (units): floats in a panel-ordered row of pre-activations
     start: Callable[..., Any]  # (f, w): fetch what the cell keeps in addition to h
@@ -288,7 +288,7 @@ def driver(cell: Cell) -> Callable[[Any], None]:
 
 @compiled
 def nothing(f: Any, w: Work) -> None:
-    """What a cell does to start or finish that keeps nothing but h."""
+    """The start or finish of a cell that keeps nothing but h."""
     return
 
 

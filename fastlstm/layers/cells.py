@@ -10,6 +10,7 @@ import numpy as np
 
 from ..activations import Function
 from ..program import layout
+from ..program.contracts import GRU_BEFORE_GATES
 from ..program.ir import Buffer, Builder, Constant
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, inert
@@ -23,7 +24,7 @@ CELL_INERT = inert("kernel", "recurrent", "bias") | frozenset({"dropout", "recur
 #: cache holds has to be read anew at every step, and waiting for each other costs little beside that.
 DIVIDED_WEIGHTS = 1 << 18
 
-#: Entries of a folded Embedding computed at once, in float64: a core's second cache holds them until they are rounded.
+#: Numbers of a folded Embedding computed at once, in float64: a core's second cache holds them until they are rounded.
 TABLE_BLOCK = 1 << 16
 
 
@@ -87,12 +88,12 @@ class GatedCell(Cell):
 
     HONOURED = CELL_HONOURED
     INERT = CELL_INERT
-    gates = 1
     kernel_name = ""
     recurrent_activation_name: Any = "linear"
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
+        self.gates = self.row.gates or 1
         self.units = int(self.config["units"])
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation", "tanh")
@@ -197,7 +198,6 @@ class LSTMCell(GatedCell):
     kernel_name = "lstm"
     HONOURED = CELL_HONOURED | {"recurrent_activation"}
     INERT = CELL_INERT | {"unit_forget_bias"}
-    gates = 4
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -222,7 +222,6 @@ class GRUCell(GatedCell):
 
     CLASSES = ("GRUCell",)
     HONOURED = CELL_HONOURED | {"recurrent_activation", "reset_after"}
-    gates = 3
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -231,12 +230,14 @@ class GRUCell(GatedCell):
         self.kernel_name = "gru" if self.reset_after else "gru_before"
 
     def bias_shape(self) -> tuple[int, ...]:
-        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+        return (2, *super().bias_shape()) if self.reset_after else super().bias_shape()
 
     def parts(self) -> tuple[tuple[str, slice, int], ...]:
         if self.reset_after:
             return super().parts()
-        return (("", slice(0, 2 * self.units), 2), ("_h", slice(2 * self.units, None), 1))
+        of_gates, of_candidate = GRU_BEFORE_GATES
+        first = of_gates * self.units
+        return (("", slice(0, first), of_gates), ("_h", slice(first, None), of_candidate))
 
     def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         kernel, recurrent, *bias = self.cast(x.dtype)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..spec import LayerSpec, Shape
-from .base import Context, States, inert
-from .cells import Cell, lstm_states
+from .base import Context, States
+from .cells import Cell, LSTMCell, lstm_states
 from .convolution import convolve, output_length, per_axis
 from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent, states_given
 
@@ -27,23 +27,22 @@ CELL_KEYS = frozenset(
         "use_bias",
     }
 )
-CELL_INERT = inert("kernel", "recurrent", "bias") | {"unit_forget_bias", "dropout", "recurrent_dropout", "seed", "implementation"}
 
 
 class ConvLSTMCell(Cell):
     """Shi et al. 2015, without peepholes: LSTM with convolutions in place of products."""
 
     HONOURED = CELL_KEYS
-    INERT = CELL_INERT
+    INERT = LSTMCell.INERT
 
-    def __init__(self, spec: LayerSpec, context: Context, axes: int):
+    def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         config = self.config
-        self.axes = axes
+        self.axes = self.row.axes
         self.filters = int(config["filters"])
-        self.size = per_axis(config["kernel_size"], axes)
-        self.strides = per_axis(config.get("strides", 1), axes)
-        self.dilation = per_axis(config.get("dilation_rate", 1), axes)
+        self.size = per_axis(config["kernel_size"], self.axes)
+        self.strides = per_axis(config.get("strides", 1), self.axes)
+        self.dilation = per_axis(config.get("dilation_rate", 1), self.axes)
         self.padding = str(config.get("padding", "valid"))
         self.use_bias = bool(config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation", "tanh")
@@ -55,9 +54,9 @@ class ConvLSTMCell(Cell):
             self.refuse(f"argument padding={self.padding!r} is not known")
 
     def check(self, features: int) -> None:
-        f = self.filters
-        shapes = [(*self.size, features, 4 * f), (*self.size, f, 4 * f)]
-        self.arrays(*shapes, *([(4 * f,)] if self.use_bias else []))
+        columns = self.row.gates * self.filters
+        shapes = [(*self.size, features, columns), (*self.size, self.filters, columns)]
+        self.arrays(*shapes, *([(columns,)] if self.use_bias else []))
 
     def lengths(self, spatial: Shape) -> Shape:
         """Sizes of the spatial axes of output and states."""
@@ -78,16 +77,15 @@ class ConvLSTMCell(Cell):
 class ConvLSTM(Recurrent):
     """ConvLSTM1D, ConvLSTM2D, ConvLSTM3D."""
 
-    AXES: ClassVar[dict[str, int]] = {"ConvLSTM1D": 1, "ConvLSTM2D": 2, "ConvLSTM3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
     HONOURED = LOOP_HONOURED | CELL_KEYS
-    INERT = LOOP_INERT | CELL_INERT
+    INERT = LOOP_INERT | LSTMCell.INERT
     cell: ConvLSTMCell
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         config = {key: value for key, value in spec.config.items() if key in CELL_KEYS}
-        self.cell = ConvLSTMCell(replace(spec, config=config), context, self.AXES[spec.class_name])
+        self.cell = ConvLSTMCell(replace(spec, config=config), context)
         if self.config.get("stateful") and self.rules.carries_state:
             self.refuse("argument stateful=True is not computed for convolutional recurrent layers")
 

@@ -114,12 +114,11 @@ def convolve_depthwise(x: np.ndarray, kernel: np.ndarray, strides: Sequence[int]
 class Convolution(Layer):
     """The base of all convolutions: geometry, bias, activation, and channels in front (``data_format``)."""
 
-    AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
     PADDINGS: ClassVar[tuple[str, ...]] = ("valid", "same")  # besides "causal" along time
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
-        self.axes = self.AXES[spec.class_name]
+        self.axes = self.row.axes
         self.size = per_axis(self.config["kernel_size"], self.axes)
         self.strides = per_axis(self.config.get("strides", 1), self.axes)
         self.dilation = per_axis(self.config.get("dilation_rate", 1), self.axes)
@@ -209,9 +208,8 @@ class Convolution(Layer):
 class Conv(Convolution):
     """Conv1D, Conv2D, Conv3D."""
 
-    AXES: ClassVar[dict[str, int]] = {"Conv1D": 1, "Conv2D": 2, "Conv3D": 3}
     PADDINGS = ("valid", "same", "half")
-    CLASSES = tuple(AXES)
+    CLASSES = ("Conv1D", "Conv2D", "Conv3D")
     HONOURED = COMMON | {"filters", "groups"}
     INERT = inert("kernel", "bias")
 
@@ -280,8 +278,7 @@ class Conv(Convolution):
 class SeparableConv(Convolution):
     """SeparableConv1D, SeparableConv2D: each channel by itself, then all channels of each step."""
 
-    AXES: ClassVar[dict[str, int]] = {"SeparableConv1D": 1, "SeparableConv2D": 2}
-    CLASSES = tuple(AXES)
+    CLASSES = ("SeparableConv1D", "SeparableConv2D")
     HONOURED = COMMON | {"filters", "depth_multiplier", "groups"}
     INERT = inert("kernel", "depthwise", "pointwise", "bias")
 
@@ -303,8 +300,7 @@ class SeparableConv(Convolution):
 class DepthwiseConv(Convolution):
     """DepthwiseConv1D, DepthwiseConv2D: each channel by itself."""
 
-    AXES: ClassVar[dict[str, int]] = {"DepthwiseConv1D": 1, "DepthwiseConv2D": 2}
-    CLASSES = tuple(AXES)
+    CLASSES = ("DepthwiseConv1D", "DepthwiseConv2D")
     HONOURED = COMMON | {"depth_multiplier", "groups"}
     INERT = inert("depthwise", "kernel", "bias") | {"filters"}
 
@@ -324,8 +320,7 @@ class DepthwiseConv(Convolution):
 class ConvTranspose(Convolution):
     """Conv1DTranspose, Conv2DTranspose, Conv3DTranspose: the gradient of a convolution with respect to its input."""
 
-    AXES: ClassVar[dict[str, int]] = {"Conv1DTranspose": 1, "Conv2DTranspose": 2, "Conv3DTranspose": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
     HONOURED = COMMON | {"filters", "groups", "output_padding"}
     INERT = inert("kernel", "bias")
 

@@ -83,7 +83,7 @@ class Inert(Layer):
 
     @property
     def _passes_mask(self) -> bool:
-        return self.rules.identity_masks or self.spec.class_name != "ActivityRegularization"
+        return self.rules.identity_masks or not self.row.gives_back
 
 
 class Activation(Layer):

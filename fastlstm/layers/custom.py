@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..catalogue import Role, row_of
 from ..errors import InputError, Problem, UnsupportedError
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Layer, States, Tensor, changed, floating
+from .places import plain
 from .supplied import Supplied
 
 #: Advice about layers that are not known.
@@ -21,8 +23,6 @@ SUPPLY_WHOLE = (
 )
 SAVE_THE_REST = "save the layers after it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text"
 
-#: Layers that read nothing but text.
-TEXT = frozenset({"TextVectorization", "StringLookup"})
 #: Trials have batches of these two sizes, and these timesteps where their number is open: larger ones for functions that need them.
 ROWS = (1, 2)
 STEPS = ((3, 5, 32, 48), (384, 512))
@@ -158,13 +158,13 @@ def config_of(spec: LayerSpec) -> dict[str, Any]:
     def entry(inner: LayerSpec) -> dict[str, Any]:
         return {"class_name": inner.class_name, "config": config_of(inner)}
 
-    config = dict(spec.config)
+    config, row = dict(spec.config), row_of(spec.class_name)
     if spec.model is not None:
         config["layers"] = [entry(inner) for inner in spec.model.layers]
-    elif spec.class_name == "StackedRNNCells":
+    elif row.role is Role.STACK:
         config["cells"] = [entry(inner) for inner in spec.children]
     else:
-        names = ("cell",) if spec.class_name == "RNN" else ("layer", "backward_layer")
+        names = row.wraps if len(row.wraps) == 1 else ("layer", "backward_layer")
         config |= {name: entry(inner) for name, inner in zip(names, spec.children, strict=False)}
     return config
 
@@ -235,13 +235,12 @@ class Unknown(Layer):
         super().__init__(replace(spec, config={}), context)
         self.spec, self.config = spec, spec.config
         place = context.places.get(self.path)
-        kind = spec.class_name.rsplit(">", 1)[-1]
         what = f"layers of class {spec.class_name} are not known"
-        if kind in TEXT or (place is not None and place.text):
+        if row_of(plain(spec.class_name)).role is Role.TEXT or (place is not None and place.text):
             self.refuse(f"{what}, and predict takes numbers, not text", SAVE_THE_REST)
         elif place is not None and place.whole != place.path:
             self.refuse(what, SUPPLY_WHOLE.format(place.whole))
-        elif spec.class_name == "Lambda":
+        elif self.row.role is Role.CODE:
             self.refuse("its code is stored in the file and is never executed", SUPPLY_LAYER.format(self.path))
         else:
             self.refuse(what, SUPPLY_LAYER.format(self.path))

@@ -8,14 +8,11 @@ from functools import reduce
 from typing import Any
 
 from .. import activations
-from ..program.contracts import MERGE_OPS
+from ..program.contracts import MASK_OPS, MERGE_OPS
 from ..program.ir import At, Buffer, Builder, Mask, Value
 
-#: The numbers by which the kernel "mask_combine" knows its operations.
-MASK_OPS = {"and": 0, "or": 1}
-
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
-PARAMETER = {"leaky_relu": ("negative_slope", 0.2), "elu": ("alpha", 1.0)}
+PARAMETER = {name: next(iter(activations.DEFAULTS[name].items())) for name in ("leaky_relu", "elu")}
 
 
 def activation_call(activation: Any) -> tuple[int, float] | None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import activations
+from ..catalogue import Role, row_of
 from ..errors import InputError
 from ..limits import Budget
 from ..spec import ModelSpec
 from .base import Context
 from .places import LAMBDA, Place, Use, keys, places, plain, uses
 from .supplied import Supplied, parameters, takes
+
+Target = TypeVar("Target")
 
 #: Classes of layers each of which does something else: their names say nothing, so one function cannot serve two of them by class.
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "Operation>")
@@ -60,25 +63,54 @@ def layers_of(found: Sequence[Place], given: Mapping[str, Callable[..., Any]] | 
     InputError
         If a name fits no layer, or several that are not the same.
     """
-    functions = checked("custom_layers", given)
-    served: list[tuple[int, str, Supplied]] = []
+    return served("custom_layers", found, given, _layers_called, _alike, _as_layer)
+
+
+def served(
+    argument: str,
+    found: Sequence[Target],
+    given: Mapping[str, Callable[..., Any]] | None,
+    called: Callable[[str, Sequence[Target], Mapping[str, Any]], tuple[int, list[Target]]],
+    check: Callable[[str, Callable[..., Any], Sequence[Target]], None],
+    supply: Callable[[str, Callable[..., Any], Target], tuple[str, Supplied]],
+) -> dict[str, Supplied]:
+    """By place: the caller's functions, the one whose name names the place most exactly.
+
+    Parameters
+    ----------
+    argument
+        The argument that they were given as, for errors.
+    found
+        The layers or activations of the model.
+    given
+        The caller's functions by name.
+    called
+        How exactly a name is meant (0: a place's own), and what it names.
+    check
+        Refuse one function for several things that it cannot serve alike.
+    supply
+        The place of one of them, and the function as it stands there.
+    """
+    functions = checked(argument, given)
+    ordered: list[tuple[int, str, Supplied]] = []
     for name, function in functions.items():
-        order, targets = _layers_called(name, found, functions)
+        order, targets = called(name, found, functions)
         if order > 0:
-            _alike(name, function, targets)
-        for place in targets:
-            if place.whole != place.path:
-                raise InputError(
-                    f"custom_layers: {name!r} is {place.path!r} ({place.spec.class_name}), which is computed as a part of the layer around "
-                    f"it; supply that as a whole: custom_layers={{{place.whole!r}: function}}"
-                )
-            served.append((order, place.path, Supplied(function, f"custom_layers[{name!r}]", place.outputs, place.tensors)))
-    return most_exact(served)
+            check(name, function, targets)
+        for target in targets:
+            place, supplied = supply(name, function, target)
+            ordered.append((order, place, supplied))
+    return {place: supplied for _, place, supplied in sorted(ordered, key=lambda one: -one[0])}
 
 
-def most_exact(served: Iterable[tuple[int, str, Supplied]]) -> dict[str, Supplied]:
-    """By place: the function whose name names it most exactly (the order that comes first)."""
-    return {place: supplied for _, place, supplied in sorted(served, key=lambda entry: -entry[0])}
+def _as_layer(name: str, function: Callable[..., Any], place: Place) -> tuple[str, Supplied]:
+    """The path of a layer, and the function that stands for it."""
+    if place.whole != place.path:
+        raise InputError(
+            f"custom_layers: {name!r} is {place.path!r} ({place.spec.class_name}), which is computed as a part of the layer around "
+            f"it; supply that as a whole: custom_layers={{{place.whole!r}: function}}"
+        )
+    return place.path, Supplied(function, f"custom_layers[{name!r}]", place.outputs, place.tensors)
 
 
 def _layers_called(name: str, found: Sequence[Place], functions: Mapping[str, Any]) -> tuple[int, list[Place]]:
@@ -111,7 +143,7 @@ def _alike(name: str, function: Callable[..., Any], targets: Sequence[Place]) ->
     if len(targets) < 2:
         return
     kind = targets[0].spec.class_name
-    if kind == "Lambda" or (kind.startswith(OPERATIONS) and not takes(function, "config")):
+    if row_of(kind).role is Role.CODE or (kind.startswith(OPERATIONS) and not takes(function, "config")):
         raise ambiguous("custom_layers", name, "layers", [place.path for place in targets])
 
 
@@ -125,14 +157,12 @@ def activations_of(found: Sequence[Use], given: Mapping[str, Callable[..., Any]]
     InputError
         If a name fits no activation, or several that are not the same.
     """
-    functions = checked("custom_activations", given)
-    served: list[tuple[int, str, Supplied]] = []
-    for name, function in functions.items():
-        order, targets = _activations_called(name, found, functions)
-        if order > 0:
-            _same(name, function, targets)
-        served += [(order, use.place, Supplied(function, f"custom_activations[{name!r}]")) for use in targets]
-    return most_exact(served)
+    return served("custom_activations", found, given, _activations_called, _same, _as_activation)
+
+
+def _as_activation(name: str, function: Callable[..., Any], use: Use) -> tuple[str, Supplied]:
+    """The place of an activation, and the function that stands for it."""
+    return use.place, Supplied(function, f"custom_activations[{name!r}]")
 
 
 def _same(name: str, function: Callable[..., Any], targets: Sequence[Use]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,11 @@ from .convolution import output_length, padded_numbers, padding_amounts, per_axi
 class Pooling(Layer):
     """The base of pooling with windows."""
 
-    AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
     HONOURED = frozenset({"pool_size", "strides", "padding", "data_format"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
-        self.axes = self.AXES[spec.class_name]
+        self.axes = self.row.axes
         self.size = per_axis(self.config.get("pool_size", 2), self.axes)
         strides = self.config.get("strides")
         self.strides = self.size if strides is None else per_axis(strides, self.axes)
@@ -72,8 +71,7 @@ class Pooling(Layer):
 
 
 class MaxPooling(Pooling):
-    AXES: ClassVar[dict[str, int]] = {"MaxPooling1D": 1, "MaxPooling2D": 2, "MaxPooling3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("MaxPooling1D", "MaxPooling2D", "MaxPooling3D")
 
     def pool(self, x: np.ndarray) -> np.ndarray:
         return np.max(np.stack(self.seen(x, -np.inf)), axis=0)
@@ -81,8 +79,7 @@ class MaxPooling(Pooling):
 
 class AveragePooling(Pooling):
     mean = True
-    AXES: ClassVar[dict[str, int]] = {"AveragePooling1D": 1, "AveragePooling2D": 2, "AveragePooling3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("AveragePooling1D", "AveragePooling2D", "AveragePooling3D")
 
     def pool(self, x: np.ndarray) -> np.ndarray:
         # Places that padding added do not count.
@@ -93,13 +90,12 @@ class AveragePooling(Pooling):
 class AdaptiveAveragePooling(Layer):
     """Means over windows that divide each spatial axis into ``output_size`` places: from floor(i n / size) up to ceil((i + 1) n / size)."""
 
-    AXES: ClassVar[dict[str, int]] = {"AdaptiveAveragePooling1D": 1, "AdaptiveAveragePooling2D": 2, "AdaptiveAveragePooling3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D")
     HONOURED = frozenset({"output_size", "data_format"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
-        self.size = per_axis(self.config["output_size"], self.AXES[spec.class_name])
+        self.size = per_axis(self.config["output_size"], self.row.axes)
         self.first = 2 if self.config.get("data_format") == "channels_first" else 1
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -122,13 +118,12 @@ class AdaptiveAveragePooling(Layer):
 class GlobalPooling(Layer):
     """The base of pooling over all places."""
 
-    AXES: ClassVar[dict[str, int]] = {}
     HONOURED = frozenset({"data_format", "keepdims"})
     mean = False  # else the maximum
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
-        axes = self.AXES[spec.class_name]
+        axes = self.row.axes
         self.channels_first = self.config.get("data_format") == "channels_first"
         self.keepdims = bool(self.config.get("keepdims", False))
         self.places = tuple(range(2, axes + 2)) if self.channels_first else tuple(range(1, axes + 1))
@@ -173,8 +168,7 @@ def pooled(b: Builder, x: Value, length: int, *, window: int, stride: int, befor
 class GlobalMaxPooling(GlobalPooling):
     """The mask does not matter to it, in any Keras."""
 
-    AXES: ClassVar[dict[str, int]] = {"GlobalMaxPooling1D": 1, "GlobalMaxPooling2D": 2, "GlobalMaxPooling3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D")
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return (Tensor(np.max(floating(inputs[0].value), axis=self.places, keepdims=self.keepdims)),)
@@ -184,8 +178,7 @@ class GlobalAveragePooling(GlobalPooling):
     """Over the valid steps where there is a mask: NaN for a row without any, as Keras gives it."""
 
     mean = True
-    AXES: ClassVar[dict[str, int]] = {"GlobalAveragePooling1D": 1, "GlobalAveragePooling2D": 2, "GlobalAveragePooling3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D")
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)

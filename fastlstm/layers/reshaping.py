@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +25,11 @@ def pairs(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
 class Reshaping(Layer):
     """The base of the layers of this file."""
 
-    AXES: ClassVar[dict[str, int]] = {}  # class name -> number of spatial axes
     HONOURED = frozenset({"padding", "cropping", "size", "data_format", "interpolation"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
-        self.axes = self.AXES[spec.class_name]
+        self.axes = self.row.axes
         self.first = 2 if self.config.get("data_format") == "channels_first" else 1
         self.only("interpolation", "nearest")
 
@@ -49,8 +48,7 @@ class Reshaping(Layer):
 
 
 class ZeroPadding(Reshaping):
-    AXES: ClassVar[dict[str, int]] = {"ZeroPadding1D": 1, "ZeroPadding2D": 2, "ZeroPadding3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -67,8 +65,7 @@ class ZeroPadding(Reshaping):
 
 
 class Cropping(Reshaping):
-    AXES: ClassVar[dict[str, int]] = {"Cropping1D": 1, "Cropping2D": 2, "Cropping3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("Cropping1D", "Cropping2D", "Cropping3D")
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -88,8 +85,7 @@ class Cropping(Reshaping):
 class UpSampling(Reshaping):
     """Each step repeated."""
 
-    AXES: ClassVar[dict[str, int]] = {"UpSampling1D": 1, "UpSampling2D": 2, "UpSampling3D": 3}
-    CLASSES = tuple(AXES)
+    CLASSES = ("UpSampling1D", "UpSampling2D", "UpSampling3D")
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..catalogue import Role
 from ..program import layout
 from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
-from .base import REGISTRY, Context, Layer, States, Tensor
+from .base import Context, Layer, States, Tensor
 from .lowering import merged
 from .network import Network, every_layer
 from .recurrent import Recurrent, states_given
@@ -185,9 +186,9 @@ class TimeDistributed(Layer):
         asked = replace(context.rules, nested_masks=True)
         self.layer = make_layer(spec.children[0], context.inside(self.path, rules=asked))
         self.vocabulary = self.layer.vocabularies()[0] if isinstance(self.layer, Network) else self.layer.vocabulary
-        kind, loops = self.layer.spec.class_name, self.rules.time_distributed_loops
-        own = kind not in REGISTRY and kind != "Lambda"
-        self._may_loop = loops == "all" or (loops == "lstm" and kind in ("LSTM", "GRU")) or (loops != "none" and own)
+        row, loops = self.layer.row, self.rules.time_distributed_loops
+        own = not row.computed and row.role is not Role.CODE  # a class of the user's
+        self._may_loop = loops == "all" or (loops == "lstm" and row.fused) or (loops != "none" and own)
         if any(layer.stateful for layer in (self.layer, *every_layer(self.layer))):
             self.refuse("it wraps a stateful layer, whose state would go from step to step")
 

@@ -17,6 +17,8 @@ ID, FLAG = 4, 1
 
 #: The operations of the kernel ``merge``, by the numbers in its field ``op``.
 MERGE_OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
+#: ... and those of the kernel ``mask_combine``.
+MASK_OPS = {"and": 0, "or": 1}
 
 #: Gates of each product that a cell computes at a step; ``gru_before`` computes two.
 LSTM_GATES, GRU_GATES, GRU_BEFORE_GATES, SIMPLE_RNN_GATES = 4, 3, (2, 1), 1
@@ -161,7 +163,7 @@ RECURRENT = (
 
 
 def recurrent(f: Any, lanes: int, *gates: int) -> dict[str, Span | Room]:
-    """What every recurrent kernel touches; ``gates`` of each of its products."""
+    """The extents that every recurrent kernel touches; ``gates`` of each of its products."""
     columns = sum(layout.columns(f.units, n, lanes) for n in gates)
     own = layout.columns(f.units, gates[0], lanes)
     features = 0 if f.table else f.features
@@ -272,7 +274,7 @@ def masking(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 
 @declared("rows", "size", "a", "b", "y", "op", reads=("a", "b"), writes=("y",))
 def mask_combine(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    """y = a and b (op 0), or a or b (op 1), of masks."""
+    """y = a op b, of masks; op: one of ``MASK_OPS``."""
     return {name: Span(f.size, 0, f.size, FLAG) for name in ("a", "b", "y")}
 
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from layer_examples import layer_table
 
 import fastlstm
 from fastlstm.catalogue import ALIASES, EARLY_NAMES, INPUT_LAYER, ROWS, MaskRule, Role, Row, canonical, row_of
 from fastlstm.formats.reading.dialect import dialect
 from fastlstm.layers import REGISTRY, Tensor
+from fastlstm.program import contracts
 from fastlstm.spec import LayerSpec, Rules
 
 PACKAGE = Path(fastlstm.__file__).parent
 NAMES = {*ROWS, *ALIASES, *EARLY_NAMES}
-#: Classes that formats names itself, by file: each is a rule of the one version that the file is about.
+#: Names of fastlstm's own: the layers that a class gives meaning to, and what a module offers.
+OWN = {"CLASSES", "__all__"}
+#: Classes that other modules name, by file.
 NAMED = {
+    # Layers that are activations too, for the catalogue to read: kernels are compiled with this module and without the catalogue.
+    "activations.py": {"Activation", "LeakyReLU", "ReLU", "ELU", "ThresholdedReLU", "Softmax"},
+    # A type, which has to be written out.
+    "spec.py": {"Sequential", "Functional"},
     # Keras 0's model, which its name alone tells, as it has no class_name; and what has become of merges by mode.
     "formats/reading/keras1.py": {"Graph", "Merge"},
     # Classes whose arrays or meaning changed while Keras 1 lasted.
@@ -31,16 +37,33 @@ NAMED = {
 }
 
 
-def literals(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+def literals(node: ast.AST) -> Iterator[str]:
+    """The strings in a piece of code, less those that an assignment to a name of OWN lists."""
+    if isinstance(node, ast.Assign) and any(isinstance(target, ast.Name) and target.id in OWN for target in node.targets):
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for inner in ast.iter_child_nodes(node):
+        yield from literals(inner)
 
 
-def test_formats_names_no_class() -> None:
-    """The facts about classes stand in the catalogue, so that a new layer needs no change of the readers."""
-    found = {str(path.relative_to(PACKAGE)): NAMES.intersection(literals(path)) for path in (PACKAGE / "formats").rglob("*.py")}
+def named(path: Path) -> set[str]:
+    return NAMES.intersection(literals(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def test_no_class_is_named_outside_the_catalogue() -> None:
+    """The facts about classes stand in the catalogue alone, so that a new layer is one row and one class."""
+    found = {path.relative_to(PACKAGE).as_posix(): named(path) for path in PACKAGE.rglob("*.py")}
+    assert found.pop("catalogue.py") >= {"LSTM", "GRU"}
     assert {name: classes for name, classes in found.items() if classes} == NAMED
+
+
+def test_names_of_classes_are_seen(tmp_path: Path) -> None:
+    """The rule itself: each of these lines but the last is found."""
+    lines = ('if kind == "LSTM": pass', 'AXES = {"Conv1D": 1}', 'NAMES = ("GRU",)', 'CLASSES = ("LSTM",)')
+    for line in lines:
+        (tmp_path / "one.py").write_text(f"class A:\n    {line}\n")
+        assert bool(named(tmp_path / "one.py")) == (line != lines[-1]), line
 
 
 def test_classes_of_layers_have_rows() -> None:
@@ -67,25 +90,21 @@ def test_arguments_of_rows_are_those_of_layers(name: str) -> None:
     assert {*row.defaults, *row.settings, *row.renamed.values()} <= layer.HONOURED
 
 
+def test_kernels_count_the_gates_of_the_rows() -> None:
+    """The kernels are compiled without the catalogue, so their constants stand by themselves."""
+    assert {row.gates for row in ROWS.values() if "LSTM" in row.name and row.computed} == {contracts.LSTM_GATES}
+    assert ROWS["GRU"].gates == ROWS["GRUCell"].gates == contracts.GRU_GATES == sum(contracts.GRU_BEFORE_GATES)
+    assert {ROWS["SimpleRNN"].gates or 1, ROWS["SimpleRNNCell"].gates or 1} == {contracts.SIMPLE_RNN_GATES}
+
+
 # -- masks ----------------------------------------------------------------------------------------------------------------
-
-
-def layer_table() -> ModuleType:
-    """The tool that has an example of each layer."""
-    repository = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
-    spec = importlib.util.spec_from_file_location("layer_table", repository / "tools" / "layer_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 TOOL = layer_table()
 KERAS_3: Rules = replace(dialect("3.10.0", "tensorflow", {}, "").rules, softmax_reads_mask=False)
 #: Layers whose masks no rule tells alone: those of models are made inside, and cells have none.
 OTHERWISE = {Role.CELL, Role.STACK, Role.MODEL}
-SIMPLE = [row for row in ROWS.values() if row.computed and row.role not in OTHERWISE]
+SIMPLE = [row for row in ROWS.values() if row.name in TOOL.EXAMPLES and row.role not in OTHERWISE]
 
 
 def example(row: Row, settings: dict[str, Any]) -> LayerSpec:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
+from layer_examples import layer_table
 
 from fastlstm.errors import UnsupportedError
-from fastlstm.layers import REGISTRY, Layer, Network, Tensor, prepared, root
+from fastlstm.layers import Layer, Network, Tensor, prepared, root
 from fastlstm.model import Model
 from fastlstm.spec import LayerSpec, ModelSpec, Shape
 
 ROWS = 3
 MODELS = ("Sequential", "Functional", "Model")
-PLAIN = sorted(kind for kind in REGISTRY if not kind.endswith(("Cell", "Cells")) and kind not in MODELS)
 #: Arguments that change what layers do along time, beside the examples'.
 MORE = {
     "LSTM": [{"return_sequences": True}, {"go_backwards": True}, {"return_sequences": True, "go_backwards": True}],
@@ -26,20 +22,9 @@ MORE = {
     "GroupNormalization": [{"groups": 1}, {"groups": 3, "axis": 1}], "Concatenate": [{"axis": 1}], "Masking": [{"mask_value": 0.5}],
 }  # fmt: skip
 
-
-def layer_table() -> ModuleType:
-    """The tool with an example of each layer."""
-    repository = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
-    path = repository / "tools" / "layer_table.py"
-    spec = importlib.util.spec_from_file_location("layer_table", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 TOOL = layer_table()
+#: That every class has an example is a test of its own: see test_package.py.
+PLAIN = sorted(kind for kind in TOOL.EXAMPLES if not kind.endswith(("Cell", "Cells")) and kind not in MODELS)
 #: Those of which all inputs are sequences.
 CASES = [
     (kind, config)

@@ -227,7 +227,7 @@ class Reader:
 
     def padding(self, draft: LayerDraft, problems: list[Problem]) -> None:
         """Theano's meaning of "same"."""
-        if not (self.dialect.theano and pads_otherwise(draft.config)):
+        if not (self.dialect.theano and pads_differently(draft.config)):
             return
         if draft.row.role is Role.CONVOLUTION:
             draft.config["padding"] = "half"
@@ -349,8 +349,8 @@ def fused(layer: LayerDraft) -> bool:
     )
 
 
-def pads_otherwise(config: Mapping[str, Any]) -> bool:
-    """Whether Theano pads a convolution or pooling otherwise: "same" with strides, with an even window, or for pooling."""
+def pads_differently(config: Mapping[str, Any]) -> bool:
+    """Whether Theano pads a convolution or pooling differently: "same" with strides, with an even window, or for pooling."""
     if config.get("padding") != "same":
         return False
 

@@ -1,65 +1,65 @@
 """The Keras that saved a file, and what it meant where the config does not say.
 
-=================================  ==============================================  =========================================================
-difference                         meaning by generation                           held by test_...
-=================================  ==============================================  =========================================================
-hard_sigmoid                       clip(0.2 x + 0.5, 0, 1); Keras 3: relu6(x + 3)  hard_sigmoid_by_generation
+=================================  ===============================================  ============================================
+difference                         meaning by generation                            held by test_...
+=================================  ===============================================  ============================================
+hard_sigmoid                       clip(0.2 x + 0.5, 0, 1); Keras 3: relu6(x + 3)   hard_sigmoid_by_generation
                                    / 6
-recurrent_activation, absent       hard_sigmoid; Keras 2.3, tf.keras 2, Keras 3:   sequential_as_a_list_has_the_older_defaults
+recurrent_activation, absent       hard_sigmoid; Keras 2.3, tf.keras 2, Keras 3:    sequential_as_a_list_has_the_older_defaults
                                    sigmoid
-GRU reset_after, absent            False (bias of shape (2, 3 units): True)        reset_after_is_told_by_the_bias
-slope of leaky relu, absent        0.3 as a layer; 0.2 as an activation            canonical
-masked head with a state           the state up to 2.2.4 and tf.keras 1.12 (not    masked_outputs_with_a_state
+GRU reset_after, absent            False (bias of shape (2, 3 units): True)         reset_after_is_told_by_the_bias
+slope of leaky relu, absent        0.3 as a layer; 0.2 as an activation             canonical
+masked head with a state           the state up to 2.2.4 and tf.keras 1.12 (not     masked_outputs_with_a_state
                                    on Theano); zeros later
-Bidirectional, masked steps        repeated in multi-backend Keras and tf.keras    bidirectional_masked_steps_by_generation
+Bidirectional, masked steps        repeated in multi-backend Keras and tf.keras     bidirectional_masked_steps_by_generation
                                    1.5-1.12; zeros later, but TensorFlow 2.0 and
                                    2.1 repeat in LSTM/GRU of the fused kind
-... around a ConvLSTM              repeated; zeros in Keras 3                         convlstm_in_both_directions_with_a_mask
-Bidirectional, last step masked    the state; TensorFlow 1.13: zeros               last_output_of_bidirectional_with_a_mask
-initial_state given as a tensor    Keras 3 then ignores the mask                   mask_beside_an_initial_state
-mask of Add, Multiply, ...         AND; Keras 3.0-3.3: none; Keras 3.4 on: OR      merge_masks_by_generation
-stacked cells, masked steps        2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first    masked_steps_of_stacked_cells
+... around a ConvLSTM              repeated; zeros in Keras 3                       convlstm_in_both_directions_with_a_mask
+Bidirectional, last step masked    the state; TensorFlow 1.13: zeros                last_output_of_bidirectional_with_a_mask
+initial_state given as a tensor    Keras 3 then ignores the mask                    mask_beside_an_initial_state
+mask of Add, Multiply, ...         AND; Keras 3.0-3.3: none; Keras 3.4 on: OR       merge_masks_by_generation
+stacked cells, masked steps        2.2.3, 2.2.4, tf.keras 1.11, 1.12: the first     masked_steps_of_stacked_cells
                                    cell's state; else the last output
-stacked cells, order of states     last cell first up to 2.2.2 and tf.keras 1.10;  stacked_cells_are_stacked_layers
+stacked cells, order of states     last cell first up to 2.2.2 and tf.keras 1.10;   stacked_cells_are_stacked_layers
                                    first first later
-mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and          time_distributed_mask_from_inside
+mask made in TimeDistributed       reaches the next layer in 2.2, 2.3 and           time_distributed_mask_from_inside
                                    tf.keras from 1.10 on; not before, nor in
                                    Keras 3
-... with a fixed batch size        only from tf.keras 2.2 on                       time_distributed_with_a_fixed_batch_size
-mask of a layer inside it          not given up to 2.1.6 and tf.keras 1.9; with a  time_distributed_with_a_fixed_batch_size
+... with a fixed batch size        only from tf.keras 2.2 on                        time_distributed_with_a_fixed_batch_size
+mask of a layer inside it          not given up to 2.1.6 and tf.keras 1.9; with a   time_distributed_with_a_fixed_batch_size
                                    fixed batch size not up to 2.3 and tf.keras
                                    1.13, nor to LSTM and GRU up to 1.15
-ids that are no whole numbers      compared with 0 as given, unless their Input        float_ids_by_generation
+ids that are no whole numbers      compared with 0 as given, unless their Input     float_ids_by_generation
                                    declares int32: the model's own up to tf.keras
                                    2.1, later those of nested models too
-Activation("linear") and           drop masks in TensorFlow 1.4 to 1.12; pass them    masks_of_layers_that_change_nothing
+Activation("linear") and           drop masks in TensorFlow 1.4 to 1.12; pass them  masks_of_layers_that_change_nothing
 ActivityRegularization             elsewhere
-masks of nested models             stay inside in TensorFlow 1.11 to 1.13              masks_of_nested_models
-states carried by predict          from call to call; not by Keras 3 on JAX        rules_of_a_generation
-... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7    bidirectional_splits_initial_states
+masks of nested models             stay inside in TensorFlow 1.11 to 1.13           masks_of_nested_models
+states carried by predict          from call to call; not by Keras 3 on JAX         rules_of_a_generation
+... inside Bidirectional           not from Keras 2.1.4 to 2.3 and tf.keras 1.7     bidirectional_splits_initial_states
                                    to 1.15, yes elsewhere
-stateful, given initial_state      starts from it in each call; TensorFlow 2.1 on: state_that_stateful_layers_start_from
+stateful, given initial_state      starts from it in each call; TensorFlow 2.1 on:  state_that_stateful_layers_start_from
                                    only while its recorded state is all zeros
-masks of MultiHeadAttention        ignored and dropped up to tf.keras 2.9;         rules_of_a_generation
+masks of MultiHeadAttention        ignored and dropped up to tf.keras 2.9;          rules_of_a_generation
                                    honoured and passed later
-masks of what it has read          stay; from Keras 3.8 on gone for attention and         masks_that_attention_takes
+masks of what it has read          stay; from Keras 3.8 on gone for attention and   masks_that_attention_takes
                                    merges that read the same tensors later
-MultiHeadAttention seeing nothing  the mean of all values; with dropout from       rules_of_a_generation
+MultiHeadAttention seeing nothing  the mean of all values; with dropout from        rules_of_a_generation
                                    Keras 3.14 on zeros
-mask of Softmax, the layer         ignored up to tf.keras 2.4; read later              masked_softmax_by_generation
-mask of Rescaling, Normalization   dropped; passed by Keras 3                      rules_of_a_generation
-Bidirectional, backward layer      the opposite direction; Keras 3: always         backward_layer_by_generation
+mask of Softmax, the layer         ignored up to tf.keras 2.4; read later           masked_softmax_by_generation
+mask of Rescaling, Normalization   dropped; passed by Keras 3                       rules_of_a_generation
+Bidirectional, backward layer      the opposite direction; Keras 3: always          backward_layer_by_generation
                                    backwards
-convolution kernels                files of backend theano hold them flipped       theano_kernels_are_turned
+convolution kernels                files of backend theano hold them flipped        theano_kernels_are_turned
 convolutions padded "same"         on Theano half the window in front               theano_pads_half_a_window_in_front
-nodes of nested models             numbered from 1 if the model has a node of its  nested_models_number_their_calls_from_0_or_1
+nodes of nested models             numbered from 1 if the model has a node of its   nested_models_number_their_calls_from_0_or_1
                                    own, else from 0
-cells of RNN                       Keras 2.0-2.1.2 saved no arguments: units from  cells_without_arguments
+cells of RNN                       Keras 2.0-2.1.2 saved no arguments: units from   cells_without_arguments
                                    the weights
-arrays of BatchNormalization       beta first in tf.contrib.keras; else gamma      batchnormalization_by_generation
-gates of LSTM and GRU              Keras 0 and 1 keep each gate's arrays apart,    keras1_gates
+arrays of BatchNormalization       beta first in tf.contrib.keras; else gamma       batchnormalization_by_generation
+gates of LSTM and GRU              Keras 0 and 1 keep each gate's arrays apart,     keras1_gates
                                    LSTM's as i c f o
-=================================  ==============================================  =========================================================
+=================================  ===============================================  ============================================
 
 All of them together are held by the recordings of every generation (``tests/corpus/test_golden.py``).
 """
@@ -85,9 +85,9 @@ class Dialect(NamedTuple):
     recurrent_activation: str  # where the config lacks it
     backward_always: bool  # the implied backward layer runs backwards even when the forward one does too
     fused_repeats: bool  # in a Bidirectional only LSTM and GRU of the fused kind repeat outputs at masked steps
-    theano: bool  # convolution kernels are stored flipped, and "same" pads otherwise
+    theano: bool  # convolution kernels are stored flipped, and "same" pads differently
     keras1: bool = False  # arrays in the layout of Keras 1
-    keras0: bool = False  # ... and what Keras 0 meant otherwise (see ``weights``)
+    keras0: bool = False  # ... and what Keras 0 did differently (see ``weights``)
     beta_first: bool = False  # BatchNormalization keeps beta before gamma
 
 

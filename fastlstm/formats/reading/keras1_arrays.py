@@ -43,12 +43,12 @@ def clipped_left(layer: LayerDraft, dialect: Dialect) -> None:
     layer.config["clip_left"] = dialect.theano
 
 
-#: What Keras 1 alone does otherwise, by class.
+#: Changes for what Keras 1 alone does differently, by class.
 CHANGES: Mapping[str, Callable[[LayerDraft, Dialect], None]] = {"Highway": biases_last, "SReLU": clipped_left}
 
 
 def from_keras0(layer: LayerDraft, dropout: Any) -> None:
-    """Undo what Keras 0 meant otherwise than Keras 1."""
+    """Undo what Keras 0 did differently from Keras 1."""
     if layer.row.role is Role.NORMALIZATION and len(layer.weights) == 4:
         # It divides by (running_std + epsilon), where its successors divide by sqrt(variance + epsilon).
         *others, deviation = layer.weights

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial, reduce
 from typing import Any
 
-from ...catalogue import MAKING, MaskRule, Role
+from ...catalogue import ATTENTION_INPUTS, MAKING, MaskRule, Role
 from ...spec import Fixed
 from .draft import LayerDraft, ModelDraft
 from .nodes import Node, Tensor, tensors_in
@@ -21,9 +21,6 @@ FILLING = {"Operation>OnesLike": "ones", "Operation>ZerosLike": "zeros"}
 #: ... of them those that give the mask that they are given, with other axes or as another dtype.
 SAME = frozenset({"Operation>ExpandDims", "Operation>Squeeze", "Operation>ConvertToTensor", "Operation>Cast", "Operation>BroadcastTo"})
 MASK_OPERATIONS = SAME.union({NOT_EQUAL, CONCATENATE}, REDUCING, UNITING, FILLING)
-
-#: The inputs of attention layers, in order.
-ATTENTION_INPUTS = ("query", "value", "key")
 
 #: A mask by how it is computed, its parts by number: ("steps", "any" or "all", tensor, value) where a step is there if any of its
 #: features, or all, are another than the value ("", where each number of the tensor is a step); ("or", numbers), ("and", numbers);
