@@ -26,7 +26,6 @@ from .workloads import PAD, VOCABULARY, WORKLOADS, Workload
 #: Evaluations of an activation in one step of one unit; relu and hard_sigmoid cost next to nothing.
 SIGMOIDS = {"LSTM": 3, "GRU": 2, "SimpleRNN": 0}
 TANHS = {"LSTM": 2, "GRU": 1, "SimpleRNN": 1}
-GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 TILE_ROWS = 6
 WITHOUT_FOLDING = ("imdb_lstm64",)
 ROUNDS = 6
@@ -68,7 +67,7 @@ def work(model: Path, steps: np.ndarray, folded: bool, lanes: int) -> Work:
 
 def directions(layer: SavedLayer) -> list[tuple[str, dict[str, Any], list[np.ndarray]]]:
     """The recurrent layers in a layer: one, two in a Bidirectional, none in others."""
-    if layer.class_name in GATES:
+    if layer.class_name in SIGMOIDS:
         return [(layer.class_name, layer.config, layer.weights)]
     if layer.class_name == "Bidirectional":
         inner = layer.config["layer"]

@@ -6,7 +6,7 @@
 (1, 12)
 """
 
-from . import interpreter  # noqa: F401 - before all others: it says which interpreters will not do
+from . import interpreter  # noqa: F401 - before all others: it says which interpreters are not supported
 from .api import convert, describe, load, verify
 from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
 from .isolation import Isolation

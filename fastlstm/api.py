@@ -78,7 +78,7 @@ def load(
         Bytes of memory that loading may take, for its text, for its arrays as they are stored, converted and packed, and for one row
         of the smallest input that the model takes; None: 1 GiB, or 16 times the file's size if that is more. What a file asks for
         is compared with it before it is allocated. More is for those who trust the file. Other limits stand: models, wrappers and
-        cells are up to 40 deep in each other; layers are used up to 20,000 times, each in a nested model counted for every use of
+        cells are nested up to 40 deep; layers are used up to 20,000 times, each in a nested model counted for every use of
         that, or as often as they stand in the file if that is more.
     isolated
         For files of strangers: read the file in a process of its own, which is given its bytes alone, opens nothing, and may take

@@ -240,7 +240,7 @@ def as_array(value: Any, name: str, shape: Shape) -> np.ndarray:
 
 
 def _bounded(value: Any, depth: int) -> Any:
-    """Nested sequences as lists that have an end: TOO_DEEP where they have more levels.
+    """Nested sequences as finite lists: TOO_DEEP where they have more levels.
 
     NumPy itself goes on until a sequence raises IndexError, whatever its length, and on all branches to its last axis: where lists
     contain themselves, for ever. It goes no deeper than to the first number.

@@ -26,7 +26,7 @@ def has_gil() -> bool:
 
 
 def check(subinterpreter: bool, gil: bool) -> None:
-    """Say why an interpreter will not do.
+    """Say why an interpreter is not supported.
 
     Raises
     ------

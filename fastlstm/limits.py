@@ -19,14 +19,14 @@ SPREAD = 16
 VISITS = 20_000
 #: Characters of a config that one layer takes at least: {"class_name":"A"}.
 LEAST_ENTRY = 16
-#: How deep models, wrappers and cells may stand in each other; and lists and objects in JSON, of which each of those takes some.
+#: How deep models, wrappers and cells may be nested; and lists and objects in JSON, of which each of those takes some.
 DEPTH = 40
 JSON_DEPTH = 10 * DEPTH
 #: Call arguments are lists of tensors, perhaps of states of cells of directions.
 ARGUMENT_DEPTH = 16
 #: Characters in the name of a layer, which is a part of the path of all that is in it.
 NAME = 4096
-#: Groups of HDF5 in each other: two for each model or wrapper, and some around them.
+#: How deep groups of HDF5 may be nested: two for each model or wrapper, and some around them.
 GROUP_DEPTH = 3 * DEPTH
 #: Characters of one JSON text.
 TEXT = 64 << 20
@@ -111,7 +111,7 @@ class Budget:
             )
 
     def deep(self, place: str, depth: int) -> None:
-        """Refuse models and layers that stand too deep in each other."""
+        """Refuse models and layers that are nested too deep."""
         if depth > DEPTH:
             raise FormatError(f"{self.source}: {place[:200] or 'the model'}: models and layers nested more than {DEPTH} deep")
 

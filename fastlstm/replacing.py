@@ -1,4 +1,4 @@
-"""How fastlstm writes files: beside the target first, onto the disk then, and renamed to it at last.
+"""Writes files: beside the target, flushed to disk, then renamed onto it.
 
 Whatever fails on the way (a full disk, Ctrl-C, memory that runs out), what stood there before stands there still. What
 is no regular file, a device or a pipe, has no content that could be lost and is never replaced: it is written to as it is.

@@ -1,4 +1,4 @@
-"""What all tests share: figures that are printed at the end of a run, and the file of a small model."""
+"""Shared by all tests: figures that are printed at the end of a run, and the file of a small model."""
 
 from __future__ import annotations
 

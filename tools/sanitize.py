@@ -1,8 +1,8 @@
 """Run the compiled runtime under the address and undefined-behaviour sanitizers, and its kernels under valgrind.
 
-``python tools/sanitize.py [sanitizers] [valgrind]``: needs gcc, or valgrind, and what the tests need. The sanitizers see the part that is
-Cython (built anew, in a temporary folder) while tests drive it; the kernels are object files that they do not see into, so valgrind
-runs each of them, at the levels that it knows. Ends with 1 where anything was found.
+``python tools/sanitize.py [sanitizers] [valgrind]``: needs ``pip install -e '.[test]'``, which brings what builds the package too, and
+gcc, or valgrind. The sanitizers see the part that is Cython (built anew, in a temporary folder) while tests drive it; the kernels are
+object files that they do not see into, so valgrind runs each of them, at the levels that it knows. Ends with 1 where anything was found.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parents[1]
 TESTS = (
     "test_kernels",
     "test_recurrent_kernels",
-    "test_calls",
+    "test_arenas",
     "test_teams",
     "test_streams",
     "test_stream_memory",

@@ -61,7 +61,7 @@ def one_line(text: str) -> str:
 
 
 def _discard(stream: TextIO) -> None:
-    """Let what a stream still holds go nowhere, so that Python does not fail once more when it ends."""
+    """Discard what a stream still holds, so that Python does not fail once more when it ends."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""Reads files of strangers in a process of their own, with limits: its crash, its hang or its hunger are an error here.
+"""Reads files of strangers in a process of their own, with limits: if it crashes, hangs or runs out of memory, that is an error here.
 
 HDF5's C library is not proof against crafted files. What that process says is not believed either (see ``handover``).
 """
@@ -224,9 +224,11 @@ def reader(name: str, bounds: Isolation) -> Iterator[Popen[bytes]]:
 
 
 def modules() -> list[str]:
-    """Where the reading process looks for modules, after Python's own: where this one does, except in what is no text, which Python
-    passes over, and in relative folders, which are whatever the current one is.
-    """  # fmt: skip
+    """The folders where the reading process looks for modules, after Python's own.
+
+    They are those of this process, except what is no text, which Python passes over, and relative folders, which depend on the current
+    one.
+    """
     found = [path for path in sys.path if isinstance(path, str) and os.path.isabs(path)]
     return found if PACKAGES in found else [PACKAGES, *found]
 

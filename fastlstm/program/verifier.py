@@ -129,7 +129,7 @@ class Check:
         return int(value)
 
     def address(self, name: str, at: At, touched: Span | Room) -> None:
-        """What is touched at an address must lie inside what is there."""
+        """Check that the extent at an address lies inside its array."""
         if isinstance(at.target, Constant):
             self.constant(name, at, touched)
             return

@@ -1,4 +1,4 @@
-"""Who may use what a call changes: one thread at a time, which is told so where waiting would be wrong or endless."""
+"""One thread at a time may use what a call changes; a second is told so where waiting would be wrong or endless."""
 
 import threading
 

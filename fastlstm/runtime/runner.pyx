@@ -35,7 +35,7 @@ cdef enum:
 @cython.final
 @cython.no_gc
 cdef class Frame:
-    """What one running call needs for itself, besides scratch: a copy of all instructions' fields."""
+    """The memory of one running call, besides scratch: a copy of all instructions' fields."""
 
     def __cinit__(self, Runner runner):
         self.fields = <int64_t *>malloc(max(runner.field_count, 1) * sizeof(int64_t))

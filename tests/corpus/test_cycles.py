@@ -1,4 +1,4 @@
-"""Load and let go, again and again: memory and open files stay as they are, also where files are refused half way.
+"""Load and release, again and again: memory and open files stay as they are, also where files are refused half way.
 
 ``FASTLSTM_CYCLES`` says how often, a hundred times by default.
 """
@@ -57,7 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     with h5py.File(whole) as file:
         made: dict[str, tuple[Callable[[Any], bytes], Any]] = {".h5": (recipes.hdf5, recipes.of_group(file))}
     made[".keras"] = recipes.keras, recipes.of_keras(whole.with_suffix(".keras").read_bytes())
-    made[".fastlstm"] = recipes.native, recipes.of_native((folder / "m.fastlstm").read_bytes())
+    made[".fastlstm"] = recipes.own, recipes.of_own((folder / "m.fastlstm").read_bytes())
     found = {}
     for kind, (make, recipe) in made.items():
         found[kind] = make(recipe)

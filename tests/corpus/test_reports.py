@@ -38,16 +38,16 @@ COMPUTED = (
     "lora",
 )
 #: A published file of weights, whose model lies beside it where it was published.
-GATES = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}
+ARGUMENTS = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}
 QUESTIONS = {
     "class_name": "Sequential",
     "config": [
         {"class_name": kind, "config": {"name": name, **config}}
         for kind, name, config in (
             ("Dropout", "dropout_1", {"rate": 0.2, "batch_input_shape": [None, 4, 25]}),
-            ("LSTM", "lstm_1", {**GATES, "return_sequences": True}),
+            ("LSTM", "lstm_1", {**ARGUMENTS, "return_sequences": True}),
             ("Dropout", "dropout_2", {"rate": 0.3}),
-            ("LSTM", "lstm_2", {**GATES, "return_sequences": True}),
+            ("LSTM", "lstm_2", {**ARGUMENTS, "return_sequences": True}),
             ("Dropout", "dropout_3", {"rate": 0.3}),
             ("LSTM", "lstm_3", {"units": 25}),
             ("Dense", "dense_1", {"units": 1, "activation": "sigmoid"}),

@@ -89,7 +89,7 @@ def inputs(count: int) -> dict[str, Any]:
 
 
 def same_tensor_twice(levels: int) -> dict[str, Any]:
-    """Models of two inputs that both get one tensor, in each other: twice as many ways to the innermost with each level."""
+    """Nested models of two inputs that both get one tensor: twice as many ways to the innermost with each level."""
     pair = [["p", 0, 0], ["q", 0, 0]]
     doors = [entrance("p", 3), entrance("q", 3)]
     config = functional([*doors, layer("Add", "s", [[tensor("p"), tensor("q")]])], pair, [["s", 0, 0]])

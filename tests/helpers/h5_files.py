@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
+from fastlstm.catalogue import row_of
 
 
 class Layer(NamedTuple):
@@ -78,9 +78,14 @@ def random(rng: np.random.Generator, *shape: int, scale: float | None = None) ->
     return (rng.normal(size=shape) * scale).astype(np.float32)
 
 
+def gate_count(class_name: str) -> int:
+    """The gate count of a recurrent class, by which the columns of its kernels are divided: 1 where it has no gates."""
+    return row_of(class_name).gates or 1
+
+
 def recurrent(class_name: str, units: int, features: int, rng: np.random.Generator, **options: Any) -> Layer:
     """LSTM, GRU or SimpleRNN with Keras 2.3's defaults (GRU: reset_after False) and random weights."""
-    gates = GATES[class_name]
+    gates = gate_count(class_name)
     config: dict[str, Any] = {
         "units": units,
         "activation": "tanh",
@@ -105,7 +110,7 @@ def recurrent(class_name: str, units: int, features: int, rng: np.random.Generat
 
 
 def stacked(cells: Sequence[str], units: Sequence[int], features: int, rng: np.random.Generator, **options: Any) -> Layer:
-    """RNN of a list of cells, one upon the other."""
+    """RNN of a list of cells, one on top of the other."""
     entries, weights = [], []
     for cell, size in zip(cells, units, strict=True):
         layer = recurrent(cell, size, features, rng)

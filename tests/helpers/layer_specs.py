@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import equations
+import h5_files
 import numpy as np
 
 from fastlstm.layers import Context, Tensor, make_layer
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref, Rules
 
 MASK = np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0]], bool)
-GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 
 
 def normal(*shape, seed=0):
@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 
 
 def recurrent_weights(kind, features, units, bias=True, reset_after=False):
-    gates = GATES[kind] * units
+    gates = h5_files.gate_count(kind) * units
     arrays = [normal(features, gates) * 0.5, normal(units, gates, seed=1) * 0.5]
     if bias:
         arrays.append(normal(2, gates, seed=2) * 0.3 if reset_after else normal(gates, seed=2) * 0.3)

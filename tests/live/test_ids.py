@@ -11,6 +11,7 @@ import pytest
 import fastlstm
 from fastlstm import InputError
 
+pytestmark = pytest.mark.keras
 keras = pytest.importorskip("keras")
 IDS = np.array([[1, 2, 3], [9, 0, 4]])
 

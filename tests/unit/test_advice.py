@@ -84,7 +84,7 @@ def advices() -> Iterator[str]:
 
 
 def followed() -> set[str]:
-    """What the tests here and in tests/live say that they follow."""
+    """The advice that tests here and in tests/live follow, as they say."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in TESTS.rglob("test_*advice.py")]
     decorators = [each for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef) for each in node.decorator_list]
     calls = [each for each in decorators if isinstance(each, ast.Call) and called(each) == "follows"]

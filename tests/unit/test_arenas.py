@@ -49,7 +49,7 @@ def test_programs_take_turns(work: int, call: object) -> None:
 
 
 def test_the_bound_holds() -> None:
-    """What was used last is kept whatever its size."""
+    """The arena used last is kept whatever its size."""
     seen: list[int] = []
     arenas = runtime.Arenas(1_000_000)
     runners = [runtime.Runner(doubling(size), arenas=arenas) for size in (300_000, 400_000, 600_000, 2_000_000)]
@@ -110,7 +110,7 @@ def test_errors_give_it_back() -> None:
 
 
 def test_a_team_that_breaks_up_keeps_none(tmp_path: Path) -> None:
-    """What its members might still look at is nobody else's, and freed with them."""
+    """The memory that its members might still look at goes to nobody else, and is freed with them."""
     path = h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 40, 8, np.random.default_rng(0))], (None, 8))
     with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1):
         model = fastlstm.load(path, threads=2)

@@ -1,4 +1,4 @@
-"""What the caller's functions may return, what becomes of their faults, and what is told of models that lack them."""
+"""The results and the faults of the caller's functions, and the advice for models that lack them."""
 
 from __future__ import annotations
 

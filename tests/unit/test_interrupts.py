@@ -50,7 +50,7 @@ path = sys.argv[1]
 
 
 def ran(script: str, *arguments: object) -> dict[str, object]:
-    """What a script answers."""
+    """The answer of a script."""
     command = [sys.executable, "-c", PROLOGUE + script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

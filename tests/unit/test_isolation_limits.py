@@ -127,7 +127,7 @@ def test_nothing_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, h5: 
 
 
 @limited
-def test_hangs_and_hunger_of_hdf5(tmp_path: Path) -> None:
+def test_hdf5_that_hangs_or_takes_all_memory(tmp_path: Path) -> None:
     """A heap of attributes whose free space has no size is looked through for ever."""
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:

@@ -1,4 +1,4 @@
-"""The kernels that keep no state against NumPy, the runtime's checks, and the arena."""
+"""The kernels that keep no state, against NumPy; and the runtime's checks."""
 
 from __future__ import annotations
 

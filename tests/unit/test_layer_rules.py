@@ -60,7 +60,7 @@ def changed(function: ast.FunctionDef) -> Iterator[ast.Attribute]:
 
 
 def state_by_order(path: Path) -> Iterator[str]:
-    """What a file's functions change, outside of a constructor and the caches that are named."""
+    """The attributes that a file's functions change, outside of a constructor and the caches that are named."""
     for name, function in functions(ast.parse(path.read_text(encoding="utf-8"))):
         for attribute in changed(function):
             own = isinstance(attribute.value, ast.Name) and attribute.value.id == "self"

@@ -1,4 +1,4 @@
-"""What recurrent layers, wrappers and the layers of every model mean: the slow truth, masks and states by rule, refusals."""
+"""The meaning of recurrent layers, wrappers and the layers of every model: the slow truth, masks and states by rule, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file may cost while it is loaded: bytes, visits and depth are refused before they are spent, with advice that works."""
+"""The cost of loading a file: bytes, visits and depth are refused before they are spent, with advice that works."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def test_visits_are_bounded_by_the_file_where_it_is_large() -> None:
 
 
 def deep(levels: int) -> bytes:
-    """Models in each other."""
+    """Nested models."""
     config = costly_files.chain_of(1)
     for _ in range(levels):
         model = costly_files.inner("m", config, [costly_files.tensor("x")])

@@ -1,4 +1,4 @@
-"""What the build made of the kernels: nothing called outside, nothing weak, vectors throughout, accumulators in registers."""
+"""The kernels' machine code: nothing called outside, nothing weak, vectors throughout, accumulators in registers."""
 
 from __future__ import annotations
 

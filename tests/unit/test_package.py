@@ -1,4 +1,4 @@
-"""What the package says of itself: docstrings, version, metadata, the table of layers."""
+"""The package's word about itself: docstrings, version, metadata, the table of layers."""
 
 from __future__ import annotations
 
@@ -83,6 +83,14 @@ def test_run_time_needs_little() -> None:
     required = importlib.metadata.requires("fastlstm") or []
     names = {re.split(r"[^\w-]", requirement)[0] for requirement in required if "extra ==" not in requirement}
     assert names == {"numpy", "h5py", "safetensors"}
+
+
+def test_the_tests_bring_what_builds() -> None:
+    """CONTRIBUTING's ``python setup.py build_ext`` builds with what the extra ``test`` brings: jit, test and what the package needs."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    lists = {name: re.findall(r'"([^"]+)"', items) for name, items in re.findall(r"^(\w+) = \[(.*?)\]$", text, re.MULTILINE | re.DOTALL)}
+    assert "fastlstm[jit,plot]" in lists["test"]
+    assert set(lists["requires"]) - {*lists["jit"], *lists["test"]} == {"numpy>=2"}
 
 
 def test_every_layer_has_an_example() -> None:

@@ -1,4 +1,4 @@
-"""Forked processes, processes that end, and interpreters that will not do."""
+"""Forked processes, processes that end, and interpreters that are not supported."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def write(folder: Path, *, stateful: bool = False, units: int = 24) -> Path:
 
 
 def ran(script: str, path: Path, seconds: float = 240) -> str:
-    """What a script prints that ends well."""
+    """The output of a script, which ends well."""
     done = subprocess.run([sys.executable, "-c", PROLOGUE + script, str(path)], capture_output=True, text=True, timeout=seconds)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
@@ -124,7 +124,7 @@ assert forked(lambda: model.reset_states() or same(model.predict(x[0]), first))
 
 @needs_fork
 def test_fork_by_the_very_thread(tmp_path: Path) -> None:
-    """What it was doing goes on in the child as in the parent, with the lock and the guard that it holds."""
+    """The thread that forks goes on in the child as in the parent, with the lock and the guard that it holds."""
     script = """
 x = rng.normal(size=(2, 2, 4, 3)).astype(np.float32)
 alone, parent = load(), os.getpid()

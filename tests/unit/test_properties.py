@@ -1,4 +1,4 @@
-"""What must hold for every model and every input: hypothesis draws both."""
+"""Properties of every model and every input: hypothesis draws both."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stacks(draw: st.DrawFn) -> dict:
 
 
 def layers(drawn: dict) -> list[h5_files.Layer]:
-    """The recurrent layers of a drawn model, and a Dense behind them."""
+    """The recurrent layers of a drawn model, and a Dense after them."""
     rng = np.random.default_rng(drawn["seed"])
     made, features = [], drawn["features"]
     for number, cell in enumerate(drawn["cells"]):
@@ -88,7 +88,7 @@ def test_folding_and_threads_change_nothing(tmp_path: Path, cell: str, mask_zero
         tmp_path / "model.h5", [h5_files.embedding(50, 9, rng, mask_zero), layer, above, h5_files.dense(2, 7, rng)], (None,)
     )
     truth = fastlstm.load(path, precision="float64")
-    table = 50 * layout.columns(20, h5_files.GATES[cell], fastlstm.runtime.lanes()) * 4
+    table = 50 * layout.columns(20, h5_files.gate_count(cell), fastlstm.runtime.lanes()) * 4
     for rows, timesteps in ((1, 30), (3, 5), (40, 40)):
         ids = rng.integers(0, 50, (rows, timesteps)) * (rng.random((rows, timesteps)) < 0.7)
         expected = truth.predict(ids)
@@ -154,7 +154,7 @@ def test_a_row_does_not_see_its_mates(tmp_path: Path, drawn: dict, rows: int, ti
 
 @given(stacks(), st.sampled_from(ACTIVATIONS), st.integers(1, 21), st.integers(1, 12), st.booleans())
 def test_kernels_mean_what_numpy_means(tmp_path: Path, drawn: dict, activation: str, rows: int, timesteps: int, masked: bool) -> None:
-    """What runs natively in float32 is near the layers' own meaning in float64, masks of every kind included."""
+    """The results of kernels in float32 are near the layers' own meaning in float64, masks of every kind included."""
     drawn = {**drawn, "activation": activation}
     x = batch(drawn, rows, timesteps)
     if masked:
@@ -211,7 +211,7 @@ def test_masked_steps_do_not_exist(tmp_path: Path, drawn: dict, rows: int, times
 
 @given(stacks(), st.integers(1, 9), st.integers(1, 8), st.integers(1, 5), st.booleans())
 def test_padding_more(tmp_path: Path, drawn: dict, rows: int, timesteps: int, extra: int, in_front: bool) -> None:
-    """More padding changes not a bit of the last output, in front or behind."""
+    """More padding changes not a bit of the last output, before or after."""
     drawn = {**drawn, "return_sequences": False}
     model = model_of(drawn, tmp_path, masked=True)
     x = batch(drawn, rows, timesteps)

@@ -10,10 +10,15 @@ import pytest
 from kernel_calls import LEVELS, call, lanes_of
 
 from fastlstm.activations import NATIVE, function
-from fastlstm.program import layout
+from fastlstm.program import contracts, layout
 
-GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "simple_rnn": 1}
-CELLS = tuple(GATES)
+GATE_COUNTS = {
+    "lstm": contracts.LSTM_GATES,
+    "gru": contracts.GRU_GATES,
+    "gru_before": sum(contracts.GRU_BEFORE_GATES),
+    "simple_rnn": contracts.SIMPLE_RNN_GATES,
+}
+CELLS = tuple(GATE_COUNTS)
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Case:
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights and inputs."""
         rng = np.random.default_rng(self.seed)
-        gates = GATES[self.cell]
+        gates = GATE_COUNTS[self.cell]
         ids = rng.integers(0, 7, (self.rows, self.steps)).astype(np.int32)
         embeddings = rng.normal(size=(7, self.features)).astype(np.float32)
         x = rng.normal(size=(self.rows, self.steps, self.features)).astype(np.float32)
@@ -91,7 +96,7 @@ def truth(case: Case, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def packed(case: Case, given: dict[str, np.ndarray], level: str) -> tuple[dict[str, Any], int]:
     """The kernel's weights, and the floats of its rows of pre-activations."""
-    lanes, u, gates = lanes_of(level), case.units, GATES[case.cell]
+    lanes, u, gates = lanes_of(level), case.units, GATE_COUNTS[case.cell]
     W, U, b, b2 = (given[name] for name in ("W", "U", "b", "b2"))
     if case.cell != "gru_before":
         fields = {
@@ -113,13 +118,13 @@ def table(case: Case, given: dict[str, np.ndarray], level: str) -> np.ndarray:
     """The pre-activations of every id, in the order of panels."""
     z = given["embeddings"].astype(np.float64) @ given["W"] + given["b"]
     split = 2 * case.units
-    parts = [(2, z[:, :split]), (1, z[:, split:])] if case.cell == "gru_before" else [(GATES[case.cell], z)]
+    parts = [(2, z[:, :split]), (1, z[:, split:])] if case.cell == "gru_before" else [(GATE_COUNTS[case.cell], z)]
     rows = [np.concatenate([layout.pack_bias(part[n], gates, case.units, lanes_of(level)) for gates, part in parts]) for n in range(len(z))]
     return np.stack(rows)
 
 
 def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
-    """What the kernel says."""
+    """The results of the kernel."""
     given = case.arrays() if given is None else given
     u, steps, features = case.units, case.steps, case.features
     weights, columns = packed(case, given, level)
@@ -164,7 +169,7 @@ def check(case: Case, level: str, tolerance: float = 2e-6) -> None:
 
 
 def masks(rows: int, steps: int) -> dict[str, np.ndarray]:
-    """Padding behind, before, holes, whole rows."""
+    """Padding after and before the sequence, holes, whole rows."""
     rng = np.random.default_rng(5)
     lengths = rng.integers(0, steps + 1, rows)
     post = (np.arange(steps) < lengths[:, np.newaxis]).astype(np.uint8)

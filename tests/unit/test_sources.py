@@ -56,7 +56,7 @@ def keras_zip(h5: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def native(h5: Path, tmp_path: Path) -> Path:
+def own_format(h5: Path, tmp_path: Path) -> Path:
     fastlstm.convert(h5, tmp_path / "m.fastlstm")
     return tmp_path / "m.fastlstm"
 
@@ -83,7 +83,7 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", ["h5", "keras_zip", "native"])
+@pytest.mark.parametrize("kind", ["h5", "keras_zip", "own_format"])
 def test_every_way(kind: str, way: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     path: Path = request.getfixturevalue(kind)
     expected = fastlstm.load(path).predict(X)

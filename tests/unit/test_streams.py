@@ -162,7 +162,7 @@ def test_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize(("size", "dilation"), [(3, 1), (3, 4)])
 def test_history_of_causal_convolutions(tmp_path: Path, precision: str, size: int, dilation: int) -> None:
-    """What a causal window still sees is state: it can be saved, reset and taken up elsewhere."""
+    """The timesteps that a causal window still sees are state: they can be saved, reset and taken up elsewhere."""
     rng = np.random.default_rng(0)
     layers = [h5_files.convolution(4, size, 3, rng, dilation=dilation), h5_files.convolution(6, 2, 4, rng), h5_files.dense(2, 6, rng)]
     model = fastlstm.load(h5_files.save(tmp_path / "model.h5", layers, (None, 3)), precision=precision)

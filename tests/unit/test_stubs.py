@@ -18,7 +18,7 @@ INNER = {"Arena", "Frame"}
 
 
 def declared(body: list[ast.stmt]) -> dict[str, ast.stmt]:
-    """What a stub, or a class in it, declares by name."""
+    """The declarations of a stub, or of a class in it, by name."""
     found: dict[str, ast.stmt] = {}
     for node in body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

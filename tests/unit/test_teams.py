@@ -46,7 +46,7 @@ def together(path: Path, threads: int) -> Model:
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("threads", [2, 3])
 def test_same_bits_as_one_thread(tmp_path: Path, cell: str, threads: int) -> None:
-    """Behind each other, in both directions, with every step's output and the last, of any number of rows."""
+    """One after the other, in both directions, with every step's output and the last, of any number of rows."""
     rng = np.random.default_rng(1)
     forward, backward = (recurrent(cell, 40, 70, seed, return_sequences=True) for seed in (2, 3))
     layers = [

@@ -99,14 +99,14 @@ def of_attribute(name: str, value: Any) -> Any:
 # -- the others ---------------------------------------------------------------------------------------------------------------
 
 
-def native(recipe: Mapping[str, Any]) -> bytes:
+def own(recipe: Mapping[str, Any]) -> bytes:
     """A ``.fastlstm`` file: ``{"header": ..., "tensors": {NAME: ARRAY}}``."""
     from safetensors.numpy import save
 
     return save({name: array(entry) for name, entry in recipe["tensors"].items()}, {"fastlstm": json.dumps(recipe["header"])})
 
 
-def of_native(data: bytes) -> dict[str, Any]:
+def of_own(data: bytes) -> dict[str, Any]:
     """The recipe of a ``.fastlstm`` file."""
     from safetensors.numpy import load
 

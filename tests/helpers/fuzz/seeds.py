@@ -45,7 +45,7 @@ def of_file(path: Path) -> Iterator[tuple[str, Any]]:
         yield "architecture", {"architecture": recipe["attrs"]["model_config"], "weights": weights, "by_name": True}
     with tempfile.TemporaryDirectory() as folder:
         fastlstm.convert(path, Path(folder, "m.fastlstm"))
-        yield "native", recipes.of_native(Path(folder, "m.fastlstm").read_bytes())
+        yield "own", recipes.of_own(Path(folder, "m.fastlstm").read_bytes())
 
 
 def write(folder: Path) -> None:

@@ -56,7 +56,7 @@ def made(make: Callable[[Any], bytes], recipe: Any) -> bytes | None:
 
 
 def exercise(model: fastlstm.Model) -> None:
-    """Run a model that was loaded: few rows and more, the short way too, and step by step."""
+    """Run a model that was loaded: few rows and more, on the fast path too, and step by step."""
     for rows in (1, 7):
         x = arrays(model, rows)
         if x is None:
@@ -81,7 +81,7 @@ def arrays(model: fastlstm.Model, rows: int) -> list[np.ndarray] | None:
 
 
 def loaded(given: Any, **options: Any) -> None:
-    """Load and run, natively and in float64."""
+    """Load and run, in kernels and in float64."""
     for precision in ("float32", "float64"):
         with contextlib.suppress(FastLSTMError), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -104,9 +104,9 @@ def hdf5(data: bytes) -> None:
         loaded(file)
 
 
-def native(data: bytes) -> None:
+def own(data: bytes) -> None:
     """``.fastlstm`` files, by recipe or byte for byte; their recorded cases are rerun."""
-    file = data if parsed(data) is None else made(recipes.native, parsed(data))
+    file = data if parsed(data) is None else made(recipes.own, parsed(data))
     if file is not None and not is_hdf5(file[:HEAD]):
         loaded(file)
         with contextlib.suppress(FastLSTMError), warnings.catch_warnings():
@@ -133,6 +133,6 @@ def architecture(data: bytes) -> None:
 
 
 EMPTY = recipes.hdf5({"attrs": {"layer_names": []}})
-TARGETS: dict[str, Callable[[bytes], None]] = {target.__name__: target for target in (json, hdf5, native, keras, architecture)}
+TARGETS: dict[str, Callable[[bytes], None]] = {target.__name__: target for target in (json, hdf5, own, keras, architecture)}
 #: How the recipes of a target become bytes that may be altered themselves.
-BYTES: dict[str, Callable[[Any], bytes]] = {"native": recipes.native, "keras": recipes.keras}
+BYTES: dict[str, Callable[[Any], bytes]] = {"own": recipes.own, "keras": recipes.keras}
