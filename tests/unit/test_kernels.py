@@ -236,7 +236,7 @@ def test_unknown_kernel_and_field() -> None:
             runtime.Runner(Program((instruction,), (), (), (), 1))
 
 
-def test_python_instructions() -> None:
+def test_numpy_instructions() -> None:
     seen = []
 
     def negate(rows: int, arrays: dict[int, np.ndarray]) -> None:
@@ -255,7 +255,7 @@ def test_python_instructions() -> None:
     assert seen == [4, 4, 2]
 
 
-def test_errors_of_python_instructions_come_through() -> None:
+def test_errors_of_numpy_instructions_come_through() -> None:
     def fail(rows: int, arrays: dict[int, np.ndarray]) -> None:
         raise ZeroDivisionError("on purpose")
 
