@@ -184,7 +184,7 @@ class Verification:
         for title, cases in ((self.against, self.recorded), (f"Keras {self.keras_version}", self.keras)):
             for case in cases:
                 word = "equal" if case.equal else "DIFFERENT"
-                lines.append(f"  {title:12} {case.case:18} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
+                lines.append(f"  {title:12} {case.case:19} {word:9} largest difference {case.difference:.2e}, allowed {case.tolerance:.2e}")
         return "\n".join(lines)
 
 

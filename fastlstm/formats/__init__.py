@@ -50,9 +50,9 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
 
 def reader(source: Source) -> Callable[..., ModelSpec]:
     """Return the function that reads a file, chosen by its first bytes."""
-    from . import archive, h5  # here, so that importing fastlstm does not import h5py
-
     if source.handle is not None:
+        from . import h5
+
         return h5.read
     refuse_other_than_files(source)
     with source.open() as stream:
@@ -60,7 +60,11 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
             head = stream.read(HEAD)
         except OSError as error:
             raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
-    for module in (own, archive, h5):
+    if own.sniff(head, source.name):
+        return own.read
+    from . import archive, h5  # here, so that neither importing fastlstm nor reading its own files imports h5py
+
+    for module in (archive, h5):
         if module.sniff(head, source.name):
             return module.read
     raise FormatError(f"{source.name}: {explain(source, head)}")

@@ -35,8 +35,8 @@ UNSUPPORTED, MEMORY = UnsupportedError.__name__, MemoryError.__name__
 ANSWER = "the answer of the process that read it"
 #: What to do about files that no reader gets through.
 ADVICE = "the file is damaged or hostile, get it again from where it was made"
-#: Names of the dtypes of a spec's arrays in safetensors.
-DTYPES = {"bool": "BOOL", "float32": "F32", "float64": "F64"}
+#: Names in safetensors of the dtypes that arrays of specs and cases have.
+DTYPES = {"bool": "BOOL", "int32": "I32", "float32": "F32", "float64": "F64"}
 
 
 def message(head: Mapping[str, Any]) -> bytes:

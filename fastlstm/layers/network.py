@@ -222,24 +222,25 @@ class Network(Layer):
     def _trace(self, tell: Callable[[Layer, Sequence[Any], Mapping[str, Any]], Sequence[Any]]) -> tuple[dict[str, Any], tuple[Any, ...]]:
         """By path, the output shapes that ``tell`` tells of each layer, and those of the outputs."""
         found: dict[str, Any] = {}
+        return found, self.traced(found, tell, self.input_shapes())
 
-        def enter(network: Network, given: Sequence[Any]) -> tuple[Any, ...]:
-            # The shapes given to a nested model may not be known, but those that it declares are.
-            declared = [None if shape == (None,) else shape for shape in network.input_shapes()]
-            given = [one if shape is None else shape for shape, one in zip(given, declared, strict=True)]
-            for ref, shape in zip(network.model.inputs, given, strict=True):
-                if shape is not None:
-                    found[network.layers[network.model.calls[ref.call].layer].path] = shape
-            return network.walk(given, visit, lambda array: array.shape)
+    def traced(self, found: dict[str, Any], tell: Callable[..., Sequence[Any]], given: Sequence[Any]) -> tuple[Any, ...]:
+        """The output shapes for inputs of these; ``found`` notes those of the layers inside."""
+        # The shapes given to a nested model may not be known, but those that it declares are.
+        declared = [None if shape == (None,) else shape for shape in self.input_shapes()]
+        given = [one if shape is None else shape for shape, one in zip(given, declared, strict=True)]
+        for ref, shape in zip(self.model.inputs, given, strict=True):
+            if shape is not None:
+                found[self.layers[self.model.calls[ref.call].layer].path] = shape
+        return self.walk(given, partial(self._told, found, tell), lambda array: array.shape)
 
-        def visit(layer: Layer, given: Sequence[Any], words: Mapping[str, Any]) -> Sequence[Any]:
-            shapes = enter(layer, given) if isinstance(layer, Network) else tell(layer, given, words)
-            if None not in shapes[:1]:
-                found[layer.path] = shapes[0] if len(shapes) == 1 else shapes
-            return shapes
-
-        outputs = enter(self, self.input_shapes())
-        return found, outputs
+    def _told(
+        self, found: dict[str, Any], tell: Callable[..., Sequence[Any]], layer: Layer, given: Sequence[Any], words: Mapping[str, Any]
+    ) -> Sequence[Any]:
+        shapes = layer.traced(found, tell, given) if isinstance(layer, Network) else tell(layer, given, words)
+        if None not in shapes[:1]:
+            found[layer.path] = shapes[0] if len(shapes) == 1 else shapes
+        return shapes
 
     def readers(self) -> list[list[Layer]]:
         """For each input, the layers that read it, looked for through nested models, which may hand it on."""
@@ -248,17 +249,8 @@ class Network(Layer):
     def _followed(self) -> tuple[list[list[Layer]], set[int]]:
         """Each input's readers, and the inputs that are outputs too; in one walk, however many there are."""
         found: list[list[Layer]] = [[] for _ in self.model.inputs]
-
-        def visit(layer: Layer, given: Sequence[Ref | None], words: Mapping[str, Any]) -> Sequence[Ref | None]:
-            read = set(found_in(words, Ref))
-            if not isinstance(layer, Network):
-                read.update(ref for ref in given if ref is not None)
-            for ref in read:
-                found[ref.call].append(layer)
-            return layer.walk(given, visit, lambda array: None) if isinstance(layer, Network) else Untold()
-
         entering: list[Ref | None] = [Ref(number) for number in range(len(found))]
-        outputs = self.walk(entering, visit, lambda array: None)
+        outputs = self.walk(entering, partial(follow, found), lambda array: None)
         return found, {ref.call for ref in outputs if ref is not None}
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -397,6 +389,16 @@ def with_mask(found: Any, given: Any) -> Any:
 def without_mask(given: Any) -> Any:
     """A Tensor or a Value without its mask; shapes have none."""
     return given._replace(mask=None) if isinstance(given, (Tensor, Value)) else given
+
+
+def follow(found: list[list[Layer]], layer: Layer, given: Sequence[Ref | None], words: Mapping[str, Any]) -> Sequence[Ref | None]:
+    """Note in ``found``, for each input of a network, the layers that read it. No closure: one that calls itself holds what it notes."""
+    read = set(found_in(words, Ref))
+    if not isinstance(layer, Network):
+        read.update(ref for ref in given if ref is not None)
+    for ref in read:
+        found[ref.call].append(layer)
+    return layer.walk(given, partial(follow, found), lambda array: None) if isinstance(layer, Network) else Untold()
 
 
 class Untold(Sequence[Any]):

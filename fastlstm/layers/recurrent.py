@@ -31,15 +31,16 @@ LOOP_INERT = frozenset({"use_cudnn", "input_spec", "build_config"})
 
 def states_given(keywords: Mapping[str, Any]) -> Iterator[Shape]:
     """The shapes of the tensors of initial_state, however nested."""
+    return nested_shapes(keywords.get("initial_state"))
 
-    def shapes(value: Any) -> Iterator[Shape]:
-        if isinstance(value, tuple) and value and all(isinstance(inner, tuple) for inner in value):
-            for inner in value:
-                yield from shapes(inner)
-        elif value:
-            yield value
 
-    yield from shapes(keywords.get("initial_state"))
+def nested_shapes(value: Any) -> Iterator[Shape]:
+    """The shapes in tuples of tuples of them."""
+    if isinstance(value, tuple) and value and all(isinstance(inner, tuple) for inner in value):
+        for inner in value:
+            yield from nested_shapes(inner)
+    elif value:
+        yield value
 
 
 def expanded(mask: np.ndarray, array: np.ndarray) -> np.ndarray:

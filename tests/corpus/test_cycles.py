@@ -99,7 +99,9 @@ def test_a_model_goes_when_its_last_user_lets_go(files: dict[str, bytes], tmp_pa
     try:
         model = fastlstm.load(tmp_path / "model.h5")
         spec = weakref.ref(model.spec)  # its layers hold on to it
+        arrays = [weakref.ref(array) for layer in model.spec.layers for array in layer.weights]
         del model
         assert spec() is None
+        assert not any(array() is not None for array in arrays)
     finally:
         gc.enable()

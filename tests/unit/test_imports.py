@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import fastlstm
+from fastlstm.demo import MODEL
+
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "fastlstm"
 SOURCES = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".pyi"))
@@ -112,6 +115,14 @@ def test_import_is_light(module: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_file_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_own_files_need_no_hdf5(tmp_path: Path) -> None:
+    """Neither to be read nor to be run."""
+    fastlstm.convert(MODEL, tmp_path / "m.fastlstm")
+    code = "import sys; sys.modules['h5py'] = None; import fastlstm; print(fastlstm.load(sys.argv[1], verify=True).output_shape)"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.fastlstm")], capture_output=True, text=True, check=True)
+    assert done.stdout == "(None, 12)\n"
 
 
 def test_no_paths_of_a_machine() -> None:

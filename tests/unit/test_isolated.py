@@ -156,6 +156,13 @@ def test_verify(tmp_path: Path, h5: Path) -> None:
     assert altered == fastlstm.verify(target)
 
 
+def test_verify_cases_of_ids(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = h5_files.save(tmp_path / "ids.h5", [h5_files.embedding(9, 4, rng), h5_files.recurrent("LSTM", 3, 4, rng)], (None,))
+    fastlstm.convert(path, tmp_path / "ids.fastlstm", isolated=True)
+    assert str(fastlstm.verify(tmp_path / "ids.fastlstm", isolated=True)) == str(fastlstm.verify(tmp_path / "ids.fastlstm"))
+
+
 def test_what_does_not_go_together(tmp_path: Path, h5: Path) -> None:
     with h5py.File(h5) as file, pytest.raises(InputError, match="an h5py.File, which this process has open already; pass its path"):
         fastlstm.load(file, isolated=True)

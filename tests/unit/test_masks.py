@@ -258,3 +258,25 @@ def test_states_of_directions_that_numpy_computes(tmp_path: Path) -> None:
     first, second = native.predict(x), native.predict(x)
     assert np.abs(second - first).max() > 1e-3
     np.testing.assert_allclose([first, second], [truth.predict(x), truth.predict(x)], atol=1e-6)
+
+
+def test_masks_of_a_merge_of_nothing(tmp_path: Path) -> None:
+    """A graph of Keras 3 with masks in it, whose Add is called with no tensors: refused, as the file makes no sense."""
+
+    def of(name: str) -> dict[str, Any]:
+        return {"class_name": "__keras_tensor__", "config": {"shape": [None, 5, 3], "dtype": "float32", "keras_history": [name, 0, 0]}}
+
+    def operation(kind: str, name: str, *arguments: Any, **words: Any) -> dict[str, Any]:
+        return {"class_name": kind, "name": name, "config": {"name": name}, "inbound_nodes": [{"args": list(arguments), "kwargs": words}]}
+
+    layers = [
+        {"class_name": "InputLayer", "name": "x", "config": {"name": "x", "batch_shape": [None, 5, 3]}, "inbound_nodes": []},
+        operation("NotEqual", "differs", of("x"), 0.0),
+        operation("Any", "any", of("differs"), axis=-1),
+        layer("Add", "add", [{"args": [], "kwargs": {}}]),
+        layer("LSTM", "lstm", [{"args": [of("add")], "kwargs": {"mask": of("any")}}], units=2),
+    ]
+    config = functional(layers, [["x", 0, 0]], [["lstm", 0, 0]], "Functional")
+    arrays = [np.zeros(shape, np.float32) for shape in ((3, 8), (2, 8), (8,))]
+    with pytest.raises(fastlstm.FastLSTMError, match="add"):
+        fastlstm.load(write_h5(tmp_path / "m.h5", config, {"lstm": arrays}, "3.15.1"))

@@ -176,7 +176,7 @@ class Tracer:
         if rule in MAKING:
             return self.made(layer, read)
         if rule is MaskRule.UNITES:
-            return MASKLESS if MASKLESS in parts else reduce(partial(forms.number, "or"), parts)
+            return MASKLESS if not parts or MASKLESS in parts else reduce(partial(forms.number, "or"), parts)
         if rule is MaskRule.JOINS:
             return forms.joined([part or forms.number("ones") for part in parts], "any") if any(parts) else MASKLESS
         if rule is MaskRule.SEQUENCES:
