@@ -45,6 +45,7 @@ class Model:
         self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str = "float32", fold_limit: int = FOLD_LIMIT,
         custom_layers: Mapping[str, Callable[..., Any]] | None = None,
         custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
+        states: Mapping[str, tuple[np.ndarray, ...]] | None = None,
     ):  # fmt: skip
         if precision not in ("float32", "float64"):
             raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
@@ -68,6 +69,8 @@ class Model:
         self._turns = runtime.Turns(f"the stateful model of {source}" if self._stateful else f"the model of {source}")
         self._fast_path: runtime.FastPath | None = None  # for input of the shape that came last
         self.reset_states()
+        if states:  # by layer path, of a stateful model that this is a copy of
+            self._states = {path: tuple(array.copy() for array in arrays) for path, arrays in states.items()}
 
     # -- what it is -------------------------------------------------------------------------------------------------------
 
@@ -244,6 +247,5 @@ def report(rows: int, start: float) -> None:
 def _rebuild(kind: type[Model], spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
     """A new Model, for ``copy`` and ``pickle``; a subclass's ``__init__`` may ask for other arguments."""
     model = Model.__new__(kind)
-    Model.__init__(model, spec, **options)
-    model._states = {path: tuple(array.copy() for array in arrays) for path, arrays in states.items()}
+    Model.__init__(model, spec, states=states, **options)
     return model

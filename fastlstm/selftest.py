@@ -225,12 +225,14 @@ def neighbour(network: Network, number: int) -> Network:
 
 def reweighted(model: ModelSpec, change: Callable[[np.ndarray], np.ndarray]) -> ModelSpec:
     """The model with every weight array changed."""
+    return replace(model, layers=tuple(reweighted_layer(layer, change) for layer in model.layers))
 
-    def layer(spec: LayerSpec) -> LayerSpec:
-        inner = None if spec.model is None else reweighted(spec.model, change)
-        return replace(spec, weights=tuple(map(change, spec.weights)), children=tuple(map(layer, spec.children)), model=inner)
 
-    return replace(model, layers=tuple(map(layer, model.layers)))
+def reweighted_layer(layer: LayerSpec, change: Callable[[np.ndarray], np.ndarray]) -> LayerSpec:
+    """The same of a layer, and of what stands in it."""
+    inner = None if layer.model is None else reweighted(layer.model, change)
+    children = tuple(reweighted_layer(child, change) for child in layer.children)
+    return replace(layer, weights=tuple(map(change, layer.weights)), children=children, model=inner)
 
 
 # -- inputs ---------------------------------------------------------------------------------------------------------------

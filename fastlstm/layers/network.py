@@ -149,14 +149,13 @@ class Network(Layer):
     def declared(self) -> Mapping[Layer, Sequence[Shape]]:
         """By layer, however deep inside: see Context.declared. Worked out only when a layer asks, as few do."""
         found: dict[Layer, Sequence[Shape]] = {}
-
-        def follow(layer: Layer, inputs: Sequence[Shape]) -> None:
+        waiting: list[tuple[Layer, Sequence[Shape]]] = [(self, self.input_shapes())]
+        while waiting:
+            layer, inputs = waiting.pop()
             for inner, given in layer.calls_inside(inputs):
                 if inner not in found:
                     found[inner] = given
-                    follow(inner, given)
-
-        follow(self, self.input_shapes())
+                    waiting.append((inner, given))
         return found
 
     def listed(self) -> Iterator[Layer]:

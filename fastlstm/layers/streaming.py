@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,39 +44,45 @@ def is_sequence(shape: Shape, vocabulary: int | None) -> bool:
     return len(shape) > 2 or (len(shape) == 2 and vocabulary is not None)
 
 
+def fixed(problems: list[Problem], array: np.ndarray) -> Flow:
+    """A tensor that stands in the file."""
+    if len(array) > 1:
+        what = f"it holds a tensor for {len(array)} rows, and the rows of a stream advance independently"
+        problems.append(Problem("", "", what))
+    return Flow(array.shape, False)
+
+
+def visit(
+    problems: list[Problem], merging: list[Layer], carrying: dict[str, Layer],
+    layer: Layer, given: Sequence[Flow], words: Mapping[str, Any],
+) -> Sequence[Flow]:  # fmt: skip
+    """What a layer makes of such inputs; noted are problems, and the layers that merge timesteps or (by path) have states."""
+
+    def refuse(what: str) -> None:
+        problems.append(Problem(layer.path, layer.spec.class_name, what))
+
+    if "mask" in words:
+        refuse(FUTURE_MASK)
+    if isinstance(layer, Network):
+        return layer.walk(given, partial(visit, problems, merging, carrying), partial(fixed, problems))
+    if layer.state_shapes():
+        if layer.path in carrying:
+            refuse(USED_TWICE if carrying[layer.path] is layer else SAME_NAME)
+        carrying[layer.path] = layer
+    shapes = {name: changed(value, Flow, lambda flow: flow.shape) for name, value in words.items()}
+    course = layer.course(given, words, layer.shapes([flow.shape for flow in given], shapes))
+    if course.obstacle:
+        refuse(course.obstacle)
+    elif len(given) > 1 and all(flow.steps for flow in given):
+        merging.append(layer)
+    return course.outputs
+
+
 def streams(network: Network) -> Streams:
     """Ask the layers what they make of data that stream in."""
     problems: list[Problem] = []
-    merges = False
-    carrying: dict[str, Layer] = {}  # layers with states, by path
-
-    def refuse(layer: Layer, what: str) -> None:
-        problems.append(Problem(layer.path, layer.spec.class_name, what))
-
-    def fixed(array: np.ndarray) -> Flow:
-        if len(array) > 1:
-            what = f"it holds a tensor for {len(array)} rows, and the rows of a stream advance independently"
-            problems.append(Problem("", "", what))
-        return Flow(array.shape, False)
-
-    def visit(layer: Layer, given: Sequence[Flow], words: Mapping[str, Any]) -> Sequence[Flow]:
-        nonlocal merges
-        if "mask" in words:
-            refuse(layer, FUTURE_MASK)
-        if isinstance(layer, Network):
-            return layer.walk(given, visit, fixed)
-        if layer.state_shapes():
-            if layer.path in carrying:
-                refuse(layer, USED_TWICE if carrying[layer.path] is layer else SAME_NAME)
-            carrying[layer.path] = layer
-        shapes = {name: changed(value, Flow, lambda flow: flow.shape) for name, value in words.items()}
-        course = layer.course(given, words, layer.shapes([flow.shape for flow in given], shapes))
-        if course.obstacle:
-            refuse(layer, course.obstacle)
-        elif len(given) > 1 and all(flow.steps for flow in given):
-            merges = True
-        return course.outputs
-
+    merging: list[Layer] = []
     inputs = zip(network.input_shapes(), network.vocabularies(), strict=True)
-    outputs = network.walk([Flow(shape, is_sequence(shape, vocabulary)) for shape, vocabulary in inputs], visit, fixed)
-    return Streams(tuple(problems), tuple(flow.steps for flow in outputs), merges)
+    flows = [Flow(shape, is_sequence(shape, vocabulary)) for shape, vocabulary in inputs]
+    outputs = network.walk(flows, partial(visit, problems, merging, {}), partial(fixed, problems))
+    return Streams(tuple(problems), tuple(flow.steps for flow in outputs), bool(merging))
