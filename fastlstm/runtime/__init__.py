@@ -15,14 +15,22 @@ threads   the threads that a Model keeps to share its calls with
 
 from __future__ import annotations
 
-from .arenas import IDLE_BYTES, Arenas
-from .call import Watch
-from .fast_path import FAST_PATH_AXES, FastPath, Stepper
-from .guards import Guard, Turns, replace
-from .levels import Engine, available_levels, engine, kernel_fields, lanes, level
-from .runner import Runner
-from .team import Team
-from .threads import Workers
+try:
+    from .arenas import IDLE_BYTES, Arenas
+    from .call import Watch
+    from .fast_path import FAST_PATH_AXES, FastPath, Stepper
+    from .guards import Guard, Turns, replace
+    from .levels import Engine, available_levels, engine, kernel_fields, lanes, level
+    from .runner import Runner
+    from .team import Team
+    from .threads import Workers
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith(f"{__name__}."):
+        raise
+    raise ImportError(
+        f"{error.name} is missing: {__file__} belongs to sources of fastlstm that are not built. Start Python in another folder, where it "
+        "finds the fastlstm that is installed; or build these in place: pip install -e ."
+    ) from error
 
 __all__ = [
     "FAST_PATH_AXES",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +115,15 @@ def test_docstring_example_runs() -> None:
     import doctest
 
     assert doctest.testmod(sys.modules["fastlstm"]).failed == 0
+
+
+def test_sources_that_are_not_built_say_so(tmp_path: Path) -> None:
+    """As in a clone beside which the package is installed: Python looks into the current folder first."""
+    package = Path(fastlstm.__file__).parent
+    shutil.copytree(package, tmp_path / "fastlstm", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    done = subprocess.run([sys.executable, "-c", "import fastlstm"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: fastlstm.runtime.")
+    assert "not built" in last
+    assert "pip install -e ." in last
