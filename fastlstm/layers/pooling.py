@@ -104,13 +104,24 @@ class AdaptiveAveragePooling(Layer):
             raise self.error(f"reads input of {axes + 2} axes, found shape {shape}")
         return ((*shape[: self.first], *self.size, *shape[self.first + axes :]),)
 
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        shape, total = inputs[0], numbers_in(*outputs)
+        for axis, size in enumerate(self.size, start=self.first):
+            n, others = shape[axis] or 1, numbers_in((*shape[:axis], *shape[axis + 1 :]))
+            total += (n + 3 * size) * others  # the windows, which share two numbers with each other at most, and their means
+            shape = (*shape[:axis], size, *shape[axis + 1 :])
+        return total
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         for axis, size in enumerate(self.size, start=self.first):
-            n, out = x.shape[axis], np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
-            for i in range(size if len(x) else 0):  # no rows: only shapes are asked for
-                window = x.take(range(i * n // size, -((i + 1) * -n // size)), axis)
-                np.moveaxis(out, axis, 0)[i] = np.mean(window, axis)
+            n, places = x.shape[axis], np.arange(size)
+            starts, ends = places * n // size, -((places + 1) * -n // size)
+            out = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
+            for length in np.unique(ends - starts):  # there are two or three, however many places
+                alike = np.flatnonzero(ends - starts == length)
+                windows = x.take(starts[alike, None] + np.arange(length), axis)
+                np.moveaxis(out, axis, 0)[alike] = np.moveaxis(np.mean(windows, axis + 1), axis, 0)
             x = out
         return (Tensor(x),)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import costly_files
 import h5py
+import keras_configs
 import numpy as np
 import pytest
 from layer_specs import normal
@@ -428,3 +429,14 @@ def test_buffers_in_use_at_once_lie_apart(count: int) -> None:
         assert all(one[1] <= other[0] for one, other in zip(alive, alive[1:], strict=False))
     assert max(end for _, end in here) <= total
     assert total < 0.5 * sum(6 * info.row_bytes for info in buffers)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [([1 << 22, 1], "max_bytes"), ([0, 1], "whole numbers from 1"), ("x", "whole numbers from 1")]
+)
+def test_means_of_many_places(tmp_path: Path, size: Any, expected: str) -> None:
+    """Few numbers come out, but along the first axis there are many; and sizes that are none."""
+    layer = ("AdaptiveAveragePooling2D", {"output_size": size, "trainable": True})
+    config = costly_files.sequential(layer, shape=(8, 1 << 12, 1))
+    with pytest.raises(FormatError, match=expected):
+        fastlstm.load(keras_configs.write_h5(tmp_path / "m.h5", config, {}, "3.15.1"))

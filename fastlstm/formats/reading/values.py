@@ -9,7 +9,7 @@ from typing import Any
 SIZES = ("units", "filters", "output_dim", "input_dim", "n", "num_heads", "key_dim")
 LARGEST = 1 << 28
 #: Arguments that are sizes along axes: one for all of them, or a list.
-AXES = ("kernel_size", "strides", "dilation_rate", "pool_size", "size")
+AXES = ("kernel_size", "strides", "dilation_rate", "pool_size", "size", "output_size")
 #: ... and those that may be zero, nested in lists.
 MARGINS = ("cropping",)
 #: Arguments that are true or false (the numbers 0 and 1 count as these).
