@@ -12,6 +12,8 @@ import pytest
 from test_imports import FLOORS, cython_imports
 
 import fastlstm
+from fastlstm import executor
+from fastlstm.program import layout
 
 PACKAGE = Path(fastlstm.__file__).parent
 REPOSITORY = PACKAGE.parent
@@ -237,3 +239,16 @@ def test_page_shows_the_hops() -> None:
         assert hop is not None
         text = body(PACKAGE / hop[1], hop[2].split(".")[-1])
         assert hop[3] is None or re.search(rf"\b{re.escape(hop[3])}\(", text), f"{hop[2]} does not call {hop[3]}"
+
+
+def test_numbers_that_c_has_to_know_are_those_of_python() -> None:
+    """Cython's constants, which the compiler divides by and compares with, stand there once more."""
+
+    def constant(module: str, name: str) -> int:
+        found = re.search(rf"^ +{name} = (\w+)", (PACKAGE / "runtime" / module).read_text(encoding="utf-8"), re.MULTILINE)
+        assert found is not None
+        return int(found[1], 0)
+
+    assert constant("runner.pyx", "TILE_ROWS") == layout.MOST_TILE_ROWS
+    assert constant("fast_path.pyx", "MOST_VOCABULARY") == executor.MOST_IDS
+    assert constant("fast_path.pyx", "FLOAT_BYTES") == layout.FLOAT
