@@ -68,6 +68,9 @@ class Encoded:
         (field, the caller's array, offset in bytes, bytes of a row): addresses in the caller's arrays.
     scratch
         (field, offset in bytes): addresses in the arena.
+    constants
+        (field, the constant's number, offset in bytes): addresses in the Program's constants, which the Runner fills in once. (Where
+        memory is short, NumPy's ``__array_interface__`` crashes.)
     """
 
     def __init__(self, arrays: CallerArrays, offsets: list[int], arena_size: int):
@@ -79,6 +82,7 @@ class Encoded:
         self.watches: list[tuple[int, ...]] = []
         self.patches: list[tuple[int, int, int, int]] = []
         self.scratch: list[tuple[int, int]] = []
+        self.constants: list[tuple[int, int, int]] = []
 
 
 def encode(program: Program, engine: Engine) -> Encoded:
@@ -114,22 +118,23 @@ def append_fields(encoded: Encoded, program: Program, instruction: Instruction, 
         if value is None:  # a null address, or what the runtime fills in
             values.append(0)
         elif isinstance(value, (At, Buffer, Constant)):
-            values.append(address(encoded, program, value))
+            note_address(encoded, program, value)
+            values.append(0)
         elif name in floats:
             values.append(int(np.float32(value).view(np.uint32)))
         else:
             values.append(int(value))
 
 
-def address(encoded: Encoded, program: Program, value: At | Buffer | Constant) -> int:
-    """Return the address that the next field holds, or 0 where it is filled in later, which is noted."""
+def note_address(encoded: Encoded, program: Program, value: At | Buffer | Constant) -> None:
+    """Note which address the next field will hold."""
     place = len(encoded.values)
     target, offset = (value.target, FLOAT * value.offset) if isinstance(value, At) else (value, 0)
     if isinstance(target, Constant):
-        return int(program.constants[target.index].__array_interface__["data"][0]) + offset
+        encoded.constants.append((place, target.index, offset))
+        return
     info = program.buffers[target.index]
     if info.kind == "scratch":
         encoded.scratch.append((place, encoded.offsets[target.index] + offset))
     else:
         encoded.patches.append((place, encoded.arrays.number(info), offset, info.row_bytes))
-    return 0

@@ -258,6 +258,8 @@ cdef int store(Runner runner, encoded) except -1:
         runner.times[n] = runner.program.instructions[n].times
     for n in range(runner.field_count):
         runner.fields[n] = encoded.values[n]
+    for field, number, offset in encoded.constants:
+        runner.fields[<int>field] = <int64_t><uintptr_t>cnp.PyArray_DATA(runner.program.constants[number]) + <int64_t>offset
     for n in range(runner.watch_count):
         runner.watches[n] = encoded.watches[n][0]
         runner.fields[<int>encoded.watches[n][1]] = <int64_t><uintptr_t>&fastlstm_look

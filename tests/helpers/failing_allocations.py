@@ -22,6 +22,7 @@ from golden import flat
 
 import fastlstm
 from fastlstm import FastLSTMError
+from fastlstm.runtime import Runner
 
 #: What C code of others (NumPy, CPython, safetensors) makes of a failed allocation that it did not reckon with.
 FOREIGN = re.compile(r"SystemError|PanicException|RuntimeError: can't allocate")
@@ -50,7 +51,12 @@ def works(folder: Path) -> dict[str, Callable[[], Any]]:
         fastlstm.convert(path, again)
         return fastlstm.load(again).predict(x)
 
+    def make_ready() -> Any:
+        Runner(model.executor.example_program())
+        return model.predict(x)
+
     return {
+        "make ready": make_ready,
         "load .h5": lambda: fastlstm.load(path).predict(x),
         "load .fastlstm": lambda: fastlstm.load(converted).predict(x),
         "load bytes": lambda: fastlstm.load(data).predict(x),

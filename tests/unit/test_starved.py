@@ -24,7 +24,8 @@ def run(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("only", "every"), [("load", 197), ("convert", 9973), ("predict|step", 7)])  # primes, to meet all sorts of them
+# Each of them, or primes, to meet all sorts of them.
+@pytest.mark.parametrize(("only", "every"), [("make", 1), ("load", 197), ("convert", 9973), ("predict|step", 7)])
 def test_allocations_of_the_interpreter(tmp_path: Path, only: str, every: int) -> None:
     pytest.importorskip("_testcapi", reason="this Python was built without its test modules")
     assert "calls stopped" in run(str(tmp_path), "--only", only, "--every", str(every))
