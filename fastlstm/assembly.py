@@ -11,7 +11,8 @@ import numpy as np
 
 from .errors import InputError, Problem, UnsupportedError
 from .layers import prepared
-from .layers.network import Network, every_layer, root
+from .layers.base import every_layer
+from .layers.network import Network, root
 from .limits import Budget
 from .spec import ModelSpec, Ref, Shape
 

@@ -17,8 +17,8 @@ from . import runtime
 from .assembly import of_example
 from .errors import FormatError, InputError
 from .inputs import Ragged, TensorInfo, are_ids, shape_text
-from .layers.base import Streaming
-from .layers.network import Network, carrying, every_layer, repeated
+from .layers.base import Streaming, carrying, every_layer
+from .layers.network import Network, repeated
 from .limits import Budget
 from .listing import LayerInfo, layer_infos
 from .planner import Constants, most_packed, plan

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .layers.base import Layer
-from .layers.network import Network, every_layer
+from .layers.base import Layer, every_layer
+from .layers.network import Network
 from .program.ir import Program
 from .spec import Shape
 

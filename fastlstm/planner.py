@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .layers.base import Layer, Tensor, changed
-from .layers.network import Network, every_layer
+from .layers.base import Layer, Tensor, changed, every_layer
+from .layers.network import Network
 from .limits import Budget
 from .program import layout
 from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value

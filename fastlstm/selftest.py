@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .assembly import EXAMPLE_SIZES, row_bytes
-from .layers.base import Layer
-from .layers.network import Network, every_layer, root
+from .layers.base import Layer, every_layer
+from .layers.network import Network, root
 from .model import Model
 from .spec import Case, LayerSpec, ModelSpec, Shape
 

@@ -13,7 +13,7 @@ from . import runtime
 from .errors import InputError, UnsupportedError
 from .executor import Executor, as_returned, flat
 from .inputs import TensorInfo, as_array, gather, positive, reading, shape_text, told, unreadable
-from .layers.network import carrying
+from .layers.base import carrying
 from .layers.streaming import is_sequence, streams
 
 if TYPE_CHECKING:

@@ -38,6 +38,8 @@ from .supplied import Supplied
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .taken_masks import TakenMasks
+
 T = TypeVar("T")
 
 #: Config keys that change nothing at inference in any layer.
@@ -188,6 +190,8 @@ class Layer:
     STEPWISE: ClassVar[bool] = False
     #: Does it compute what it wraps for each timestep by itself, from nothing?
     RESTARTS: ClassVar[bool] = False
+    #: Which masks are gone inside it, where it is a graph of layers.
+    taken: TakenMasks | None = None
     #: The value of its input that it takes as masked: all features of a step, or an id.
     masked_value: float | None = None
 
@@ -396,3 +400,19 @@ class Layer:
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         """Write the layer as kernel calls; None where only ``apply`` can do it."""
         return None
+
+
+def carrying(layer: Layer) -> Iterator[Layer]:
+    """All layers inside one that carry something from timestep to timestep."""
+    for child in layer.children:
+        if child.state_shapes():
+            yield child
+        if not child.RESTARTS:
+            yield from carrying(child)
+
+
+def every_layer(layer: Layer) -> Iterator[Layer]:
+    """All layers inside one, in order, each before what it wraps."""
+    for child in layer.children:
+        yield child
+        yield from every_layer(child)

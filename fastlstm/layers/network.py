@@ -12,19 +12,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..catalogue import MAKING, MaskRule, Row
 from ..errors import FastLSTMError, FormatError, InputError
 from ..program.ir import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
-from .base import Context, Layer, States, Tensor, floating, numbers_in
+from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
 from .registry import make_layer
+from .taken_masks import TakenMasks, with_mask, without_mask
 
 T = TypeVar("T")
 #: The errors of a layer's code where a config or a graph is not one that Keras writes.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
-#: Of masks that MultiHeadAttention has taken.
-TAKEN = "a MultiHeadAttention has taken off, as Keras does from 3.8 on, which is not computed here"
 UNTOLD_MASK = "its output has a mask, which TensorFlow 1.13 drops and 1.14 hands on, and the file does not tell which of them saved it"
 
 
@@ -40,6 +38,7 @@ class Network(Layer):
     """
 
     CLASSES = ("Sequential", "Functional", "Model")
+    taken: TakenMasks
     INERT = frozenset(
         {
             "layers",
@@ -314,82 +313,6 @@ class Network(Layer):
         return not self.path or bool(self.rules.nested_masks)
 
 
-class TakenMasks:
-    """Which masks are gone by the time of a call, as MultiHeadAttention has taken them off the tensors that it read before.
-
-    Keras 3 takes the masks of most layers from the file, where they are as they were when the model was built; so here all keep theirs.
-    Attention layers and merges ask the tensors themselves.
-
-    Attributes
-    ----------
-    bare : dict
-        By call: the inputs that it reads as if they had no mask.
-    inputs : set of int
-        The inputs of the network that lose theirs.
-    outputs : tuple of str
-        What has become of the outputs' masks: "" if nothing, "gone", "changed" where one of several that were joined is gone, or "lost"
-        where it is gone and what stands in the file of it is not known here either.
-    reads : bool
-        Does any layer in it ask?
-    """
-
-    def __init__(self, network: Network):
-        self.bare: dict[int, tuple[int, ...]] = {}
-        self.inputs: set[int] = set()
-        self.outputs: tuple[str, ...] = ("",) * len(network.model.outputs)
-        self.reads = False
-        if not network.rules.attention_takes_masks:
-            return
-        became: dict[Any, str] = {}
-        masked: set[Any] = set(network.model.inputs) if network.path else set()  # what may have a mask
-        for number in network.calls():
-            call = network.model.calls[number]
-            layer, given = network.layers[call.layer], [became.get(x, "") for x in call.inputs]
-            if masked.intersection(call.inputs) or any(inner.makes_mask for inner in (layer, *every_layer(layer))):
-                masked |= {Ref(number, n) for n in range(len(layer.taken.outputs) if isinstance(layer, Network) else 1)}
-            if isinstance(layer, Network):
-                self.reads |= layer.taken.reads
-                if any(given) and layer.taken.reads:
-                    layer.refuse(f"it is given a tensor whose mask {TAKEN}")
-                became |= {Ref(number, n): what for n, what in enumerate(layer.taken.outputs)}
-                became |= {call.inputs[n]: "gone" for n in layer.taken.inputs if call.inputs[n] in masked}
-                continue
-            row = layer.row
-            if row.asks_masks:
-                self.reads = True
-                if "changed" in given:
-                    layer.refuse(f"it is given a joined tensor, the mask of a part of which {TAKEN}")
-                self.bare[number] = tuple(n for n, what in enumerate(given) if what)
-            elif "lost" in given and row.mask_argument:
-                layer.refuse(f"it is given a merged tensor, the mask of a part of which {TAKEN}")
-            if not row.mask_argument and row.mask not in MAKING:  # else the mask stands in the file, or is made anew
-                became[Ref(number)] = self._merged(row, given)
-            if row.takes_masks:
-                became |= dict.fromkeys(masked.intersection(call.inputs), "gone")
-        self.inputs = {n for n, ref in enumerate(network.model.inputs) if became.get(ref)}
-        self.outputs = tuple(became.get(ref, "") for ref in network.model.outputs)
-
-    def _merged(self, row: Row, given: list[str]) -> str:
-        """Say what has become of the mask of a layer's output."""
-        if row.mask not in (MaskRule.UNITES, MaskRule.JOINS):
-            return given[0] if given else ""
-        if "lost" in given or not any(given):
-            return "lost" if any(given) else ""
-        if row.mask is MaskRule.JOINS:
-            return "gone" if set(given) == {"gone"} else "changed"
-        return "lost" if row.asks_masks else "gone" if "gone" in given else "changed"
-
-
-def with_mask(found: Any, given: Any) -> Any:
-    """The output for an input whose mask was gone, with the mask that the file has for it."""
-    return found._replace(mask=given.mask) if isinstance(found, (Tensor, Value)) else found
-
-
-def without_mask(given: Any) -> Any:
-    """A Tensor or a Value without its mask; shapes have none."""
-    return given._replace(mask=None) if isinstance(given, (Tensor, Value)) else given
-
-
 def follow(found: list[list[Layer]], layer: Layer, given: Sequence[Ref | None], words: Mapping[str, Any]) -> Sequence[Ref | None]:
     """Note in ``found``, for each input of a network, the layers that read it. No closure: one that calls itself holds what it notes."""
     read = set(found_in(words, Ref))
@@ -480,19 +403,3 @@ def lookup(ref: Ref, known: Mapping[int, Sequence[T]], network: Network) -> T:
         name = network.model.layers[network.model.calls[ref.call].layer].name
         raise FormatError(f"{network.source}: output {ref.output} of layer {name!r} is used, but it has {len(outputs)}")
     return outputs[ref.output]
-
-
-def carrying(layer: Layer) -> Iterator[Layer]:
-    """All layers inside one that carry something from timestep to timestep."""
-    for child in layer.children:
-        if child.state_shapes():
-            yield child
-        if not child.RESTARTS:
-            yield from carrying(child)
-
-
-def every_layer(layer: Layer) -> Iterator[Layer]:
-    """All layers inside one, in order, each before what it wraps."""
-    for child in layer.children:
-        yield child
-        yield from every_layer(child)

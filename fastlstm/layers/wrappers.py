@@ -13,9 +13,9 @@ from ..catalogue import Role
 from ..program import layout
 from ..program.ir import At, Buffer, Builder, Value
 from ..spec import LayerSpec, Shape, found_in
-from .base import Context, Layer, States, Tensor
+from .base import Context, Layer, States, Tensor, every_layer
 from .lowering import merged
-from .network import Network, every_layer
+from .network import Network
 from .recurrent import Recurrent, states_given
 from .registry import make_layer
 
