@@ -9,9 +9,9 @@ import numpy as np
 
 from .. import activations
 from ..program.ir import Builder, Value
+from ..program.lowering import activated, has_kernel
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert
-from .lowering import activated, has_kernel
 
 
 class ActivationLayer(Layer):

@@ -12,9 +12,9 @@ from ..activations import Function
 from ..program import layout
 from ..program.contracts import GRU_BEFORE_GATES
 from ..program.ir import Buffer, Builder, Constant
+from ..program.lowering import default_code
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, inert
-from .lowering import default_code
 from .registry import make_layer
 
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})

@@ -12,9 +12,9 @@ import numpy as np
 from .. import activations
 from ..program import layout
 from ..program.ir import At, Builder, Value
+from ..program.lowering import activated, copied, default_code, has_kernel
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
-from .lowering import activated, copied, default_code, has_kernel
 
 COMMON = frozenset({"kernel_size", "strides", "padding", "data_format", "dilation_rate", "activation", "use_bias"})
 

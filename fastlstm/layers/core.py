@@ -12,9 +12,9 @@ from .. import activations
 from ..errors import InputError
 from ..program import layout
 from ..program.ir import Builder, Lookup, Mask, Value
+from ..program.lowering import activated, default_code, has_kernel, present_only
 from ..spec import WHOLE, LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
-from .lowering import activated, default_code, has_kernel, present_only
 
 #: The dtype that layers compare in, by the one that they compute in, where it is not float32.
 COMPARED: dict[str, Any] = {"float16": np.float16, "float64": np.float64}

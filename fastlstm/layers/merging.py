@@ -11,9 +11,9 @@ import numpy as np
 
 from ..errors import FastLSTMError, InputError
 from ..program.ir import At, Builder, Value
+from ..program.lowering import merged, merged_masks
 from ..spec import LayerSpec, Shape
 from .base import Context, Flow, Layer, States, Tensor, floating
-from .lowering import merged, merged_masks
 
 #: Why merges of sequences with other tensors cannot run in a stream.
 UNLIKE_FLOWS = "it merges a sequence of timesteps with a tensor that is none, which is not computed step by step here"

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..program.ir import At, Buffer, Builder, Value
+from ..program.lowering import copied
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, floating
 from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
-from .lowering import copied
 
 LOOP_HONOURED = frozenset(
     {

@@ -12,9 +12,9 @@ import numpy as np
 from ..catalogue import Role
 from ..program import layout
 from ..program.ir import At, Buffer, Builder, Value
+from ..program.lowering import merged
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Layer, States, Tensor, every_layer
-from .lowering import merged
 from .network import Network
 from .recurrent import Recurrent, states_given
 from .registry import make_layer

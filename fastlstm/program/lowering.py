@@ -8,8 +8,8 @@ from functools import reduce
 from typing import Any
 
 from .. import activations
-from ..program.contracts import MASK_OPS, MERGE_OPS
-from ..program.ir import At, Buffer, Builder, Mask, Value
+from .contracts import MASK_OPS, MERGE_OPS
+from .ir import At, Buffer, Builder, Mask, Value
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
 PARAMETER = {name: next(iter(activations.DEFAULTS[name].items())) for name in ("leaky_relu", "elu")}
