@@ -141,11 +141,12 @@ class ProgramBuilder:
         given = [replace_buffer(value, self.read(value)) for value in inputs]
         words = {name: changed(value, Value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
 
-        def call(fetch: Callable[[Value], Tensor]) -> tuple[Tensor, ...]:
+        def call(fetch: Callable[[Value], Tensor], rows: int) -> tuple[Tensor, ...]:
+            told = {name: changed(v, Value, fetch) for name, v in words.items()}
             with np.errstate(all="ignore"):  # NaN and infinities are data
-                return layer.apply([fetch(value) for value in given], {name: changed(v, Value, fetch) for name, v in words.items()}, None)
+                return layer.apply([fetch(value) for value in given], told if given else {**told, "rows": rows}, None)
 
-        trial = call(lambda v: Tensor(np.zeros((0, *v.shape), dtype_of(v)), no_rows_mask(v)))
+        trial = call(lambda v: Tensor(np.zeros((0, *v.shape), dtype_of(v)), no_rows_mask(v)), 0)
         outputs = []
         for tensor in trial:
             mask = None
@@ -162,7 +163,7 @@ class ProgramBuilder:
                 value = view(v.buffer, v.shape, dtype_of(v))
                 return Tensor(value, None if v.mask is None else view(v.mask.buffer, v.mask.shape, np.bool_))
 
-            for tensor, out in zip(call(fetch), outputs, strict=True):
+            for tensor, out in zip(call(fetch, rows), outputs, strict=True):
                 view(out.buffer, out.shape, dtype_of(out))[...] = tensor.value
                 if out.mask is not None:
                     assert tensor.mask is not None  # the trial run had one

@@ -11,7 +11,8 @@ from ..errors import InputError
 from ..operations import OPERATIONS
 from ..operations.indexing import GetItem, OutOfRangeError
 from ..operations.meaning import Writing
-from ..operations.operands import AcrossError, MisfitError, Operand, Unbatched, is_batched
+from ..operations.operands import AcrossError, MisfitError, Operand, Rows, Unbatched, is_batched
+from ..program import lowering
 from ..program.ir import Buffer, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor
@@ -113,10 +114,11 @@ class GraphOperation(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         shapes = [x.value if isinstance(x.value, Unbatched) else (None, *x.value.shape[1:]) for x in inputs]
         batched = [computable(x.value) for x in inputs if not isinstance(x.value, Unbatched)]
-        rows, dtype = (len(batched[0]), np.dtype(batched[0].real.dtype)) if batched else (1, np.dtype(np.float32))
+        dtype = np.dtype(batched[0].real.dtype) if batched else np.dtype(np.float32)
+        rows = len(batched[0]) if batched else keywords.get("rows", told_rows(shapes))
         outputs: tuple[Operand, ...] = self.shapes(shapes, {})
         if not any(map(is_batched, outputs)):
-            return tuple(Tensor(shape) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
+            return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
         given = [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
         filled = self._filled(given, lambda number: self.cast(dtype)[number])
         with np.errstate(all="ignore"):  # NaN and infinities are data
@@ -140,7 +142,7 @@ class GraphOperation(Layer):
         if not any(map(is_batched, outputs)):
             return tuple(Value(Buffer(-1), (), known=shape) for shape in outputs)
         values: tuple[Value, ...] | None = None
-        if not any(value.pairs or value.integer for value in inputs):
+        if not any(value.pairs or value.integer for value in inputs) and hasattr(lowering, "binary"):
             given = [value if value.known is None else value.known for value in inputs]
             values = self._asked(lambda: self._meaning().lower(Writing(b, self, outputs), self._filled(given, self._constant)))
         if values is not None:
@@ -180,8 +182,22 @@ def as_float(array: Any, dtype: np.dtype[Any]) -> np.ndarray:
 
 def at_hand(operand: Unbatched, rows: int, dtype: np.dtype[Any]) -> Any:
     """A tensor without rows for a batch of so many: its numbers where they are known, else its sizes."""
+    operand = counted(operand, rows)
     if operand.value is not None:
         return operand.value if operand.value.dtype.kind in "iu" and operand.value.ndim < 2 else operand.value.astype(dtype)
-    if operand.sizes is not None and all(size is not None for size in operand.sizes):
-        return operand
+    if operand.sizes is not None and None not in operand.sizes:
+        return Unbatched.of_sizes([rows if isinstance(size, Rows) else size for size in operand.sizes], tuple(operand))
     raise MisfitError(f"a tensor of shape {tuple(operand)} is not known")
+
+
+def counted(operand: Any, rows: int | None) -> Unbatched:
+    """A tensor without rows, for a batch of so many."""
+    if operand.sizes is None or rows is None:
+        return operand  # type: ignore[no-any-return]
+    return Unbatched(operand, operand.value, [Rows(rows) if isinstance(size, Rows) else size for size in operand.sizes])
+
+
+def told_rows(operands: Sequence[Any]) -> int | None:
+    """The number of rows of the batch, where the sizes among some operands tell it."""
+    sizes = [size for operand in operands if isinstance(operand, Unbatched) for size in operand.sizes or ()]
+    return next((size.count for size in sizes if isinstance(size, Rows)), None)

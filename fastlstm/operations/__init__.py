@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import elementwise, indexing, making, products, reductions, shaping, spectra
+from . import elementwise, functions, indexing, joining, making, products, reductions, shaping, spectra
 from .rows import Operation, Signature, signature
 
-FAMILIES = (elementwise, reductions, shaping, indexing, products, making, spectra)
+FAMILIES = (elementwise, functions, reductions, shaping, joining, indexing, products, making, spectra)
 #: All rows by canonical name.
 OPERATIONS: Mapping[str, Operation] = {row.name: row for family in FAMILIES for row in family.TABLE}
 

@@ -10,8 +10,8 @@ import numpy as np
 from .. import activations
 from ..program import lowering
 from ..program.ir import Value
-from .meaning import Arguments, Meaning, Writing
-from .operands import AcrossError, MisfitError, Operand, Rows, Unbatched, as_operand, broadcast_shape, computed, is_batched
+from .meaning import Arguments, Meaning, Writing, tensor_list
+from .operands import AcrossError, MisfitError, Operand, Rows, Unbatched, as_operand, broadcast_shape, computed, is_batched, whole
 from .rows import Operation, row
 
 
@@ -79,38 +79,6 @@ class Unary(ElementWise):
         return None if value is None else (value,)
 
 
-class Activated(Unary):
-    """An activation as a function, with its parameters."""
-
-    def __init__(self, name: str, renamed: dict[str, str] | None = None):
-        super().__init__(activations.function(name))
-        self.name, self.renamed = name, renamed or {}
-
-    def _canonical(self, a: Arguments) -> Any:
-        given = {self.renamed.get(key, key): value for key, value in a.items() if key != "x" and value is not None}
-        known = activations.DEFAULTS.get(self.name, {})
-        return {"name": self.name, **known, **given} if given else self.name
-
-    def compute(self, a: Arguments) -> Any:
-        return activations.function(self._canonical(a))(a["x"])
-
-    def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
-        activation = self._canonical(a)
-        if activation != "linear" and lowering.activation_call(activation) is None:
-            return None
-        return (lowering.activated(w.builder, activation, a["x"])._replace(mask=None),)
-
-
-class Gelu(Activated):
-    """gelu, by erf or by its approximation."""
-
-    def __init__(self) -> None:
-        super().__init__("gelu")
-
-    def _canonical(self, a: Arguments) -> Any:
-        return "gelu_tanh" if a["approximate"] else "gelu"
-
-
 class Where(ElementWise):
     """x1 where a condition holds, else x2."""
 
@@ -166,10 +134,14 @@ class Cast(Unary):
 
     def compute(self, a: Arguments) -> Any:
         kind = self._kind(a)
+        if a["dtype"] == "float16":
+            return a["x"].astype(np.float16)
         return holds(a["x"]) if kind == "bool" else np.trunc(a["x"]) if kind == "whole" else a["x"]
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         kind = self._kind(a)
+        if a["dtype"] == "float16":
+            return None
         if kind == "float" and not a["x"].integer:
             return (a["x"]._replace(mask=None),)
         return (lowering.binary(w.builder, "not_equal", a["x"], 0.0),) if kind == "bool" else None
@@ -189,6 +161,44 @@ def rounded_quotient(x1: Any, x2: Any) -> Any:
     """x1 / x2, but 0 where x2 is 0."""
     zero = np.asarray(x2) == 0
     return np.where(zero, 0.0, np.asarray(x1) / np.where(zero, 1, x2)).astype(np.result_type(x1, x2))
+
+
+def product_or_zero(x1: Any, x2: Any) -> Any:
+    """x1 * x2, but 0 where x2 is 0, whatever x1 is."""
+    return np.where(np.asarray(x2) == 0, 0.0, np.asarray(x1) * x2).astype(np.result_type(x1, x2))
+
+
+def reciprocal_or_zero(x: Any) -> Any:
+    """1 / x, but 0 where x is 0."""
+    return rounded_quotient(np.ones_like(x), x)
+
+
+class Rounded(Unary):
+    """Rounded to so many decimals, halves to the even neighbour."""
+
+    def __init__(self) -> None:
+        super().__init__(np.round, "round")
+
+    def compute(self, a: Arguments) -> Any:
+        return np.round(a["x"], whole(a["decimals"], "decimals"))
+
+    def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
+        return super().lower(w, a) if a["decimals"] == 0 else None
+
+
+class Sum(Meaning):
+    """The sum of several tensors."""
+
+    tensors = ("xs",)
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        return (broadcast_shape([as_operand(one) for one in tensor_list(a["xs"], "xs")]),)
+
+    def stepwise(self, a: Arguments) -> bool:
+        return steps_align([as_operand(one) for one in a["xs"]])
+
+    def compute(self, a: Arguments) -> Any:
+        return sum(a["xs"])
 
 
 BINARY = "(x1, x2)"
@@ -222,7 +232,7 @@ TABLE = (
         np.floor_divide,
         "floor_divide",
         "FloorDivide",
-        ("math.floordiv", "__operators__.floordiv"),
+        ("math.floordiv", "__operators__.floordiv", "floor_div", "math.floor_div"),
         ("FloorDiv",),
         int.__floordiv__,
     ),
@@ -238,7 +248,11 @@ TABLE = (
         ("math.squared_difference",),
         ("SquaredDifference",),
     ),
-    arithmetic("arctan2", np.arctan2, "", "Arctan2", ("math.atan2",), ("Atan2",)),
+    row("arctan2(x1, x2)", Binary(np.arctan2), keras3="Arctan2", tf="math.atan2(y:x1, x:x2)", op="Atan2(x1, x2)"),
+    arithmetic("logaddexp", np.logaddexp, "", "Logaddexp", (), ()),
+    row("scalar_mul(x1, x2)", Binary(np.multiply, "multiply"), tf="math.scalar_mul(scalar:x1, x:x2)"),
+    row("multiply_no_nan(x1, x2)", Binary(product_or_zero), tf=("math.multiply_no_nan(x:x1, y:x2)",), op="MulNoNan(x1, x2)"),
+    row("add_n(xs)", Sum(), tf=("math.add_n(inputs:xs)", "math.accumulate_n(inputs:xs)"), op="AddN(rest:xs)"),
     arithmetic("equal", np.equal, "equal", "Equal", ("math.equal", "__operators__.eq"), ("Equal",)),
     arithmetic("not_equal", np.not_equal, "not_equal", "NotEqual", ("math.not_equal", "__operators__.ne"), ("NotEqual",)),
     arithmetic("less", np.less, "less", "Less", ("math.less", "__operators__.lt"), ("Less",)),
@@ -298,7 +312,10 @@ TABLE = (
     unary("isnan", np.isnan, "Isnan", ("math.is_nan",), ("IsNan",)),
     unary("isinf", np.isinf, "Isinf", ("math.is_inf",), ("IsInf",)),
     unary("isfinite", np.isfinite, "Isfinite", ("math.is_finite",), ("IsFinite",)),
-    row("round(x, decimals=0)", Unary(np.round, "round"), keras3="Round", tf="math.round(x)", op=("Round(x)", "Rint(x)")),
+    row("round(x, decimals=0)", Rounded(), keras3="Round", tf=("math.round(x)", "math.rint(x)"), op=("Round(x)", "Rint(x)")),
+    unary("cbrt", np.cbrt, "Cbrt", (), (), ""),
+    unary("erfc", lambda x: 1 - erf(x), "", ("math.erfc",), ("Erfc",), ""),
+    row("reciprocal_no_nan(x)", Unary(reciprocal_or_zero), tf="math.reciprocal_no_nan(x)"),
     row(
         "clip(x, x_min, x_max)",
         Clip(),
@@ -314,70 +331,4 @@ TABLE = (
         op=("SelectV2(condition, x1, x2)", "Select(condition, x1, x2)"),
     ),
     row("cast(x, dtype)", Cast(), keras3="Cast", tf=("cast(x, dtype)", "keras.backend.cast(x, dtype)"), op="Cast(x; DstT:dtype)"),
-    row(
-        "identity(x)",
-        Activated("linear"),
-        keras3=("Identity", "Copy", "StopGradient"),
-        tf=("identity(input:x)", "stop_gradient(input:x)", "debugging.check_numerics(tensor:x)"),
-        op=("Identity(x)", "StopGradient(x)"),
-    ),
-    *(
-        row(f"{name}(x)", Activated(meaning), keras3=keras3, tf=tf, op=op)
-        for name, meaning, keras3, tf, op in (
-            ("sigmoid", "sigmoid", ("Sigmoid",), ("math.sigmoid(x)", "nn.sigmoid(x)", "keras.activations.sigmoid(x)"), ("Sigmoid(x)",)),
-            ("relu6", "relu6", ("Relu6",), ("nn.relu6(features:x)",), ("Relu6(x)",)),
-            ("silu", "silu", ("Silu",), ("nn.silu(features:x)", "nn.swish(features:x)", "keras.activations.swish(x)"), ()),
-            (
-                "softplus",
-                "softplus",
-                ("Softplus",),
-                ("math.softplus(features:x)", "nn.softplus(features:x)", "keras.activations.softplus(x)"),
-                ("Softplus(x)",),
-            ),
-            ("softsign", "softsign", ("Softsign",), ("nn.softsign(features:x)", "keras.activations.softsign(x)"), ("Softsign(x)",)),
-            ("selu", "selu", ("Selu",), ("nn.selu(features:x)", "keras.activations.selu(x)"), ("Selu(x)",)),
-            ("hard_sigmoid", "hard_sigmoid_keras3", ("HardSigmoid",), (), ()),
-            ("hard_sigmoid_fifth", "hard_sigmoid", (), ("keras.backend.hard_sigmoid(x)", "keras.activations.hard_sigmoid(x)"), ()),
-            ("hard_silu", "hard_silu", ("HardSilu",), (), ()),
-            ("hard_tanh", "hard_tanh", ("HardTanh",), (), ()),
-            ("mish", "mish", ("Mish",), ("keras.activations.mish(x)",), ()),
-            ("log_sigmoid", "log_sigmoid", ("LogSigmoid",), ("math.log_sigmoid(x)",), ()),
-            ("tanh_shrink", "tanh_shrink", ("TanhShrink",), (), ()),
-            ("squareplus", "squareplus", ("Squareplus",), (), ()),
-            ("sparse_plus", "sparse_plus", ("SparsePlus",), (), ()),
-            ("sparse_sigmoid", "sparse_sigmoid", ("SparseSigmoid",), (), ()),
-        )
-    ),
-    row(
-        "relu(x, negative_slope=0.0, max_value=None, threshold=0.0)",
-        Activated("relu"),
-        keras3="Relu(x)",
-        tf=(
-            "nn.relu(features:x)",
-            "keras.backend.relu(x, alpha:negative_slope, max_value, threshold)",
-            "keras.activations.relu(x, alpha:negative_slope, max_value, threshold)",
-        ),
-        op="Relu(x)",
-    ),
-    row(
-        "leaky_relu(x, negative_slope=0.2)",
-        Activated("leaky_relu"),
-        keras3="LeakyRelu",
-        tf="nn.leaky_relu(features:x, alpha:negative_slope)",
-        op="LeakyRelu(x; alpha:negative_slope)",
-    ),
-    row(
-        "elu(x, alpha=1.0)",
-        Activated("elu"),
-        keras3="Elu",
-        tf=("nn.elu(features:x)", "keras.activations.elu(x, alpha)", "keras.backend.elu(x, alpha)"),
-        op="Elu(x)",
-    ),
-    row("celu(x, alpha=1.0)", Activated("celu"), keras3="Celu"),
-    row(
-        "gelu(x, approximate=True)",
-        Gelu(),
-        keras3="Gelu",
-        tf=("nn.gelu(features:x, approximate=False)", "keras.activations.gelu(x, approximate=False)"),
-    ),
 )

@@ -103,7 +103,7 @@ class GetItem(Meaning):
         if x.value is not None:
             return Unbatched.of(x.value[key])
         if x.sizes is None or len(x) != 1 or len(parts) != 1:
-            raise MisfitError("it takes parts of a tensor that is not known")
+            return Unbatched([self._size(x, one) for one in parts if not isinstance(one.part, int)])
         (part,) = key
         return (
             Unbatched.of_sizes((x.sizes[part],), ()) if isinstance(part, int) else Unbatched.of_sizes(x.sizes[part], (len(x.sizes[part]),))
@@ -247,7 +247,8 @@ class OneHot(Meaning):
 def strided_slice(given: dict[str, Any]) -> dict[str, Any]:
     """The op StridedSlice: begin, end and strides of each axis, and masks, a bit for each, that say what they mean."""
     masks = {name: given.pop(name, 0) for name in ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")}
-    begin, end, strides = (given.pop(name) for name in ("begin", "end", "strides"))
+    begin, end, strides = (given.pop(name, None) for name in ("begin", "end", "strides"))
+    strides = [1] * len(begin) if strides is None else strides
     if not isinstance(begin, list) or not isinstance(end, list):
         raise KeyError("begin or end of a slice")
     key: list[Any] = []

@@ -21,6 +21,19 @@ class ShapeOf(Meaning):
         return (Unbatched.of_sizes([ROWS, *x[1:]] if is_batched(x) else list(x), (len(x),)),)
 
 
+class SizeOf(Meaning):
+    """How many numbers a tensor has, or how many axes."""
+
+    def __init__(self, *, axes: bool):
+        self.axes = axes
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        x = as_operand(a["x"])
+        if self.axes:
+            return (Unbatched.of(len(x)),)
+        return (Unbatched.of_sizes([None if is_batched(x) or None in x else int(np.prod(x))], ()),)
+
+
 class Alike(Meaning):
     """A tensor of one number, with the shape of another."""
 
@@ -129,6 +142,8 @@ class Range(Meaning):
 
 TABLE = (
     row("shape(x)", ShapeOf(), tf=("shape(input:x)", "shape_v2(input:x)"), op="Shape(x)"),
+    row("size(x)", SizeOf(axes=False), keras3="Size", tf=("size(input:x)", "size_v2(input:x)"), op="Size(x)"),
+    row("rank(x)", SizeOf(axes=True), tf="rank(input:x)", op="Rank(x)"),
     row("zeros_like(x)", Alike(0.0), keras3="ZerosLike(x)", tf="zeros_like(input:x)", op="ZerosLike(x)"),
     row("ones_like(x)", Alike(1.0), keras3="OnesLike(x)", tf="ones_like(input:x)", op="OnesLike(x)"),
     row("full_like(x, fill_value)", Alike(), keras3="FullLike(x, fill_value)"),

@@ -23,13 +23,22 @@ class AcrossError(ValueError):
 
 
 class Rows:
-    """The number of rows of the batch, as a size: it is known only while a block of rows is computed."""
+    """The number of rows of the batch, as a size.
+
+    Attributes
+    ----------
+    count : int, optional
+        How many there are; None before a block of rows is computed.
+    """
+
+    def __init__(self, count: int | None = None):
+        self.count = count
 
     def __repr__(self) -> str:
         return "batch"
 
 
-#: The one of its kind.
+#: The rows of a batch that is not there yet.
 ROWS = Rows()
 #: A size: a number, the batch's rows, or None where it is not known yet.
 Size = int | Rows | None
@@ -90,16 +99,18 @@ def as_operand(value: Any) -> Any:
 
 def sizes_of(value: Any, what: str) -> tuple[Size, ...]:
     """The sizes in an argument: a number, a tensor of sizes, or a list of both."""
+    if isinstance(value, np.ndarray):
+        value = Unbatched.of(value)
     if isinstance(value, Unbatched):
         if value.sizes is None and not (value.value is not None and value.value.size == 0):
             raise MisfitError(f"{what}: expected sizes, found a tensor of shape {tuple(value)} that depends on data")
         return value.sizes or ()
     if value is None or isinstance(value, Rows):
         return (value,)
-    if isinstance(value, bool) or not isinstance(value, (int, list, tuple)):
+    if isinstance(value, bool) or not isinstance(value, (int, list, tuple, np.integer)):
         raise MisfitError(f"{what}: expected sizes, found {value!r:.60}")
-    if isinstance(value, int):
-        return (value,)
+    if isinstance(value, (int, np.integer)):
+        return (int(value),)
     if is_batched(value) and value and isinstance(value, tuple):
         raise MisfitError(f"{what}: expected sizes, found a tensor that has rows")
     return tuple(size for one in value for size in sizes_of(one, what))

@@ -290,7 +290,7 @@ TABLE = (
     row(
         "einsum(subscripts, operands)",
         Einsum(),
-        keras3="Einsum",
+        keras3="Einsum(subscripts, rest:operands)",
         tf=("einsum(equation:subscripts, inputs:operands)", "linalg.einsum(equation:subscripts, inputs:operands)"),
         op="Einsum(rest:operands; equation:subscripts)",
     ),

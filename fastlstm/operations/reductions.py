@@ -252,11 +252,97 @@ def reduction(text: str, function: Callable[..., Any], kernel: str, keras3: str,
     )
 
 
+class Extreme(Reduction):
+    """The largest or smallest number; not below, or above, an initial one."""
+
+    def __init__(self, function: Callable[..., Any], either: Callable[..., Any], kernel: str):
+        super().__init__(function, kernel)
+        self.either = either
+
+    def compute(self, a: Arguments) -> Any:
+        found = super().compute(a)
+        return found if a["initial"] is None else self.either(found, found.dtype.type(a["initial"]))
+
+    def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
+        return super().lower(w, a) if a["initial"] is None else None
+
+
+def extreme(name: str, function: Callable[..., Any], either: Callable[..., Any]) -> Operation:
+    """The row of an extreme."""
+    big = name.capitalize()
+    return row(
+        f"{name}(x, axis=None, keepdims=False, initial=None)", Extreme(function, either, name), keras3=(big, f"A{name}"),
+        tf=(f"math.reduce_{name}(input_tensor:x, axis, keepdims)", f"reduce_{name}(input_tensor:x, axis, keepdims)"),
+        op=f"{big}(x, axis; keep_dims:keepdims)",
+    )  # fmt: skip
+
+
+class Moments(Reduction):
+    """Mean and variance."""
+
+    def __init__(self) -> None:
+        super().__init__(np.mean)
+
+    def axes(self, rank: int, a: Arguments, *, batched: bool) -> tuple[int, ...]:
+        return axes_of(a["axes"], rank, batched=batched)
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        x = one_tensor(a)
+        if not is_batched(x):
+            raise MisfitError("it has no rows")
+        return super().shapes(a) * 2
+
+    def compute(self, a: Arguments) -> Any:
+        axes, keep = self.axes(a["x"].ndim, a, batched=False), bool(a["keepdims"])
+        return np.mean(a["x"], axis=axes, keepdims=keep), np.var(a["x"], axis=axes, keepdims=keep)
+
+
+class Differences(Along):
+    """Differences of neighbours along an axis, so many times over."""
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        (shape,) = super().shapes(a)
+        if not is_batched(shape):
+            return (shape,)
+        (axis,), n = self.axes(len(shape), a, batched=True), whole(a["n"], "n")
+        size = shape[axis]
+        if n < 0 or (size is not None and n > size):
+            raise MisfitError(f"n={n} of {size} numbers")
+        return ((*shape[:axis], None if size is None else size - n, *shape[axis + 1 :]),)
+
+    def compute(self, a: Arguments) -> Any:
+        (axis,) = self.axes(a["x"].ndim, a, batched=False)
+        return np.diff(a["x"], n=whole(a["n"], "n"), axis=axis)
+
+
+class Triangle(Meaning):
+    """The numbers of matrices on one side of a diagonal, zeros on the other."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        x = one_tensor(a)
+        whole(a["k"], "k")
+        if not is_batched(x):
+            raise MisfitError("it has no rows")
+        if len(x) < 3:
+            raise AcrossError("it takes a batch for a matrix")
+        return (x,)
+
+    def compute(self, a: Arguments) -> Any:
+        return self.function(a["x"], whole(a["k"], "k"))
+
+
 TABLE = (
+    row("moments(x, axes, keepdims=False)", Moments(), keras3="Moments", tf="nn.moments(x, axes, keepdims)"),
+    row("diff(x, n=1, axis=-1)", Differences(np.diff), keras3="Diff"),
+    row("tril(x, k=0)", Triangle(np.tril), keras3="Tril"),
+    row("triu(x, k=0)", Triangle(np.triu), keras3="Triu"),
     reduction("sum", np.sum, "sum", "Sum", "math.reduce_sum", "Sum"),
     reduction("mean", np.mean, "mean", "Mean", "math.reduce_mean", "Mean"),
-    reduction("max", np.max, "max", "Max", "math.reduce_max", "Max"),
-    reduction("min", np.min, "min", "Min", "math.reduce_min", "Min"),
+    extreme("max", np.max, np.maximum),
+    extreme("min", np.min, np.minimum),
     reduction("prod", np.prod, "prod", "Prod", "math.reduce_prod", "Prod"),
     reduction("var", np.var, "", "Var", "math.reduce_variance"),
     reduction("std", np.std, "", "Std", "math.reduce_std"),

@@ -112,11 +112,6 @@ def of_node_def(node: Node, layer: LayerDraft) -> tuple[Row, dict[str, Any]]:
     values = [places[place] if place in places else waiting.pop(0) for place in range(len(places) + len(waiting))]
     words = {key: attribute(value) for key, value in attributes.items() if not UNSAID.match(key) or key in dict(names.given)}
     inputs = [theirs for theirs, _ in names.given[: names.inputs]]
-    if inputs and inputs[-1] == "rest":  # all that are left, as a list
-        values[len(inputs) - 1 :] = [values[len(inputs) - 1 :]]
-    elif inputs and inputs[0] == "rest":
-        last = len(values) - len(inputs) + 1
-        values[:last] = [values[:last]]
     return row, canonical(row, names, {**words, **positional(inputs, values)})
 
 
@@ -138,7 +133,11 @@ def attribute(value: Any) -> Any:
 
 
 def positional(names: list[str], values: list[Any]) -> dict[str, Any]:
-    """Positional arguments by name."""
+    """Positional arguments by name; "rest" is the name of all that others leave, as a list."""
+    if "rest" in names:
+        first, others = names.index("rest"), len(names) - 1
+        last = len(values) - others + first
+        values = [*values[:first], values[first:last], *values[last:]]
     if len(values) > len(names):
         raise UnreadError(f"it is called with {len(values)} positional arguments, where {len(names)} are known")
     return dict(zip(names, values, strict=False))
@@ -152,7 +151,7 @@ def canonical(row: Row, names: Signature, given: Mapping[str, Any]) -> dict[str,
         if key in ours:
             if value is not None:
                 found[ours[key]] = value
-        elif key not in NEUTRAL or (NEUTRAL[key] and not any(value is one for one in NEUTRAL[key])):
+        elif key not in NEUTRAL or (NEUTRAL[key] and value not in NEUTRAL[key]):
             raise UnreadError(f"its argument {key}={short(value)} is not known")
     adapt = (row.adapt or {}).get(names.name)
     try:
@@ -178,6 +177,9 @@ def template(value: Any, tensors: list[Tensor], arrays: list[np.ndarray], may_be
             and not any(isinstance(leaf, (Tensor, Fixed, str, Mapping)) or leaf is None for leaf in leaves_in(list(value)))
         ):
             return template(constant(value), tensors, arrays, False)
+        if not value and may_be_tensor:
+            arrays.append(np.zeros(0, np.float32))
+            return {"array": len(arrays) - 1}
         return [{"newaxis": True} if one is None else template(one, tensors, arrays, may_be_tensor) for one in value]
     return value
 
