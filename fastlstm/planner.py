@@ -214,6 +214,8 @@ class ProgramBuilder:
         return sum(self.constants.arrays[keys[index]].size for index in read)
 
     def _multiply_adds(self, instruction: Instruction) -> int:
+        if instruction.kernel == "product":
+            return instruction.times * math.prod(instruction.fields[name] for name in ("outer", "inner", "m", "k", "n"))
         steps = instruction.fields.get("steps", 1)
         return instruction.times * steps * self._weights(instruction) if instruction.function is None else LONG
 
