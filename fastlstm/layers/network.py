@@ -255,12 +255,15 @@ class Network(Layer):
         return found, {ref.call for ref in outputs if ref is not None}
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        made = unbatched.Made(self.context.budget)
+
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
             if "mask" in words:
                 check_mask(layer, words["mask"], given[0])
             if without_rows(layer, given):
                 return sound(lambda: unbatched.shapes(layer, given, words), layer.spec, layer.context)
             shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
+            made.account(layer, shapes)
             empty = [shape for shape in shapes if any(size is not None and size < 1 for size in shape)]
             if empty:
                 raise layer.error(f"its output would have the shape {empty[0]}, of input of shape {given[0] if given else None}")

@@ -12,7 +12,7 @@ from ..operations import OPERATIONS
 from ..operations.indexing import GetItem, OutOfRangeError
 from ..operations.meaning import Writing
 from ..operations.operands import AcrossError, MisfitError, Operand, Rows, Unbatched, is_batched
-from ..program import lowering
+from ..program.arithmetic import floats
 from ..program.ir import Buffer, Builder, Value
 from ..spec import LayerSpec, Shape
 from .base import NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor
@@ -50,18 +50,7 @@ class GraphOperation(Layer):
     # -- its arguments ----------------------------------------------------------------------------------------------------
 
     def _filled(self, given: Sequence[Any], constant: Callable[[int], Any]) -> dict[str, Any]:
-        """The arguments with tensors and constants at their places."""
-
-        def fill(value: Any) -> Any:
-            if isinstance(value, Mapping):
-                if set(value) == {"input"}:
-                    return given[value["input"]]
-                if set(value) == {"array"}:
-                    return constant(value["array"])
-                return {key: fill(inner) for key, inner in value.items()}
-            return [fill(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-        return {name: fill(value) for name, value in self.arguments.items()}
+        return {name: filled(value, given, constant) for name, value in self.arguments.items()}
 
     def _constant(self, number: int) -> Unbatched:
         return Unbatched.of(self.spec.weights[number])
@@ -142,8 +131,8 @@ class GraphOperation(Layer):
         if not any(map(is_batched, outputs)):
             return tuple(Value(Buffer(-1), (), known=shape) for shape in outputs)
         values: tuple[Value, ...] | None = None
-        if not any(value.pairs or value.integer for value in inputs) and hasattr(lowering, "binary"):
-            given = [value if value.known is None else value.known for value in inputs]
+        if not any(value.pairs for value in inputs):
+            given = [floats(b, value) if value.known is None else value.known for value in inputs]
             values = self._asked(lambda: self._meaning().lower(Writing(b, self, outputs), self._filled(given, self._constant)))
         if values is not None:
             return tuple(value._replace(mask=None) for value in values)
@@ -167,6 +156,17 @@ class Partly(NamedTuple):
         """The operation's outputs."""
         waiting = iter(inputs)
         return self.layer.apply([next(waiting) if value.known is None else Tensor(value.known) for value in self.inputs], keywords, states)
+
+
+def filled(value: Any, given: Sequence[Any], constant: Callable[[int], Any]) -> Any:
+    """An argument with tensors and constants at their places."""
+    if isinstance(value, Mapping):
+        if set(value) == {"input"}:
+            return given[value["input"]]
+        if set(value) == {"array"}:
+            return constant(value["array"])
+        return {key: filled(inner, given, constant) for key, inner in value.items()}
+    return [filled(inner, given, constant) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def computable(array: np.ndarray) -> np.ndarray:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..catalogue import Role
+from ..limits import Budget
 from ..operations.operands import Unbatched
 from ..program.ir import Buffer, Value
 from .base import Layer, Tensor
+
+#: Bytes of a number of float64.
+WIDEST = 8
+
+
+class Made:
+    """What tensors without rows take together, as a file can have many."""
+
+    def __init__(self, budget: Budget):
+        self.budget, self.numbers = budget, 0
+
+    def account(self, layer: Layer, shapes: Sequence[Any]) -> None:
+        """Account for those that a layer makes."""
+        self.numbers += sum(math.prod(size or 0 for size in shape) for shape in shapes if isinstance(shape, Unbatched))
+        if self.numbers:
+            self.budget.lend(f"layer {layer.path!r}: tensors without rows", WIDEST * self.numbers)
 
 
 def without_rows(layer: Layer, given: Sequence[Any]) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from ..program import lowering
+from ..program import arithmetic
 from ..program.ir import Value
-from .meaning import Arguments, Meaning, Writing, tensor_list
+from .meaning import Arguments, Meaning, Writing, only, tensor_list
 from .operands import AcrossError, MisfitError, Operand, Rows, Unbatched, as_operand, broadcast_shape, computed, is_batched, whole
 from .rows import Operation, row
 
@@ -64,8 +64,8 @@ class Binary(ElementWise):
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         if not self.kernel:
             return None
-        operands = [w.operand(name, a[name]) for name in self.tensors]
-        return None if None in operands else (lowering.binary(w.builder, self.kernel, *operands),)
+        one, other = (w.operand(name, a[name]) for name in self.tensors)
+        return None if one is None or other is None else only(arithmetic.binary(w.builder, self.kernel, one, other))
 
 
 class Unary(ElementWise):
@@ -75,8 +75,7 @@ class Unary(ElementWise):
         super().__init__(function, "x", kernel=kernel, sizes=sizes)
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
-        value = lowering.unary(w.builder, self.kernel, a["x"]) if self.kernel else None
-        return None if value is None else (value,)
+        return only(arithmetic.unary(w.builder, self.kernel, a["x"]) if self.kernel else None)
 
 
 class Where(ElementWise):
@@ -86,8 +85,10 @@ class Where(ElementWise):
         super().__init__(lambda condition, x1, x2: np.where(holds(condition), x1, x2), "condition", "x1", "x2")
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
-        operands = [w.operand(name, a[name]) for name in self.tensors]
-        return None if None in operands else (lowering.select(w.builder, *operands),)
+        condition, one, other = (w.operand(name, a[name]) for name in self.tensors)
+        if one is None or other is None or not isinstance(condition, Value):
+            return None
+        return only(arithmetic.selected(w.builder, condition, one, other))
 
 
 class Clip(ElementWise):
@@ -97,13 +98,10 @@ class Clip(ElementWise):
         super().__init__(lambda x, low, high: np.minimum(np.maximum(x, low), high), "x", "x_min", "x_max")
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
-        value = a["x"]
-        for name, kernel in (("x_min", "maximum"), ("x_max", "minimum")):
-            limit = w.operand(name, a[name])
-            if limit is None:
-                return None
-            value = lowering.binary(w.builder, kernel, value, limit)
-        return (value,)
+        low, high = (w.operand(name, a[name]) for name in ("x_min", "x_max"))
+        if low is None or high is None or not isinstance(a["x"], Value):
+            return None
+        return only(arithmetic.clipped(w.builder, a["x"], low, high))
 
 
 class Cast(Unary):
@@ -144,7 +142,9 @@ class Cast(Unary):
             return None
         if kind == "float" and not a["x"].integer:
             return (a["x"]._replace(mask=None),)
-        return (lowering.binary(w.builder, "not_equal", a["x"], 0.0),) if kind == "bool" else None
+        if kind == "whole":
+            return None
+        return only(arithmetic.binary(w.builder, "not_equal", a["x"], 0.0))
 
 
 def holds(x: Any) -> Any:
@@ -205,9 +205,7 @@ BINARY = "(x1, x2)"
 TF_BINARY = "(x:x1, y:x2)"
 
 
-def arithmetic(
-    name: str, function: Any, kernel: str, keras3: str, tf: tuple[str, ...], op: tuple[str, ...], sizes: Any = None
-) -> Operation:
+def binary(name: str, function: Any, kernel: str, keras3: str, tf: tuple[str, ...], op: tuple[str, ...], sizes: Any = None) -> Operation:
     """The row of a function of two operands, whose names have the same arguments everywhere."""
     return row(
         name + BINARY, Binary(function, kernel, sizes), keras3=keras3, tf=[one + TF_BINARY for one in tf], op=[one + BINARY for one in op]
@@ -221,13 +219,13 @@ def unary(name: str, function: Any, keras3: str, tf: tuple[str, ...], op: tuple[
 
 
 TABLE = (
-    arithmetic("add", np.add, "add", "Add", ("math.add", "__operators__.add", "nn.bias_add"), ("Add", "AddV2", "BiasAdd"), int.__add__),
-    arithmetic("subtract", np.subtract, "subtract", "Subtract", ("math.subtract", "__operators__.sub"), ("Sub",), int.__sub__),
-    arithmetic("multiply", np.multiply, "multiply", "Multiply", ("math.multiply", "__operators__.mul"), ("Mul",), int.__mul__),
-    arithmetic("true_divide", np.true_divide, "divide", "TrueDivide", ("math.truediv", "__operators__.truediv"), ("RealDiv", "TrueDiv")),
-    arithmetic("divide", np.true_divide, "divide", "Divide", ("math.divide", "__operators__.div", "div"), ("Div",)),
-    arithmetic("divide_no_nan", rounded_quotient, "", "DivideNoNan", ("math.divide_no_nan",), ("DivNoNan",)),
-    arithmetic(
+    binary("add", np.add, "add", "Add", ("math.add", "__operators__.add", "nn.bias_add"), ("Add", "AddV2", "BiasAdd"), int.__add__),
+    binary("subtract", np.subtract, "subtract", "Subtract", ("math.subtract", "__operators__.sub"), ("Sub",), int.__sub__),
+    binary("multiply", np.multiply, "multiply", "Multiply", ("math.multiply", "__operators__.mul"), ("Mul",), int.__mul__),
+    binary("true_divide", np.true_divide, "divide", "TrueDivide", ("math.truediv", "__operators__.truediv"), ("RealDiv", "TrueDiv")),
+    binary("divide", np.true_divide, "divide", "Divide", ("math.divide", "__operators__.div", "div"), ("Div",)),
+    binary("divide_no_nan", rounded_quotient, "", "DivideNoNan", ("math.divide_no_nan",), ("DivNoNan",)),
+    binary(
         "floor_divide",
         np.floor_divide,
         "floor_divide",
@@ -236,11 +234,11 @@ TABLE = (
         ("FloorDiv",),
         int.__floordiv__,
     ),
-    arithmetic("mod", np.mod, "remainder", "Mod", ("math.floormod", "math.mod", "__operators__.mod"), ("FloorMod",)),
-    arithmetic("power", np.power, "power", "Power", ("math.pow", "__operators__.pow"), ("Pow",)),
-    arithmetic("maximum", np.maximum, "maximum", "Maximum", ("math.maximum",), ("Maximum",)),
-    arithmetic("minimum", np.minimum, "minimum", "Minimum", ("math.minimum",), ("Minimum",)),
-    arithmetic(
+    binary("mod", np.mod, "remainder", "Mod", ("math.floormod", "math.mod", "__operators__.mod"), ("FloorMod",)),
+    binary("power", np.power, "power", "Power", ("math.pow", "__operators__.pow"), ("Pow",)),
+    binary("maximum", np.maximum, "maximum", "Maximum", ("math.maximum",), ("Maximum",)),
+    binary("minimum", np.minimum, "minimum", "Minimum", ("math.minimum",), ("Minimum",)),
+    binary(
         "squared_difference",
         lambda x, y: (x - y) * (x - y),
         "squared_difference",
@@ -249,19 +247,19 @@ TABLE = (
         ("SquaredDifference",),
     ),
     row("arctan2(x1, x2)", Binary(np.arctan2), keras3="Arctan2", tf="math.atan2(y:x1, x:x2)", op="Atan2(x1, x2)"),
-    arithmetic("logaddexp", np.logaddexp, "", "Logaddexp", (), ()),
+    binary("logaddexp", np.logaddexp, "", "Logaddexp", (), ()),
     row("scalar_mul(x1, x2)", Binary(np.multiply, "multiply"), tf="math.scalar_mul(scalar:x1, x:x2)"),
     row("multiply_no_nan(x1, x2)", Binary(product_or_zero), tf=("math.multiply_no_nan(x:x1, y:x2)",), op="MulNoNan(x1, x2)"),
     row("add_n(xs)", Sum(), tf=("math.add_n(inputs:xs)", "math.accumulate_n(inputs:xs)"), op="AddN(rest:xs)"),
-    arithmetic("equal", np.equal, "equal", "Equal", ("math.equal", "__operators__.eq"), ("Equal",)),
-    arithmetic("not_equal", np.not_equal, "not_equal", "NotEqual", ("math.not_equal", "__operators__.ne"), ("NotEqual",)),
-    arithmetic("less", np.less, "less", "Less", ("math.less", "__operators__.lt"), ("Less",)),
-    arithmetic("less_equal", np.less_equal, "less_equal", "LessEqual", ("math.less_equal", "__operators__.le"), ("LessEqual",)),
-    arithmetic("greater", np.greater, "greater", "Greater", ("math.greater", "__operators__.gt"), ("Greater",)),
-    arithmetic(
+    binary("equal", np.equal, "equal", "Equal", ("math.equal", "__operators__.eq"), ("Equal",)),
+    binary("not_equal", np.not_equal, "not_equal", "NotEqual", ("math.not_equal", "__operators__.ne"), ("NotEqual",)),
+    binary("less", np.less, "less", "Less", ("math.less", "__operators__.lt"), ("Less",)),
+    binary("less_equal", np.less_equal, "less_equal", "LessEqual", ("math.less_equal", "__operators__.le"), ("LessEqual",)),
+    binary("greater", np.greater, "greater", "Greater", ("math.greater", "__operators__.gt"), ("Greater",)),
+    binary(
         "greater_equal", np.greater_equal, "greater_equal", "GreaterEqual", ("math.greater_equal", "__operators__.ge"), ("GreaterEqual",)
     ),
-    arithmetic(
+    binary(
         "logical_and",
         lambda x, y: holds(x) & holds(y),
         "logical_and",
@@ -269,13 +267,13 @@ TABLE = (
         ("math.logical_and", "__operators__.and"),
         ("LogicalAnd",),
     ),
-    arithmetic(
+    binary(
         "logical_or", lambda x, y: holds(x) | holds(y), "logical_or", "LogicalOr", ("math.logical_or", "__operators__.or"), ("LogicalOr",)
     ),
-    arithmetic("logical_xor", lambda x, y: holds(x) ^ holds(y), "logical_xor", "LogicalXor", ("math.logical_xor", "__operators__.xor"), ()),
+    binary("logical_xor", lambda x, y: holds(x) ^ holds(y), "logical_xor", "LogicalXor", ("math.logical_xor", "__operators__.xor"), ()),
     unary("logical_not", lambda x: ~holds(x), "LogicalNot", ("math.logical_not", "__operators__.invert"), ("LogicalNot",)),
     unary("negative", np.negative, "Negative", ("math.negative", "__operators__.neg"), ("Neg",)),
-    unary("absolute", np.abs, "Absolute", ("math.abs", "__operators__.abs"), ("Abs", "ComplexAbs"), "abs"),
+    unary("absolute", np.abs, "Absolute", ("math.abs", "__operators__.abs"), ("Abs", "ComplexAbs")),
     unary("sign", np.sign, "Sign", ("math.sign",), ("Sign",)),
     unary("square", np.square, "Square", ("math.square",), ("Square",)),
     unary("sqrt", np.sqrt, "Sqrt", ("math.sqrt",), ("Sqrt",)),

@@ -138,7 +138,7 @@ TABLE = (
             "convert_to_tensor(value:x)",
             "keras.backend.cast_to_floatx(x)",
         ),
-        op=("Identity(x)", "StopGradient(x)"),
+        op=("Identity(x)", "StopGradient(x)", "CheckNumerics(x)", "EnsureShape(x)"),
     ),
     *(
         row(f"{name}(x)", Activated(meaning), keras3=keras3, tf=tf, op=op)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..program import lowering
+from ..program import copying
 from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing
-from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, is_batched, whole
+from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, bounded, is_batched, whole
 from .rows import row
 
 #: An end of a slice that is not known before there are data.
@@ -136,8 +136,9 @@ class GetItem(Meaning):
                 if not len(places):
                     return None
                 taken[one.axis - 1] = (places.start, len(places), places.step)
-        value = lowering.sliced(w.builder, x, taken) if taken else x
-        return (Value(w.builder.read(value), w.shape()),)
+        parts = [taken.get(axis, (0, size, 1)) for axis, size in enumerate(x.shape)]
+        value = copying.sliced(w.builder, x, parts) if taken else x
+        return None if value is None else (Value(w.builder.read(value), w.shape()),)
 
 
 def takes_all(part: slice, size: int | None) -> bool:
@@ -158,6 +159,7 @@ class Take(Meaning):
                 if x.sizes is None or indices.value is None or indices.value.ndim > 1:
                     raise MisfitError("it takes members of a tensor that is not known")
                 return (Unbatched.of_sizes([x.sizes[int(n)] for n in indices.value.ravel()], indices.value.shape),)
+            bounded((*x[1:], *indices, *x[:1]))
             return (Unbatched.of(np.take(x.value, indices.value.astype(np.int64), axis=a["axis"] or 0)),)
         if is_batched(x) and is_batched(indices):
             return (self._by_row(x, indices, count, a),)
@@ -230,6 +232,7 @@ class OneHot(Meaning):
             raise MisfitError(f"num_classes={count}")
         axis = axis_of(a["axis"], len(x) + 1, batched=is_batched(x))
         if not is_batched(x):
+            bounded((*x, count))
             if x.value is None:
                 raise MisfitError("it is made of a tensor that is not known")
             return (Unbatched.of(self.compute({**a, "x": x.value})),)
@@ -241,7 +244,7 @@ class OneHot(Meaning):
     def compute(self, a: Arguments) -> Any:
         ids = np.trunc(a["x"])[..., np.newaxis]
         found = np.where(ids == np.arange(whole(a["num_classes"], "num_classes")), a["on_value"], a["off_value"])
-        return np.moveaxis(found, -1, a["axis"])
+        return np.moveaxis(np.asarray(found), -1, a["axis"])
 
 
 def strided_slice(given: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +281,7 @@ TABLE = (
     row(
         "get_item(x, key)",
         GetItem(),
-        keras3="GetItem",
+        keras3=("GetItem", "Slice(x, start_indices:begin, shape:size)"),
         tf=("__operators__.getitem(x, key)", "slice(input_:x, begin, size)", f"strided_slice(input_:x, begin, end, strides, {MASKS})"),
         op=(f"StridedSlice(x, begin, end, strides; {MASKS})", "Slice(x, begin, size)"),
         adapt={"StridedSlice": strided_slice, "strided_slice": strided_slice, "slice": begin_and_size, "Slice": begin_and_size},
@@ -301,9 +304,9 @@ TABLE = (
         tf="experimental.numpy.take_along_axis(arr:x, indices, axis)",
     ),
     row(
-        "one_hot(x, num_classes, axis=-1, on_value=1.0, off_value=0.0)",
+        "one_hot(x, num_classes, axis=-1, on_value=1.0, off_value=0.0, dtype=None)",
         OneHot(),
-        keras3="OneHot(x, num_classes, axis)",
+        keras3="OneHot(x, num_classes, axis, dtype)",
         tf=("one_hot(indices:x, depth:num_classes, on_value, off_value, axis)", "keras.backend.one_hot(indices:x, num_classes)"),
         op="OneHot(x, num_classes, on_value, off_value; axis)",
     ),

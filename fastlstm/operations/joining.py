@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..program import lowering
+from ..program import copying
 from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing, tensor_list
-from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, is_batched, whole
+from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, bounded, is_batched, whole
 from .rows import row
 from .shaping import one_tensor
 
@@ -18,7 +19,7 @@ from .shaping import one_tensor
 class Joining(Meaning):
     """The base of what makes one tensor of several."""
 
-    tensors = ("xs",)
+    tensors: tuple[str, ...] = ("xs",)
 
     def given(self, a: Arguments) -> list[Any]:
         """The tensors."""
@@ -46,9 +47,10 @@ class Concatenate(Joining):
         return ((batched[0][0], *rest),)
 
     def _unbatched(self, given: list[Unbatched]) -> Unbatched:
+        bounded([sum(math.prod(size or 0 for size in one) for one in given)])
         if all(one.value is not None for one in given):
             return Unbatched.of(np.concatenate([one.value for one in given if one.value is not None]))
-        if any(one.sizes is None for one in given):
+        if any(one.sizes is None or len(one) != 1 for one in given):
             raise MisfitError("it joins tensors that are not known")
         sizes = [size for one in given for size in one.sizes or ()]
         return Unbatched.of_sizes(sizes, (len(sizes),))
@@ -68,7 +70,7 @@ class Concatenate(Joining):
         if any(not isinstance(one, Value) for one in a["xs"]):
             return None
         rank = len(a["xs"][0].shape) + 1
-        return (lowering.concatenated(w.builder, a["xs"], a["axis"] % rank - 1),)
+        return (copying.concatenated(w.builder, a["xs"], a["axis"] % rank - 1),)
 
 
 def equal_size(sizes: Sequence[int | None], what: str) -> int | None:
@@ -98,6 +100,7 @@ class Stack(Joining):
         return (tuple(shape),)
 
     def _unbatched(self, given: list[Unbatched], a: Arguments) -> Unbatched:
+        bounded([sum(math.prod(size or 0 for size in one) for one in given)])
         if all(one.value is not None for one in given):
             return Unbatched.of(np.stack([one.value for one in given if one.value is not None], axis=a["axis"]))
         if any(one.sizes is None or len(one) for one in given):
@@ -114,7 +117,14 @@ class Stack(Joining):
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         axis = a["axis"] % (len(a["xs"][0].shape) + 2) - 1
         parts = [Value(w.builder.read(x), (*x.shape[:axis], 1, *x.shape[axis:])) for x in a["xs"]]
-        return (lowering.concatenated(w.builder, parts, axis),)
+        return (copying.concatenated(w.builder, parts, axis),)
+
+
+def parts_of(w: Writing, x: Value, axis: int, parts: Sequence[tuple[int, int]]) -> tuple[Value, ...] | None:
+    """Parts of x along an axis: where each begins, and how many it has."""
+    whole_axes = [(0, size, 1) for size in x.shape]
+    found = [copying.sliced(w.builder, x, [*whole_axes[:axis], (*part, 1), *whole_axes[axis + 1 :]]) for part in parts]
+    return tuple(part for part in found if part is not None) if None not in found else None
 
 
 class Split(Meaning):
@@ -157,7 +167,7 @@ class Split(Meaning):
         x = a["x"]
         axis = a["axis"] % (len(x.shape) + 1) - 1
         ends = [*self.places(x.shape[axis], a), x.shape[axis]]
-        return tuple(lowering.sliced(w.builder, x, {axis: (start, end - start, 1)}) for start, end in zip([0, *ends], ends, strict=False))
+        return parts_of(w, x, axis, [(start, end - start) for start, end in zip([0, *ends], ends, strict=False)])
 
 
 class Unstack(Meaning):
@@ -181,8 +191,8 @@ class Unstack(Meaning):
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         x = a["x"]
         axis = a["axis"] % (len(x.shape) + 1) - 1
-        parts = [lowering.sliced(w.builder, x, {axis: (number, 1, 1)}) for number in range(x.shape[axis])]
-        return tuple(Value(part.buffer, (*x.shape[:axis], *x.shape[axis + 1 :])) for part in parts)
+        parts = parts_of(w, x, axis, [(number, 1) for number in range(x.shape[axis])])
+        return parts and tuple(Value(part.buffer, (*x.shape[:axis], *x.shape[axis + 1 :])) for part in parts)
 
 
 class Append(Concatenate):

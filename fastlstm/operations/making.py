@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..program import lowering
+from ..program import copying
+from ..program.copying import Array
 from ..program.ir import Value
-from .meaning import Arguments, Meaning, Writing
-from .operands import ROWS, AcrossError, MisfitError, Operand, Rows, Unbatched, as_operand, is_batched, sizes_of
+from .meaning import Arguments, Meaning, Writing, only
+from .operands import MOST, ROWS, AcrossError, MisfitError, Operand, Rows, Unbatched, as_operand, bounded, is_batched, sizes_of
 from .rows import row
 
 
@@ -34,6 +35,19 @@ class SizeOf(Meaning):
         return (Unbatched.of_sizes([None if is_batched(x) or None in x else int(np.prod(x))], ()),)
 
 
+def of_dtype(value: Any, dtype: Any, what: str) -> float:
+    """A number as a tensor of a dtype holds it."""
+    if not isinstance(value, (int, float)):
+        raise MisfitError(f"{what}: expected a number, found {value!r:.60}")
+    if dtype is None or (isinstance(dtype, str) and "float" in dtype):
+        return float(value)
+    if dtype == "bool":
+        return float(bool(value))
+    if isinstance(dtype, str) and dtype.startswith(("int", "uint")):
+        return float(int(value))
+    raise MisfitError(f"dtype {dtype!r} is not computed")
+
+
 class Alike(Meaning):
     """A tensor of one number, with the shape of another."""
 
@@ -42,9 +56,7 @@ class Alike(Meaning):
 
     def _number(self, a: Arguments) -> float:
         value = self.number if self.number is not None else a["fill_value"]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise MisfitError(f"fill_value: expected a number, found {value!r:.60}")
-        return float(value)
+        return of_dtype(value, a["dtype"], "fill_value")
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         x = as_operand(a["x"])
@@ -53,6 +65,7 @@ class Alike(Meaning):
             return (x,)
         if None in x:
             return (Unbatched(x),)
+        bounded(x)
         return (Unbatched.of(np.full(tuple(x), self._number(a), np.float32)),)
 
     def stepwise(self, a: Arguments) -> bool:
@@ -62,12 +75,13 @@ class Alike(Meaning):
         return np.full_like(a["x"], self._number(a))
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
-        return (filled(w, self._number(a)),)
+        return only(filled(w, self._number(a)))
 
 
-def filled(w: Writing, number: float) -> Value:
+def filled(w: Writing, number: float) -> Value | None:
     """A tensor of one number."""
-    return lowering.broadcast(w.builder, w.constant("number", lambda: np.full(1, number, np.float32)), (1,) * len(w.shape()), w.shape())
+    one = Array(w.constant("number", lambda: np.full(1, number, np.float32)), (1,) * len(w.shape()))
+    return copying.broadcast(w.builder, one, w.shape())
 
 
 class Full(Meaning):
@@ -82,9 +96,7 @@ class Full(Meaning):
         value = a["fill_value"] if self.number is None else self.number
         if isinstance(value, Unbatched) and value.value is not None and value.value.size == 1:
             value = float(value.value.ravel()[0])
-        if not isinstance(value, (int, float)):
-            raise MisfitError(f"fill_value: expected a number, found {value!r:.60}")
-        return float(value)
+        return of_dtype(value, a["dtype"], "fill_value")
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         sizes = sizes_of(a["shape"], "shape")
@@ -94,22 +106,19 @@ class Full(Meaning):
         if sizes and isinstance(sizes[0], Rows):
             return ((None, *(size for size in sizes[1:] if not isinstance(size, Rows))),)
         known = [size for size in sizes if isinstance(size, int)]
-        if any(size < 0 for size in known) or (known and np.prod([float(size) for size in known]) > MOST):
+        if any(size < 0 for size in known):
             raise MisfitError(f"shape {sizes}")
+        bounded(known)
         if len(known) < len(sizes):
             return (Unbatched([None if isinstance(size, Rows) else size for size in sizes]),)
         return (Unbatched.of(np.full(known, number, np.float32)),)
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
-        return (filled(w, self._number(a)),)
+        return only(filled(w, self._number(a)))
 
     def made(self, rows: int, shape: tuple[Any, ...], a: Arguments, dtype: Any) -> np.ndarray:
         """The tensor, for so many rows."""
         return np.full((rows, *shape[1:]), self._number(a), dtype)
-
-
-#: Numbers that a tensor without rows may have.
-MOST = 1 << 24
 
 
 class Range(Meaning):
@@ -122,7 +131,7 @@ class Range(Meaning):
         found: list[float | None] = []
         for name, value in (("start", start), ("stop", stop), ("step", 1 if a["step"] is None else a["step"])):
             operand = as_operand(value)
-            if is_batched(operand) or not isinstance(operand, tuple):
+            if not isinstance(operand, Unbatched):
                 raise MisfitError(f"{name}: expected a number, found {value!r:.60}")
             if any(isinstance(size, Rows) for size in operand.sizes or ()):
                 raise AcrossError("it counts the rows of a batch")
@@ -144,23 +153,23 @@ TABLE = (
     row("shape(x)", ShapeOf(), tf=("shape(input:x)", "shape_v2(input:x)"), op="Shape(x)"),
     row("size(x)", SizeOf(axes=False), keras3="Size", tf=("size(input:x)", "size_v2(input:x)"), op="Size(x)"),
     row("rank(x)", SizeOf(axes=True), tf="rank(input:x)", op="Rank(x)"),
-    row("zeros_like(x)", Alike(0.0), keras3="ZerosLike(x)", tf="zeros_like(input:x)", op="ZerosLike(x)"),
-    row("ones_like(x)", Alike(1.0), keras3="OnesLike(x)", tf="ones_like(input:x)", op="OnesLike(x)"),
-    row("full_like(x, fill_value)", Alike(), keras3="FullLike(x, fill_value)"),
-    row("zeros(shape)", Full(0.0), keras3="Zeros(shape)", tf="zeros(shape)"),
-    row("ones(shape)", Full(1.0), keras3="Ones(shape)", tf="ones(shape)"),
+    row("zeros_like(x, dtype=None)", Alike(0.0), keras3="ZerosLike(x, dtype)", tf="zeros_like(input:x, dtype)", op="ZerosLike(x)"),
+    row("ones_like(x, dtype=None)", Alike(1.0), keras3="OnesLike(x, dtype)", tf="ones_like(input:x, dtype)", op="OnesLike(x)"),
+    row("full_like(x, fill_value, dtype=None)", Alike(), keras3="FullLike(x, fill_value, dtype)"),
+    row("zeros(shape, dtype=None)", Full(0.0), keras3="Zeros(shape, dtype)", tf="zeros(shape, dtype=None)"),
+    row("ones(shape, dtype=None)", Full(1.0), keras3="Ones(shape, dtype)", tf="ones(shape, dtype=None)"),
     row(
-        "full(shape, fill_value)",
+        "full(shape, fill_value, dtype=None)",
         Full(),
-        keras3="Full(shape, fill_value)",
+        keras3="Full(shape, fill_value, dtype)",
         tf="fill(dims:shape, value:fill_value)",
         op="Fill(shape, fill_value)",
     ),
     row(
-        "arange(start, stop=None, step=None)",
+        "arange(start, stop=None, step=None, dtype=None)",
         Range(),
-        keras3="Arange(start, stop, step)",
-        tf="range(start, limit:stop, delta:step)",
+        keras3="Arange(start, stop, step, dtype)",
+        tf="range(start, limit:stop, delta:step, dtype)",
         op="Range(start, stop, step)",
     ),
 )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..program.copying import Array
 from ..program.ir import Builder, Constant, Value
 from .operands import MisfitError, Operand, Unbatched
 
@@ -40,7 +41,12 @@ class Writing(NamedTuple):
         if array.size == 1 and array.ndim < 2:
             return float(array.ravel()[0])
         flat = np.asarray(array, np.float32)
-        return self.constant(name, lambda: flat.ravel()), flat.shape
+        return Array(self.constant(name, flat.ravel), flat.shape)
+
+
+def only(value: Value | None) -> tuple[Value, ...] | None:
+    """The one output of an operation, where there is a kernel for it."""
+    return None if value is None else (value,)
 
 
 class Meaning:

@@ -6,6 +6,7 @@ A graph of operations computes with more than rows of data: with constants of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ class Rows:
 
 #: The rows of a batch that is not there yet.
 ROWS = Rows()
+#: Numbers that a tensor without rows may have.
+MOST = 1 << 20
 #: A size: a number, the batch's rows, or None where it is not known yet.
 Size = int | Rows | None
 
@@ -69,7 +72,7 @@ class Unbatched(tuple[Any, ...]):
         """A constant."""
         array = np.asarray(value)
         sizes = None
-        if array.ndim < 2 and array.size and (array == np.trunc(array)).all():
+        if array.ndim < 2 and np.isfinite(array).all() and (array == np.trunc(array)).all():
             sizes = [int(number) for number in array.ravel()]
         return cls(array.shape, array, sizes)
 
@@ -147,6 +150,12 @@ def axis_of(axis: Any, rank: int, *, batched: bool) -> int:
     return found
 
 
+def bounded(shape: Sequence[int | None]) -> None:
+    """Refuse tensors without rows that are larger than any that a model needs, before they are made."""
+    if math.prod(size or 0 for size in shape) > MOST:
+        raise MisfitError(f"a tensor of shape {tuple(shape)} that does not depend on data has more than {MOST} numbers")
+
+
 def joined_size(sizes: Sequence[int | None], what: str) -> int | None:
     """The size of an axis along which sizes are broadcast."""
     known = {size for size in sizes if size is not None and size != 1}
@@ -181,6 +190,7 @@ def computed(shape: Operand, operands: Sequence[Any], compute: Callable[..., Any
     """
     if is_batched(shape):
         return shape
+    bounded(shape)
     given = [operand for operand in operands if isinstance(operand, Unbatched)]
     if len(given) == len(operands) and all(operand.value is not None for operand in given):
         return Unbatched.of(compute(*[operand.value for operand in given]))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..program import lowering
+from ..program import arithmetic, copying
 from ..program.ir import Value
-from .meaning import Arguments, Meaning, Writing, tensor_list
-from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, is_batched, joined_size, whole
+from .meaning import Arguments, Meaning, Writing, only, tensor_list
+from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, bounded, is_batched, joined_size, whole
 from .rows import row
 
 
@@ -39,6 +39,7 @@ class MatMul(Meaning):
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         x, y = two_tensors(a)
         if not is_batched(x) and not is_batched(y):
+            bounded((*x[:-1], *y[:-2], *y[-1:]))
             return (Unbatched.of(self.compute({**a, **dict(zip(("x1", "x2"), values_of(x, y), strict=True))})),)
         if len(x) < 1 or len(y) < 1 or (len(y) == 1 and is_batched(y)) or (len(x) == 1 and is_batched(x)):
             raise AcrossError("it multiplies across the rows of a batch")
@@ -86,11 +87,12 @@ class MatMul(Meaning):
         x, y = a["x1"], a["x2"]
         if isinstance(x, Value) and isinstance(y, Unbatched) and len(y) == 2 and not a["transpose_a"] and y.value is not None:
             matrix = np.asarray(y.value.T if a["transpose_b"] else y.value, np.float32)
-            return (lowering.multiplied(w.builder, w.layer, "x2", x, matrix),)
+            return only(arithmetic.weighted(w.builder, w.layer, "x2", x, lambda: matrix, matrix.shape))
         if not isinstance(x, Value) or not isinstance(y, Value):
             return None
-        value = lowering.product(w.builder, x, y, transpose_x=bool(a["transpose_a"]), transpose_y=bool(a["transpose_b"]))
-        return None if value is None else (value,)
+        if min(len(x.shape), len(y.shape)) < 2:
+            return None
+        return only(arithmetic.product(w.builder, x, y, bool(a["transpose_a"]), bool(a["transpose_b"])))
 
 
 def a_transposes(matrix: tuple[Any, ...], x: tuple[Any, ...]) -> bool:
@@ -128,6 +130,7 @@ class Contraction(Meaning):
                 sizes[letter] = size if known in (None, 1) else known
         rows = {letters[0] for letters, operand in zip(inputs, operands, strict=True) if is_batched(operand)}
         if not rows:
+            bounded([sizes[letter] for letter in output])
             return (Unbatched.of(np.einsum(subscripts, *values_of(*operands))),)
         self._check_rows(subscripts, rows, inputs, output, operands)
         return (tuple(sizes[letter] for letter in output),)
@@ -223,21 +226,23 @@ def contracted(w: Writing, given: Sequence[Value], inputs: Sequence[str], output
     ):
         return None
 
-    def matrix(value: Value, letters: str, *groups: Sequence[str]) -> Value:
+    def matrix(value: Value, letters: str, *groups: Sequence[str]) -> Value | None:
         order = tuple(letters.index(letter) for group in groups for letter in group)
-        moved = value if order == tuple(range(len(order))) else lowering.transposed(w.builder, value, order)
+        moved = value if order == tuple(range(len(order))) else copying.transposed(w.builder, value, order)
+        if moved is None:
+            return None
         outer = [sizes[letter] for letter in shared]
         shape = (*outer, *(int(np.prod([sizes[letter] for letter in group])) for group in groups[1:]))
         return Value(w.builder.read(moved), shape)
 
     left, right = matrix(given[0], x, shared, mine, summed), matrix(given[1], y, shared, summed, theirs)
-    value = lowering.product(w.builder, left, right, transpose_x=False, transpose_y=False)
+    value = arithmetic.product(w.builder, left, right) if left is not None and right is not None else None
     if value is None:
         return None
     letters = [*shared, *mine, *theirs]
     value = Value(value.buffer, tuple(sizes[letter] for letter in letters))
     order = tuple(letters.index(letter) for letter in output)
-    return value if order == tuple(range(len(order))) else lowering.transposed(w.builder, value, order)
+    return value if order == tuple(range(len(order))) else copying.transposed(w.builder, value, order)
 
 
 class TensorDot(Contraction):

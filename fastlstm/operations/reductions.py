@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..program import lowering
+from ..program import arithmetic
 from ..program.ir import Value
-from .meaning import Arguments, Meaning, Writing
+from .meaning import Arguments, Meaning, Writing, only
 from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axes_of, axis_of, is_batched, whole
 from .rows import Operation, row
 
@@ -64,8 +64,7 @@ class Reduction(Meaning):
             return None
         x = a["x"]
         axes = self.axes(len(x.shape) + 1, a, batched=True)
-        value = lowering.reduced(w.builder, self.kernel, x, tuple(axis - 1 for axis in axes), bool(a["keepdims"]))
-        return None if value is None else (value,)
+        return only(arithmetic.reduced(w.builder, self.kernel, x, tuple(axis - 1 for axis in axes), bool(a["keepdims"])))
 
 
 class Norm(Reduction):
@@ -117,7 +116,7 @@ class Position(Reduction):
 class Along(Meaning):
     """The base of what keeps the shape and goes along one axis or several."""
 
-    def __init__(self, function: Callable[..., Any], kernel: str = ""):
+    def __init__(self, function: Callable[..., Any], kernel: Callable[..., Value | None] | None = None):
         self.function = function
         self.kernel = kernel
 
@@ -148,10 +147,9 @@ class Along(Meaning):
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         axes = self.axes(len(a["x"].shape) + 1, a, batched=True)
-        if not self.kernel or len(axes) > 1:
+        if self.kernel is None or len(axes) > 1:
             return None
-        value = lowering.along(w.builder, self.kernel, a["x"], axes[0] - 1)
-        return None if value is None else (value,)
+        return only(self.kernel(w.builder, a["x"], axes[0] - 1))
 
 
 class Running(Along):
@@ -348,7 +346,7 @@ TABLE = (
     reduction("std", np.std, "", "Std", "math.reduce_std"),
     reduction("any", lambda x, axis, keepdims: np.any(x != 0, axis=axis, keepdims=keepdims), "any", "Any", "math.reduce_any", "Any"),
     reduction("all", lambda x, axis, keepdims: np.all(x != 0, axis=axis, keepdims=keepdims), "all", "All", "math.reduce_all", "All"),
-    reduction("logsumexp", log_sum_exp, "", "Logsumexp", "math.reduce_logsumexp"),
+    reduction("logsumexp", log_sum_exp, "logsumexp", "Logsumexp", "math.reduce_logsumexp"),
     reduction(
         "count_nonzero", lambda x, axis, keepdims: np.sum(x != 0, axis=axis, keepdims=keepdims), "", "CountNonzero", "math.count_nonzero"
     ),
@@ -375,7 +373,7 @@ TABLE = (
     ),
     row(
         "cumsum(x, axis=None, exclusive=False, reverse=False)",
-        Running(np.cumsum, "cumsum"),
+        Running(np.cumsum, arithmetic.cumulated),
         keras3="Cumsum(x, axis)",
         tf=("math.cumsum(x, axis=0, exclusive, reverse)", "cumsum(x, axis=0, exclusive, reverse)"),
         op="Cumsum(x, axis; exclusive, reverse)",
@@ -389,7 +387,7 @@ TABLE = (
     ),
     row(
         "softmax(x, axis=-1)",
-        Along(softmax, "softmax"),
+        Along(softmax, arithmetic.softmax),
         keras3="Softmax",
         tf=(
             "nn.softmax(logits:x, axis)",
@@ -401,7 +399,7 @@ TABLE = (
     ),
     row(
         "log_softmax(x, axis=-1)",
-        Along(log_softmax, "log_softmax"),
+        Along(log_softmax, arithmetic.log_softmax),
         keras3="LogSoftmax",
         tf="nn.log_softmax(logits:x, axis)",
         op="LogSoftmax(x)",

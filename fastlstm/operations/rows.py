@@ -19,7 +19,8 @@ UNSAID = re.compile(r"^(T[A-Za-z]*|N|Index|out_type|output_type|index_type|num|_
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "name": (), "validate_indices": (), "a_is_sparse": (None, False), "b_is_sparse": (None, False), "conjugate": (None, False),
     "adjoint_a": (None, False), "adjoint_b": (None, False), "output_type": (), "out_type": (), "validate_shape": (),
-    "dtype": (None, "float32", "float64"), "message": (), "sparse": (None, False), "ragged": (None,), "initial": (None,), "where": (None,),
+    "dtype": (None, "float32", "float64"), "data_format": (None, "NHWC", "N...C", "channels_last"), "incompatible_shape_error": (),
+    "num_split": (), "message": (), "sparse": (None, False), "ragged": (None,), "initial": (None,), "where": (None,),
     "num": (), "stable": (), "shape": (), "dtype_hint": (), "layout": (None,), "sorted": (), "synchronized": (),
     "keep_dims": (None,), "reduction_indices": (None,), "dim": (None,), "axis_name": (None,), "optimize": (),
 }  # fmt: skip

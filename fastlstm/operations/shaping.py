@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..program import lowering
+from ..program import copying
 from ..program.ir import Value
-from .meaning import Arguments, Meaning, Writing
+from .meaning import Arguments, Meaning, Writing, only
 from .operands import (
     AcrossError,
     MisfitError,
@@ -21,6 +21,7 @@ from .operands import (
     as_operand,
     axes_of,
     axis_of,
+    bounded,
     is_batched,
     joined_size,
     sizes_of,
@@ -49,6 +50,7 @@ class Shaping(Meaning):
         shape = tuple(self.shape(x, a))
         if is_batched(x):
             return (shape,)
+        bounded(shape)
         if x.value is None:
             return (self.of_sizes(x, Unbatched(shape), a),)
         return (Unbatched.of(self.compute({**a, "x": x.value})),)
@@ -83,7 +85,7 @@ def filled(shape: Sequence[Size], given: tuple[Any, ...]) -> tuple[int | None, .
             raise MisfitError(f"shape {tuple(shape)} does not fit a tensor of shape {tuple(given)}")
         return (given[0], *(total // known if size in (-1, None) else size for size in rest))  # type: ignore[misc]
     if known != total:
-        if first == -1:
+        if first in (-1, None):
             raise AcrossError(f"shape {tuple(shape)} of a tensor of shape {tuple(given)} joins or splits rows")
         raise MisfitError(f"shape {tuple(shape)} does not fit a tensor of shape {tuple(given)}")
     return (given[0], *rest)  # type: ignore[arg-type]
@@ -151,7 +153,7 @@ class Transpose(Shaping):
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         order = self.order(len(a["x"].shape) + 1, a, batched=True)
-        return (lowering.transposed(w.builder, a["x"], tuple(axis - 1 for axis in order[1:])),)
+        return only(copying.transposed(w.builder, a["x"], tuple(axis - 1 for axis in order[1:])))
 
 
 class SwapAxes(Transpose):
@@ -186,7 +188,7 @@ class ExpandDims(Shaping):
 
     def compute(self, a: Arguments) -> Any:
         axis = a["axis"]
-        return np.expand_dims(a["x"], tuple(sizes_of(axis, "axis")))
+        return np.expand_dims(a["x"], tuple(whole(one, "axis") for one in (axis if isinstance(axis, list) else [axis])))
 
     def of_sizes(self, x: Unbatched, shape: Unbatched, a: Arguments) -> Unbatched:
         return Unbatched.of_sizes(x.sizes, (1,)) if x.sizes is not None and len(x.sizes) == 1 else shape
@@ -221,7 +223,7 @@ class Squeeze(Shaping):
     def compute(self, a: Arguments) -> Any:
         x = a["x"]
         axes = a["axis"] if a["axis"] not in (None, []) else [axis for axis in range(1, x.ndim) if x.shape[axis] == 1]
-        return np.squeeze(x, tuple(sizes_of(axes, "axis")))
+        return np.squeeze(x, tuple(whole(axis, "axis") for axis in (axes if isinstance(axes, (list, tuple)) else [axes])))
 
     def stepwise(self, a: Arguments) -> bool:
         x = one_tensor(a)
@@ -263,7 +265,7 @@ class Tile(Shaping):
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         if not isinstance(a["x"], Value):
             return None
-        return (lowering.tiled(w.builder, a["x"], tuple(self._times(len(a["x"].shape) + 1, a, batched=True)[1:])),)
+        return only(copying.tiled(w.builder, a["x"], self._times(len(a["x"].shape) + 1, a, batched=True)[1:]))
 
 
 class Repeat(Shaping):
@@ -334,7 +336,7 @@ class Flip(Shaping):
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         x = a["x"]
         axes = self._axes(len(x.shape) + 1, a, batched=True)
-        return (lowering.sliced(w.builder, x, {axis - 1: (x.shape[axis - 1] - 1, x.shape[axis - 1], -1) for axis in axes}),)
+        return only(copying.flipped(w.builder, x, [axis - 1 for axis in axes]))
 
 
 class Roll(Shaping):
