@@ -148,7 +148,7 @@ def reduce(f: Any) -> None:
         x, y = f.x + 4 * o * n * inner, f.y + 4 * o * inner
         if inner == 1:
             value = _sum_along(op, x, n) if summed else _along(op, x, n)
-            store_float(y, 0, value / n if op == MEAN else value)
+            store_float(y, 0, first_lane(splat(value) / divisor) if op == MEAN else value)
         else:
             for i in range(0, inner, LANES):
                 left = inner - i
