@@ -143,7 +143,7 @@ def reduce(f: Any) -> None:
     """y (outer, inner) = x (outer, n, inner) reduced along n."""
     op, n, inner = f.op, f.n, f.inner
     divisor = splat(n if op == MEAN else 1.0)
-    summed = op in (SUM, MEAN, SUMSQ)
+    summed = op <= SUMSQ  # the first of them
     for o in range(f.rows * f.outer):
         x, y = f.x + 4 * o * n * inner, f.y + 4 * o * inner
         if inner == 1:
