@@ -21,6 +21,7 @@ from .. import formats
 from ..errors import FormatError, InputError
 from ..formats.reading.architecture import Architecture, fetched
 from ..formats.reading.weights import outside
+from ..formats.reading.yamltext import is_yaml, library
 from ..formats.source import Source
 from ..limits import Budget
 from ..spec import Case, ModelSpec
@@ -110,8 +111,11 @@ def read_cases(source: Source, bounds: Isolation, budget: Budget) -> tuple[tuple
 def described(architecture: Architecture | None) -> dict[str, str | None]:
     """An architecture for the other process: a text, and the name of the file that it is from."""
     given = None if architecture is None else fetched(architecture)
+    text = str(given.data or b"", "latin-1") if isinstance(given, Source) else given
+    if isinstance(text, str) and is_yaml(text):
+        library()  # if it is not installed, the other process cannot import it either
     if isinstance(given, Source):
-        return {"architecture": str(given.data or b"", "latin-1"), "architecture_file": given.name}
+        return {"architecture": text, "architecture_file": given.name}
     if isinstance(given, Mapping):
         try:
             given = json.dumps(dict(given))
