@@ -16,6 +16,7 @@ from ...limits import Budget
 from ...spec import ModelSpec
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
+from .quantisation import QUANTISED, plain_table
 from .keras1_arrays import from_keras1
 
 
@@ -41,7 +42,7 @@ UNBUILT = Problem("", "", "it has no weights: the model was saved before it was 
 def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
     """The arrays that a layer of a known class keeps."""
     tell = layer.row.arrays
-    if tell is None or layer.quantised:
+    if tell is None or layer.quantised not in ("", *QUANTISED):
         return None
     if layer.split_gates:
         return tuple(Weight(f"{kind}_{gate}") for gate in GATE_LETTERS[layer.row.gates] for kind in "WUb")
@@ -167,6 +168,8 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
         settle(inner, dialect, budget)
     dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
     account(layer, dtype, budget)
+    if layer.quantised:
+        plain_table(layer, dtype)
     merge_low_rank(layer)
     if dialect.keras1:
         from_keras1(layer, dialect)
@@ -177,7 +180,9 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
     if dialect.beta_first and layer.row.role is Role.NORMALIZATION and len(layer.weights) == 4:
         beta, gamma, *moving = layer.weights
         layer.weights = (gamma, beta, *moving)
-    layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
+    layer.weights = tuple(
+        np.asarray(array, np.int8 if layer.quantised and array.dtype == np.int8 else dtype, order="C") for array in layer.weights
+    )
 
 
 def account(layer: LayerDraft, dtype: np.dtype[Any], budget: Budget) -> None:
