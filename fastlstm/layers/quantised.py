@@ -89,4 +89,3 @@ def computed(layer: Layer, x: np.ndarray, axes: tuple[int, ...], product: Produc
 def more_numbers(layer: Layer, inputs: Sequence[Shape]) -> int:
     """How many numbers a quantised layer makes of a row of its inputs."""
     return 3 * numbers_in(*inputs) if layer.config.get("quantization") else 0
-

@@ -6,7 +6,7 @@ make whole numbers of their inputs too, at each call: that is for the layers to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,15 @@ from .values import short
 #: How a layer may be quantised: its inputs as well, or its weights alone.
 INT8, WEIGHTS_ALONE = "int8", "int8_weights"
 QUANTISED = (INT8, WEIGHTS_ALONE)
-UNKNOWN = "some other way"
+#: ... or in a way that is not computed, or one that Keras itself passes over.
+UNKNOWN, UNSCALED = "some other way", "unscaled"
 #: The only quantizer of inputs: the largest of them becomes 127.
 QUANTIZER = "AbsMaxQuantizer"
 SETTINGS = {"value_range": [-127, 127], "epsilon": 1e-7, "output_dtype": "int8"}
+PASSED_OVER = (
+    "is quantised, in TimeDistributed: Keras does not scale its weights there, so this gives what Keras gives, far from what the model "
+    "gave before quantize()"
+)
 ADVICE = "save the model before quantize()"
 
 
@@ -72,10 +77,44 @@ def quantizer(config: Any) -> Mapping[str, Any]:
     return settings if isinstance(settings, Mapping) and settings else {"value_range": short(found)}
 
 
+def untold(arrays: Sequence[np.ndarray]) -> str:
+    """What arrays tell that are not the ones of a layer's config."""
+    if any(array.dtype == np.int8 for array in arrays):
+        return (
+            "; it was quantised, which the file does not say of it, so that Keras cannot load it either: save the model before quantize()"
+        )
+    return ""
+
+
+def settle_arrays(layer: LayerDraft, dtype: np.dtype[Any]) -> Problem | None:
+    """Make layers plain that need not be quantised ones: an Embedding, and what TimeDistributed calls past its quantisation.
+
+    Returns the problem of one that is not computed.
+    """
+    for child in layer.children if layer.row.role is Role.DISTRIBUTED else ():
+        if child.quantised in QUANTISED:
+            child.quantised = UNSCALED
+    if layer.quantised not in (*QUANTISED, UNSCALED):
+        return None
+    kept = len(layer.row.arrays(layer.config)) if layer.row.arrays else 0
+    if layer.row.role is not Role.EMBEDDING and len(layer.weights) > kept:
+        return Problem(layer.path, layer.class_name, "it is quantised (int8), and enable_lora adds to it", "save the model as .keras")
+    if layer.quantised == UNSCALED:
+        unscaled(layer, dtype, kept)
+    elif layer.row.role is Role.EMBEDDING and len(layer.weights) >= kept:
+        plain_table(layer, dtype)
+    return None
+
+
+def unscaled(layer: LayerDraft, dtype: np.dtype[Any], kept: int) -> None:
+    """Make a layer the one that Keras computes in TimeDistributed: its whole numbers are weights there, and their scale is not used."""
+    kernel, *others = layer.weights
+    layer.weights = (kernel.astype(dtype), *others[: kept - 2], *others[kept - 1 :])
+    del layer.config["quantization"]
+
+
 def plain_table(layer: LayerDraft, dtype: np.dtype[Any]) -> None:
     """Make a quantised Embedding a plain one."""
-    if layer.row.role is not Role.EMBEDDING or layer.quantised not in QUANTISED or len(layer.weights) < 2:
-        return
     table, scale, *others = layer.weights
     if table.ndim == 2 and scale.shape == table.shape[:1]:
         with np.errstate(all="ignore"):

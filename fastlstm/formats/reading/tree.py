@@ -17,6 +17,7 @@ from ...errors import FormatError, Problem
 from ...limits import GROUP_DEPTH
 from .draft import LayerDraft, ModelDraft
 from .hdf5 import Group
+from .quantisation import untold
 from .vocabulary import OPERATION
 from .weights import UNBUILT, known_weights
 
@@ -135,7 +136,7 @@ class Filler:
             listed = ", ".join(weight.name for weight in expected)
             raise FormatError(
                 f"{self.source}: layer {layer.path!r} ({layer.class_name}): expected {len(expected)} arrays ({listed}) at {path}, "
-                f"found {len(found)}"
+                f"found {len(found)}{untold(found)}"
             )
         self.missing |= not self.arrays and bool(expected)
         layer.weights = tuple(found)

@@ -16,7 +16,7 @@ from ...limits import Budget
 from ...spec import ModelSpec
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
-from .quantisation import QUANTISED, plain_table
+from .quantisation import PASSED_OVER, QUANTISED, UNSCALED, settle_arrays, untold
 from .keras1_arrays import from_keras1
 
 
@@ -101,6 +101,7 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise FormatError(
             f"{source}: layer {layer.path!r} ({layer.class_name}): expected {expected} arrays ({names}), found {len(arrays)} ({shapes})"
+            + untold(arrays)
         )
     slots = [
         (leaf, place, in_order or (weight.trainable and not leaf.frozen))
@@ -162,14 +163,17 @@ def merge_low_rank(layer: LayerDraft) -> None:
             layer.weights = ((kernel + layer.lora * product).astype(kernel.dtype), *others)
 
 
-def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
+def settle(layer: LayerDraft, dialect: Dialect, budget: Budget, problems: list[Problem]) -> None:
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
-    for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
-        settle(inner, dialect, budget)
     dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
     account(layer, dtype, budget)
-    if layer.quantised:
-        plain_table(layer, dtype)
+    problem = settle_arrays(layer, dtype)
+    if problem is not None:
+        problems.append(problem)
+    elif layer.quantised == UNSCALED:
+        warnings.warn(f"layer {layer.path!r} ({layer.class_name}) {PASSED_OVER}", stacklevel=outside())
+    for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
+        settle(inner, dialect, budget, problems)
     merge_low_rank(layer)
     if dialect.keras1:
         from_keras1(layer, dialect)
@@ -245,7 +249,7 @@ def infer_input(model: ModelDraft) -> bool:
 def finish(model: ModelDraft, understood: Dialect, budget: Budget) -> ModelSpec:
     """Turn a model whose arrays are dealt into a spec."""
     for layer in model.layers:
-        settle(layer, understood, budget)
+        settle(layer, understood, budget, model.problems)
     if model.class_name == SEQUENTIAL and not infer_input(model):
         model.layers[0].config["shape"] = [None]
         model.problems.append(Problem("", "", "the file does not say what shape its input has", "build the model before saving it"))
