@@ -16,8 +16,8 @@ from ...limits import Budget
 from ...spec import ModelSpec
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
-from .quantisation import PASSED_OVER, QUANTISED, UNSCALED, settle_arrays, untold
 from .keras1_arrays import from_keras1
+from .quantisation import PASSED_OVER, QUANTISED, UNSCALED, settle_arrays, untold
 
 
 @dataclass
