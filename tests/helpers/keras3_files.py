@@ -26,7 +26,11 @@ def layer(kind: str, name: str, **config: Any) -> dict[str, Any]:
 def chain(shape: Sequence[int | None], *layers: dict[str, Any], dtype: str = "float32") -> dict[str, Any]:
     """A Sequential as Keras 3 writes it."""
     entrance = {"class_name": "InputLayer", "config": {"batch_shape": list(shape), "dtype": dtype, "name": "input_layer"}}
-    return {"module": "keras", "class_name": "Sequential", "config": {"name": "sequential", "trainable": True, "layers": [entrance, *layers]}}
+    return {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {"name": "sequential", "trainable": True, "layers": [entrance, *layers]},
+    }
 
 
 def tree(path: Path | io.BytesIO, arrays: Tree) -> None:

@@ -245,4 +245,3 @@ def test_an_array_in_two_parts(index: Path) -> None:
 def test_an_architecture_of_another_keras(index: Path) -> None:
     early = {"class_name": "Sequential", "keras_version": "1.2.2", "config": []}
     refused(index, "weights in parts, as Keras 3 writes them, and an architecture of Keras 1.2.2", architecture=early)
-

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import Role
-from ...errors import Problem
+from ...errors import FormatError, Problem
 from .draft import LayerDraft
 from .values import short
 
@@ -86,7 +86,7 @@ def untold(arrays: Sequence[np.ndarray]) -> str:
     return ""
 
 
-def settle_arrays(layer: LayerDraft, dtype: np.dtype[Any]) -> Problem | None:
+def settle_arrays(layer: LayerDraft, dtype: np.dtype[Any], source: str) -> Problem | None:
     """Make layers plain that need not be quantised ones: an Embedding, and what TimeDistributed calls past its quantisation.
 
     Returns the problem of one that is not computed.
@@ -102,7 +102,7 @@ def settle_arrays(layer: LayerDraft, dtype: np.dtype[Any]) -> Problem | None:
     if layer.quantised == UNSCALED:
         unscaled(layer, dtype, kept)
     elif layer.row.role is Role.EMBEDDING and len(layer.weights) >= kept:
-        plain_table(layer, dtype)
+        plain_table(layer, dtype, source)
     return None
 
 
@@ -113,10 +113,12 @@ def unscaled(layer: LayerDraft, dtype: np.dtype[Any], kept: int) -> None:
     del layer.config["quantization"]
 
 
-def plain_table(layer: LayerDraft, dtype: np.dtype[Any]) -> None:
+def plain_table(layer: LayerDraft, dtype: np.dtype[Any], source: str) -> None:
     """Make a quantised Embedding a plain one."""
     table, scale, *others = layer.weights
-    if table.ndim == 2 and scale.shape == table.shape[:1]:
-        with np.errstate(all="ignore"):
-            layer.weights = (table.astype(dtype) / scale.astype(dtype)[:, None], *others)
-        del layer.config["quantization"]
+    if table.ndim != 2 or scale.shape != table.shape[:1]:
+        shapes = f"a table {table.shape} and its scale {scale.shape}"
+        raise FormatError(f"{source}: layer {layer.path!r} ({layer.class_name}): {shapes} do not fit each other")
+    with np.errstate(all="ignore"):
+        layer.weights = (table.astype(dtype) / scale.astype(dtype)[:, None], *others)
+    del layer.config["quantization"]

@@ -167,7 +167,7 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget, problems: list[P
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
     dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
     account(layer, dtype, budget)
-    problem = settle_arrays(layer, dtype)
+    problem = settle_arrays(layer, dtype, budget.source)
     if problem is not None:
         problems.append(problem)
     elif layer.quantised == UNSCALED:
