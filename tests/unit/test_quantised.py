@@ -1,4 +1,4 @@
-"""Layers that Keras 3's ``quantize("int8")`` made: against the arithmetic written out number by number, and refused where they are others."""
+"""Layers that Keras 3's ``quantize("int8")`` made, against the arithmetic written out number by number; others are refused."""
 
 from __future__ import annotations
 
@@ -247,8 +247,9 @@ def test_other_precisions_and_classes(tmp_path: Path) -> None:
 def test_attention_does_not_say_that_it_was_quantised(tmp_path: Path) -> None:
     names = ("query", "key", "value", "output")
     arrays = {f"layers/multi_head_attention/{name}_dense/vars": [whole(8, 2, 4), normal(2, 4), scale(1, 1, 2, 4)] for name in names}
+    entrance = {"batch_shape": [None, 4, 8], "dtype": "float32", "name": "i"}
     config = {"class_name": "Functional", "module": "keras", "config": {"name": "m", "trainable": True, "layers": [
-        {"class_name": "InputLayer", "name": "i", "config": {"batch_shape": [None, 4, 8], "dtype": "float32", "name": "i"}, "inbound_nodes": []},
+        {"class_name": "InputLayer", "name": "i", "config": entrance, "inbound_nodes": []},
         {**layer("MultiHeadAttention", "a", num_heads=2, key_dim=4), "name": "a", "inbound_nodes": [{"args": [{
             "class_name": "__keras_tensor__", "config": {"shape": [None, 4, 8], "dtype": "float32", "keras_history": ["i", 0, 0]}}] * 2,
             "kwargs": {}}]},

@@ -1,4 +1,4 @@
-"""Models in several files: folders of Keras 3, weights in parts; what is damaged or hostile in them is refused, and nothing else is read."""
+"""Models in several files: folders of Keras 3, weights in parts. What is damaged or hostile is refused, and nothing else is read."""
 
 from __future__ import annotations
 
