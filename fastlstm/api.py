@@ -46,8 +46,8 @@ def load(
         opened with "rb" (read whole, from its start), or an h5py.File; a folder or parts by their path alone. Known by its bytes,
         whatever its name.
     architecture
-        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict. For a whole-model
-        ``.h5``: what to read in place of the model's own.
+        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict; or what ``model.to_yaml()``
+        gave, with PyYAML (``pip install "fastlstm[yaml]"``). For a whole-model ``.h5``: what to read in place of the model's own.
     by_name
         ``.h5``: match layers and their weights by name instead of by order.
     outputs

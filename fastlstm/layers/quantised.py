@@ -55,12 +55,6 @@ def whole(x: np.ndarray, axes: tuple[int, ...], dtype: Any) -> tuple[np.ndarray,
         return np.clip(np.round(x * scale), -LARGEST, LARGEST), scale
 
 
-def exact(x: np.ndarray, kernel: np.ndarray, length: int, product: Product) -> np.ndarray:
-    """Sums of ``length`` products of whole numbers, in a dtype that holds each of them."""
-    kind = np.float32 if length * PRODUCT <= EXACT else np.float64
-    return product(x.astype(kind, copy=False), kernel.astype(kind))
-
-
 def computed(layer: Layer, x: np.ndarray, axes: tuple[int, ...], product: Product, align: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """The product of inputs and a quantised kernel.
 
@@ -77,13 +71,14 @@ def computed(layer: Layer, x: np.ndarray, axes: tuple[int, ...], product: Produc
     align
         What gives the inputs' scales, kept along the axes that are summed over, the axes of the sums.
     """
-    kernel, scale = layer.spec.weights[0], layer.spec.weights[-1].astype(x.dtype)
+    kernel, *_, scale = layer.cast(x.dtype)
     with np.errstate(all="ignore"):
         if layer.config["quantization"] == WEIGHTS_ALONE:
-            return product(x, kernel.astype(x.dtype)) / scale
+            return product(x, kernel) / scale
         numbers, scales = whole(x, axes, np.float64 if layer.spec.dtype == "float64" else np.float32)
-        length = math.prod(x.shape[axis] for axis in axes)
-        return exact(numbers, kernel, length, product).astype(x.dtype) / (scale * align(scales).astype(x.dtype))
+        exact = np.float32 if math.prod(x.shape[axis] for axis in axes) * PRODUCT <= EXACT else np.float64
+        sums = product(numbers.astype(exact, copy=False), layer.cast(exact)[0])
+        return sums.astype(x.dtype, copy=False) / (scale * align(scales).astype(x.dtype, copy=False))
 
 
 def more_numbers(layer: Layer, inputs: Sequence[Shape]) -> int:

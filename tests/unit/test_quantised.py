@@ -281,6 +281,14 @@ def test_tables_without_sense(tmp_path: Path, arrays: list[np.ndarray]) -> None:
         fastlstm.load(model(tmp_path, (None, 5), {"layers/embedding/vars": arrays}, entry, dtype="int32"))
 
 
+@pytest.mark.filterwarnings("ignore:.*Keras does not scale its weights there")
+def test_models_without_any_arrays(tmp_path: Path) -> None:
+    table = layer("Embedding", "e", input_dim=7, output_dim=4, dtype=POLICY)
+    inner = layer("TimeDistributed", "t", layer=layer("Dense", "d", units=4, dtype=POLICY))
+    with pytest.raises(UnsupportedError, match=r"\(1 problem\):\n.*it has no weights"):
+        fastlstm.load(model(tmp_path, (None, 5), {"layers": []}, table, inner, dtype="int32"))
+
+
 @pytest.mark.parametrize("arrays", [[whole(3, 5), scale(5)], [whole(3, 5), scale(5, 1)], [normal(3, 5), scale(1, 5)], [whole(3, 5)]])
 def test_einsums_without_sense(tmp_path: Path, arrays: list[np.ndarray]) -> None:
     entry = layer("EinsumDense", "e", equation="ab,bc->ac", output_shape=[5], bias_axes=None, dtype=POLICY)

@@ -96,21 +96,29 @@ def settle_arrays(layer: LayerDraft, dtype: np.dtype[Any], source: str) -> Probl
             child.quantised = UNSCALED
     if layer.quantised not in (*QUANTISED, UNSCALED):
         return None
-    kept = len(layer.row.arrays(layer.config)) if layer.row.arrays else 0
-    if layer.row.role is not Role.EMBEDDING and len(layer.weights) > kept:
+    if layer.row.role is not Role.EMBEDDING and len(layer.weights) > kept(layer):
         return Problem(layer.path, layer.class_name, "it is quantised (int8), and enable_lora adds to it", "save the model as .keras")
-    if layer.quantised == UNSCALED:
-        unscaled(layer, dtype, kept)
-    elif layer.row.role is Role.EMBEDDING and len(layer.weights) >= kept:
-        plain_table(layer, dtype, source)
+    if layer.quantised == UNSCALED or layer.row.role is Role.EMBEDDING:
+        whole = len(layer.weights) >= kept(layer)  # else the file has no arrays at all, which is a problem of its own
+        del layer.config["quantization"]
+        if whole and layer.quantised == UNSCALED:
+            unscaled(layer, dtype)
+        elif whole:
+            plain_table(layer, dtype, source)
     return None
 
 
-def unscaled(layer: LayerDraft, dtype: np.dtype[Any], kept: int) -> None:
+def kept(layer: LayerDraft) -> int:
+    """How many arrays a layer keeps by its config."""
+    tell = layer.row.arrays
+    return 0 if tell is None else len(tell(layer.config))
+
+
+def unscaled(layer: LayerDraft, dtype: np.dtype[Any]) -> None:
     """Make a layer the one that Keras computes in TimeDistributed: its whole numbers are weights there, and their scale is not used."""
     kernel, *others = layer.weights
-    layer.weights = (kernel.astype(dtype), *others[: kept - 2], *others[kept - 1 :])
-    del layer.config["quantization"]
+    place = kept(layer) - 1
+    layer.weights = (kernel.astype(dtype), *others[:place], *others[place + 1 :])
 
 
 def plain_table(layer: LayerDraft, dtype: np.dtype[Any], source: str) -> None:
@@ -121,4 +129,3 @@ def plain_table(layer: LayerDraft, dtype: np.dtype[Any], source: str) -> None:
         raise FormatError(f"{source}: layer {layer.path!r} ({layer.class_name}): {shapes} do not fit each other")
     with np.errstate(all="ignore"):
         layer.weights = (table.astype(dtype) / scale.astype(dtype)[:, None], *others)
-    del layer.config["quantization"]
