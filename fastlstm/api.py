@@ -41,12 +41,13 @@ def load(
     Parameters
     ----------
     path
-        A whole model, ``.h5`` or ``.keras``; weights alone, ``.h5`` or ``.weights.h5`` (with ``architecture``); or a
-        ``.fastlstm`` file. Its path, its bytes, a file opened with "rb" (read whole, from its start), or an h5py.File. Known
-        by its bytes, whatever its name.
+        A whole model, ``.h5``, ``.keras`` or the folder of ``save(zipped=False)``; weights alone, ``.h5``, ``.weights.h5`` or
+        ``.weights.json`` with its parts beside it (with ``architecture``); or a ``.fastlstm`` file. Its path, its bytes, a file
+        opened with "rb" (read whole, from its start), or an h5py.File; a folder or parts by their path alone. Known by its bytes,
+        whatever its name.
     architecture
-        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict. For a whole-model
-        ``.h5``: what to read in place of the model's own.
+        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict; or what ``model.to_yaml()``
+        gave, with PyYAML (``pip install "fastlstm[yaml]"``). For a whole-model ``.h5``: what to read in place of the model's own.
     by_name
         ``.h5``: match layers and their weights by name instead of by order.
     outputs
@@ -128,6 +129,7 @@ class Reading:
     bounds: Isolation | None
     architecture: Any
     by_name: bool
+    files: tuple[str, ...] = ()  # the files that it was gathered from
 
     @property
     def name(self) -> str:
@@ -159,7 +161,7 @@ def reading(
     source, bounds = formats.source_of(path), isolation.bounds_of(isolated)
     most = None if max_bytes is None else positive(max_bytes, "max_bytes", expected="a positive number of bytes or None")
     with Budget(source.name, source.size, most) as budget:
-        yield Reading(source, budget, bounds, architecture, by_name)
+        yield Reading(source.gathered(budget), budget, bounds, architecture, by_name, tuple(source.files.values()))
 
 
 @dataclass(frozen=True)
@@ -239,18 +241,19 @@ def verification(source: Reading, model: Model, *, keras: bool = False) -> Verif
         return report
     if converted:
         raise InputError(f"keras: {source.name} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
-    live = installed_keras(source.source, model)
-    return replace(report, keras=check_with_keras(model, str(source.source.path), cases, live), keras_version=live.__version__)
+    live, file = installed_keras(source.source, model)
+    return replace(report, keras=check_with_keras(model, file, cases, live), keras_version=live.__version__)
 
 
-def installed_keras(source: formats.Source, model: Model) -> Any:
-    """A Keras of the file's generation, which is to load the file."""
-    if source.path is None:
+def installed_keras(source: formats.Source, model: Model) -> tuple[Any, str]:
+    """A Keras of the file's generation, and the path that it is to load."""
+    file = source.origin or source.path
+    if file is None:
         raise InputError(f"keras: {source.name} is no path, and Keras loads models from paths; pass the path of the file")
     live = own_keras(model)
     if live is None:
         raise InputError(f"keras: no Keras of the generation of {source.name} ({model.generation}) can be imported")
-    return live
+    return live, file
 
 
 @dataclass(frozen=True)
@@ -316,13 +319,14 @@ def convert(
     target = checked(dst, src, architecture)
     refuse_both(keras, isolated)
     with reading(src, architecture, by_name, max_bytes, isolated) as source:
+        checked(target, *source.files)
         model = source.model()
         cases = record(model)
         results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
     if keras:
-        live = installed_keras(source.source, model)
-        results += check_with_keras(model, str(source.source.path), cases, live)
+        live, file = installed_keras(source.source, model)
+        results += check_with_keras(model, file, cases, live)
         against += f" and Keras {live.__version__}"
     wrong = [case for case in results if not case.equal]
     if wrong:

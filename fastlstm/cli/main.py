@@ -190,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     check = add("verify", "check a file's results on this machine", VERIFY, VERIFY_EXAMPLES)
     check.add_argument("file", metavar="FILE", type=_path)
     check.add_argument("--keras", action="store_true", help="compare a file of Keras with an installed Keras of its generation")
-    check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
+    check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json() or to_yaml(), or a file of it")
     _add_limit(check)
     check.add_argument("--isolated", action="store_true", help=ISOLATED)
     check.set_defaults(command=_verify)
@@ -202,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
+    parser.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json() or to_yaml(), or a file of it")
     parser.add_argument("--by-name", action="store_true", help="weights-only files: match layers by name instead of by order")
     _add_limit(parser)
     parser.add_argument("--isolated", action="store_true", help=ISOLATED)
