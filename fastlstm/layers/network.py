@@ -16,6 +16,7 @@ from ..errors import FastLSTMError, FormatError, InputError
 from ..program.ir import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
+from .pruning import pruned
 from .registry import make_layer
 from .taken_masks import TakenMasks, with_mask, without_mask
 
@@ -356,8 +357,8 @@ def declared_by(network: Network) -> Callable[[Layer], Sequence[Shape]]:
 
 
 def root(model: ModelSpec, context: Context) -> Network:
-    """The network of a whole model."""
-    return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=model), context)
+    """The network of a whole model: of what its outputs need."""
+    return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=pruned(model)), context)
 
 
 def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:
