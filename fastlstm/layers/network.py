@@ -16,7 +16,7 @@ from ..errors import FastLSTMError, FormatError, InputError
 from ..program.ir import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
-from .pruning import pruned
+from ..pruning import pruned
 from .registry import make_layer
 from .taken_masks import TakenMasks, with_mask, without_mask
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..catalogue import row_of
-from ..errors import Problem
-from ..spec import Call, LayerSpec, ModelSpec, Ref, found_in
+from .catalogue import row_of
+from .errors import Problem
+from .spec import Call, LayerSpec, ModelSpec, Ref, found_in
 
 
 def pruned(model: ModelSpec, path: str = "") -> ModelSpec:
