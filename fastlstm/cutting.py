@@ -13,11 +13,12 @@ import numpy as np
 from .assembly import make_network, of_example
 from .catalogue import INPUT_LAYER, Role, row_of
 from .errors import InputError, UnsupportedError
+from .layers import prepared
 from .layers.base import Tensor
-from .lost_masks import readers
 from .layers.network import Network
-from .pruning import Needs, with_refs
 from .limits import Budget
+from .lost_masks import readers
+from .pruning import Needs, needs_of, with_refs
 from .spec import WHOLE, Call, LayerSpec, ModelSpec, Ref
 
 #: Names that an error lists.
@@ -63,7 +64,8 @@ def cut(
         spec = ending_at(spec, leaving)
     if entering:
         spec = beginning_at(spec, source, entering, made)
-    return connected(spec, source, chosen=bool(entering))
+    whole = prepared(spec, source, custom_layers).custom_layers if custom_layers else ()
+    return connected(spec, source, needs_of(spec, whole), chosen=bool(entering))
 
 
 # -- names ----------------------------------------------------------------------------------------------------------------
@@ -95,6 +97,8 @@ def found(model: ModelSpec, name: str, argument: str, source: str) -> Spot:
         return Spot(name, layers, 0, argument)
     if nth is not None and (layers := path_of(model, nth["name"])) is not None:
         return Spot(name, layers, int(nth["output"]), argument)
+    if argument == "outputs" and name in model.output_names:  # where they are a dict, its keys
+        return Spot(name, (), model.output_names.index(name), argument)
     paths = list(paths_in(model))
     near = [path for path in paths if path.endswith("/" + name)][:3] or difflib.get_close_matches(name, paths, 3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -149,9 +153,22 @@ def taken_out(model: ModelSpec, layer: LayerSpec) -> ModelSpec:
     """A nested model by itself. Problems name its layers as it knows them."""
     inner = layer.model
     assert inner is not None  # the caller has looked
-    inside = [problem._replace(layer=problem.layer.removeprefix(layer.name + "/")) for problem in inner.problems]
-    problems = [problem for problem in model.problems if problem.layer == layer.name] + inside
-    return replace(inner, problems=tuple(one._replace(layer="") if one.layer == layer.name else one for one in problems))
+    problems = tuple(problem._replace(layer="") for problem in model.problems if problem.layer == layer.name)
+    inner = relocated(inner, layer.name)
+    return replace(inner, problems=(*problems, *inner.problems))
+
+
+def relocated(model: ModelSpec, path: str) -> ModelSpec:
+    """A model whose problems are told as those of layers inside it, not of layers around it by such a path."""
+
+    def within(layer: LayerSpec) -> LayerSpec:
+        inner = None if layer.model is None else relocated(layer.model, path)
+        return replace(layer, model=inner, children=tuple(map(within, layer.children)))
+
+    problems = tuple(
+        problem._replace(layer="" if problem.layer == path else problem.layer.removeprefix(path + "/")) for problem in model.problems
+    )
+    return replace(model, layers=tuple(map(within, model.layers)), problems=problems)
 
 
 # -- where it ends ----------------------------------------------------------------------------------------------------------
@@ -250,9 +267,7 @@ def beginning_at(model: ModelSpec, source: str, entering: Sequence[Spot], made: 
 
 def check_masks(model: ModelSpec, source: str, masked: Sequence[int]) -> None:
     """Refuse inputs that have a mask in the whole model, where that would make a difference."""
-    needs = Needs(model)
-    needs.want(range(len(model.outputs)))
-    kept = needs.left("", masked)
+    kept = needs_of(model).left(masked)
     for number in masked:
         name = model.input_names[number]
         found = readers(kept, [kept.input_names.index(name)])
@@ -333,10 +348,8 @@ def named_by(model: ModelSpec, spot: Spot) -> tuple[str, LayerSpec]:
 # -- what it then needs -----------------------------------------------------------------------------------------------------
 
 
-def connected(model: ModelSpec, source: str, *, chosen: bool) -> ModelSpec:
+def connected(model: ModelSpec, source: str, needs: Needs, *, chosen: bool) -> ModelSpec:
     """The model with the inputs that its outputs need; where the caller has chosen them, they must be just those."""
-    needs = Needs(model)
-    needs.want(range(len(model.outputs)))
     entrances = {ref.call for ref in model.inputs}
     others = [number for number in sorted(needs.calls - entrances) if is_input(model, number)]
     if others:

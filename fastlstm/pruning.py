@@ -5,7 +5,7 @@ What nothing needs is neither made nor checked: it cannot stand in the way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,19 +14,27 @@ from .errors import Problem
 from .spec import Call, LayerSpec, ModelSpec, Ref, found_in
 
 
-def pruned(model: ModelSpec, path: str = "") -> ModelSpec:
+def pruned(model: ModelSpec, whole: Collection[str] = (), path: str = "") -> ModelSpec:
     """The model with all its inputs, but without what none of its outputs needs; in models nested in it too.
 
     Parameters
     ----------
     model
         Any model.
+    whole
+        Paths of layers to leave as they are: those that a function of the caller's stands for.
     path
-        Its own in the file, as problems name it; "" for a whole file's.
+        The model's own in the file; "" for a whole file's.
     """
-    needs = Needs(model)
+    needs = needs_of(model, whole, path)
+    return needs.left(range(len(model.inputs)))
+
+
+def needs_of(model: ModelSpec, whole: Collection[str] = (), path: str = "") -> Needs:
+    """What all outputs of a model need."""
+    needs = Needs(model, whole, path)
     needs.want(range(len(model.outputs)))
-    return needs.left(path, range(len(model.inputs)))
+    return needs
 
 
 class Needs:
@@ -45,8 +53,9 @@ class Needs:
         The inputs that are needed and the outputs that are wanted, by number.
     """
 
-    def __init__(self, model: ModelSpec):
+    def __init__(self, model: ModelSpec, whole: Collection[str] = (), path: str = ""):
         self.model = model
+        self._whole, self._prefix = whole, f"{path}/" if path else ""
         self.calls: set[int] = set()
         self.inputs: set[int] = set()
         self.outputs: set[int] = set()
@@ -84,7 +93,7 @@ class Needs:
         found = [each.inputs[number] for each in called for number in grown if number < len(each.inputs)]
         if not known:
             called.append(call)
-            found += [given for number, given in enumerate(call.inputs) if number in inner.inputs]
+            found += [given for number, given in enumerate(call.inputs) if inner.takes(number)]
             found += found_in(call.keywords, Ref)
         return [given for given in found if isinstance(given, Ref)]
 
@@ -94,23 +103,27 @@ class Needs:
         if spec.model is None:
             return None
         if layer not in self._inside:
-            inner = self._inside[layer] = Needs(spec.model)
-            if spec.model.rules.attention_takes_masks and any(map(takes_masks, spec.model.layers)):
+            path = self._prefix + spec.name
+            inner = self._inside[layer] = Needs(spec.model, self._whole, path)
+            if path in self._whole or (spec.model.rules.attention_takes_masks and any(map(takes_masks, spec.model.layers))):
                 inner.want(range(len(spec.model.outputs)))
                 inner.inputs.update(range(len(spec.model.inputs)))
         return self._inside[layer]
 
+    def takes(self, number: int) -> bool:
+        """Is a tensor that the model is called with, by number, still asked for? It keeps an input in any case, and those too many."""
+        return number in self.inputs or number >= len(self.model.inputs) or (not number and not self.inputs)
+
     # -- what is left ---------------------------------------------------------------------------------------------------------
 
-    def left(self, path: str, inputs: Iterable[int] = ()) -> ModelSpec:
+    def left(self, inputs: Iterable[int] = ()) -> ModelSpec:
         """The model of what is needed, and of some inputs in any case."""
-        model, entering = self.model, sorted({*self.inputs, *inputs})
-        entering = entering or list(range(len(model.inputs)))[:1]  # every call of a layer has a tensor
+        model, given = self.model, set(inputs)
+        entering = [number for number in range(len(model.inputs)) if number in given or self.takes(number)]
         leaving = sorted(self.outputs)
         calls = sorted(self.calls.union(model.inputs[number].call for number in entering))
         used = sorted({model.calls[number].layer for number in calls})
-        names = [path + "/" + model.layers[number].name if path else model.layers[number].name for number in used]
-        layers = tuple(self._layer_left(number, name) for number, name in zip(used, names, strict=True))
+        layers = tuple(map(self._layer_left, used))
         whole = len(calls) == len(model.calls) and len(used) == len(model.layers) and len(leaving) == len(model.outputs)
         if whole and len(entering) == len(model.inputs) and all(a is b for a, b in zip(layers, model.layers, strict=True)):
             return model
@@ -123,41 +136,51 @@ class Needs:
             outputs=tuple(new.ref(model.outputs[number]) for number in leaving),
             input_names=tuple(model.input_names[number] for number in entering),
             output_names=tuple(model.output_names[number] for number in leaving),
-            problems=tuple(about_the_rest(model, path, set(names))),
+            problems=tuple(self._problems_left({model.layers[number].name for number in used})),
         )
 
-    def _layer_left(self, number: int, path: str) -> LayerSpec:
+    def _layer_left(self, number: int) -> LayerSpec:
         """A layer with what is needed of the models in it."""
         spec, inner = self.model.layers[number], self._inside.get(number)
-        left = None if inner is None else inner.left(path)
-        return layer_left(spec if left is spec.model else replace(spec, model=left), path)
+        path = self._prefix + spec.name
+        if path in self._whole:
+            return spec
+        left = None if inner is None else inner.left()
+        return wrapping(spec if left is spec.model else replace(spec, model=left), self._whole, path)
 
-    def kept_inside(self, layer: int) -> tuple[list[int], list[int]] | None:
-        """The inputs and outputs of a nested model that are kept, by number."""
-        inner = self._inside.get(layer)
-        if inner is None:
-            return None
-        return sorted(inner.inputs) or [0], sorted(inner.outputs)
+    def _problems_left(self, kept: set[str]) -> Iterator[Problem]:
+        """The problems that the reader noted, less those of layers that are left out."""
+        names = {self._prefix + name for name in kept}
+        gone = {self._prefix + layer.name for layer in self.model.layers} - names
+        for problem in self.model.problems:
+            around = list(places_around(problem.layer.split("/")))
+            if gone.isdisjoint(around) or not names.isdisjoint(around):
+                yield problem
+
+    def inside(self, layer: int) -> Needs | None:
+        """What is needed of a layer that is a model."""
+        return self._inside.get(layer)
 
 
 class Renumbered:
     """The calls and tensors of a graph by their numbers in what is left of it."""
 
     def __init__(self, needs: Needs, calls: Mapping[int, int], layers: Mapping[int, int]):
-        self._model, self._calls, self._layers = needs.model, calls, layers
-        kept = {layer: needs.kept_inside(layer) for layer in layers}
-        self._kept_inputs = {layer: set(found[0]) for layer, found in kept.items() if found is not None}
-        self._outputs = {layer: {old: n for n, old in enumerate(found[1])} for layer, found in kept.items() if found is not None}
+        self._needs, self._calls, self._layers = needs, calls, layers
+        inside = {layer: needs.inside(layer) for layer in layers}
+        self._outputs = {
+            layer: {old: number for number, old in enumerate(sorted(inner.outputs))} for layer, inner in inside.items() if inner is not None
+        }
 
     def call(self, call: Call) -> Call:
         """A call, less the tensors that a nested model no longer asks for."""
-        kept = self._kept_inputs.get(call.layer)
-        given = [x for number, x in enumerate(call.inputs) if kept is None or number in kept]
+        inner = self._needs.inside(call.layer)
+        given = [x for number, x in enumerate(call.inputs) if inner is None or inner.takes(number)]
         return Call(self._layers[call.layer], tuple(self._value(given)), self._value(dict(call.keywords)))
 
     def ref(self, ref: Ref) -> Ref:
         """A tensor."""
-        outputs = self._outputs.get(self._model.calls[ref.call].layer, {})
+        outputs = self._outputs.get(self._needs.model.calls[ref.call].layer, {})
         return Ref(self._calls[ref.call], outputs.get(ref.output, ref.output))
 
     def _value(self, value: Any) -> Any:
@@ -175,34 +198,22 @@ def with_refs(value: Any, change: Any) -> Any:
     return value
 
 
-def layer_left(spec: LayerSpec, path: str) -> LayerSpec:
+def wrapping(spec: LayerSpec, whole: Collection[str], path: str) -> LayerSpec:
     """A layer with what is needed of the models that it wraps."""
-    children = tuple(
-        layer_left(child if child.model is None else with_model(child, f"{path}/{child.name}"), f"{path}/{child.name}")
-        for child in spec.children
-    )
+
+    def left(child: LayerSpec) -> LayerSpec:
+        inside = f"{path}/{child.name}"
+        model = None if child.model is None else pruned(child.model, whole, inside)
+        return wrapping(child if model is child.model else replace(child, model=model), whole, inside)
+
+    children = tuple(map(left, spec.children))
     return spec if all(a is b for a, b in zip(children, spec.children, strict=True)) else replace(spec, children=children)
-
-
-def with_model(spec: LayerSpec, path: str) -> LayerSpec:
-    """A wrapped model, pruned."""
-    left = None if spec.model is None else pruned(spec.model, path)
-    return spec if left is spec.model else replace(spec, model=left)
 
 
 def takes_masks(spec: LayerSpec) -> bool:
     """Does a layer, or one in it, take masks off the tensors that it reads?"""
     inside = (*spec.children, *(spec.model.layers if spec.model is not None else ()))
     return row_of(spec.class_name).takes_masks or any(map(takes_masks, inside))
-
-
-def about_the_rest(model: ModelSpec, path: str, kept: set[str]) -> Iterator[Problem]:
-    """The problems that the reader noted, less those of layers that are left out."""
-    gone = {path + "/" + layer.name if path else layer.name for layer in model.layers} - kept
-    for problem in model.problems:
-        around = list(places_around(problem.layer.split("/")))
-        if gone.isdisjoint(around) or not kept.isdisjoint(around):
-            yield problem
 
 
 def places_around(parts: Sequence[str]) -> Iterator[str]:

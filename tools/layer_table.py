@@ -43,8 +43,9 @@ ALONG = {"1D": ROWS, "2D": IMAGES, "3D": VOLUMES}
 EXAMPLES: dict[str, Example] = {
     **dict.fromkeys(
         ("ActivityRegularization", "AddLoss", "AddMetric", "AlphaDropout", "BatchNormalization", "Dropout", "ELU", "Flatten",
-         "GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU", "Masking", "PReLU", "ParametricSoftplus", "RMSNormalization",
-         "ReLU", "Rescaling", "SReLU", "Softmax", "SpatialDropout1D", "SyncBatchNormalization", "ThresholdedReLU", "UnitNormalization"),
+         "GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU", "Masking", "PReLU",
+         "ParametricSoftplus", "RMSNormalization", "ReLU", "Rescaling", "SReLU", "Softmax", "SpatialDropout1D", "SyncBatchNormalization",
+         "ThresholdedReLU", "UnitNormalization"),
         Example(),
     ),
     **dict.fromkeys(("Add", "AdditiveAttention", "Attention", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..errors import FastLSTMError, FormatError, InputError
 from ..program.ir import Builder, Mask, Value
+from ..pruning import pruned
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
-from ..pruning import pruned
 from .registry import make_layer
 from .taken_masks import TakenMasks, with_mask, without_mask
 
@@ -358,7 +358,7 @@ def declared_by(network: Network) -> Callable[[Layer], Sequence[Shape]]:
 
 def root(model: ModelSpec, context: Context) -> Network:
     """The network of a whole model: of what its outputs need."""
-    return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=pruned(model)), context)
+    return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=pruned(model, context.custom_layers)), context)
 
 
 def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:
