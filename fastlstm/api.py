@@ -53,10 +53,10 @@ def load(
     by_name
         ``.h5``: match layers and their weights by name instead of by order.
     inputs, outputs
-        Names of tensors to begin and to end the model at, to load a part of it: of layers ("dense"), of layers in nested models
-        ("encoder/lstm"), of an output other than a layer's first ("lstm:1"); see :doc:`cut`. ``outputs`` alone: what they do not
-        need is left out, inputs too. A layer that is used more than once: its last use; a nested model that is, or that
-        holds all inputs and outputs named: that model itself.
+        A part of the model: the tensors that it begins and ends at, by the names of layers: "dense", "encoder/lstm" in a nested
+        model, "lstm:1" for an output other than the first. With ``outputs`` alone it asks for those inputs that it needs. A
+        layer that is used more than once: its last use; a nested model that is, or that holds all that is named: the model
+        itself. A tensor that becomes an input has no mask; where it had one that is read, it is refused.
     threads
         So many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
         Results do not depend on it.

@@ -160,15 +160,16 @@ def taken_out(model: ModelSpec, layer: LayerSpec) -> ModelSpec:
 
 def relocated(model: ModelSpec, path: str) -> ModelSpec:
     """A model whose problems are told as those of layers inside it, not of layers around it by such a path."""
-
-    def within(layer: LayerSpec) -> LayerSpec:
-        inner = None if layer.model is None else relocated(layer.model, path)
-        return replace(layer, model=inner, children=tuple(map(within, layer.children)))
-
     problems = tuple(
         problem._replace(layer="" if problem.layer == path else problem.layer.removeprefix(path + "/")) for problem in model.problems
     )
-    return replace(model, layers=tuple(map(within, model.layers)), problems=problems)
+    return replace(model, layers=tuple(layer_relocated(layer, path) for layer in model.layers), problems=problems)
+
+
+def layer_relocated(layer: LayerSpec, path: str) -> LayerSpec:
+    """The same of a layer, and of what stands in it."""
+    inner = None if layer.model is None else relocated(layer.model, path)
+    return replace(layer, model=inner, children=tuple(layer_relocated(child, path) for child in layer.children))
 
 
 # -- where it ends ----------------------------------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ def doors_for(model: ModelSpec, entering: Sequence[Spot], made: Callable[[ModelS
         network = made(ending_at(model, entering))
     except UnsupportedError as error:
         names = " and ".join(repr(spot.name) for spot in entering)
-        raise InputError(f"inputs: the shape of {names} is not known, as a layer before is not computed: {error}") from error
+        raise InputError(f"inputs: the shape of {names} is not known, as a layer that leads to it is not computed: {error}") from error
     shapes = network.shapes(network.input_shapes(), {})
     example = of_example(network, lambda sizes: example_of(network, sizes))
     doors = []
