@@ -344,7 +344,7 @@ def convert(
             f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
-    size = formats.own.write(target, model.executor.network.model, cases, source_sha256=_sha256(source.source))
+    size = formats.own.write(target, model.executor.spec, cases, source_sha256=_sha256(source.source))
     return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
 
 

@@ -372,14 +372,15 @@ def is_input(model: ModelSpec, call: int) -> bool:
 
 
 def with_names_of_their_own(model: ModelSpec, needs: Needs) -> ModelSpec:
-    """The model, its new InputLayers renamed where another layer that it needs has their name: as an LSTM whose second output enters."""
-    used = sorted({model.calls[number].layer for number in needs.calls})
-    taken = {name: number for number, name in ((number, model.layers[number].name) for number in reversed(used))}
+    """The model, its InputLayers renamed where another layer that it needs has their name: an LSTM of which one output enters alone."""
+    used = {model.calls[number].layer for number in needs.calls}
+    doors = sorted({model.calls[ref.call].layer for ref in model.inputs})
+    taken = {model.layers[number].name for number in used.difference(doors)}
     layers = list(model.layers)
-    for number in used:
-        layer = layers[number]
-        name = layer.name
-        while taken.setdefault(name, number) != number:
+    for number in doors:
+        name = layers[number].name
+        while name in taken:
             name += "_input"
-        layers[number] = layer if name == layer.name else replace(layer, name=name)
+        taken.add(name)
+        layers[number] = replace(layers[number], name=name)
     return replace(model, layers=tuple(layers))

@@ -250,7 +250,8 @@ def test_a_tensor_may_be_input_and_output(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.predict(X)[0], X)
 
 
-def test_an_output_that_enters_where_its_layer_is_needed_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begin", ["lstm", "lstm:0", "lstm:1"])
+def test_an_output_that_enters_where_its_layer_is_needed_too(tmp_path: Path, begin: str) -> None:
     layers = [
         entrance("x", 5, 3),
         layer("LSTM", "lstm", node("x"), **LSTM, return_state=True),
@@ -258,12 +259,13 @@ def test_an_output_that_enters_where_its_layer_is_needed_too(tmp_path: Path) -> 
         layer("Concatenate", "y", node("lstm", "state")),
     ]
     path = write_h5(tmp_path / "m.h5", functional(layers, [["x", 0, 0]], [["y", 0, 0]]), {"lstm": lstm(3)})
-    whole, state = fastlstm.load(path).predict(X), fastlstm.load(path, outputs="lstm:1").predict(X)
-    fastlstm.convert(path, tmp_path / "part.fastlstm", inputs=["lstm:1", "x"])
+    whole, between = fastlstm.load(path).predict(X), fastlstm.load(path, outputs=begin).predict(X)
+    fastlstm.convert(path, tmp_path / "part.fastlstm", inputs=[begin, "x"])
     part = fastlstm.load(tmp_path / "part.fastlstm", verify=True)
-    assert [info.name for info in part.inputs] == ["lstm:1", "x"]
+    assert [info.name for info in part.inputs] == [begin, "x"]
+    assert [info.class_name for info in part.layers if info.name == "lstm"] == ["LSTM"]
     assert len({info.name for info in part.layers}) == len(part.layers)
-    np.testing.assert_allclose(part.predict([state, X]), whole, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(part.predict([between, X]), whole, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
