@@ -51,6 +51,7 @@ def chain(keras: ModuleType) -> Any:
 
 
 @pytest.mark.keras
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inputs", "outputs"),
     [
@@ -170,13 +171,16 @@ def test_losses_and_metrics_of_a_graph(tmp_path: Path) -> None:
     tensorflow = pytest.importorskip("tensorflow")
     from tf_keras.src.engine import base_layer
 
-    x = keras.Input((5, 3))
+    x, labels = keras.Input((5, 3), name="x"), keras.Input((4,), name="labels")
     h = base_layer.AddLoss(unconditional=False, name="loss")(keras.layers.Masking()(x))
     h = keras.layers.LSTM(4, name="lstm")(base_layer.AddMetric("mean", "size", name="metric")(h))
-    model = keras.Model(x, keras.layers.Dense(2)(h))
-    model.add_loss(tensorflow.reduce_mean(tensorflow.square(h)))
+    model = keras.Model([x, labels], keras.layers.Dense(2, name="y")(h))
+    model.add_loss(tensorflow.reduce_mean(tensorflow.square(h - labels)))
     model.add_metric(tensorflow.reduce_sum(h), name="sum", aggregation="mean")
     path = saved(keras, model, tmp_path)
     given = normal(3, 5, 3)
     given[:, 3:] = 0
-    compared(path, tmp_path, model, None, None, given)
+    whole = compared(path, tmp_path, model, None, None, given, normal(3, 4))
+    assert [info.name for info in whole.layers] == ["x", "masking", "loss", "metric", "lstm", "labels", "y"]
+    cut = compared(path, tmp_path, keras.Model(x, model.output), None, ["y"], given)
+    assert [info.name for info in cut.inputs] == ["x"]

@@ -16,6 +16,7 @@ from keras_configs import entrance, functional, layer, write_h5
 import fastlstm
 from fastlstm import formats
 from fastlstm.cli.main import main
+from fastlstm.cutting import cut
 from fastlstm.errors import FormatError, InputError, UnsupportedError
 from fastlstm.model import Model
 from fastlstm.pruning import pruned
@@ -359,6 +360,28 @@ def test_names_that_are_wrong(tmp_path: Path, inputs: Any, outputs: Any, message
 def test_names_in_nested_models_that_are_wrong(tmp_path: Path, inputs: Any, outputs: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fastlstm.load(parallel(tmp_path / "m.h5"), inputs=inputs, outputs=outputs)
+
+
+def test_an_output_that_depends_on_nothing() -> None:
+    spec = graph([door("a"), LayerSpec("Mystery", "made", {})], [Call(0), Call(1)], [Ref(0)])
+    with pytest.raises(InputError, match="^outputs: 'made' of m depends on no input of the model"):
+        cut(spec, "m", None, ["made"])
+
+
+def test_outputs_by_the_keys_of_a_dict() -> None:
+    spec = replace(two_ways(), output_names=("first", "b"), output_kind="dict")
+    assert cut(spec, "m", None, "first").outputs == (Ref(2),)
+    assert cut(spec, "m", None, ["b"]).outputs == (Ref(1),)  # a layer goes before it
+    with pytest.raises(InputError, match="^inputs: expected names of layers of m"):
+        cut(spec, "m", ["first"], None)
+
+
+def test_functions_of_the_callers_tell_the_shape_of_an_input(tmp_path: Path) -> None:
+    path = parallel(tmp_path / "m.h5")
+    functions = {"slice_1": lambda x: x[..., :2], "slice_2": lambda x: x[..., :2]}
+    model = fastlstm.load(path, inputs="slice_2", outputs="slice_2", custom_layers=functions)
+    assert model.input_shape == (None, 5, 2)
+    np.testing.assert_array_equal(model.predict(X[..., :2]), X[..., :2])
 
 
 def masked(path: Path, *last: Any) -> Path:
