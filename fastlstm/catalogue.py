@@ -280,6 +280,7 @@ def core() -> Iterator[Row]:
     yield from named(replace(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
     yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout")
     yield replace(idle, name="ActivityRegularization", gives_back=True)
+    yield from named(replace(idle, gives_back=True, any_dtype=True, later=True), "AddLoss", "AddMetric")  # tf.keras alone: add_loss()
     yield replace(idle, name="Identity", later=True)
 
 

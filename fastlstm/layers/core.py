@@ -68,9 +68,13 @@ class Inert(Layer):
         "GaussianDropout",
         "AlphaDropout",
         "ActivityRegularization",
+        "AddLoss",
+        "AddMetric",
         "Identity",
     )
-    INERT = frozenset({"rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma"})
+    INERT = frozenset({
+        "rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma", "unconditional", "aggregation", "metric_name",
+    })  # fmt: skip
     STEPWISE = True
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
