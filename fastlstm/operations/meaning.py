@@ -58,6 +58,8 @@ class Meaning:
 
     #: Arguments that may be tensors, or lists of tensors; others never are.
     tensors: tuple[str, ...] = ("x",)
+    #: Does its output have the mask of its input? No other operation's has one, in any Keras.
+    passes_mask: bool = False
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         """The shapes of its outputs for those of its tensors.

@@ -67,7 +67,7 @@ def test_an_operation_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UnsupportedError, match="the operation Hypot is not known"):
         fastlstm.load(path)
     scope = {name: value for module in (operations.elementwise, operations.rows) for name, value in vars(module).items()}
-    monkeypatch.setitem(operations.OPERATIONS, "hypot", eval(OPERATION.strip(), scope))
+    monkeypatch.setitem(operations.OPERATIONS, "hypot", eval(OPERATION.strip(), scope))  # noqa: S307
     monkeypatch.setattr(reading, "KERAS3", operations.Names("keras3"))
     x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
     np.testing.assert_array_equal(fastlstm.load(path).predict(x), np.hypot(x, np.float32(2)))

@@ -136,6 +136,7 @@ class Graph:
                         return values  # a number, as if it had been written as one
                     return self.values(node, kind, lambda: fixed(values, dtype if isinstance(dtype, str) else None))
                 self.only_known(node, config, TENSOR_KEYS)
+                node.dtype = node.dtype or str(config.get("dtype"))
                 return self.tensor(config.get("keras_history"))
             return {key: self.keras3_value(node, inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, list):
