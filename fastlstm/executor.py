@@ -103,6 +103,7 @@ class Executor:
         self.workers = runtime.Workers(threads)
         self._ids = tuple(info.vocabulary is not None for info in self.inputs)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
+        self._surveys: dict[Any, Streams] = {}  # by numbers and shapes of the inputs that are held
         self._prepared: OrderedDict[Any, Any] = OrderedDict()
         self._account(budget)
         self._not_native = self._paths_in_numpy()
@@ -173,13 +174,19 @@ class Executor:
         InputError
             If some layer cannot take what is held.
         """
+        key = tuple(sorted(held.items()))
+        if key in self._surveys:
+            return self._surveys[key]
         try:
-            return streams(self.network, held)
+            found = streams(self.network, held)
         except FormatError as error:
             if not held:
                 raise
             given = " and ".join(f"{self.inputs[n].name!r} of shape {shape_text(shape)}" for n, shape in held.items())
             raise InputError(f"initial: {given} does not fit: {error}") from error
+        if len(self._surveys) >= KEPT_PROGRAMS:
+            self._surveys.clear()
+        return self._surveys.setdefault(key, found)
 
     def begin(self, found: Streams, arrays: Sequence[np.ndarray], rows: int) -> Begun:
         """Compute what stays as it is while a stream of so many rows runs.

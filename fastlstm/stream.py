@@ -253,6 +253,8 @@ def begin(executor: Executor, rows: int, initial: Mapping[str, Any] | None) -> t
     found = executor.streams({n: (None, *array.shape[1:]) for n, array in arrays.items()})
     if found.problems:
         raise UnsupportedError(f"{executor.source} as a stream", found.problems)
+    if initial is None and not found.wanted:
+        return found, Begun({}, {}, {})
     with reading("initial"):
         begun = executor.begin(found, [arrays[n] for n in sorted(arrays)], rows)
     return found, begun._replace(states={**begun.states, **given_states(executor, found, begun, states, rows)})
