@@ -203,22 +203,28 @@ class Model:
 
     __call__ = predict_on_batch
 
-    def stream(self, batch_size: int = 1) -> Stream:
+    def stream(self, batch_size: int = 1, initial: Mapping[str, Any] | None = None) -> Stream:
         """States outside the model, to advance one timestep at a time; for any causal model, however it was trained.
 
         Parameters
         ----------
         batch_size
             Number of rows, each with a state of its own.
+        initial
+            What the stream begins with, by name. An input, (batch_size, ...), stays the same for all timesteps, and ``step`` takes the
+            others: a decoder's states, what it pays attention to, or all that the encoder of a seq2seq model reads. What depends on
+            these inputs alone is computed once, whatever layers that takes, and recurrent layers whose ``initial_state`` it is start
+            from it. A state as :attr:`Stream.state` calls it, "lstm/h", is what that layer starts from.
 
         Raises
         ------
         UnsupportedError
-            If a layer needs what is still to come: Bidirectional, go_backwards, pooling over time, Flatten over time, ...
+            If a layer needs what is still to come: Bidirectional, go_backwards, pooling over time, Flatten over time, ...; or starts
+            from a state that is not known when the stream begins. The message tells which, and what to give as ``initial``.
         InputError
-            If ``batch_size`` is no positive number, or there is no memory for so many states.
+            If ``batch_size`` is no positive number, there is no memory for so many states, or ``initial`` does not fit.
         """
-        return Stream(self, batch_size)
+        return Stream(self, batch_size, initial)
 
     def reset_states(self) -> None:
         """Set the states of a stateful model to zeros."""

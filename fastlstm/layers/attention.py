@@ -11,7 +11,7 @@ import numpy as np
 from .. import activations
 from ..errors import InputError
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
+from .base import Context, Course, Flow, Layer, States, Tensor, floating, inert, numbers_in
 from .core import known_features
 
 #: Masked scores are lowered by this: more than any score's own size.
@@ -21,6 +21,32 @@ FAR = 1e9
 def causal_mask(query_steps: int, value_steps: int) -> np.ndarray:
     """bool (query steps, value steps): no step sees a later one."""
     return np.tril(np.ones((query_steps, value_steps), bool))
+
+
+#: Why some attention cannot run in a stream.
+COUNTED_STEPS = "which timesteps it sees depends on the number of its own (causal, or an attention_mask), and a stream does not count them"
+SCORES_OUT = "it returns its scores, along the third axis of which the timesteps stand"
+
+
+def attending(layer: Layer, given: Sequence[Flow], outputs: Sequence[Shape], unlike: str = "") -> Course:
+    """What attention makes of a query that comes timestep by timestep: it can tell where value and key are held.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    given
+        Query, value, and key if there is one.
+    outputs
+        The shapes of its outputs.
+    unlike
+        Why its timesteps are not all treated alike.
+    """
+    query, *others = given
+    if not any(flow.steps for flow in given):
+        return Course(tuple(Flow(shape, False) for shape in outputs))
+    obstacle = unlike if query.steps and all(flow.held is not None for flow in others) else layer.obstacle(given)
+    return Course(tuple(Flow(shape, not obstacle) for shape in outputs), obstacle)
 
 
 def per_head(bias: np.ndarray) -> np.ndarray:
@@ -64,6 +90,12 @@ class DenseAttention(Layer):
         out: Shape = (*query[:-1], value[-1])
         return (out, (*query[:-1], value[1])) if keywords.get("return_attention_scores") else (out,)
 
+    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        return attending(self, inputs, outputs, COUNTED_STEPS if self._is_causal(keywords) else "")
+
+    def _is_causal(self, keywords: Mapping[str, Any]) -> bool:
+        return bool(self.config.get("causal", False) or keywords.get("use_causal_mask"))
+
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         pairs = (inputs[0][1] or 1) * (inputs[-1][1] or 1)
         return super().row_numbers(inputs, keywords, outputs) + pairs * self.numbers_a_pair(inputs[0][2] or 1)
@@ -79,7 +111,7 @@ class DenseAttention(Layer):
         scores = self.scores(query, key)
         query_mask, value_mask = map(self.step_mask, inputs[:2])
         hidden = np.zeros((1, 1, 1), bool) if value_mask is None else ~value_mask[:, None, :]
-        if self.config.get("causal", False) or keywords.get("use_causal_mask"):
+        if self._is_causal(keywords):
             hidden = hidden | ~causal_mask(query.shape[1], key.shape[1])
         # Keras subtracts, and in float32 nothing of the score remains.
         scores = np.where(hidden, scores.dtype.type(-FAR), scores)
@@ -192,6 +224,16 @@ class MultiHeadAttention(Layer):
         self.arrays(*shapes)
         out: Shape = (*query[:-1], features)
         return (out, (query[0], heads, query[1], key[1])) if keywords.get("return_attention_scores") else (out,)
+
+    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        mask = keywords.get("attention_mask")
+        counted = keywords.get("use_causal_mask") or (mask is not None and not self._is_alike(mask))
+        scores = SCORES_OUT if keywords.get("return_attention_scores") else ""
+        return attending(self, self._given(inputs, keywords), outputs, COUNTED_STEPS if counted else scores)
+
+    def _is_alike(self, mask: Flow) -> bool:
+        """Has an attention_mask in a stream a row for each timestep as it comes, or one for all of them?"""
+        return len(mask.shape) == 3 if mask.steps else mask.held is not None and mask.shape[-2] == 1
 
     def _check_mask(self, mask: Any, steps: int | None, others: int | None) -> None:
         """Refuse a mask that does not say of each pair of steps whether one sees the other."""

@@ -80,11 +80,20 @@ class Streaming(States):
     """States of a stream: masked steps before the first valid one repeat the output that led to them."""
 
 
+class Held(NamedTuple):
+    """A tensor that is computed when a stream begins and stays as it is: output number ``output`` of a walk's call number ``call``."""
+
+    call: int
+    output: int = 0
+
+
 class Flow(NamedTuple):
     """A tensor while data stream in."""
 
     shape: Shape
     steps: bool  # it comes one timestep after another; else there is one thing for each row
+    held: Held | None = None  # it stays as it is from step to step, and is this one; None: it changes
+    mask: Held | None = None  # if it stays: the tensor whose mask it has
 
 
 class Course(NamedTuple):
@@ -94,7 +103,7 @@ class Course(NamedTuple):
     obstacle: str = ""  # why it cannot tell what it makes of one timestep; empty: it can
 
 
-def changed(value: Any, kind: type[T], change: Callable[[T], Any]) -> Any:
+def changed(value: Any, kind: type[T] | tuple[type[T], ...], change: Callable[[T], Any]) -> Any:
     """A call argument with what is of a kind in it changed, however nested."""
     if isinstance(value, kind):
         return change(value)
@@ -258,10 +267,17 @@ class Layer:
             The output shapes for the shapes of the inputs.
         """
         steps = any(given.steps for given in inputs)
-        obstacle = ""
-        if steps and not (all(given.steps for given in inputs) and self.causal([given.shape for given in inputs])):
-            obstacle = self.obstacle(inputs)
+        obstacle = self.obstacle(inputs) if steps and not self._follows(inputs) else ""
         return Course(tuple(Flow(shape, steps and not obstacle) for shape in outputs), obstacle)
+
+    def _follows(self, inputs: Sequence[Flow]) -> bool:
+        if all(given.steps for given in inputs):
+            return self.causal([given.shape for given in inputs])
+        return all(given.steps or given.held is not None for given in inputs) and self.causal_beside(inputs)
+
+    def causal_beside(self, inputs: Sequence[Flow]) -> bool:
+        """Is it causal in the inputs that come timestep by timestep, where the others, one at least, are held?"""
+        return False
 
     def obstacle(self, inputs: Sequence[Flow]) -> str:
         """Why it cannot tell what it makes of one timestep of such inputs, which it cannot."""

@@ -288,46 +288,54 @@ class Network(Layer):
         return total
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
-            if "mask" in words:
-                first, *rest = given
-                given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
-            if without_rows(layer, [one.value for one in given]):
-                found = sound(lambda: unbatched.outputs(layer, [one.value for one in given], words, dtype), layer.spec, layer.context)
-                return tuple(Tensor(one) for one in found)  # type: ignore[arg-type]  # a tensor without rows
-            return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
-
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
         entered = self.entered(inputs, lambda door, given: door.apply([given], {}, None)[0])
-        found = self.walk(entered, visit, lambda array: Tensor(repeated(array, rows, dtype)))
-        return found if self._keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
+        found = self.walk(entered, partial(applied, states), lambda array: Tensor(repeated(array, rows, dtype)))
+        return found if self.keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
     def run(self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None) -> tuple[np.ndarray, ...]:
         """The outputs that ``apply`` of every layer gives in ``dtype``; ``states`` holds those from afterwards."""
-        # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
-        exact = np.dtype(dtype) == np.float32
-        given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
         with np.errstate(all="ignore"):  # NaN and infinities are data
-            return tuple(tensor.value for tensor in self.apply(given, {}, states))
+            return tuple(tensor.value for tensor in self.apply(tensors(arrays, dtype), {}, states))
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
-            if "mask" in words:
-                first, *rest = given
-                mask = Mask(words["mask"].buffer, words["mask"].shape)
-                given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
-            if without_rows(layer, [one.known for one in given]):
-                return sound(lambda: unbatched.values(layer, [one.known for one in given], words), layer.spec, layer.context)
-            return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
-
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
-        found = self.walk(entered, visit, b.fixed)
-        return found if self._keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
+        found = self.walk(entered, partial(lowered, b), b.fixed)
+        return found if self.keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
 
-    def _keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
+    def keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
+        """Do these outputs keep their masks? UnsupportedError where one has a mask and the file does not tell."""
         if self.path and self.rules.nested_masks is None and any(one.mask is not None for one in found):
             raise self.unsupported(UNTOLD_MASK, "compile the model in that TensorFlow and save it again, which tells")
         return not self.path or bool(self.rules.nested_masks)
+
+
+def tensors(arrays: Sequence[np.ndarray], dtype: Any) -> list[Tensor]:
+    """A model's inputs, to be computed with in a dtype."""
+    # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
+    exact = np.dtype(dtype) == np.float32
+    return [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
+
+
+def applied(states: States | None, layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
+    """One call of a layer in NumPy."""
+    if "mask" in words:
+        first, *rest = given
+        given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
+    if without_rows(layer, [one.value for one in given]):
+        return sound(lambda: unbatched.tensors(layer, given, words), layer.spec, layer.context)
+    return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
+
+
+def lowered(b: Builder, layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
+    """One call of a layer as kernel calls."""
+    if "mask" in words:
+        first, *rest = given
+        mask = Mask(words["mask"].buffer, words["mask"].shape)
+        given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
+    if without_rows(layer, [one.known for one in given]):
+        return sound(lambda: unbatched.values(layer, given, words), layer.spec, layer.context)
+    return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
 
 
 def follow(found: list[list[Layer]], layer: Layer, given: Sequence[Ref | None], words: Mapping[str, Any]) -> Sequence[Ref | None]:

@@ -108,8 +108,8 @@ class Recurrent(Layer):
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
         sequence, *states = outputs
         flows = (Flow(sequence, self.return_sequences), *(Flow(shape, False) for shape in states))
-        if keywords.get("initial_state"):
-            return Course(flows, "it starts from a state that another layer gives, which a stream keeps itself")
+        if any(flow.held is None for flow in found_in(keywords.get("initial_state"), Flow)):
+            return Course(flows, "it starts from a state that an input or another layer gives, which must stay as it is")
         if self.go_backwards:
             return Course(flows, "it reads the sequence backwards, from an end that a stream does not know")
         if not self.state_shapes():
@@ -154,10 +154,12 @@ class Recurrent(Layer):
         return (self.cell.output_size,)
 
     def start(self, x: np.ndarray, keywords: Mapping[str, Any], states: States | None) -> tuple[np.ndarray, ...]:
-        """The states before the first step."""
+        """The states before the first step. In a stream those recorded, which began with the ones given."""
         given = list(found_in(keywords.get("initial_state"), Tensor))
         recorded = states[self.path] if states is not None and self.path in states else ()
-        if given and not (self.rules.recorded_state_wins and any(map(np.any, recorded))):
+        if recorded and (isinstance(states, Streaming) or (self.rules.recorded_state_wins and any(map(np.any, recorded)))):
+            given = []
+        if given:
             return tuple(tensor.value.astype(x.dtype, copy=False) for tensor in given)
         if recorded:
             return tuple(state.astype(x.dtype, copy=False) for state in recorded)
@@ -248,8 +250,10 @@ class Recurrent(Layer):
         """
         steps = x.shape[0]
         given = list(found_in(keywords.get("initial_state"), Value))
-        mask = x.mask if not given or self._honours_mask(keywords) else None
+        mask = x.mask if not keywords.get("initial_state") or self._honours_mask(keywords) else None
         carried = [b.state(self.path, n, size) for n, size in enumerate(self.state_sizes)]
+        if b.streaming and None not in carried:  # which began with those given
+            given = []
         starts: list[Buffer | None] = [b.read(value) for value in given] if given else list(carried)
         finals: list[Buffer | None] = list(carried)
         if self.return_state:

@@ -18,6 +18,10 @@ FILES = sorted(FOLDER.glob("*.py"))
 CACHES = {
     "Layer.cast": {"_cast"}, "Custom.shapes": {"_known"}, "Supplied.check_rows": {"seen"}, "Supplied.activation": {"steps_seen"},
     "Context.note": {"problems"},
+    # Of an object made for one walk through a network, what it finds on the way.
+    "Survey.call": {"begins", "calls", "merging"}, "Survey._course": {"carrying"}, "Survey._refuse": {"problems"},
+    "Survey._hold": {"calls"}, "Survey.reading": {"read"}, "Survey.fixed": {"problems"}, "Beginning._keep": {"made"},
+    "Origins.call": {"beside"},
 }  # fmt: skip
 CHANGING = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear", "sort", "reverse"}
 
