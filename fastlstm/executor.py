@@ -71,6 +71,8 @@ class Executor:
         What goes in and comes out.
     carried, stateful : dict
         By layer path, the shapes (less the batch) of the states of all layers that have any, and of those that Keras calls stateful.
+    crosses_rows : bool
+        Does a row of the outputs depend on other rows of its batch? Then every call of :meth:`run` is one batch of Keras's.
     streams_natively : bool
         Do all states go through kernels, so that a stream's steps can?
     """
@@ -97,8 +99,10 @@ class Executor:
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
         self._account(budget)
-        self.streams_natively = not wide and self._are_native(self.carried)
-        self._in_numpy = wide or not self._are_native(self.stateful)
+        self.crosses_rows = network.crosses_rows(network.input_shapes(), {})
+        self.streams_natively = not wide and not self.crosses_rows and self._are_native(self.carried)
+        # Programs run in blocks of rows, and threads share them out.
+        self._in_numpy = wide or self.crosses_rows or not self._are_native(self.stateful)
 
     def _account(self, budget: Budget) -> None:
         """Account for what a model takes beside its weights, before it is made."""
@@ -141,6 +145,10 @@ class Executor:
         list
             Of each output an array, or a list of arrays where it has timesteps.
         """
+        if self.crosses_rows:
+            raise InputError(
+                "x: expected an array, as rows of this model depend on each other; found a list of sequences of their own lengths"
+            )
         rows, longest = given.padded.shape[:2]
         if not self._in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
@@ -277,7 +285,7 @@ class Executor:
 
     def example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone, or no such shapes are found."""
-        if self.dtype == np.float64:
+        if self.dtype == np.float64 or self.crosses_rows:
             return None
         return of_example(self.network, lambda shapes: self.prepared(shapes).program)
 

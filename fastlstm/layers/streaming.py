@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import Problem
 from ..spec import Shape
-from .base import Flow, Layer, changed
+from .base import CROSSES, Flow, Layer, changed
 from .network import Network
 
 #: Uses of layers that a stream, which keeps states by their names, cannot serve.
@@ -64,12 +64,14 @@ def visit(
     if "mask" in words:
         refuse(FUTURE_MASK)
     if isinstance(layer, Network):
-        return layer.walk(given, partial(visit, problems, merging, carrying), partial(fixed, problems))
+        return layer.walk(given, partial(visit, problems, merging, carrying), partial(fixed, problems), words)
     if layer.state_shapes():
         if layer.path in carrying:
             refuse(USED_TWICE if carrying[layer.path] is layer else SAME_NAME)
         carrying[layer.path] = layer
     shapes = {name: changed(value, Flow, lambda flow: flow.shape) for name, value in words.items()}
+    if layer.crosses_rows([flow.shape for flow in given], words):
+        refuse(CROSSES)
     course = layer.course(given, words, layer.shapes([flow.shape for flow in given], shapes))
     if course.obstacle:
         refuse(course.obstacle)

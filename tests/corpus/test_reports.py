@@ -36,6 +36,10 @@ COMPUTED = (
     "bidirectional_backward_layer_broadcast",
     "layernorm_unknown",
     "lora",
+    "bn_training",
+    "cell_layer",
+    "ragged_in",
+    "spectral",
 )
 #: A published file of weights, whose model lies beside it where it was published.
 ARGUMENTS = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}
