@@ -46,6 +46,14 @@ masks of what it has read          stay; from Keras 3.8 on gone for attention an
                                    merges that read the same tensors later
 MultiHeadAttention seeing nothing  the mean of all values; with dropout from        rules_of_a_generation
                                    Keras 3.14 on zeros
+training=True in a graph           as training has it; predict of Keras 3 ignores   training_means_nothing_to_predict_of_keras_3
+                                   it
+... BatchNormalization, frozen     the moving statistics from TensorFlow 2 on;      what_is_frozen_goes_by_its_moving_statistics
+                                   those of the batch before
+... and masked steps               count; from tf.keras 2.12 on they do not         masked_steps_count_by_generation
+stateful layers in                 forget between steps up to 2.3 and TensorFlow    states_in_time_distributed_by_generation
+TimeDistributed                    1; carry their state in tf.keras from 2.3 on,
+                                   where the first step runs twice, and Keras 3
 mask of Softmax, the layer         ignored up to tf.keras 2.4; read later           masked_softmax_by_generation
 mask of Rescaling, Normalization   dropped; passed by Keras 3                       rules_of_a_generation
 Bidirectional, backward layer      the opposite direction; Keras 3: always          backward_layer_by_generation
