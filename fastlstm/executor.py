@@ -82,6 +82,8 @@ class Executor:
         What goes in and comes out.
     stateful : dict
         By layer path, the shapes (less the batch) of the states of those layers that Keras calls stateful.
+    crosses_rows : bool
+        Does a row of the outputs depend on other rows of its batch? Then every call of :meth:`run` is one batch of Keras's.
     """
 
     def __init__(self, network: Network, *, threads: int, precision: str, fold_limit: int, budget: Budget):
@@ -106,8 +108,10 @@ class Executor:
         self._surveys: dict[Any, Streams] = {}  # by numbers and shapes of the inputs that are held
         self._prepared: OrderedDict[Any, Any] = OrderedDict()
         self._account(budget)
+        self.crosses_rows = network.crosses_rows(network.input_shapes(), {})
         self._not_native = self._paths_in_numpy()
-        self._in_numpy = wide or not self.are_native(self.stateful)
+        # Programs run in blocks of rows, and threads share them out.
+        self._in_numpy = wide or self.crosses_rows or not self.are_native(self.stateful)
 
     def _account(self, budget: Budget) -> None:
         """Account for what a model takes beside its weights, before it is made."""
@@ -150,6 +154,10 @@ class Executor:
         list
             Of each output an array, or a list of arrays where it has timesteps.
         """
+        if self.crosses_rows:
+            raise InputError(
+                "x: expected an array, as rows of this model depend on each other; found a list of sequences of their own lengths"
+            )
         rows, longest = given.padded.shape[:2]
         if not self._in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
@@ -402,7 +410,7 @@ class Executor:
 
     def example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone, or no such shapes are found."""
-        if self.dtype == np.float64:
+        if self.dtype == np.float64 or self.crosses_rows:
             return None
         return of_example(self.network, lambda shapes: self.prepared(shapes).program)
 

@@ -19,6 +19,8 @@ from .listing import LayerInfo, table
 from .spec import ModelSpec
 from .stream import Stream
 
+#: Rows of a batch of Keras's ``predict``, unless a caller says otherwise.
+KERAS_BATCH = 32
 #: What ``verbose`` is unless a caller says otherwise.
 SILENT = 0
 
@@ -126,7 +128,9 @@ class Model:
             lengths, each computed alone without padding. Several inputs: a list of arrays, or a dict by input name.
             Anything that NumPy takes as numbers; cast as Keras casts.
         batch_size
-            Taken for compatibility. Rows are independent of it; a stateful model has its own.
+            Rows are independent of it, but where the model makes them depend on each other: BatchNormalization called with
+            training=True, or Attention without timesteps. There it is the number of rows that are computed together, 32 as in Keras
+            unless the file fixes it. A stateful model has its own.
         verbose
             1 prints one line when done.
 
@@ -162,12 +166,24 @@ class Model:
             return self._predict_stateful(given, start)
         if isinstance(given, Ragged):
             outputs, rows = self.executor.run_ragged(given), len(given.lengths)
+        elif self.executor.crosses_rows:
+            outputs, rows = self._in_batches(given, batch_size), len(given[0])
         else:
             outputs, rows = self.executor.run(given), len(given[0])
             self._fast_path = self.executor.fast_path(given) or self._fast_path
         if start is not None:
             report(rows, start)
         return as_returned(self.spec, outputs)
+
+    def _in_batches(self, arrays: list[np.ndarray], batch_size: int | None) -> list[np.ndarray]:
+        """Outputs of a model whose rows depend on each other: batch by batch, as ``predict`` of Keras computes them."""
+        batch, rows = self.inputs[0].shape[0] or batch_size or KERAS_BATCH, len(arrays[0])
+        parts = [self.executor.run([x[first : first + batch] for x in arrays]) for first in range(0, max(rows, 1), batch)]
+        if any(len({y.shape[1:] for y in part}) > 1 for part in zip(*parts, strict=True)):
+            raise InputError(
+                f"x: expected a number of rows that batch_size={batch} divides, as the output's shape depends on it, found {rows}"
+            )
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def _predict_stateful(self, given: list[np.ndarray] | Ragged, start: float | None) -> Any:
         """The same for a stateful model; ``start``, if it is to be reported.
@@ -198,8 +214,8 @@ class Model:
         return [np.concatenate(part) for part in zip(*parts, strict=True)], states
 
     def predict_on_batch(self, x: Any) -> Any:
-        """The same as :meth:`predict`: here a batch is whatever is given."""
-        return self.predict(x)
+        """The same as :meth:`predict`, but that all rows are one batch, where they depend on each other."""
+        return self.predict(x, batch_size=sys.maxsize) if self.executor.crosses_rows else self.predict(x)
 
     __call__ = predict_on_batch
 

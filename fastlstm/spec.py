@@ -127,6 +127,11 @@ class Rules:
     attention_takes_masks: bool = False
     # What MultiHeadAttention with dropout (or asked for its scores) gives a step that may see none: the mean of all values, or zeros.
     blind_attention: Literal["mean", "zeros"] = "mean"
+    # Do the statistics of BatchNormalization called with training=True leave out masked steps?
+    batch_statistics_mask: bool = False
+    # What becomes of the state of a stateful layer in TimeDistributed: nobody knows; each step starts anew; it goes from step to step;
+    # so too, after the first step has been computed once more.
+    time_distributed_states: Literal["unknown", "none", "carried", "first_twice"] = "unknown"
     # Do Rescaling and Normalization pass a mask on?
     preprocessing_masks: bool = False
 

@@ -10,6 +10,8 @@ ignores padding
     A row with masked timesteps after its end comes out as the same row without them.
 restarts
     It computes what it wraps for each timestep by itself, from nothing.
+crosses rows
+    A row of its output depends on other rows of the batch. A model with such a layer is computed batch by batch, as Keras does.
 
 A layer is complete once it is constructed: no call changes what later calls do, but for a few caches that a test lists. It works
 out what depends on the shapes of its input from the shapes that a call is given; it asks ``Context.declared`` for the shapes that the
@@ -62,6 +64,9 @@ INERT = frozenset(
 
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
+
+#: Why a layer that crosses rows cannot run in a stream.
+CROSSES = "what it makes of a row depends on the other rows of the batch, which in a stream advance independently"
 
 #: About layers that would go along the first axis.
 ACROSS = "goes across the rows of a batch, and here each row is computed by itself"
@@ -197,8 +202,6 @@ class Layer:
     stateful: bool = False
     #: Is it stepwise, whatever its input? See :meth:`stepwise`.
     STEPWISE: ClassVar[bool] = False
-    #: Does it compute what it wraps for each timestep by itself, from nothing?
-    RESTARTS: ClassVar[bool] = False
     #: Which masks are gone inside it, where it is a graph of layers.
     taken: TakenMasks | None = None
     #: The value of its input that it takes as masked: all features of a step, or an id.
@@ -256,6 +259,10 @@ class Layer:
         """Does a row with masked timesteps after its end come out as the same row without them, for inputs of these shapes?"""
         return self.stepwise(inputs)
 
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        """Does a row of the output depend on other rows of the batch, for inputs of these shapes?"""
+        return False
+
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
         """Tell which outputs come timestep by timestep while data stream in, or why it cannot tell them.
 
@@ -282,6 +289,11 @@ class Layer:
     def obstacle(self, inputs: Sequence[Flow]) -> str:
         """Why it cannot tell what it makes of one timestep of such inputs, which it cannot."""
         return NEEDS_MORE
+
+    @property
+    def restarts(self) -> bool:
+        """Does it compute what it wraps for each timestep by itself, from nothing?"""
+        return False
 
     @property
     def recurrent(self) -> bool:
@@ -423,7 +435,7 @@ def carrying(layer: Layer) -> Iterator[Layer]:
     for child in layer.children:
         if child.state_shapes():
             yield child
-        if not child.RESTARTS:
+        if not child.restarts:
             yield from carrying(child)
 
 

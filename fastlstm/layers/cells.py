@@ -11,10 +11,10 @@ import numpy as np
 from ..activations import Function
 from ..program import layout
 from ..program.contracts import GRU_BEFORE_GATES
-from ..program.ir import Buffer, Builder, Constant
+from ..program.ir import Buffer, Builder, Constant, Value
 from ..program.lowering import default_code
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor, inert
+from .base import Context, Layer, States, Tensor, floating, inert
 from .registry import make_layer
 
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
@@ -26,6 +26,12 @@ DIVIDED_WEIGHTS = 1 << 18
 
 #: Numbers of a folded Embedding computed at once, in float64: a core's second cache holds them until they are rounded.
 TABLE_BLOCK = 1 << 16
+
+
+#: How a cell's kernel computes one step that is there, of which nobody asks for a sequence.
+ONE_STEP: Mapping[str, Any] = {
+    "mask": None, "mask_row": 1, "reverse": 0, "y": None, "y_row": 0, "y_step": 0, "y_time_order": 0, "fill": 0, "head": 0,
+}  # fmt: skip
 
 
 class Cell(Layer):
@@ -68,11 +74,38 @@ class Cell(Layer):
         """Output and new states, from the input (batch, features) and states (batch, units) of one dtype."""
         raise NotImplementedError
 
+    # -- called as a layer of its own, on an input and the states before it -----------------------------------------------
+
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        raise self.error("a cell stands outside of an RNN layer")
+        if not inputs or len(inputs[0]) != 2:
+            raise self.error(f"a cell reads (batch, features), found {', '.join(map(str, inputs[:1])) or 'nothing'}")
+        (batch, features), *states = inputs
+        if features is None:
+            raise self.error("the number of features of its input is not known")
+        self.check(features)
+        sizes = [shape[1] if len(shape) == 2 else shape for shape in states]
+        if sizes != list(self.state_sizes):
+            raise self.error(f"it is given states of {sizes} units, expected {list(self.state_sizes)}")
+        return ((batch, self.output_size), *((batch, size) for size in self.state_sizes))
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        raise self.error("a cell stands outside of an RNN layer")
+        x, *before = (floating(tensor.value) for tensor in inputs)
+        y, after = self.step(x, tuple(state.astype(x.dtype, copy=False) for state in before))
+        return (Tensor(y), *map(Tensor, after))
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if any(value.integer for value in inputs) or not all(cell.has_kernel() for cell in self.cells):
+            return None
+        x, *before = inputs
+        given = [b.read(state) for state in before]
+        after = [b.buffer(size) for size in self.state_sizes]
+        x = x._replace(shape=(1, *x.shape))  # a sequence of one step
+        for cell, mine in zip(self.cells, self.state_numbers(), strict=True):
+            assert isinstance(cell, GatedCell)  # it has a kernel
+            out = b.buffer(cell.units)
+            cell.emit(b, x, [given[n] for n in mine], [after[n] for n in mine], {**ONE_STEP, "last": out, "last_row": cell.units})
+            x = Value(out, (1, cell.units))
+        return (x._replace(shape=x.shape[1:]), *(Value(state, (size,)) for state, size in zip(after, self.state_sizes, strict=True)))
 
 
 def lstm_states(z: np.ndarray, c: np.ndarray, act: Function, recurrent_act: Function) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
@@ -149,6 +182,33 @@ class GatedCell(Cell):
         members = self.members(b, features)
         row_bytes, fixed_bytes = layout.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes, members)
         return b.buffer(row_bytes, itemsize=1, fixed_bytes=fixed_bytes)
+
+    def emit(self, b: Builder, x: Value, before: Sequence[Buffer | None], after: Sequence[Buffer | None], how: Mapping[str, Any]) -> None:
+        """Write the kernel's call for a sequence: its states, and in ``how`` its mask, direction and outputs."""
+        kernel, fields = self.packed(b)
+        for name, start, final in zip(("h", "c"), before, after, strict=False):
+            fields |= {f"{name}0": start, f"{name}_out": final}
+        fields |= {"steps": x.shape[0], "units": self.units, "h0_row": self.units, "out_row": self.units}
+        b.emit(kernel, **fields, **self._input_fields(b, x), **how)
+
+    def _input_fields(self, b: Builder, x: Value) -> dict[str, Any]:
+        """Where the kernel reads its input, with the scratch that it then takes.
+
+        The input is a folded Embedding's table of pre-activations, the rows of an Embedding, or x.
+        """
+        steps, features = x.shape
+        fields: dict[str, Any] = {"x": None, "x_row": 0, "x_step": features, "ids": None, "ids_row": 0, "table": None, "features": features}
+        if x.lookup is None:
+            fields |= {"x": b.read(x), "x_row": steps * features}
+        else:
+            ids, embedding, rows = x.lookup
+            fields |= {"ids": ids, "ids_row": steps, "vocabulary": len(rows)}
+            if b.folds(self, embedding, len(rows) * self.columns(b.lanes) * 4):
+                fields["table"] = b.constant(self, "table", lambda: self.table(rows, b.lanes), of=embedding)
+            else:
+                fields["x"] = b.constant(embedding, "embeddings", lambda: rows)
+        multiplied = features if fields["table"] is None else 0
+        return {**fields, "scratch": self.scratch(b, steps, multiplied), "members": self.members(b, multiplied)}
 
     def table(self, embeddings: np.ndarray, lanes: int) -> np.ndarray:
         """Pre-activations of every row of an Embedding, as the kernels lay them out.

@@ -86,6 +86,7 @@ class ConvLSTM(Recurrent):
         super().__init__(spec, context)
         config = {key: value for key, value in spec.config.items() if key in CELL_KEYS}
         self.cell = ConvLSTMCell(replace(spec, config=config), context)
+        self.only("time_major", False, None)
         if self.config.get("stateful") and self.rules.carries_state:
             self.refuse("argument stateful=True is not computed for convolutional recurrent layers")
 

@@ -24,6 +24,8 @@ from .taken_masks import TakenMasks, with_mask, without_mask
 from .unbatched import without_rows
 
 T = TypeVar("T")
+#: The call arguments of a model that is called with none.
+NOTHING: Mapping[str, Any] = {}
 #: The errors of a layer's code where a config or a graph is not one that Keras writes.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
@@ -83,9 +85,13 @@ class Network(Layer):
         return tuple(self._needed)
 
     def walk(
-        self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]], fixed: Callable[[np.ndarray], T]
-    ) -> tuple[T, ...]:
-        """Carry ``inputs`` through the graph: ``visit`` says what a layer makes of its own, ``fixed`` what a tensor of the file is."""
+        self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]], fixed: Callable[[np.ndarray], T],
+        called: Mapping[str, Any] = NOTHING,
+    ) -> tuple[T, ...]:  # fmt: skip
+        """Carry ``inputs`` through the graph: ``visit`` says what a layer makes of its own, ``fixed`` what a tensor of the file is.
+
+        ``called`` are the call arguments of the model itself: training=True is one for the layers inside, too.
+        """
         self._check_count(inputs)
         known: dict[int, Sequence[T]] = {ref.call: (given,) for ref, given in zip(self.model.inputs, inputs, strict=True)}
         for number in self._needed:
@@ -100,6 +106,8 @@ class Network(Layer):
                 return fixed(given.array.astype(bool)) if isinstance(given, Fixed) else lookup(given, known, self)
 
             keywords = {name: resolve(value, masks if name == "mask" else stands_for) for name, value in call.keywords.items()}
+            if called.get("training") and "training" in self.layers[call.layer].row.call:
+                keywords["training"] = True
             inputs = [stands_for(given) for given in call.inputs]
             bare = self.taken.bare.get(number, ())
             found = visit(self.layers[call.layer], [without_mask(x) if n in bare else x for n, x in enumerate(inputs)], keywords)
@@ -205,6 +213,17 @@ class Network(Layer):
         readers, outputs = self._followed()
         return tuple(None if number in outputs else lowest(layers) for number, layers in enumerate(readers))
 
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        found = False
+
+        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
+            nonlocal found
+            found = found or layer.crosses_rows(given, words)
+            return layer.shapes(given, words)
+
+        self.walk(inputs, visit, lambda array: array.shape, keywords)
+        return found
+
     def layer_shapes(self) -> dict[str, Any]:
         """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
         return self._trace(lambda layer, given, words: layer.shapes(given, words))[0]
@@ -290,7 +309,7 @@ class Network(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
         entered = self.entered(inputs, lambda door, given: door.apply([given], {}, None)[0])
-        found = self.walk(entered, partial(applied, states), lambda array: Tensor(repeated(array, rows, dtype)))
+        found = self.walk(entered, partial(applied, states), lambda array: Tensor(repeated(array, rows, dtype)), keywords)
         return found if self.keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
     def run(self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None) -> tuple[np.ndarray, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import Problem
 from ..program.ir import Value
 from ..spec import Shape, found_in
-from .base import Course, Flow, Held, Layer, Tensor, changed
+from .base import CROSSES, Course, Flow, Held, Layer, Tensor, changed
 from .network import Network
 
 T = TypeVar("T", Tensor, Value)
@@ -131,6 +131,8 @@ class Survey(Walk):
         )
         if all(flow.held is not None for flow in found_in((given, words), Flow)):
             return self._hold(shapes)
+        if layer.crosses_rows([flow.shape for flow in given], words):
+            self._refuse(layer, CROSSES)
         course = self._course(layer, given, words, shapes)
         if course.obstacle:
             self._refuse(layer, course.obstacle)

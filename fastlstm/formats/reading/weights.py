@@ -62,6 +62,8 @@ def leaves(layer: LayerDraft, source: str, keras3: bool, frozen: bool = False) -
     elif layer.children:
         for inner in layer.children:
             yield from leaves(inner, source, keras3, frozen or not layer.trainable)
+        if own := known_weights(layer, source):
+            yield Leaf(layer, own, True)
     else:
         weights = known_weights(layer, source)
         if weights and layer.lora is not None:
