@@ -57,7 +57,7 @@ def supports(
     Raises
     ------
     InputError
-        If an argument is none of these, or what is decorated takes no attributes, as NumPy's own functions do not.
+        If an argument is none of these, or what is decorated is no function of one's own.
     """
     if not isinstance(streaming, bool):
         raise InputError(f"streaming: expected True or False, found {streaming!r:.60}")
@@ -70,13 +70,21 @@ def supports(
     said = Support(streaming, masks, output_shape, state_size)
 
     def decorate(function: Function) -> Function:
+        wanted = "expected a function of your own; define one that calls it"
+        if "numpy" in {package_of(function), package_of(type(function))}:  # others use it too
+            raise InputError(f"supports: {function!r:.60} is NumPy's; {wanted}")
         try:
             setattr(function, ATTRIBUTE, said)
         except (AttributeError, TypeError) as error:
-            raise InputError(f"supports: {function!r:.60} takes no attributes; define a function of your own that calls it") from error
+            raise InputError(f"supports: {function!r:.60} takes no attributes; {wanted}") from error
         return function
 
     return decorate
+
+
+def package_of(thing: Any) -> str:
+    """The package that something was defined in."""
+    return str(getattr(thing, "__module__", "")).partition(".")[0]
 
 
 def support_of(function: Callable[..., Any]) -> Support:

@@ -101,7 +101,10 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
             groups[name] = found
     listed = list(expanded(model.layers, frozenset(names))) if understood.keras1 else model.layers
     has = {layer.name: has_weights(layer, path) for layer in listed}
-    layers = [layer for layer in listed if has[layer.name] or (has[layer.name] is None and layer.name in groups)]
+    named = {name for name, keeps in has.items() if keeps or (keeps is None and name in groups)}
+    if not by_name and len(groups) == sum(keeps is not False for keeps in has.values()):
+        named = {name for name, keeps in has.items() if keeps is not False}  # a user's class without get_config is saved without its name
+    layers = [layer for layer in listed if layer.name in named]
     if layers and not groups:
         model.problems.append(UNBUILT)
         return

@@ -89,7 +89,7 @@ class Supplied:
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 return (function or self.function)(*map(copied, given), **deepcopy_but(extras, "weights"))
         except Exception as error:
-            shapes = ", ".join(str(array.shape) if isinstance(array, np.ndarray) else str([one.shape for one in array]) for array in given)
+            shapes = ", ".join(map(told, given))
             raise self.error(layer, f"was called with {shapes} and raised {type(error).__name__}: {error}") from error
 
     def arrays(self, layer: str, found: Any, dtype: Any) -> tuple[np.ndarray, ...]:
@@ -173,8 +173,13 @@ def deepcopy_but(extras: Mapping[str, Any], kept: str) -> dict[str, Any]:
 
 
 def copied(given: Any) -> Any:
-    """A copy of an array, or of each in a list of them."""
-    return np.array(given) if isinstance(given, np.ndarray) else [np.array(one) for one in given]
+    """A copy of an array, or of each in a list of them; a shape is given as it is."""
+    return [np.array(one) for one in given] if isinstance(given, list) else np.array(given) if isinstance(given, np.ndarray) else given
+
+
+def told(given: Any) -> str:
+    """The shape of an array, or those of a list of them."""
+    return str([one.shape for one in given] if isinstance(given, list) else given.shape if isinstance(given, np.ndarray) else given)
 
 
 def parameters(activation: Any) -> dict[str, Any]:
