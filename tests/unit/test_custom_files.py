@@ -111,6 +111,30 @@ def test_what_a_function_replaced_is_asked_for_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fastlstm.load(tmp_path / "m.fastlstm", **given).predict(X), model.predict(X))
 
 
+def test_classes_without_get_config(tmp_path: Path) -> None:
+    """Keras saves them without their names; the names of the groups tell which arrays are theirs."""
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(3, 2)).astype(np.float32), rng.normal(size=2).astype(np.float32)
+    dense = ("Dense", {"name": "dense", "units": 2, "activation": "linear"})
+    config = chain(("mine>Idle", START), ("mine>Scale", {}), dense, ("mine>Rest", {}))
+    factor = np.array([1, 2, 3], np.float32)
+    groups = {"idle_7": [], "scale_1": [factor], "dense": [kernel, bias], "rest": []}
+    path = write_h5(tmp_path / "m.h5", config, groups, "2.10.0")
+    given = {"Idle": lambda x: x, "Scale": lambda x, weights: x * weights[0], "Rest": np.negative}
+    np.testing.assert_allclose(fastlstm.load(path, custom_layers=given).predict(X), -(X * factor @ kernel + bias), rtol=1e-5, atol=1e-6)
+
+
+def test_cells_of_one_class_share_their_arrays_evenly(tmp_path: Path) -> None:
+    """An .h5 file lists the arrays of a stack one after the other."""
+    cells = [{"class_name": "mine>Sum", "config": {"name": f"cell_{units}", "units": units}} for units in (2, 4)]
+    rnn = {"name": "rnn", "cell": {"class_name": "StackedRNNCells", "config": {"name": "cells", "cells": cells}}, **START}
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((3, 2), (2, 4))]
+    path = write_h5(tmp_path / "m.h5", chain(("RNN", rnn)), {"rnn": arrays}, "2.10.0")
+    expected = np.cumsum(np.cumsum(X @ arrays[0], 1) @ arrays[1], 1)[:, -1]
+    np.testing.assert_allclose(fastlstm.load(path, custom_layers={"Sum": add}).predict(X), expected, rtol=1e-4, atol=1e-5)
+
+
 def header_of(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
