@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from .errors import InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -104,13 +106,13 @@ def takes(function: Callable[..., Any], name: str) -> bool:
 
 def is_size(value: Any) -> bool:
     """Whether this is a number of units."""
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value > 0)
 
 
 def sizes_of(value: Any) -> tuple[int, ...] | None:
     """The sizes of states that a caller gave, one or several; None if they are none."""
     found = (value,) if is_size(value) else tuple(value) if isinstance(value, (list, tuple)) else ()
-    return found if found and all(map(is_size, found)) else None
+    return tuple(map(int, found)) if found and all(map(is_size, found)) else None
 
 
 def is_shape(value: Any) -> bool:
@@ -121,7 +123,7 @@ def is_shape(value: Any) -> bool:
 def shapes_of(value: Any) -> tuple[tuple[int | None, ...], ...] | None:
     """The shapes that a caller gave, one or several; None if they are none."""
     if is_shape(value):
-        return (tuple(value),)
+        return (tuple(None if size is None else int(size) for size in value),)
     if isinstance(value, (list, tuple)) and value and all(map(is_shape, value)):
-        return tuple(map(tuple, value))
+        return tuple(shape for one in value for shape in shapes_of(one) or ())
     return None

@@ -32,6 +32,8 @@ SAY_STREAMING = (
     "if so, say it: @fastlstm.supports(streaming=True)"
 )
 
+NO_TENSOR = "is called without a tensor; expected at least one"
+
 #: Trials have batches of these two sizes, and these timesteps where their number is open: larger ones for functions that need them.
 ROWS = (1, 2)
 STEPS = ((3, 5, 32, 48), (384, 512))
@@ -187,7 +189,7 @@ class Custom(Layer):
         words = {name: changed(value, Tensor, lambda tensor: tensor.value) for name, value in keywords.items() if name != "mask"}
         given = Batch([tensor.value for tensor in inputs], words, [tensor.mask for tensor in inputs])
         if not inputs and not any(True for _ in found_in(words, np.ndarray)):
-            raise self._wrong("is called without a tensor; expected at least one")
+            raise self._wrong(NO_TENSOR)
         if not self._has_states:
             return given
         x = floating(given.first())
@@ -239,6 +241,8 @@ class Custom(Layer):
         tensors = {name: value for name, value in keywords.items() if name in self._supplied.tensors and name != "mask"}
         words = {name: value for name, value in keywords.items() if name != "mask"}
         given = (tuple(inputs), tensors)
+        if not any(True for _ in shapes_in(given)):
+            raise self._wrong(NO_TENSOR)
         said = self._support.output_shape
         outputs = self._said(said, inputs) if said is not None else self._agreed(inputs, self._trials(given, words))
         if said is not None and self._has_states:

@@ -124,16 +124,21 @@ class Placed:
         """
         known = self.declared_sizes()
         if known is not None:
+            self._account(features, sum(known), budget)
             return known, attempt(known)
         first: InputError | None = None
         for count in range(1, MOST_STATES + 1):
             for size in self._likely(features):
-                budget.lend(f"{self.place}: a trial of {self.supplied.said}", 3 * 4 * ROWS * (features + count * size))
+                self._account(features, count * size, budget)
                 try:
                     return (size,) * count, attempt((size,) * count)
                 except InputError as error:
                     first = first or error
         raise self.error(f"was tried with states of several sizes, and took none; {SAY_STATES}; the first trial: {first}") from first
+
+    def _account(self, features: int, units: int, budget: Budget) -> None:
+        """Account for a trial: the arrays, and the copies that the function gets and gives."""
+        budget.lend(f"layer {self.path!r}: a trial of {self.supplied.said}", 3 * 4 * ROWS * (features + units))
 
     def _likely(self, features: int) -> list[int]:
         """Sizes that its states may have, the likeliest first."""

@@ -12,7 +12,8 @@ import pytest
 from layer_specs import model_of, own, recurrent
 
 import fastlstm
-from fastlstm.errors import InputError, UnsupportedError
+from fastlstm.errors import FormatError, InputError, UnsupportedError
+from fastlstm.limits import Budget
 from fastlstm.model import Model
 from fastlstm.spec import Call, LayerSpec, ModelSpec, Ref
 
@@ -346,6 +347,46 @@ CELL_FAULTS = [
 def test_faults_of_cells(cell: Any, text: str) -> None:
     with pytest.raises(InputError, match=r"m.h5: layer 'rnn/a' \(My\): custom_layers\['a'\], .*" + text):
         Model(model_of(rnn(weighed("a"))), source="m.h5", custom_layers={"a": cell})
+
+
+def test_sizes_that_a_file_states_meet_the_budget() -> None:
+    """A function may take the size of its states from the config, which anybody may have written."""
+    huge = fastlstm.supports(state_size=lambda config: config["units"])(lambda x, states: (x, states))
+    layers = (rnn(LayerSpec("My", "a", {"units": 10**13})), LayerSpec("My", "a", {"units": 10**13}))
+    for layer in layers:
+        with pytest.raises(FormatError, match="a trial of custom_layers.* where loading may take"):
+            Model(model_of(layer), custom_layers={"a": huge}, budget=Budget("m.h5", 0))
+    guessed = Model(model_of(rnn(LayerSpec("My", "a", {"units": 10**13}))), custom_layers={"a": lambda x, states: (x, [states[0] + x])})
+    assert guessed.output_shape == (None, 5, 3)
+
+
+def test_layers_without_a_tensor() -> None:
+    base = model_of(own("own"))
+    spec = ModelSpec(**{**base.__dict__, "calls": (Call(0), Call(1, ()))})
+    for function in (lambda: np.zeros((1, 2)), lambda states: (np.zeros((1, 2)), states), lambda mask: mask):
+        with pytest.raises(InputError, match="is called without a tensor; expected at least one"):
+            Model(spec, custom_layers={"own": function})
+
+
+def test_rows_of_different_lengths() -> None:
+    """In one call as in calls of their own, whether they are computed together or not."""
+    lstm = recurrent("LSTM", features=2)
+    rows = [X[0, :2], X[1], X[2, :4]]
+    for layer, function in ((weighed(), running), (rnn(weighed("own")), step), (weighed(), scaled), (weighed(), noticed)):
+        model = Model(model_of(layer, lstm, shape=(None, None, 3)), custom_layers={"own": function})
+        alone = np.concatenate([model.predict(row[None]) for row in rows])
+        np.testing.assert_allclose(model.predict(rows), alone, rtol=1e-5, atol=1e-6)
+    assert Model(model_of(weighed(), lstm, shape=(None, None, 3)), custom_layers={"own": scaled}).executor.network.takes_padding
+
+
+@fastlstm.supports(streaming=True, masks="passes")
+def scaled(x: np.ndarray, weights: tuple[np.ndarray, ...]) -> np.ndarray:
+    return np.tanh(x @ weights[0])
+
+
+@fastlstm.supports(streaming=True, masks="passes")
+def noticed(x: np.ndarray, weights: tuple[np.ndarray, ...], mask: np.ndarray | None) -> np.ndarray:
+    return x @ weights[0] if mask is None else 7 * (x @ weights[0])
 
 
 # -- what the decorator takes -----------------------------------------------------------------------------------------------------
