@@ -254,11 +254,36 @@ class Model:
     def __reduce__(self) -> Any:
         with self._turns:
             states = {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
+        options = {**self._options, **{name: by_reference(name, self._options[name]) for name in ("custom_layers", "custom_activations")}}
         more: dict[str, Any] = {}
         if type(self) is not Model:  # what a subclass keeps beside what every Model has
             known = vars(Model(self.spec, **self._options))
             more = {name: value for name, value in vars(self).items() if name not in known}
-        return _rebuild, (type(self), self.spec, self._options, states), more or None
+        return _rebuild, (type(self), self.spec, options, states), more or None
+
+
+class ByReference:
+    """Functions of the caller's on their way into a pickle, which holds no code: it says where they are imported from."""
+
+    def __init__(self, argument: str, functions: Mapping[str, Callable[..., Any]]):
+        self.argument = argument
+        self.functions = functions
+
+    def __reduce__(self) -> Any:
+        for name, function in self.functions.items():
+            found = getattr(function, "__qualname__", "")
+            if "<" in found:  # <lambda>, or in another function's <locals>
+                wanted = "a function that a pickle can refer to, defined by def at the top of a module"
+                raise InputError(f"{self.argument}[{name!r}]: expected {wanted}, found {found}")
+        return type(self), (self.argument, dict(self.functions))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ByReference:
+        return self
+
+
+def by_reference(argument: str, functions: Mapping[str, Callable[..., Any]] | None) -> ByReference | None:
+    """An argument of functions as pickles have it."""
+    return None if not functions else ByReference(argument, functions)
 
 
 def report(rows: int, start: float) -> None:
@@ -268,6 +293,9 @@ def report(rows: int, start: float) -> None:
 
 def _rebuild(kind: type[Model], spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
     """A new Model, for ``copy`` and ``pickle``; a subclass's ``__init__`` may ask for other arguments."""
+    for name, given in options.items():
+        if isinstance(given, ByReference):
+            options = {**options, name: given.functions}
     model = Model.__new__(kind)
     Model.__init__(model, spec, states=states, **options)
     return model

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .assembly import EXAMPLE_SIZES, row_bytes
+from .errors import InputError
 from .layers.base import Layer, every_layer
 from .layers.network import Network, root
 from .model import Model
@@ -113,7 +114,10 @@ def own_keras(model: Model) -> Any | None:
 
 def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any) -> tuple[Comparison, ...]:
     """Compare with a live Keras that loads the very file. Stateful models compare the first call of each case."""
-    theirs = keras.models.load_model(path, compile=False)
+    try:
+        theirs = keras.models.load_model(path, compile=False)
+    except (TypeError, ValueError) as error:  # a class or a function that nobody registered with it
+        raise InputError(f"keras: Keras {keras.__version__} cannot load {path}: {error}") from error
     stateful = bool(model.executor.stateful)
     results = []
     for case in cases:

@@ -33,7 +33,7 @@ from ..catalogue import Weight, row_of
 from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import Budget
 from ..program.ir import Builder, Value
-from ..spec import LayerSpec, Rules, Shape
+from ..spec import Functions, LayerSpec, Rules, Shape
 from .places import ACTIVATION_KEYS, Place, name_of
 from .supplied import Supplied
 
@@ -166,6 +166,8 @@ class Context:
     custom_activations: Mapping[str, Supplied] = field(default_factory=dict)  # by place: "lstm:recurrent_activation"
     places: Mapping[str, Place] = field(default_factory=dict)  # by path: every layer of the model
     activation_names: Mapping[str, str] = field(default_factory=dict)  # by place: what custom_activations may call what stands there
+    needed: Functions = field(default_factory=Functions)  # the caller's functions that the file was converted with
+    lacking: dict[str, dict[str, str]] = field(default_factory=dict)  # those that were not given, by argument: names by place
     problems: list[Problem] = field(default_factory=list)
     path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
     budget: Budget = field(default_factory=Budget.unlimited)  # what loading may cost
@@ -177,6 +179,16 @@ class Context:
     def note(self, *problems: Problem) -> None:
         """Collect problems; the model will be refused with all of them."""
         self.problems.extend(problems)
+
+    def lacks(self, place: str) -> bool:
+        """Does the file need a function of the caller's at a place, and the caller has given none?"""
+        return any(place in places for places in self.lacking.values())
+
+    def lack(self, argument: str, place: str) -> None:
+        """Note that nothing was given for a place, if the file needs a function there."""
+        needed = self.needed.layers if argument == "custom_layers" else self.needed.activations
+        if place in needed:
+            self.lacking.setdefault(argument, {})[place] = needed[place]
 
     def inside(self, path: str, **changes: Any) -> Self:
         """The same for what stands inside the model or wrapper of a path."""
@@ -339,13 +351,15 @@ class Layer:
         supplied = self.context.custom_activations.get(place)
         if supplied is not None:
             return {"name": name, "custom": True}, partial(supplied.activation, self._place_of(key), value)
+        self.context.lack("custom_activations", place)
         if isinstance(value, Mapping) and value.get("axis") == 0:
             self.refuse(f"{key} {name!r} {ACROSS}")
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
             known = self.context.activation_names.get(place, name)
-            self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
+            if not self.context.lacks(place):  # which is said of all functions at once
+                self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
             return "linear", activations.linear
 
     def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:

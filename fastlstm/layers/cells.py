@@ -13,8 +13,10 @@ from ..program import layout
 from ..program.contracts import GRU_BEFORE_GATES
 from ..program.ir import Buffer, Builder, Constant, Value
 from ..program.lowering import default_code
-from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor, floating, inert
+from ..spec import LayerSpec
+from .base import Context, Layer, inert
+from .cell_base import Cell
+from .custom import Unknown
 from .registry import make_layer
 
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
@@ -26,86 +28,6 @@ DIVIDED_WEIGHTS = 1 << 18
 
 #: Numbers of a folded Embedding computed at once, in float64: a core's second cache holds them until they are rounded.
 TABLE_BLOCK = 1 << 16
-
-
-#: How a cell's kernel computes one step that is there, of which nobody asks for a sequence.
-ONE_STEP: Mapping[str, Any] = {
-    "mask": None, "mask_row": 1, "reverse": 0, "y": None, "y_row": 0, "y_step": 0, "y_time_order": 0, "fill": 0, "head": 0,
-}  # fmt: skip
-
-
-class Cell(Layer):
-    """One step of a recurrent layer.
-
-    Attributes
-    ----------
-    state_sizes : tuple of int
-        Units of each state, in the order in which Keras returns them.
-    output_size : int
-        Units of the output.
-    """
-
-    state_sizes: tuple[int, ...] = ()
-    output_size: int = 0
-
-    @property
-    def cells(self) -> Sequence[Cell]:
-        """The cells that one step runs, from the input upwards."""
-        return (self,)
-
-    def state_numbers(self) -> list[range]:
-        """For each of the cells, which of the states are its own."""
-        return [range(len(self.state_sizes))]
-
-    @property
-    def output_state(self) -> int:
-        """Which state is the output."""
-        return 0
-
-    def has_kernel(self) -> bool:
-        """Do kernels compute it?"""
-        return False
-
-    def check(self, features: int) -> None:
-        """Check the weights against the input's features."""
-        raise NotImplementedError
-
-    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Output and new states, from the input (batch, features) and states (batch, units) of one dtype."""
-        raise NotImplementedError
-
-    # -- called as a layer of its own, on an input and the states before it -----------------------------------------------
-
-    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        if not inputs or len(inputs[0]) != 2:
-            raise self.error(f"a cell reads (batch, features), found {', '.join(map(str, inputs[:1])) or 'nothing'}")
-        (batch, features), *states = inputs
-        if features is None:
-            raise self.error("the number of features of its input is not known")
-        self.check(features)
-        sizes = [shape[1] if len(shape) == 2 else shape for shape in states]
-        if sizes != list(self.state_sizes):
-            raise self.error(f"it is given states of {sizes} units, expected {list(self.state_sizes)}")
-        return ((batch, self.output_size), *((batch, size) for size in self.state_sizes))
-
-    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        x, *before = (floating(tensor.value) for tensor in inputs)
-        y, after = self.step(x, tuple(state.astype(x.dtype, copy=False) for state in before))
-        return (Tensor(y), *map(Tensor, after))
-
-    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if any(value.integer for value in inputs) or not all(cell.has_kernel() for cell in self.cells):
-            return None
-        x, *before = inputs
-        given = [b.read(state) for state in before]
-        after = [b.buffer(size) for size in self.state_sizes]
-        x = x._replace(shape=(1, *x.shape))  # a sequence of one step
-        for cell, mine in zip(self.cells, self.state_numbers(), strict=True):
-            assert isinstance(cell, GatedCell)  # it has a kernel
-            out = b.buffer(cell.units)
-            cell.emit(b, x, [given[n] for n in mine], [after[n] for n in mine], {**ONE_STEP, "last": out, "last_row": cell.units})
-            x = Value(out, (1, cell.units))
-        return (x._replace(shape=x.shape[1:]), *(Value(state, (size,)) for state, size in zip(after, self.state_sizes, strict=True)))
 
 
 def lstm_states(z: np.ndarray, c: np.ndarray, act: Function, recurrent_act: Function) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
@@ -130,8 +52,17 @@ class GatedCell(Cell):
         self.units = int(self.config["units"])
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation", "tanh")
-        self.state_sizes = (self.units,)
-        self.output_size = self.units
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return (self.units,)
+
+    @property
+    def output_size(self) -> int:
+        return self.units
+
+    def state_names(self) -> tuple[str, ...]:
+        return ("h", "c")[: len(self.state_sizes)]
 
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias, where there is one."""
@@ -262,7 +193,10 @@ class LSTMCell(GatedCell):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.recurrent_activation_name, self.recurrent_act = self.activation("recurrent_activation", "sigmoid")
-        self.state_sizes = (self.units, self.units)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return (self.units, self.units)
 
     def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         kernel, recurrent, *bias = self.cast(x.dtype)
@@ -341,8 +275,14 @@ class StackedRNNCells(Cell):
         inner = context.inside(self.path)
         self._cells = tuple(cell_of(child, inner, self) for child in spec.children)
         self.reverse_state_order = bool(self.config.get("reverse_state_order", self.rules.stacked_state_order == "reversed"))
-        self.state_sizes = tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
-        self.output_size = self.cells[-1].output_size
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
+
+    @property
+    def output_size(self) -> int:
+        return self.cells[-1].output_size
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -386,6 +326,6 @@ def cell_of(spec: LayerSpec, context: Context, owner: Layer) -> Cell:
     layer = make_layer(spec, context)
     if isinstance(layer, Cell):
         return layer
-    if not context.problems or context.problems[-1].layer != layer.path:
+    if not isinstance(layer, Unknown):
         owner.refuse(f"its cell is a {spec.class_name}, which fastlstm does not know as a recurrent cell")
     return Cell(replace(spec, config={}), context)

@@ -12,7 +12,8 @@ from ..program.ir import At, Buffer, Builder, Value
 from ..program.lowering import copied
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, floating
-from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
+from .cell_base import Cell
+from .cells import CELL_HONOURED, CELL_INERT, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
 
 LOOP_HONOURED = frozenset(
     {
@@ -130,8 +131,9 @@ class Recurrent(Layer):
         return tuple((size,) for size in self.state_sizes)
 
     def state_names(self) -> tuple[str, ...]:
-        """See base.Layer: h and c, or numbers where there are several cells."""
-        return ("h", "c")[: len(self.state_sizes)] if not self.cell.children else tuple(str(n) for n in range(len(self.state_sizes)))
+        """See base.Layer: h and c, or numbers where there are several cells, or one of the caller's."""
+        names, count = self.cell.state_names(), len(self.state_sizes)
+        return names or tuple(map(str, range(count)))
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
