@@ -148,7 +148,7 @@ def with_dtype(source: Path, target: Path, dtype: str) -> Path:
 @follows("save the model before quantize()")
 @pytest.mark.keras
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("mode", ["int4", "float8"])
 def test_save_before_quantising(tmp_path: Path, ending: str, mode: str) -> None:
     keras = pytest.importorskip("keras", minversion="3.10")
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.GRU(4), keras.layers.Dense(2)])
@@ -160,3 +160,19 @@ def test_save_before_quantising(tmp_path: Path, ending: str, mode: str) -> None:
     assert problem.what == f"it is quantised ({problem.what.split('(')[1].split(')')[0]}), which is not computed"
     assert mode in problem.what
     np.testing.assert_allclose(fastlstm.load(tmp_path / f"before{ending}").predict(X), expected, rtol=1e-5, atol=1e-6)
+
+
+@follows("save the model as .keras")
+@pytest.mark.keras
+def test_low_rank_adapters_of_whole_numbers(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", minversion="3.10")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.quantize("int8")
+    model.layers[0].enable_lora(2)
+    model.layers[0].lora_kernel_b.assign(np.ones((2, 2)))
+    model.save(tmp_path / "m.h5")
+    (problem,) = refused(tmp_path / "m.h5")
+    assert "enable_lora adds to it" in problem.what
+    model.save(tmp_path / "m.keras")
+    expected = keras.models.load_model(tmp_path / "m.keras", compile=False).predict(X[:, 0], verbose=0)
+    np.testing.assert_allclose(fastlstm.load(tmp_path / "m.keras").predict(X[:, 0]), expected, rtol=1e-5, atol=1e-6)
