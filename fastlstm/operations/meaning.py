@@ -41,6 +41,8 @@ class Writing(NamedTuple):
         if array.size == 1 and array.ndim < 2:
             return float(array.ravel()[0])
         flat = np.asarray(array, np.float32)
+        if flat.ndim == len(self.outputs[0]):  # for a batch of one row, and so for all
+            flat = flat[0]
         return Array(self.constant(name, flat.ravel), flat.shape)
 
 
