@@ -17,7 +17,7 @@ import numpy as np
 from . import runtime
 from .assembly import of_example
 from .errors import FormatError, InputError
-from .inputs import Ragged, TensorInfo, are_ids, shape_text
+from .inputs import Ragged, RaggedInputs, TensorInfo, are_ids, shape_text
 from .layers.base import Held, Streaming, Tensor, every_layer
 from .layers.network import Network, applied, repeated, tensors
 from .layers.streaming import Beginning, Stepping, Streams, streams
@@ -146,7 +146,7 @@ class Executor:
             return copies(self.network.run(arrays, self.dtype, states))
         return self._native(self.prepared(shapes_of(arrays), ids=are_ids(arrays)), list(arrays), flat(states or {}))
 
-    def run_ragged(self, given: Ragged) -> list[Any]:
+    def run_ragged(self, given: Ragged | RaggedInputs) -> list[Any]:
         """Compute sequences of different lengths: as compressed rows where every layer allows it, else in groups of one length.
 
         Returns
@@ -158,7 +158,9 @@ class Executor:
             raise InputError(
                 "x: expected an array, as rows of this model depend on each other; found a list of sequences of their own lengths"
             )
-        rows, longest = given.padded.shape[:2]
+        if isinstance(given, RaggedInputs):
+            return self._in_groups(given.rows)
+        longest = given.padded.shape[1]
         if not self._in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
             outputs = self._native(self.prepared((given.padded.shape[1:],), ragged=True), [given.padded, present], [])
@@ -166,10 +168,17 @@ class Executor:
                 [row[:length] for row, length in zip(y, given.lengths, strict=True)] if per_step(info) else y
                 for y, info in zip(outputs, self.outputs, strict=True)
             ]
-        pieces: list[list[Any]] = [[None] * rows for _ in self.outputs]
-        for length in np.unique(given.lengths):
-            members = np.flatnonzero(given.lengths == length)
-            for piece, y in zip(pieces, self.run([np.ascontiguousarray(given.padded[members, :length])]), strict=True):
+        return self._in_groups([[row[:length] for row, length in zip(given.padded, given.lengths, strict=True)]])
+
+    def _in_groups(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[Any]:
+        """Compute rows of different shapes, of each input one array a row: those of the same shapes together."""
+        groups: dict[Any, list[int]] = {}
+        for number, row in enumerate(zip(*inputs, strict=True)):
+            groups.setdefault(tuple(array.shape for array in row), []).append(number)
+        pieces: list[list[Any]] = [[None] * len(inputs[0]) for _ in self.outputs]
+        for members in groups.values():
+            arrays = [np.stack([rows[member] for member in members]) for rows in inputs]
+            for piece, y in zip(pieces, self.run(arrays), strict=True):
                 for member, row in zip(members, y, strict=True):
                     piece[member] = row
         return [piece if per_step(info) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)]

@@ -13,7 +13,7 @@ from . import runtime
 from .assembly import make_network
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor, as_returned
-from .inputs import Ragged, gather, positive, told, unreadable
+from .inputs import Ragged, RaggedInputs, gather, positive, told, unreadable
 from .limits import Budget
 from .listing import LayerInfo, table
 from .spec import ModelSpec
@@ -125,7 +125,7 @@ class Model:
         ----------
         x
             One input: an array (batch, ...), ``[array]``, or a list of arrays of one rank less: sequences of different
-            lengths, each computed alone without padding. Several inputs: a list of arrays, or a dict by input name.
+            lengths, each computed alone without padding. Several inputs: a list of these, or a dict by input name.
             Anything that NumPy takes as numbers; cast as Keras casts.
         batch_size
             Rows are independent of it, but where the model makes them depend on each other: BatchNormalization called with
@@ -164,8 +164,9 @@ class Model:
         given = gather(x, self.inputs)
         if self._stateful:
             return self._predict_stateful(given, start)
-        if isinstance(given, Ragged):
-            outputs, rows = self.executor.run_ragged(given), len(given.lengths)
+        if isinstance(given, (Ragged, RaggedInputs)):
+            outputs = self.executor.run_ragged(given)
+            rows = len(outputs[0])
         elif self.executor.crosses_rows:
             outputs, rows = self._in_batches(given, batch_size), len(given[0])
         else:
@@ -185,12 +186,12 @@ class Model:
             )
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
-    def _predict_stateful(self, given: list[np.ndarray] | Ragged, start: float | None) -> Any:
+    def _predict_stateful(self, given: list[np.ndarray] | Ragged | RaggedInputs, start: float | None) -> Any:
         """The same for a stateful model; ``start``, if it is to be reported.
 
         States change at the very end: until then nothing has happened, whatever interrupts it, and whoever forks.
         """
-        if isinstance(given, Ragged):
+        if isinstance(given, (Ragged, RaggedInputs)):
             raise InputError("x: a stateful model takes an array, found a list of sequences")
         with self._turns:
             outputs, states = self._run_stateful(given)

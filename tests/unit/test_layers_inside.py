@@ -10,7 +10,7 @@ import pytest
 from keras_configs import entrance, functional, layer, write_h5
 
 import fastlstm
-from fastlstm.errors import FormatError, UnsupportedError
+from fastlstm.errors import FormatError, InputError, UnsupportedError
 
 RANDOM = np.random.default_rng(0)
 KERNEL, BIAS, U = (RANDOM.normal(size=shape).astype(np.float32) for shape in ((4, 3), (3,), (1, 3)))
@@ -98,3 +98,31 @@ def test_ragged_inputs_take_lists(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict(rows), expected, atol=1e-6)
     whole = RANDOM.normal(size=(2, 4, 3)).astype(np.float32)
     np.testing.assert_allclose(model.predict(whole), recurrence(whole, np.zeros((2, 3))), atol=1e-6)
+
+
+def test_several_inputs_of_which_some_are_lists(tmp_path: Path) -> None:
+    """Rows whose sequences are as long in every input are computed together."""
+    layers = [
+        entrance("x", None, 3), entrance("i", None), entrance("y", 2),
+        layer("SimpleRNN", "r", [[["x", 0, 0, {}]]], units=3, activation="tanh"),
+        layer("Embedding", "e", [[["i", 0, 0, {}]]], input_dim=5, output_dim=3),
+        layer("SimpleRNN", "q", [[["e", 0, 0, {}]]], units=3, activation="tanh", return_sequences=True),
+        layer("Concatenate", "c", [[["r", 0, 0, {}], ["y", 0, 0, {}]]], axis=-1),
+    ]  # fmt: skip
+    table = RANDOM.normal(size=(5, 3)).astype(np.float32)
+    config = functional(layers, [["x", 0, 0], ["i", 0, 0], ["y", 0, 0]], [["c", 0, 0], ["q", 0, 0]], "Functional")
+    model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {"r": RNN, "e": [table], "q": RNN, "c": []}, "2.10.0"))
+    x = [RANDOM.normal(size=(length, 3)).astype(np.float32) for length in (5, 2, 5, 3)]
+    ids = [[1, 2], [3, 0, 1], [4, 4], [2]]
+    y = RANDOM.normal(size=(4, 2)).astype(np.float32)
+    expected = [model.predict([one[np.newaxis], np.array([i]), y[[number]]]) for number, (one, i) in enumerate(zip(x, ids, strict=True))]
+    for given in ([x, ids, y], {"x": x, "i": ids, "y": y}):
+        joined, sequences = model.predict(given)
+        np.testing.assert_allclose(joined, np.concatenate([one[0] for one in expected]), atol=1e-6)
+        assert [len(sequence) for sequence in sequences] == [2, 3, 2, 1]
+        for sequence, one in zip(sequences, expected, strict=True):
+            np.testing.assert_allclose(sequence, one[1][0], atol=1e-6)
+    with pytest.raises(InputError, match="the same number of rows in every input, found 'x' has 4, 'i' has 3"):
+        model.predict([x, ids[:3], y])
+    with pytest.raises(InputError, match="for sequence 1"):
+        model.predict([[x[0], np.ones((2, 4))], ids[:2], y[:2]])
