@@ -52,7 +52,12 @@ def test_supply_live_layers(keras: Any, tmp_path: Path) -> None:
     b = keras.layers.RNN(Sum(name="sum"), return_sequences=True, name="rnn")(a)
     model = keras.Model(x, keras.layers.LSTM(2)(b[:, 1:] * 2.0))
     expected = model.predict(X, verbose=0)
-    functions: Functions = {"scale": lambda x, weights: x * weights[0] + weights[1], "rnn": lambda x, weights: np.cumsum(x @ weights[0], 1)}
+
+    def step(x: np.ndarray, states: list[np.ndarray], weights: tuple[np.ndarray, ...]) -> tuple[np.ndarray, list[np.ndarray]]:
+        h = states[0] + x @ weights[0]
+        return h, [h]
+
+    functions: Functions = {"scale": lambda x, weights: x * weights[0] + weights[1], "rnn/sum": step}
     operations = {"getitem": lambda x: x[:, 1:], "get_item": lambda x: x[:, 1:], "multiply": lambda x: 2 * x}
     for path in (tmp_path / "m.keras", tmp_path / "m.h5"):
         model.save(path)
