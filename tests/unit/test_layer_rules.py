@@ -19,7 +19,7 @@ CACHES = {
     "Layer.cast": {"_cast"}, "Custom.shapes": {"_known"}, "Supplied.check_rows": {"seen"}, "Supplied.activation": {"steps_seen"},
     "Context.note": {"problems"},
     # Of an object made for one walk through a network, what it finds on the way.
-    "Survey.call": {"begins", "calls", "merging"}, "Survey._course": {"carrying"}, "Survey._refuse": {"problems"},
+    "Survey.call": {"begins", "calls", "merging", "masked"}, "Survey._course": {"carrying", "carried"}, "Survey._refuse": {"problems"},
     "Survey._hold": {"calls"}, "Survey.reading": {"read"}, "Survey.fixed": {"problems"}, "Beginning._keep": {"made"},
     "Origins.call": {"beside"},
 }  # fmt: skip
