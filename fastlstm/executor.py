@@ -195,6 +195,8 @@ class Executor:
         if key in self._surveys:
             return self._surveys[key]
         try:
+            if held:  # which may be of sizes that the file leaves open
+                self.network.shapes([held.get(n, info.shape) for n, info in enumerate(self.inputs)], {})
             found = streams(self.network, held)
         except FormatError as error:
             if not held:
@@ -216,7 +218,10 @@ class Executor:
             The held inputs.
         """
         made = self._begin(found, arrays, rows) if found.wanted else {}
-        states = {path: tuple(made[one].value for one in first) for path, first in found.begins.items() if first}
+        states: dict[str, tuple[np.ndarray | float, ...]] = {}
+        for path, first in found.begins.items():
+            given = [made[one].value for one in first]
+            states[path] = (*given, *[0.0] * (len(found.carried[path]) - len(given)))
         shapes = {n: flow.shape for n, flow in enumerate(found.inputs) if flow.held is not None}
         return Begun(shapes, {one: made[one] for one in found.read}, states)
 

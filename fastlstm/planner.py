@@ -120,7 +120,7 @@ class ProgramBuilder:
 
     def state(self, path: str, number: int, units: int) -> Buffer | None:
         """See ir.Builder."""
-        if path not in self.stateful:
+        if number >= len(self.stateful.get(path, ())):
             return None
         return self._add(BufferInfo("state", units * 4, number=self.stateful[path][number]))
 

@@ -327,6 +327,10 @@ class Layer:
         """Names of what it carries."""
         return ()
 
+    def stream_states(self, keywords: Mapping[str, Any], masked: bool) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
+        """Shapes and names of what it carries in a stream, called with such arguments, where its input may be masked or cannot be."""
+        return self.state_shapes(), self.state_names()
+
     def count_params(self) -> int:
         """Number of weights, those of the layers that it wraps too."""
         return sum(array.size for array in self.spec.weights) + sum(child.count_params() for child in self.children)
