@@ -148,6 +148,8 @@ def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
 
 def _typed(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     whole = info.declared in WHOLE
+    if info.declared == "bool":
+        array = nonzero(array)
     if array.dtype.kind == "f" and whole and info.fed:
         array = np.trunc(array)
     if info.dtype != "int32":

@@ -127,6 +127,10 @@ class Rules:
     attention_takes_masks: bool = False
     # What MultiHeadAttention with dropout (or asked for its scores) gives a step that may see none: the mean of all values, or zeros.
     blind_attention: Literal["mean", "zeros"] = "mean"
+    # Do GlobalAveragePooling1D and Attention weigh by the numbers of a mask that they are given? Else any but 0 counts as 1.
+    masks_weigh: bool = True
+    # What Softmax makes of the numbers of a mask that it is given: it weighs by them, or those above a half count as 1.
+    softmax_mask: Literal["weighs", "half"] = "weighs"
     # Do Rescaling and Normalization pass a mask on?
     preprocessing_masks: bool = False
 

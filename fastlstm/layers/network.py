@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..catalogue import MASKED
 from ..errors import FastLSTMError, FormatError, InputError
 from ..operations.operands import Unbatched
-from ..program.ir import Builder, Mask, Value
+from ..program.ir import Builder, Value
 from ..pruning import pruned
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
-from . import unbatched
+from . import given_masks, unbatched
 from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
 from .registry import make_layer
 from .taken_masks import TakenMasks, with_mask, without_mask
@@ -101,7 +102,7 @@ class Network(Layer):
 
             keywords = {name: resolve(value, masks if name == "mask" else stands_for) for name, value in call.keywords.items()}
             inputs = [stands_for(given) for given in call.inputs]
-            bare = self.taken.bare.get(number, ())
+            bare = () if "mask" in keywords else self.taken.bare.get(number, ())
             found = visit(self.layers[call.layer], [without_mask(x) if n in bare else x for n, x in enumerate(inputs)], keywords)
             known[number] = [with_mask(found[0], inputs[0]), *found[1:]] if 0 in bare else found
         return tuple(lookup(ref, known, self) for ref in self.model.outputs)
@@ -131,7 +132,9 @@ class Network(Layer):
         return tuple(self.layers)
 
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
-        return len(inputs) == 1 and all(layer.ignores_padding(given) for layer, given in self.calls_inside(inputs))
+        if len(inputs) != 1 or any(MASKED & set(call.keywords) for call in self.model.calls):
+            return False  # a mask that is given would have to be told of the padding too
+        return all(layer.ignores_padding(given) for layer, given in self.calls_inside(inputs))
 
     @cached_property
     def takes_padding(self) -> bool:
@@ -259,8 +262,7 @@ class Network(Layer):
         made = unbatched.Made(self.context.budget)
 
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
-            if "mask" in words:
-                check_mask(layer, words["mask"], given[0])
+            given_masks.check(layer, given, words)
             if without_rows(layer, given):
                 return sound(lambda: unbatched.shapes(layer, given, words), layer.spec, layer.context)
             shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
@@ -289,9 +291,7 @@ class Network(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
-            if "mask" in words:
-                first, *rest = given
-                given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
+            given, words = given_masks.with_arrays(layer, given, words)
             if without_rows(layer, [one.value for one in given]):
                 found = sound(lambda: unbatched.outputs(layer, [one.value for one in given], words, dtype), layer.spec, layer.context)
                 return tuple(Tensor(one) for one in found)  # type: ignore[arg-type]  # a tensor without rows
@@ -312,16 +312,13 @@ class Network(Layer):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
-            if "mask" in words:
-                first, *rest = given
-                mask = Mask(words["mask"].buffer, words["mask"].shape)
-                given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
+            given, words = given_masks.with_buffers(b, layer, given, words)
             if without_rows(layer, [one.known for one in given]):
                 return sound(lambda: unbatched.values(layer, [one.known for one in given], words), layer.spec, layer.context)
             return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
 
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
-        found = self.walk(entered, visit, b.fixed)
+        found = self.walk(entered, visit, partial(given_masks.fixed, b))
         return found if self._keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
 
     def _keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
@@ -375,12 +372,6 @@ def declared_by(network: Network) -> Callable[[Layer], Sequence[Shape]]:
 def root(model: ModelSpec, context: Context) -> Network:
     """The network of a whole model: of what its outputs need."""
     return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=pruned(model, context.custom_layers)), context)
-
-
-def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:
-    """Refuse a mask whose values stand in the file, but whose shape is not that of the layer's input."""
-    if len(mask) < 2 or len(mask) > len(x) or any(m != n for m, n in zip(mask[1:], x[1:], strict=False) if n is not None):
-        raise layer.error(f"it is given a mask of shape {mask} for input of shape {x}")
 
 
 def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:

@@ -44,6 +44,7 @@ COMPUTED = (
     "vae_addloss",
     "addloss_cut",
     "multi_gpu",
+    "input_mask",
 )
 #: A published file of weights, whose model lies beside it where it was published.
 ARGUMENTS = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}
