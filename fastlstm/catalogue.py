@@ -434,6 +434,11 @@ OF_KERAS3: Final = "Operation>"
 MERGES: Mapping[str, str] = {row.merge_mode: row.name for row in ROWS.values() if row.merge_mode}
 
 
+def is_random(config: Mapping[str, Any]) -> bool:
+    """Does a layer of this config draw random numbers while training?"""
+    return any(config.get(rate) for rate in ("rate", "stddev", "dropout", "recurrent_dropout"))
+
+
 def row_of(name: str) -> Row:
     """The row of a class by its canonical name; an empty one for a class that is not known."""
     found = ROWS.get(name)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -302,11 +303,14 @@ class Network(Layer):
         found = self.walk(entered, visit, lambda array: Tensor(repeated(array, rows, dtype)))
         return found if self._keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
-    def run(self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None) -> tuple[np.ndarray, ...]:
-        """The outputs that ``apply`` of every layer gives in ``dtype``; ``states`` holds those from afterwards."""
+    def run(
+        self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None, masks: Sequence[np.ndarray | None] = ()
+    ) -> tuple[np.ndarray, ...]:
+        """The outputs that ``apply`` of every layer gives in ``dtype``, for inputs with masks; ``states`` holds those from afterwards."""
         # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
         exact = np.dtype(dtype) == np.float32
-        given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
+        values = [x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False) for x in arrays]
+        given = [Tensor(x, mask) for x, mask in zip_longest(values, masks)]
         with np.errstate(all="ignore"):  # NaN and infinities are data
             return tuple(tensor.value for tensor in self.apply(given, {}, states))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from ...catalogue import ATTENTION_MASKS, FUNCTIONAL, MASKED, OPERATION, Role
+from ...catalogue import ATTENTION_MASKS, FUNCTIONAL, MASKED, OPERATION, Role, is_random
 from ...errors import FormatError, Problem
 from ...limits import ARGUMENT_DEPTH
 from ...spec import Call, Fixed, Ref
@@ -477,11 +477,6 @@ def as_scores_mask(value: Any) -> Tensor | Fixed:
     return Fixed(found.array[np.newaxis]) if isinstance(found, Fixed) and found.array.ndim == 2 else found
 
 
-def is_random(layer: LayerDraft) -> bool:
-    """Whether a layer itself draws random numbers while training."""
-    return any(layer.config.get(rate) for rate in ("rate", "stddev", "dropout", "recurrent_dropout"))
-
-
 def inside(layer: LayerDraft) -> Iterator[LayerDraft]:
     """A layer and all that it holds."""
     yield layer
@@ -492,7 +487,7 @@ def inside(layer: LayerDraft) -> Iterator[LayerDraft]:
 def training_problem(layer: LayerDraft) -> str:
     """The problem of training=True for a layer that it changes; "" for others."""
     found = list(inside(layer))
-    if any(map(is_random, found)):
+    if any(is_random(inner.config) for inner in found):
         return "it is called with training=True, which makes it random"
     if any(inner.row.role is Role.NORMALIZATION for inner in found):
         return "it is called with training=True: it normalises by the mean and variance of each batch, which is not computed"
