@@ -146,7 +146,9 @@ def _mask(value: Any, x: np.ndarray, info: TensorInfo) -> np.ndarray:
     array = as_array(value, name, x.shape[:2])
     fits = 2 <= array.ndim <= x.ndim and array.shape[:2] == x.shape[:2]
     if not fits or any(found not in (1, size) for found, size in zip(array.shape[2:], x.shape[2:], strict=False)):
-        raise InputError(f"{name}: expected shape {shape_text(x.shape[:2])}, True where a timestep is there, found {shape_text(array.shape)}")
+        raise InputError(
+            f"{name}: expected shape {shape_text(x.shape[:2])}, True where a timestep is there, found {shape_text(array.shape)}"
+        )
     if array.dtype.kind not in "biuf" or not np.all((array == 0) | (array == 1)):
         raise InputError(f"{name}: expected True and False, or 1 and 0, found {told(array)} of dtype {array.dtype}")
     return np.ascontiguousarray(array, dtype=bool)

@@ -187,7 +187,7 @@ class MultiHeadAttention(Layer):
             raise self.error("the number of features of its inputs is not known")
         self._check_mask(keywords.get("attention_mask"), query[1], key[1])
         for name, shape in zip(ATTENTION_INPUTS, (query, value, key), strict=True):
-            mask = keywords.get(f"{name}_mask")
+            mask = self._given_mask(name, keywords)
             if mask is not None and (len(mask) != 2 or not self.takes_mask(mask, shape)):
                 raise self.error(f"its {name}_mask has the shape {mask}, expected (batch, {shape[1] or 'steps'})")
         width = self.config.get("output_shape")
@@ -238,10 +238,14 @@ class MultiHeadAttention(Layer):
         """The masks of query, value and key: those that the call is given, else their own."""
         own = [query, value, key if key is not value else key._replace(mask=None)]
         for n, name in enumerate(ATTENTION_INPUTS):
-            # A Keras that takes the query's mask off reads that one, whatever it is given.
-            if (given := keywords.get(f"{name}_mask")) is not None and not (n == 0 and self.rules.attention_takes_masks):
+            if (given := self._given_mask(name, keywords)) is not None:
                 own[n] = own[n]._replace(mask=given_masks.as_bool(given.value))
         return [self.step_mask(tensor) for tensor in own]
+
+    def _given_mask(self, name: str, keywords: Mapping[str, Any]) -> Any:
+        """The mask that a call is given for an input. A Keras that takes the query's own mask off reads that one in any case."""
+        ignored = name == "query" and self.rules.attention_takes_masks
+        return None if ignored else keywords.get(f"{name}_mask")
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         query, value, _ = self._given(inputs, keywords)
