@@ -263,7 +263,7 @@ class Network(Layer):
         made = unbatched.Made(self.context.budget)
 
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
-            given_masks.check(layer, given, words)
+            sound(lambda: given_masks.check(layer, given, words), layer.spec, layer.context)
             if without_rows(layer, given):
                 return sound(lambda: unbatched.shapes(layer, given, words), layer.spec, layer.context)
             shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
@@ -292,7 +292,7 @@ class Network(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
-            given, words = given_masks.with_arrays(layer, given, words)
+            given, words = sound(lambda: given_masks.with_arrays(layer, given, words), layer.spec, layer.context)
             if without_rows(layer, [one.value for one in given]):
                 found = sound(lambda: unbatched.outputs(layer, [one.value for one in given], words, dtype), layer.spec, layer.context)
                 return tuple(Tensor(one) for one in found)  # type: ignore[arg-type]  # a tensor without rows
@@ -316,7 +316,7 @@ class Network(Layer):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
-            given, words = given_masks.with_buffers(b, layer, given, words)
+            given, words = sound(lambda: given_masks.with_buffers(b, layer, given, words), layer.spec, layer.context)
             if without_rows(layer, [one.known for one in given]):
                 return sound(lambda: unbatched.values(layer, [one.known for one in given], words), layer.spec, layer.context)
             return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
