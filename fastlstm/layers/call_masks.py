@@ -60,7 +60,7 @@ def visit(layer: Layer, inputs: Sequence[Origin], words: Mapping[str, Any]) -> S
         return layer.walk(inputs, visit, fixed)
     if layer.row.mask in MAKING:
         return Several(frozenset({OWN}) if layer.makes_mask else NONE)
-    found = NONE.union(*inputs)
+    found = frozenset({OWN}) if "mask" in words else NONE.union(*inputs)
     if layer.row.mask is MaskRule.JOINS and found == {OWN, GIVEN}:
         raise layer.unsupported(MEETS, ADVICE)
     return Several(NONE if layer.row.mask is MaskRule.NONE else found)
