@@ -382,6 +382,13 @@ class Layer:
             raise self.unsupported(f"argument axis={value} {ACROSS}")
         return tuple(sorted(axis % rank for axis in axes))
 
+    def takes_mask(self, mask: Shape, x: Shape) -> bool:
+        """May a call be given a mask of such a shape for an input of such a shape: of its steps, or of places in each?"""
+        if not 2 <= len(mask) <= len(x):
+            return False
+        sizes = [(m, n, axis > 1) for axis, (m, n) in enumerate(zip(mask, x, strict=False)) if axis and m is not None and n is not None]
+        return all(m == n or (wide and m == 1) for m, n, wide in sizes)
+
     def step_mask(self, given: Tensor) -> np.ndarray | None:
         """The mask (batch, time) of an input; Keras cannot run the layer with one of other axes."""
         if given.mask is not None and given.mask.ndim != 2:
@@ -437,7 +444,8 @@ class Layer:
         inputs
             The positional tensors.
         keywords
-            Call arguments; tensors among them as Tensor. ``mask`` is True where the first input's mask was given as an argument.
+            Call arguments; tensors among them as Tensor. ``mask`` is there where the inputs' masks were given as arguments: a
+            tuple of them as they were given, None where one is not more than bools.
         states
             Where it has this layer's path, the layer starts from those arrays and leaves its final states there.
         """
