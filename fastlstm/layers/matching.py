@@ -83,7 +83,9 @@ def layer_names(place: Place) -> set[str]:
 
 def functions_of(top: Layer) -> Functions:
     """The caller's functions that a model computes with, for its file."""
-    made, context = {layer.path for layer in every_layer(top)}, top.context
+    context = top.context
+    # An entrance may have the name of the layer whose output enters there.
+    made = {layer.path for layer in every_layer(top) if layer.row.role is not Role.INPUT}
     return Functions(
         {path: supplied.name for path, supplied in context.custom_layers.items() if path in made},
         {place: supplied.name for place, supplied in context.custom_activations.items() if place.rpartition(":")[0] in made},
