@@ -38,6 +38,8 @@ class Stream(runtime.Stepper):
     What a step returns is the model's output if it were called with the sequence so far: its last timestep, where the
     model has an output for each.
 
+    Inputs that were given as ``initial`` stay the same for all timesteps, and steps are of the others. They stay with copies too.
+
     A Stream belongs to one thread at a time; Streams of one Model run side by side. Copied (:meth:`copy`, ``copy.copy``,
     ``copy.deepcopy``) or pickled, it goes on from the same state on its own; ``deepcopy`` and ``pickle`` take the Model along.
 
