@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FastLSTMError, InputError
+from ..program.arithmetic import binary, contracted, floats, reduced, unary
 from ..program.ir import At, Builder, Value
 from ..program.lowering import merged, merged_masks
 from ..spec import LayerSpec, Shape
@@ -359,6 +360,19 @@ class Dot(Merging):
         (number,) = (n for n, given in enumerate(inputs) if given.steps)
         return axes[number] != 1 and (number == 0 or len(inputs[0].shape) == 2)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, y = (floats(b, value) for value in inputs)
+        one, two = (axis - 1 for axis in self._axes([len(x.shape) + 1, len(y.shape) + 1]))
+        if x.shape[one] != y.shape[two]:
+            return None  # apply says what is wrong
+        if self.config.get("normalize", False):
+            lengths = [of_unit_length(b, value, axis) for value, axis in ((x, one), (y, two))]
+            if lengths[0] is None or lengths[1] is None:
+                return None
+            x, y = lengths[0], lengths[1]
+        value = contracted(b, x, one, y, two)
+        return None if value is None else (value,)
+
     def _pair(self, inputs: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (floating(tensor.value) for tensor in inputs)
         one, two = self._axes([a.ndim, b.ndim])
@@ -380,6 +394,9 @@ class Cosine(Dot):
         ((batch, *others),) = super().merged_shapes(inputs)
         return ((batch, 1, *others),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> None:
+        """In NumPy: Keras 1 alone has it."""
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         a, b = self._pair(inputs)
         axes = self._axes([a.ndim, b.ndim])
@@ -400,3 +417,11 @@ def dot(a: np.ndarray, b: np.ndarray, one: int, two: int) -> np.ndarray:
 def unit_length(x: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
     """x divided by its length along an axis, as TensorFlow's l2_normalize."""
     return x / np.sqrt(np.maximum(np.sum(x * x, axis=axis, keepdims=True), x.dtype.type(1e-12)))
+
+
+def of_unit_length(b: Builder, x: Value, axis: int) -> Value | None:
+    """:func:`unit_length` as kernel calls; the axis is counted less the batch."""
+    squares = reduced(b, "sumsq", x, [axis], keepdims=True)
+    at_least = squares and binary(b, "maximum", squares, 1e-12)
+    length = at_least and unary(b, "sqrt", at_least)
+    return length and binary(b, "divide", x, length)
