@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import FastLSTMError, InputError
 from ..program.arithmetic import binary, contracted, floats, reduced, unary
+from ..program.copying import reshaped
 from ..program.ir import At, Builder, Value
 from ..program.lowering import merged, merged_masks
 from ..spec import LayerSpec, Shape
@@ -100,7 +101,7 @@ class ElementWise(Merging):
     def check_sizes(self, inputs: Sequence[Tensor]) -> None:
         """Refuse arrays that do not broadcast."""
         values = [tensor.value for tensor in inputs]
-        if not broadcast(aligned(values)):
+        if not broadcast(array.shape for array in aligned(values)):
             raise self.unlike("arrays", values)
 
     def merged_mask(self, inputs: Sequence[Tensor]) -> np.ndarray | None:
@@ -112,13 +113,14 @@ class ElementWise(Merging):
         if len({mask.ndim for mask in masks}) > 1:
             counts = ", ".join(str(mask.ndim) for mask in masks)
             raise self.error(f"the masks of its inputs have unlike numbers of axes ({counts}): Keras cannot run it either")
-        if not broadcast(masks) or (rule == "and" and len({mask.shape for mask in masks}) > 1):
+        if not broadcast(mask.shape for mask in masks) or (rule == "and" and len({mask.shape for mask in masks}) > 1):
             raise self.unlike("masks", masks)
         return reduce(np.logical_or if rule == "or" else np.logical_and, masks)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         if len({value.shape for value in inputs}) > 1:
-            return None
+            value = None if any(value.mask for value in inputs) else self.spread(b, inputs)
+            return None if value is None else (value,)
         masks = [value.mask for value in inputs if value.mask is not None]
         mask = None
         if masks and self.rules.merge_mask == "or":
@@ -130,6 +132,19 @@ class ElementWise(Merging):
                 return None
             mask = merged_masks(b, "and", masks)
         return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
+
+    def spread(self, b: Builder, inputs: Sequence[Value]) -> Value | None:
+        """The merge of inputs that broadcast, without masks, as kernel calls; None where ``apply`` is to compute it, or to refuse it."""
+        rank = max(len(value.shape) for value in inputs)
+        shapes = [(1,) * (rank - len(value.shape)) + value.shape for value in inputs]
+        if not broadcast(shapes):
+            return None
+        first, *others = (reshaped(b, floats(b, value), shape) for value, shape in zip(inputs, shapes, strict=True))
+        so_far: Value | None = first
+        for other in others:
+            so_far = so_far and binary(b, self.op, so_far, other)
+        scale = self.scale(len(inputs))
+        return so_far if scale == 1 else so_far and binary(b, "multiply", so_far, scale)
 
     def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
         """Where an input counts, with as many axes as the output. Keras forgets the mask of an input to which it adds axes."""
@@ -145,9 +160,9 @@ class ElementWise(Merging):
         return 1.0
 
 
-def broadcast(arrays: Sequence[np.ndarray]) -> bool:
-    """Do arrays of one rank go together, axes of size 1 being repeated?"""
-    return all(len(set(sizes) - {1}) < 2 for sizes in zip(*(array.shape for array in arrays), strict=True))
+def broadcast(shapes: Iterable[Sequence[int]]) -> bool:
+    """Do shapes of one rank go together, axes of size 1 being repeated?"""
+    return all(len(set(sizes) - {1}) < 2 for sizes in zip(*shapes, strict=True))
 
 
 class Add(ElementWise):
