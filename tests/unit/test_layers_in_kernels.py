@@ -22,7 +22,7 @@ def check(layers: Sequence[LayerSpec], calls: Sequence[tuple[int, ...]]) -> None
     found = model.predict(x)
     _, program = model.executor.prepared(((5, 3),))
     assert all(instruction.function is None for instruction in program.instructions)
-    exact = Model(spec, dtype="float64").predict(x.astype(np.float64))
+    exact = Model(spec, precision="float64").predict(x)
     np.testing.assert_allclose(found, exact, rtol=2e-5, atol=2e-6)
 
 
