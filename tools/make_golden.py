@@ -194,21 +194,29 @@ def make(name, folder):
     if MAJOR >= 3 or API == "tf_keras":
         model.save(os.path.join(folder, name + ".keras"))
         files.append(name + ".keras")
-    backend = keras.config.backend() if MAJOR >= 3 else keras.backend.backend()
-    return {"case": name, "files": sorted(files), "keras": VERSION, "backend": backend, "layers": [], "refuse": "", "stateful": bool(calls)}
+    return {"case": name, "files": sorted(files), "layers": [], "refuse": "", "stateful": bool(calls)}
 
 
-def main(generation):
+def cases(folder):
+    """A line of the index for each case that this Keras can build."""
+    for name in sorted(CASES):
+        record = make(name, folder)
+        print("made" if record else "not in this Keras:", name)
+        if record:
+            yield record
+
+
+def write(generation, made):
+    """The archive of a generation: ``made(folder)`` puts the files into a folder and gives the lines of its index."""
     scratch = tempfile.mkdtemp()
     folder = os.path.join(scratch, generation)
     os.mkdir(folder)
+    backend = keras.config.backend() if MAJOR >= 3 else keras.backend.backend()
     try:
         with io.open(os.path.join(folder, "index.jsonl"), "w", encoding="utf-8") as index:
-            for name in sorted(CASES):
-                record = make(name, folder)
-                print("made" if record else "not in this Keras:", name)
-                if record:
-                    index.write("%s\n" % json.dumps(dict(record, gen=generation), sort_keys=True))
+            for record in made(folder):
+                line = dict(record, gen=generation, keras=VERSION, backend=backend)
+                index.write("%s\n" % json.dumps(line, sort_keys=True))
         target = os.path.join(HERE, "..", "tests", "corpus", "recorded")
         if not os.path.isdir(target):
             os.makedirs(target)
@@ -220,4 +228,4 @@ def main(generation):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    write(sys.argv[1], cases)

@@ -1,0 +1,194 @@
+"""Make the part of the project's golden set that shows operations in graphs: each form of operation_forms.txt, under each Keras.
+
+Runs under Python 3.7 to 3.13 and whatever Keras is installed::
+
+    GOLDEN_API=keras|tf.keras|tf_keras python tools/golden_operations.py GENERATION [OPERATION ...]
+
+writes ``tests/corpus/recorded/operations-GENERATION.tar.xz`` in the layout of make_golden.py: a model an operation, an output (or more,
+where it gives several tensors) a form. A form that this Keras cannot build, write, or read back to the same numbers is left out, and
+printed with its reason.
+
+Made so far with tf.keras of TensorFlow 2.0, 2.3, 2.10 and 2.15, Keras 3.0.5 and 3.3.3 on TensorFlow 2.16, tf_keras 2.21 and Keras 3.15 on
+TensorFlow 2.21.
+"""
+
+import ast
+import json
+import os
+import re
+import sys
+
+import make_golden
+import numpy as np
+import tensorflow as tf
+from make_golden import API, HERE, MAJOR, Input, L, Model, ids, keras, random, randomise
+
+ROWS, STEPS, UNITS = 3, 5, 4
+TENSORFLOW = tuple(map(int, tf.__version__.split(".")[:2]))
+EARLY = TENSORFLOW < (2, 4)  # operations are layers of node_defs, whose names may keep a model from being saved
+KERAS_ARCHIVES = API != "tf.keras" or TENSORFLOW >= (2, 13)  # does it write .keras?
+ops = getattr(keras, "ops", None)
+
+
+def without(array, *places):
+    """The array with zeros at the places."""
+    for place in places:
+        array[place] = 0
+    return array
+
+
+INPUTS = {
+    "x": random("x", ROWS, STEPS, 3),
+    "a": without(random("a", ROWS, STEPS, UNITS), (1, slice(2)), (2, slice(3, None))),
+    "b": random("b", ROWS, STEPS, UNITS),
+    "p": np.abs(random("p", ROWS, STEPS, UNITS)) + np.float32(0.2),
+    "u": random("u", ROWS, 6, UNITS),
+    "r": random("r", ROWS, UNITS),
+    "w": random("w", ROWS, STEPS, 1),
+    "ids": without(ids("ids", 8, ROWS, STEPS) - 1, (1, slice(3, None)), (2, 0)),
+    "one": ids("one", 8, ROWS, 1) - 1,
+}
+#: Tensors that layers make of an input.
+MADE = {
+    "h": ("x", lambda x: L.LSTM(UNITS, return_sequences=True, name="h")(x)),
+    "g": ("x", lambda x: L.GRU(UNITS, name="g")(x)),
+    "k": ("a", lambda a: L.Masking(name="k")(a)),
+    "j": ("ids", lambda given: L.Embedding(7, UNITS, mask_zero=True, name="j")(given)),
+}
+
+
+class Names(dict):
+    """What a form may name; each tensor is made when one first asks for it."""
+
+    def __init__(self):
+        dict.__init__(self, L=L, K=keras.backend, A=keras.activations, np=np, tf=tf, keras=keras, ops=ops)
+        self.update(
+            C=lambda *shape: random("constant", *shape),
+            F=lambda tensor: ops.cast(tensor, "float32") if ops else tf.cast(tensor, tf.float32),
+            lstm=lambda tensor, **words: L.LSTM(3)(tensor, **words),
+            steps=lambda tensor, **words: L.LSTM(UNITS, return_sequences=True)(tensor, **words),
+            dense=lambda tensor: L.Dense(3)(tensor),
+        )
+
+    def __missing__(self, name):
+        if name in MADE:
+            source, make = MADE[name]
+            self[name] = make(self[source])
+        elif name in INPUTS:
+            shape = (None, UNITS) if name == "u" else INPUTS[name].shape[1:]
+            self[name] = Input(shape, dtype=str(INPUTS[name].dtype), name=name)
+        else:
+            raise KeyError(name)
+        return self[name]
+
+
+def read_forms():
+    """Operation -> its forms under this Keras, in the order of the file."""
+    forms, wanted = {}, False
+    with open(os.path.join(HERE, "operation_forms.txt"), encoding="utf-8") as lines:
+        for line in filter(None, map(str.strip, lines)):
+            if line.startswith("["):
+                wanted = line in ("[signs]", "[keras3]" if MAJOR >= 3 else "[tensorflow]")
+            elif wanted and not line.startswith("#"):
+                operation, _, listed = line.partition(": ")
+                forms.setdefault(operation, []).extend(listed.split(" ; "))
+    return forms
+
+
+def flat(found):
+    """The tensors of what a form gives."""
+    if isinstance(found, (list, tuple)):
+        return [tensor for one in found for tensor in flat(one)]
+    return [found]
+
+
+def inputs_of(form):
+    """The inputs that a form needs."""
+    used = {node.id for node in ast.walk(ast.parse(form)) if isinstance(node, ast.Name)}
+    return {MADE[name][0] if name in MADE else name for name in used if name in MADE or name in INPUTS}
+
+
+def computed(model, inputs):
+    """What the model gives, all rows at once."""
+    given = [tf.constant(INPUTS[name]) for name in inputs]
+    return [np.asarray(tensor) for tensor in flat(model(given if len(given) > 1 else given[0], training=False))]
+
+
+def read_back(model):
+    """The model as this Keras reads its own architecture."""
+    again = keras.models.model_from_json(model.to_json())
+    again.set_weights(model.get_weights())
+    return again
+
+
+def tried(form, names, path):
+    """The tensors of a form; raises whatever keeps this Keras from building it, writing it (to ``path``) or reading it."""
+    inputs = sorted(inputs_of(form))
+    outputs = flat(eval(form, {}, names))  # noqa: S307  an expression of the file beside this one
+    model = Model([names[name] for name in inputs], outputs)
+    here, there = computed(model, inputs), computed(read_back(model), inputs)
+    for one, other in zip(here, there):
+        if one.shape != other.shape or not np.allclose(one, other, equal_nan=True, atol=1e-6):
+            raise ValueError("read back, it gives other numbers")
+    if EARLY:
+        model.save(path)
+        os.remove(path)
+    return outputs
+
+
+def written(model):
+    """What stands in the graph: "operations" by the names that its file has for them."""
+    names = set()
+    for node in json.loads(model.to_json())["config"]["layers"]:
+        config = node["config"]
+        if node["class_name"] in ("TFOpLambda", "SlicingOpLambda"):
+            names.add(config["function"])
+        elif node["class_name"] in ("ClassMethod", "InstanceMethod", "InstanceProperty"):
+            names.add(".".join(filter(None, [config.get("cls_symbol"), config.get("method_name") or config["attr_name"]])))
+        elif node["class_name"] == "TensorFlowOpLayer":
+            names.add(re.search(r'"op": "(\w+)"', json.dumps(config["node_def"]).replace("\\", "")).group(1))
+        elif "trainable" not in config and node["class_name"] != "InputLayer":
+            names.add(node["class_name"])
+    return {"operations": sorted(names)}
+
+
+def make(operation, listed, names, folder):
+    """Write the model of an operation; its line of the index, or None where this Keras has none of its forms."""
+    forms, outputs = [], []
+    path = os.path.join(folder, operation)
+    for form in listed:
+        try:
+            found = tried(form, names, path + ".h5")
+        except Exception as error:  # noqa: BLE001  whatever a Keras makes of a form that it does not have
+            print(f"  not here: {form}: {type(error).__name__}: {str(error).strip()[:150]!r}")
+        else:
+            forms.append({"form": form, "outputs": len(found)})
+            outputs.extend(found)
+    if not forms:
+        return None
+    inputs = sorted({name for form in forms for name in inputs_of(form["form"])})
+    model = Model([names[name] for name in inputs], outputs)
+    randomise(model, "operations")
+    files = [operation + ".npz"]
+    for ending in [".h5"] + [".keras"] * KERAS_ARCHIVES:
+        model.save(path + ending)
+        files.append(operation + ending)
+    data = {f"x{number}": INPUTS[name] for number, name in enumerate(inputs)}
+    data.update((f"y{number}", array) for number, array in enumerate(computed(model, inputs)))
+    np.savez(path + ".npz", **data)
+    return {"case": operation, "files": sorted(files), "forms": forms, "layers": [], "refuse": "", "stateful": False, **written(model)}
+
+
+def records(wanted, folder):
+    """A line of the index for each operation."""
+    for operation, listed in read_forms().items():
+        if not wanted or operation in wanted:
+            print(operation)
+            keras.backend.clear_session()
+            record = make(operation, listed, Names(), folder)
+            if record:
+                yield record
+
+
+if __name__ == "__main__":
+    make_golden.write(sys.argv[1], lambda folder: records(sys.argv[2:], folder))
