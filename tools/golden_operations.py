@@ -4,9 +4,9 @@ Runs under Python 3.7 to 3.13 and whatever Keras is installed::
 
     GOLDEN_API=keras|tf.keras|tf_keras python tools/golden_operations.py GENERATION [OPERATION ...]
 
-writes ``tests/corpus/recorded/operations-GENERATION.tar.xz`` in the layout of make_golden.py: a model an operation, an output (or more,
-where it gives several tensors) a form. A form that this Keras cannot build, write, or read back to the same numbers is left out, and
-printed with its reason.
+writes ``tests/corpus/recorded/GENERATION.tar.xz`` (or renews some operations of it) in the layout of make_golden.py: a model an operation,
+an output (or more, where it gives several tensors) a form, and one for each form that is to be refused. A form that this Keras cannot
+build, write, or read back to the same numbers is left out, and printed with its reason. GENERATION is operations-tf.keras-2.3 or the like.
 
 Made so far with tf.keras of TensorFlow 2.0, 2.3, 2.10 and 2.15, Keras 3.0.5 and 3.3.3 on TensorFlow 2.16, tf_keras 2.21 and Keras 3.15 on
 TensorFlow 2.21.
@@ -17,6 +17,7 @@ import json
 import os
 import re
 import sys
+import tarfile
 
 import make_golden
 import numpy as np
@@ -24,6 +25,7 @@ import tensorflow as tf
 from make_golden import API, HERE, MAJOR, Input, L, Model, ids, keras, random, randomise
 
 ROWS, STEPS, UNITS = 3, 5, 4
+REFUSED = "! "  # before a form: outside what fastlstm computes
 TENSORFLOW = tuple(map(int, tf.__version__.split(".")[:2]))
 EARLY = TENSORFLOW < (2, 4)  # operations are layers of node_defs, whose names may keep a model from being saved
 KERAS_ARCHIVES = API != "tf.keras" or TENSORFLOW >= (2, 13)  # does it write .keras?
@@ -48,19 +50,30 @@ INPUTS = {
     "ids": without(ids("ids", 8, ROWS, STEPS) - 1, (1, slice(3, None)), (2, 0)),
     "one": ids("one", 8, ROWS, 1) - 1,
 }
-#: Tensors that layers make of an input.
+#: Tensors that layers make of an input; h and g are a Dense's where an operation is not in RECURRENT: that is built much faster.
+RECURRENT = ("getitem", "attention_by_hand", "layers_between", "masks")
 MADE = {
-    "h": ("x", lambda x: L.LSTM(UNITS, return_sequences=True, name="h")(x)),
-    "g": ("x", lambda x: L.GRU(UNITS, name="g")(x)),
+    "h": ("x", lambda x: L.Dense(UNITS, activation="tanh", name="h")(x)),
+    "g": ("x", lambda x: L.Dense(UNITS, activation="tanh", name="g")(L.Flatten()(x))),
+    "recurrent h": ("x", lambda x: L.LSTM(UNITS, return_sequences=True, name="h")(x)),
+    "recurrent g": ("x", lambda x: L.GRU(UNITS, name="g")(x)),
     "k": ("a", lambda a: L.Masking(name="k")(a)),
     "j": ("ids", lambda given: L.Embedding(7, UNITS, mask_zero=True, name="j")(given)),
+}
+
+
+#: What is hung on a model when it is made, by the name of the operation that shows it.
+HUNG = {
+    "add_loss": lambda model, names: model.add_loss(0.1 * tf.reduce_mean(tf.abs(names["h"] - names["a"]))),
+    "add_metric": lambda model, names: model.add_metric(tf.reduce_sum(names["h"], axis=-1), name="of_h", aggregation="mean"),
 }
 
 
 class Names(dict):
     """What a form may name; each tensor is made when one first asks for it."""
 
-    def __init__(self):
+    def __init__(self, recurrent):
+        self.recurrent = recurrent
         dict.__init__(self, L=L, K=keras.backend, A=keras.activations, np=np, tf=tf, keras=keras, ops=ops)
         self.update(
             C=lambda *shape: random("constant", *shape),
@@ -72,7 +85,8 @@ class Names(dict):
 
     def __missing__(self, name):
         if name in MADE:
-            source, make = MADE[name]
+            recurrent = "recurrent " + name
+            source, make = MADE[recurrent if self.recurrent and recurrent in MADE else name]
             self[name] = make(self[source])
         elif name in INPUTS:
             shape = (None, UNITS) if name == "u" else INPUTS[name].shape[1:]
@@ -152,43 +166,65 @@ def written(model):
     return {"operations": sorted(names)}
 
 
-def make(operation, listed, names, folder):
-    """Write the model of an operation; its line of the index, or None where this Keras has none of its forms."""
-    forms, outputs = [], []
-    path = os.path.join(folder, operation)
+def built(listed, names, path):
+    """The forms of a list that this Keras can build, each with its tensors."""
     for form in listed:
         try:
-            found = tried(form, names, path + ".h5")
+            yield form, tried(form, names, path)
         except Exception as error:  # noqa: BLE001  whatever a Keras makes of a form that it does not have
             print(f"  not here: {form}: {type(error).__name__}: {str(error).strip()[:150]!r}")
-        else:
-            forms.append({"form": form, "outputs": len(found)})
-            outputs.extend(found)
-    if not forms:
-        return None
-    inputs = sorted({name for form in forms for name in inputs_of(form["form"])})
-    model = Model([names[name] for name in inputs], outputs)
+
+
+def save(case, found, names, folder, refuse=""):
+    """Write the model whose outputs are the tensors of some forms; its line of the index."""
+    inputs = sorted({name for form, _ in found for name in inputs_of(form)})
+    model = Model([names[name] for name in inputs], [tensor for _, tensors in found for tensor in tensors])
+    HUNG.get(case, lambda *_: None)(model, names)
     randomise(model, "operations")
-    files = [operation + ".npz"]
-    for ending in [".h5"] + [".keras"] * KERAS_ARCHIVES:
-        model.save(path + ending)
-        files.append(operation + ending)
-    data = {f"x{number}": INPUTS[name] for number, name in enumerate(inputs)}
-    data.update((f"y{number}", array) for number, array in enumerate(computed(model, inputs)))
-    np.savez(path + ".npz", **data)
-    return {"case": operation, "files": sorted(files), "forms": forms, "layers": [], "refuse": "", "stateful": False, **written(model)}
+    endings = [".h5"] + [".keras"] * KERAS_ARCHIVES
+    for ending in endings:
+        model.save(os.path.join(folder, case + ending))
+    if not refuse:
+        data = {f"x{number}": INPUTS[name] for number, name in enumerate(inputs)}
+        data.update((f"y{number}", array) for number, array in enumerate(computed(model, inputs)))
+        np.savez(os.path.join(folder, case + ".npz"), **data)
+        endings.append(".npz")
+    forms = [{"form": form, "outputs": len(tensors)} for form, tensors in found]
+    files = sorted(case + ending for ending in endings)
+    return {"case": case, "files": files, "forms": forms, "layers": [], "refuse": refuse, "stateful": False, **written(model)}
 
 
-def records(wanted, folder):
-    """A line of the index for each operation."""
+def made(operation, listed, folder):
+    """A line of the index for the forms of an operation, and one for each that is to be refused."""
+    keras.backend.clear_session()
+    names, path = Names(operation in RECURRENT), os.path.join(folder, operation + ".h5")
+    found = list(built([form for form in listed if not form.startswith(REFUSED)], names, path))
+    if found:
+        yield save(operation, found, names, folder)
+    refused = [form[len(REFUSED) :] for form in listed if form.startswith(REFUSED)]
+    for number, one in enumerate(built(refused, names, path)):
+        yield save(f"{operation}-refused{number}", [one], names, folder, "outside the table of operations")
+
+
+def records(generation, wanted, folder):
+    """The lines of the index; where some operations are named, what the archive has of the others stays."""
+    path = make_golden.archive_path(generation)
+    if wanted and os.path.exists(path):
+        with tarfile.open(path) as archive:
+            archive.extractall(os.path.dirname(folder))
+        with open(os.path.join(folder, "index.jsonl"), encoding="utf-8") as index:
+            lines = [json.loads(line) for line in index]
+        for line in lines:
+            if line["case"].partition("-")[0] not in wanted:
+                yield line
+            else:
+                for name in line["files"]:
+                    os.remove(os.path.join(folder, name))
     for operation, listed in read_forms().items():
         if not wanted or operation in wanted:
             print(operation)
-            keras.backend.clear_session()
-            record = make(operation, listed, Names(), folder)
-            if record:
-                yield record
+            yield from made(operation, listed, folder)
 
 
 if __name__ == "__main__":
-    make_golden.write(sys.argv[1], lambda folder: records(sys.argv[2:], folder))
+    make_golden.write(sys.argv[1], lambda folder: records(sys.argv[1], sys.argv[2:], folder))

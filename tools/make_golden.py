@@ -43,6 +43,7 @@ L = keras.layers
 Sequential, Model = keras.models.Sequential, keras.models.Model
 Input = L.Input
 HERE = os.path.dirname(os.path.abspath(__file__))
+KIND = "xz" if sys.version_info[0] > 2 else "gz"
 CASES = {}
 
 
@@ -206,22 +207,25 @@ def cases(folder):
             yield record
 
 
+def archive_path(generation):
+    """Where the archive of a generation lies."""
+    return os.path.join(HERE, "..", "tests", "corpus", "recorded", "%s.tar.%s" % (generation, KIND))
+
+
 def write(generation, made):
-    """The archive of a generation: ``made(folder)`` puts the files into a folder and gives the lines of its index."""
+    """The archive of a generation: ``made(folder)`` puts the files into a folder and gives the records of its index."""
     scratch = tempfile.mkdtemp()
     folder = os.path.join(scratch, generation)
     os.mkdir(folder)
     backend = keras.config.backend() if MAJOR >= 3 else keras.backend.backend()
     try:
+        lines = [dict(record, gen=generation, keras=VERSION, backend=backend) for record in made(folder)]
         with io.open(os.path.join(folder, "index.jsonl"), "w", encoding="utf-8") as index:
-            for record in made(folder):
-                line = dict(record, gen=generation, keras=VERSION, backend=backend)
-                index.write("%s\n" % json.dumps(line, sort_keys=True))
-        target = os.path.join(HERE, "..", "tests", "corpus", "recorded")
-        if not os.path.isdir(target):
-            os.makedirs(target)
-        kind = "xz" if sys.version_info[0] > 2 else "gz"
-        with tarfile.open(os.path.join(target, "%s.tar.%s" % (generation, kind)), "w:" + kind) as archive:
+            index.write("".join("%s\n" % json.dumps(line, sort_keys=True) for line in lines))
+        target = archive_path(generation)
+        if not os.path.isdir(os.path.dirname(target)):
+            os.makedirs(os.path.dirname(target))
+        with tarfile.open(target, "w:" + KIND) as archive:
             archive.add(folder, generation)
     finally:
         shutil.rmtree(scratch)

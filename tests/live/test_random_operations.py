@@ -53,7 +53,11 @@ def test_random_operations(keras: ModuleType, tried: Tried, seed: int, tmp_path:
     random = np.random.default_rng(seed)
     model.set_weights([(random.normal(size=w.shape) * 0.4).astype(w.dtype) if w.ndim else w for w in model.get_weights()])
     arrays = [given(str(tensor.dtype), tensor.shape[1] or 6, random) for tensor in model.inputs]
-    theirs = [np.asarray(y) for y in golden.flat(model([tf.constant(array) for array in arrays], training=False))]
+    theirs: list[np.ndarray] | None
+    try:
+        theirs = [np.asarray(y) for y in golden.flat(model([tf.constant(array) for array in arrays], training=False))]
+    except (ValueError, tf.errors.OpError):  # lengths that do not go together
+        theirs = None
     path = tmp_path / ("m.keras" if keras.__version__ >= "3" else "m.h5")
     model.save(path)
     compare(path, arrays, theirs, tried, graph.script)
