@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .engine import UnavailableError
+
 
 class SavedLayer(NamedTuple):
     """A layer as Keras 2 saved it."""
@@ -22,7 +24,10 @@ def layers(path: Path) -> list[SavedLayer]:
     import h5py  # here, so that it does not count in the cold start of engines that do without
 
     with h5py.File(path) as file:
-        described = json.loads(file.attrs["model_config"])["config"]["layers"]
+        config = json.loads(file.attrs["model_config"])
+        if config["class_name"] != "Sequential":
+            raise UnavailableError("it is written down here for a chain of layers alone")
+        described = config["config"]["layers"]
         groups = file["model_weights"]
         return [
             SavedLayer(entry["class_name"], entry["config"], _weights(groups[entry["config"]["name"]]))

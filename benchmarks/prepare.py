@@ -36,7 +36,7 @@ def prepare(workload: Workload, folder: Path) -> None:
     """Write a workload's files."""
     import tf_keras
 
-    model = tf_keras.Sequential(workload.build(tf_keras))
+    model = workload.model(tf_keras)
     randomize(model, workload.name)
     path = folder / f"{workload.name}.h5"
     model.save(path)

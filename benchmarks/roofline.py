@@ -128,7 +128,7 @@ def measure(folder: Path, pattern: Any, seconds: float) -> dict[str, Any]:
     cases = []
     for workload in WORKLOADS:
         path = folder / f"{workload.name}.h5"
-        batches = [batch for batch in workload.batches if pattern.search(f"{workload.name}/{batch}")]
+        batches = [batch for batch in workload.batches if workload.chain and pattern.search(f"{workload.name}/{batch}")]
         for fold in (True, False) if batches and workload.name in WITHOUT_FOLDING else (True,):
             loaded = fastlstm.load(path, **({} if fold else {"fold_limit": 0})) if batches else None
             cases += [(workload, batch, fold, loaded) for batch in batches if fold or batch == 1 or batch >= 32]

@@ -61,6 +61,6 @@ def keras_model(path: Path, threads: int) -> Any:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     (workload,) = (workload for workload in WORKLOADS if workload.name == path.stem)
-    model = keras.Sequential(workload.build(keras))
+    model = workload.model(keras)
     model.load_weights(path)
     return model

@@ -21,10 +21,17 @@ class Workload:
     name: str
     what: str
     batches: tuple[int, ...]
-    build: Callable[[ModuleType], list[Any]]  # Keras -> layers of a Sequential
+    build: Callable[[ModuleType], Any]  # Keras -> layers of a Sequential, or a model
     rows: Callable[[np.random.Generator, int], np.ndarray]  # (generator, batch) -> x
     #: What fastlstm is given instead of the padded array, where it needs none.
     ragged: Callable[[np.ndarray], list[np.ndarray]] | None = None
+    #: Is it a Sequential, whose work can be counted layer by layer?
+    chain: bool = True
+
+    def model(self, keras: ModuleType) -> Any:
+        """As a model of that Keras."""
+        made = self.build(keras)
+        return keras.Sequential(made) if isinstance(made, list) else made
 
     def inputs(self, batch: int) -> list[np.ndarray]:
         """Different inputs to rotate through: as many ids as would not stay in cache by chance."""
@@ -84,6 +91,39 @@ def regressor(
     ]
 
 
+def graph(head: Callable[[ModuleType, Any], Any]) -> Callable[[ModuleType], Any]:
+    """One number from 50 steps of 16, by way of an LSTM(64) and what ``head`` makes of all its outputs."""
+
+    def build(keras: ModuleType) -> Any:
+        x = keras.Input((50, 16))
+        h = keras.layers.LSTM(64, return_sequences=True)(x)
+        return keras.Model(x, keras.layers.Dense(1)(head(keras, h)))
+
+    return build
+
+
+def additive_attention(keras: ModuleType, h: Any) -> Any:
+    """Bahdanau's, as people write it: scores of all steps, and the mean of the steps weighed by their softmax."""
+    scores = keras.layers.Dense(1)(keras.layers.Dense(64, activation="tanh")(h))
+    if hasattr(keras, "ops"):
+        return keras.ops.sum(h * keras.ops.softmax(scores, axis=1), axis=1)
+    import tensorflow as tf
+
+    return tf.reduce_sum(h * tf.nn.softmax(scores, axis=1), axis=1)
+
+
+def dot_attention(keras: ModuleType, h: Any) -> Any:
+    """softmax(q k^T / sqrt(d)) v of every step, and the mean over steps."""
+    q, k, v = (keras.layers.Dense(64)(h) for _ in range(3))
+    if hasattr(keras, "ops"):
+        scores = keras.ops.softmax(q @ keras.ops.transpose(k, (0, 2, 1)) / 8.0, axis=-1)
+        return keras.ops.mean(scores @ v, axis=1)
+    import tensorflow as tf
+
+    scores = tf.nn.softmax(tf.matmul(q, k, transpose_b=True) / 8.0, axis=-1)
+    return tf.reduce_mean(tf.matmul(scores, v), axis=1)
+
+
 def masked(timesteps: int | None) -> Callable[[ModuleType], list[Any]]:
     return regressor((timesteps, 1), lambda k: k.layers.Masking(PAD), lambda k: k.layers.LSTM(128))
 
@@ -124,5 +164,13 @@ WORKLOADS = (
     ),
     Workload(
         "imdb_gru64_before", "GRU(64, reset_after=False), 200 ids", (1, 32), text(lambda k: k.layers.GRU(64, reset_after=False)), ids
+    ),
+    Workload(
+        "attention_additive", "LSTM(64), additive attention written as operations, 50 steps of 16", (1, 32), graph(additive_attention),
+        numbers(50, 16), chain=False,
+    ),
+    Workload(
+        "attention_dot", "LSTM(64), dot-product attention written as operations, 50 steps of 16", (1, 32), graph(dot_attention),
+        numbers(50, 16), chain=False,
     ),
 )  # fmt: skip

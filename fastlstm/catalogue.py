@@ -42,6 +42,7 @@ class Role(Enum):
     BIDIRECTIONAL = "two recurrent layers, one in each direction of time"
     DISTRIBUTED = "one layer for every timestep"
     CODE = "a function of the user's, which the file holds as code"
+    OPERATION = "an operation of the graph: see ``operations``"
     TEXT = "reads nothing but text"
 
 
@@ -56,6 +57,15 @@ class MaskRule(Enum):
     OF_FEATURES = "made: steps of which a feature differs from a value"
     OF_IDS = "made, if mask_zero: ids other than 0"
     INSIDE = "that of the layers inside"
+
+
+class GraphNode(Enum):
+    """The ways in which generations write operations of a graph."""
+
+    KERAS3 = "an Operation of keras.ops"
+    FUNCTION = "a function of TensorFlow, by its name"
+    METHOD = "a method or property of a tensor"
+    NODE_DEF = "an op of TensorFlow, by its node_def"
 
 
 #: The rules of layers that make a mask of what they read.
@@ -98,6 +108,7 @@ class Row:
     gates: int = 0  # gate count: 4 or 3, 0 where it has no gates
     kernels: int = 0  # how many of its arrays, the first ones, are convolution kernels
     adapted: bool = False  # Keras 3's enable_lora and quantize know it
+    graph_node: GraphNode | None = None  # what its reader makes an operation of
 
     # -- calls
     call: frozenset[str] = frozenset()  # call arguments that are honoured
@@ -374,7 +385,17 @@ def unread() -> Iterator[Row]:
     yield from named(Row("", later=True), "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "Resizing")
 
 
-FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, unread)
+def operations() -> Iterator[Row]:
+    """Operations of a graph: the one class that a reader makes of them, and those that generations write."""
+    yield Row("Operation", Role.OPERATION, no_arrays)
+    written = Row("", later=True, tells_trainable=False)
+    yield replace(written, name="TFOpLambda", graph_node=GraphNode.FUNCTION)
+    yield replace(written, name="SlicingOpLambda", graph_node=GraphNode.FUNCTION)
+    yield from named(replace(written, graph_node=GraphNode.METHOD), "ClassMethod", "InstanceMethod", "InstanceProperty")
+    yield replace(written, name="TensorFlowOpLayer", graph_node=GraphNode.NODE_DEF)
+
+
+FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, operations, unread)
 #: All rows by their classes' canonical names.
 ROWS: Mapping[str, Row] = {row.name: row for family in FAMILIES for row in family()}
 #: Canonical names by those that any generation may write, and by those that Keras 0 and 1 alone may.
@@ -386,13 +407,19 @@ INPUT_LAYER: Final = "InputLayer"
 SEQUENTIAL: Final = "Sequential"
 FUNCTIONAL: Final = "Functional"
 MODEL: Final = "Model"
+OPERATION: Final = "Operation"
+#: The prefix that Keras 3's operations are given while a file is read: some share their names with layers.
+OF_KERAS3: Final = "Operation>"
 #: The layer that each mode of Keras 1's Merge became.
 MERGES: Mapping[str, str] = {row.merge_mode: row.name for row in ROWS.values() if row.merge_mode}
 
 
 def row_of(name: str) -> Row:
     """The row of a class by its canonical name; an empty one for a class that is not known."""
-    return ROWS.get(name) or Row(name)
+    found = ROWS.get(name)
+    if found is None:
+        return Row(name, graph_node=GraphNode.KERAS3 if name.startswith(OF_KERAS3) else None)
+    return found
 
 
 def canonical(name: str) -> str:

@@ -141,28 +141,30 @@ class ProgramBuilder:
         given = [replace_buffer(value, self.read(value)) for value in inputs]
         words = {name: changed(value, Value, lambda v: replace_buffer(v, self.read(v))) for name, value in keywords.items()}
 
-        def call(fetch: Callable[[Value], Tensor]) -> tuple[Tensor, ...]:
+        def call(fetch: Callable[[Value], Tensor], rows: int) -> tuple[Tensor, ...]:
+            told = {name: changed(v, Value, fetch) for name, v in words.items()}
             with np.errstate(all="ignore"):  # NaN and infinities are data
-                return layer.apply([fetch(value) for value in given], {name: changed(v, Value, fetch) for name, v in words.items()}, None)
+                return layer.apply([fetch(value) for value in given], told if given else {**told, "rows": rows}, None)
 
-        trial = call(lambda v: Tensor(np.zeros((0, *v.shape), np.int32 if v.integer else np.float32), no_rows_mask(v)))
+        trial = call(lambda v: Tensor(np.zeros((0, *v.shape), dtype_of(v)), no_rows_mask(v)), 0)
         outputs = []
         for tensor in trial:
             mask = None
             if tensor.mask is not None:
                 mask = Mask(self.buffer(math.prod(tensor.mask.shape[1:]), itemsize=1), tensor.mask.shape[1:])
-            outputs.append(Value(self.buffer(math.prod(tensor.value.shape[1:])), tensor.value.shape[1:], mask))
+            pairs, shape = tensor.value.dtype.kind == "c", tensor.value.shape[1:]
+            outputs.append(Value(self.buffer((1 + pairs) * math.prod(shape)), shape, mask, pairs=pairs))
 
         def run(rows: int, arrays: Mapping[int, np.ndarray]) -> None:
             def view(buffer: Buffer, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
                 return arrays[buffer.index].view(dtype).reshape(rows, *shape)
 
             def fetch(v: Value) -> Tensor:
-                value = view(v.buffer, v.shape, np.int32 if v.integer else np.float32)
+                value = view(v.buffer, v.shape, dtype_of(v))
                 return Tensor(value, None if v.mask is None else view(v.mask.buffer, v.mask.shape, np.bool_))
 
-            for tensor, out in zip(call(fetch), outputs, strict=True):
-                view(out.buffer, out.shape, np.float32)[...] = tensor.value
+            for tensor, out in zip(call(fetch, rows), outputs, strict=True):
+                view(out.buffer, out.shape, dtype_of(out))[...] = tensor.value
                 if out.mask is not None:
                     assert tensor.mask is not None  # the trial run had one
                     view(out.mask.buffer, out.mask.shape, np.bool_)[...] = tensor.mask
@@ -212,6 +214,8 @@ class ProgramBuilder:
         return sum(self.constants.arrays[keys[index]].size for index in read)
 
     def _multiply_adds(self, instruction: Instruction) -> int:
+        if instruction.kernel == "product":
+            return instruction.times * math.prod(instruction.fields[name] for name in ("outer", "inner", "m", "k", "n"))
         steps = instruction.fields.get("steps", 1)
         return instruction.times * steps * self._weights(instruction) if instruction.function is None else LONG
 
@@ -270,6 +274,11 @@ def most_packed(network: Network, lanes: int) -> int:
 def replace_buffer(value: Value, buffer: Buffer) -> Value:
     """The same value, carried out into a buffer."""
     return value._replace(buffer=buffer, lookup=None, integer=value.integer and value.lookup is None)
+
+
+def dtype_of(value: Value) -> Any:
+    """The dtype of a value's numbers."""
+    return np.int32 if value.integer else np.complex64 if value.pairs else np.float32
 
 
 def no_rows_mask(value: Value) -> np.ndarray | None:

@@ -47,6 +47,7 @@ EXAMPLES: dict[str, Example] = {
          "Rescaling", "SReLU", "Softmax", "SpatialDropout1D", "SyncBatchNormalization", "ThresholdedReLU", "UnitNormalization"),
         Example(),
     ),
+    "Operation": Example({"operation": "multiply", "arguments": {"x1": {"input": 0}, "x2": 2.0}}),
     **dict.fromkeys(("Add", "AdditiveAttention", "Attention", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
                     Example(inputs=PAIR)),
     **{f"{kind}{axes}": Example({"pool_size": 2}, inputs) for kind in ("AveragePooling", "MaxPooling") for axes, inputs in ALONG.items()},

@@ -297,7 +297,7 @@ def check_references(spec: ModelSpec, path: str) -> None:
             raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
         layer = spec.layers[call.layer]
         row = row_of(layer.class_name)
-        if bool(call.inputs) == (row.role is Role.INPUT):
+        if bool(call.inputs) == (row.role is Role.INPUT) and row.role is not Role.OPERATION:
             raise FormatError(f"{path}: header: call {position} of layer {layer.name!r} has {len(call.inputs)} inputs")
         unknown = [name for name in call.keywords if row.computed and name not in row.call]
         if unknown:

@@ -19,7 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 #: In the order of the runtime's table.
-MODULES = ("lstm", "gru", "simple_rnn", "dense", "elementwise", "pooling")
+MODULES = ("lstm", "gru", "simple_rnn", "dense", "elementwise", "pooling", "rearranging", "arithmetic", "reductions", "product")
 #: Modules outside of this folder that the kernels are made of.
 BESIDE = ("activations.py", "program/__init__.py", "program/contracts.py", "program/layout.py")
 
@@ -60,7 +60,7 @@ def _emit(level: Any, output: Path) -> None:
     kernels = importlib.import_module("fastlstm.kernels.registry").KERNELS
     missing = set(importlib.import_module("fastlstm.program.contracts").CONTRACTS) - set(kernels)
     assert not missing, f"contracts without a kernel: {sorted(missing)}"
-    texts = [importlib.import_module("fastlstm.kernels.tile").tiles()]
+    texts = [importlib.import_module(f"fastlstm.kernels.{name}").tiles() for name in ("tile", "data_tile")]
     for name, item in kernels.items():
         text = exported(item.record())(item.function).inspect_llvm()
         found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)

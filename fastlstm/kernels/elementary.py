@@ -9,7 +9,7 @@ from typing import Any
 
 from .flags import inlined
 from .target import LEVEL
-from .vector import HAS_SCALE, INFINITY, bits, fma, from_bits, scale, select
+from .vector import HAS_SCALE, INFINITY, bits, fma, from_bits, from_int, scale, select
 
 LOG2_E = 1.44269504088896341
 LN_2 = 0.69314718055994531
@@ -162,6 +162,48 @@ def sigmoid_denominator(x: Any) -> Any:
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x))."""
     return 1.0 / sigmoid_denominator(x)
+
+
+@inlined
+def expm1(x: Any) -> Any:
+    """exp(x) - 1."""
+    return select(x > 80.0, exp(x), expm1_bounded(at_least(at_most(x, 80.0), -87.0)))
+
+
+@inlined
+def _log_near(f: Any) -> Any:
+    """(log(1 + f) - f + f**2 / 2) / f**3 for 0.7 <= 1 + f <= 1.42 (Cephes)."""
+    p = fma(7.0376836292e-2, f, -1.1514610310e-1)
+    p = fma(p, f, 1.1676998740e-1)
+    p = fma(p, f, -1.2420140846e-1)
+    p = fma(p, f, 1.4249322787e-1)
+    p = fma(p, f, -1.6668057665e-1)
+    p = fma(p, f, 2.0000714765e-1)
+    p = fma(p, f, -2.4999993993e-1)
+    return fma(p, f, 3.3333331174e-1)
+
+
+@inlined
+def log(x: Any) -> Any:
+    """log(x): -infinity for 0, NaN below."""
+    # Numbers below the normal range are scaled up.
+    tiny = x < 1.17549435e-38
+    b = bits(select(tiny, x * 8388608.0, x)) - 0x3F3504F3  # of sqrt(1/2)
+    n = from_int(b >> 23) - select(tiny, 23.0, x * 0.0)
+    f = from_bits((b & 0x7FFFFF) + 0x3F3504F3) - 1.0
+    square = f * f
+    y = fma(f * square, _log_near(f), fma(n, LN_2_LOW, square * -0.5))
+    y = fma(n, LN_2_HIGH, f + y)
+    y = select(x < INFINITY, y, x)
+    y = select(x == 0.0, -INFINITY, y)
+    return select(x < 0.0, float("nan"), y)
+
+
+@inlined
+def log1p(x: Any) -> Any:
+    """log(1 + x), accurate near 0."""
+    u = x + 1.0
+    return select(x < INFINITY, log(u) + select(u > 0.0, (x - (u - 1.0)) / u, 0.0), x)
 
 
 @inlined

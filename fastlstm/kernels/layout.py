@@ -8,3 +8,4 @@ from .flags import compiled_together
 _COMPILED = compiled_together(layout.COMPILED)
 last_width, last_vectors, columns = _COMPILED["last_width"], _COMPILED["last_vectors"], _COMPILED["columns"]
 padded_units, chunk_rows, lay_out = _COMPILED["padded_units"], _COMPILED["chunk_rows"], _COMPILED["lay_out"]
+dots_product, packs_product = _COMPILED["dots_product"], _COMPILED["packs_product"]

@@ -97,6 +97,24 @@ def store_part(y: int, i: int, value: Any, left: int) -> None:
         store_first(y, i, value, left)
 
 
+@intrinsic(_NOTHING, _N, _N, _N, _N)
+def transpose_block(b, y, y_row, x, x_row):
+    """y = x transposed, LANES x LANES floats; rows of so many bytes."""
+    rows = [b.load(pointer(b, b.add(x, b.mul(x_row, I64(n))), I64(0), F32, VF), align=4) for n in range(LANES)]
+    # Rows n and n + distance change places with every second stretch of so many lanes, at half the distance every time.
+    distance = LANES // 2
+    while distance:
+        low = [lane if lane & distance == 0 else lane - distance + LANES for lane in range(LANES)]
+        high = [lane + distance if lane & distance == 0 else lane + LANES for lane in range(LANES)]
+        for n in range(LANES):
+            if n & distance == 0:
+                one, other = rows[n], rows[n + distance]
+                rows[n], rows[n + distance] = shuffled(b, one, other, low), shuffled(b, one, other, high)
+        distance //= 2
+    for n, row in enumerate(rows):
+        b.store(row, pointer(b, b.add(y, b.mul(y_row, I64(n))), I64(0), F32, VF), align=4)
+
+
 # -- numbers --------------------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +198,18 @@ def copy(y: int, x: int, size: int) -> None:
         store(y, i, load(x, i))
     if whole < size:
         store_first(y, whole, load_first(x, whole, size - whole, 0.0), size - whole)
+
+
+@compiled
+def transpose(y: int, y_row: int, x: int, x_row: int, rows: int, columns: int) -> None:
+    """y (rows, columns) = x (columns, rows) transposed; rows of so many bytes."""
+    whole_rows, whole_columns = rows & -LANES, columns & -LANES
+    for r in range(0, whole_rows, LANES):
+        for c in range(0, whole_columns, LANES):
+            transpose_block(y + r * y_row + 4 * c, y_row, x + c * x_row + 4 * r, x_row)
+    for r in range(rows):
+        for c in range(whole_columns if r < whole_rows else 0, columns):
+            store_float(y + r * y_row, c, load_float(x + c * x_row, r))
 
 
 @compiled

@@ -105,6 +105,8 @@ _operator(operator.truediv, "float", "float", lambda b, x, y: b.fdiv(x, y))
 _operator(operator.lt, "float", "bool", lambda b, x, y: b.fcmp_ordered("<", x, y))
 _operator(operator.gt, "float", "bool", lambda b, x, y: b.fcmp_ordered(">", x, y))
 _operator(operator.ge, "float", "bool", lambda b, x, y: b.fcmp_ordered(">=", x, y))
+_operator(operator.le, "float", "bool", lambda b, x, y: b.fcmp_ordered("<=", x, y))
+_operator(operator.eq, "float", "bool", lambda b, x, y: b.fcmp_ordered("==", x, y))
 _operator(operator.ne, "float", "bool", lambda b, x, y: b.fcmp_unordered("!=", x, y))
 _operator(operator.add, "int", "int", lambda b, x, y: b.add(x, y))
 _operator(operator.sub, "int", "int", lambda b, x, y: b.sub(x, y))
@@ -161,6 +163,46 @@ def fma(b, x, y, z):
 def select(b, truth, x, y):
     """x where truth, y elsewhere."""
     return b.select(truth, x, y)
+
+
+def _instruction(name: str) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
+    """What LLVM has as an operation and every CPU level as an instruction."""
+
+    def emit(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+        kind = ir.FunctionType(x.type, [x.type])
+        return b.call(cgutils.get_or_insert_function(b.module, kind, f"llvm.{name}.v{x.type.count}f32"), [x])
+
+    return emit
+
+
+@_lanewise("float", "float")
+def sqrt(b, x):
+    """The square root."""
+    return _instruction("sqrt")(b, x)
+
+
+@_lanewise("float", "float")
+def floor(b, x):
+    """The next integer below."""
+    return _instruction("floor")(b, x)
+
+
+@_lanewise("float", "float")
+def ceil(b, x):
+    """The next integer above."""
+    return _instruction("ceil")(b, x)
+
+
+@_lanewise("float", "float")
+def nearest(b, x):
+    """The nearest integer, of two the even one."""
+    return _instruction("nearbyint")(b, x)
+
+
+@_lanewise("float", "int")
+def from_int(b, n):
+    """Integers as floats."""
+    return b.sitofp(n, ir.VectorType(F32, n.type.count))
 
 
 @_lanewise("int", "float")

@@ -16,6 +16,7 @@ from . import (
     merging,
     network,
     normalization,
+    operations,
     pooling,
     preprocessing,
     recurrent,

@@ -17,9 +17,6 @@ from .supplied import Supplied, parameters, takes
 
 Target = TypeVar("Target")
 
-#: Classes of layers each of which does something else: their names say nothing, so one function cannot serve two of them by class.
-OPERATIONS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "Operation>")
-
 
 def prepared(
     model: ModelSpec,
@@ -143,7 +140,7 @@ def _alike(name: str, function: Callable[..., Any], targets: Sequence[Place]) ->
     if len(targets) < 2:
         return
     kind = targets[0].spec.class_name
-    if row_of(kind).role is Role.CODE or (kind.startswith(OPERATIONS) and not takes(function, "config")):
+    if row_of(kind).role is Role.CODE or (row_of(kind).role is Role.OPERATION and not takes(function, "config")):
         raise ambiguous("custom_layers", name, "layers", [place.path for place in targets])
 
 

@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import FastLSTMError, FormatError, InputError
+from ..operations.operands import Unbatched
 from ..program.ir import Builder, Mask, Value
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
+from . import unbatched
 from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
 from .registry import make_layer
 from .taken_masks import TakenMasks, with_mask, without_mask
+from .unbatched import without_rows
 
 T = TypeVar("T")
 #: The errors of a layer's code where a config or a graph is not one that Keras writes.
@@ -252,16 +255,24 @@ class Network(Layer):
         return found, {ref.call for ref in outputs if ref is not None}
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        made = unbatched.Made(self.context.budget)
+
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
             if "mask" in words:
                 check_mask(layer, words["mask"], given[0])
+            if without_rows(layer, given):
+                return sound(lambda: unbatched.shapes(layer, given, words), layer.spec, layer.context)
             shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
+            made.account(layer, shapes)
             empty = [shape for shape in shapes if any(size is not None and size < 1 for size in shape)]
             if empty:
                 raise layer.error(f"its output would have the shape {empty[0]}, of input of shape {given[0] if given else None}")
             return shapes
 
-        return self.walk(inputs, visit, lambda array: array.shape)
+        found = self.walk(inputs, visit, lambda array: array.shape)
+        if any(isinstance(shape, Unbatched) for shape in found):
+            raise self.unsupported("one of its outputs has no row for each row of a batch")
+        return found
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         total = numbers_in(*inputs)
@@ -280,6 +291,9 @@ class Network(Layer):
             if "mask" in words:
                 first, *rest = given
                 given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
+            if without_rows(layer, [one.value for one in given]):
+                found = sound(lambda: unbatched.outputs(layer, [one.value for one in given], words, dtype), layer.spec, layer.context)
+                return tuple(Tensor(one) for one in found)  # type: ignore[arg-type]  # a tensor without rows
             return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
 
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
@@ -301,6 +315,8 @@ class Network(Layer):
                 first, *rest = given
                 mask = Mask(words["mask"].buffer, words["mask"].shape)
                 given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
+            if without_rows(layer, [one.known for one in given]):
+                return sound(lambda: unbatched.values(layer, [one.known for one in given], words), layer.spec, layer.context)
             return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
 
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])

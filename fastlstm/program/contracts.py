@@ -5,6 +5,7 @@ The kernels are declared by these contracts (``kernels/registry.py``), and no Pr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,14 +20,37 @@ ID, FLAG = 4, 1
 MERGE_OPS = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
 #: ... and those of the kernel ``mask_combine``.
 MASK_OPS = {"and": 0, "or": 1}
+#: ... and of ``binary``: the first four are the usual ones. Comparisons and what is logical give 0 or 1.
+BINARY_OPS = {
+    name: number
+    for number, name in enumerate((
+        "add", "subtract", "multiply", "divide", "floor_divide", "maximum", "minimum", "squared_difference",
+        "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor",
+    ))
+}  # fmt: skip
+#: ... and of ``unary``. ``clip`` and ``affine`` have two parameters.
+UNARY_OPS = {
+    name: number
+    for number, name in enumerate((
+        "negative", "absolute", "square", "sqrt", "rsqrt", "reciprocal", "exp", "log", "log1p", "expm1", "sign", "floor", "ceil", "round",
+        "logical_not", "isnan", "isinf", "isfinite", "clip", "affine",
+    ))
+}  # fmt: skip
+#: ... and of ``reduce``.
+REDUCE_OPS = {name: number for number, name in enumerate(("sum", "mean", "sumsq", "prod", "max", "min", "any", "all"))}
+#: Axes of the kernels ``rearrange`` and ``binary``, less the batch.
+MOST_AXES = 5
 
 #: Gates of each product that a cell computes at a step; ``gru_before`` computes two.
 LSTM_GATES, GRU_GATES, GRU_BEFORE_GATES, SIMPLE_RNN_GATES = 4, 3, (2, 1), 1
 
 #: Fields that say how many there are of something: at least one.
-COUNTS = frozenset({"steps", "features", "units", "size", "times", "width", "window", "stride", "y_steps"})
+AXES = tuple(f"n{axis}" for axis in range(MOST_AXES))
+COUNTS = frozenset(
+    {"steps", "features", "units", "size", "times", "width", "window", "stride", "y_steps", "outer", "inner", "m", "k", "n", *AXES}
+)
 #: Fields that may be negative.
-SIGNED = frozenset({"x_step", "y_step"})
+SIGNED = frozenset({"x_step", "y_step", *(f"{array}{axis}" for array in "xy" for axis in range(MOST_AXES))})
 #: Of kernels that several threads compute together: this thread's number among how many (0 and 0: alone), and the address of the
 #: function with which they wait for each other, with its argument.
 TEAM = ("member", "members", "meet", "team")
@@ -127,6 +151,17 @@ def strided(row: int, steps: int, step: int, width: int) -> Span:
     """``steps`` pieces of ``width`` floats in each row, ``step`` floats from one to the next, forwards or backwards."""
     reach = (steps - 1) * step
     return Span(row, min(reach, 0), max(reach, 0) + width)
+
+
+def steps_along(name: str) -> tuple[str, ...]:
+    """The fields with the steps of an array along the axes."""
+    return tuple(f"{name}{axis}" for axis in range(MOST_AXES))
+
+
+def spread(f: Any, name: str, row: int) -> Span:
+    """What is touched of an array by its steps along the axes, each forwards or backwards."""
+    reaches = [(getattr(f, count) - 1) * getattr(f, step) for count, step in zip(AXES, steps_along(name), strict=True)]
+    return Span(row, sum(min(reach, 0) for reach in reaches), sum(max(reach, 0) for reach in reaches) + 1)
 
 
 def flat(size: int) -> Span:
@@ -331,3 +366,105 @@ def pad(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 def pool(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     """The maximum (``mean`` 0) or mean of each window of steps, of which the first begins ``before`` steps early."""
     return {"x": flat(f.steps * f.features), "mask": Span(f.steps, 0, f.steps, FLAG), "y": flat(f.y_steps * f.features)}
+
+
+# -- rearranging.py ---------------------------------------------------------------------------------------------------------------
+
+
+@declared(
+    "rows", *AXES, "x", "x_row", *steps_along("x"), "y", "y_row", *steps_along("y"), "value",
+    reads=("x",), writes=("y",), optional=("x",), floats=("value",),
+)  # fmt: skip
+def rearrange(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = x, or a number where there is no x: each side with its own steps along the axes."""
+    return {"x": spread(f, "x", f.x_row), "y": spread(f, "y", f.y_row)}
+
+
+# -- arithmetic.py ----------------------------------------------------------------------------------------------------------------
+
+
+@declared(
+    "rows", *AXES, "a", "a_row", *steps_along("a"), "b", "b_row", *steps_along("b"), "y", "op", "value",
+    reads=("a", "b"), writes=("y",), optional=("a", "b"), floats=("value",),
+)  # fmt: skip
+def binary(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = a op b; op: one of ``BINARY_OPS``. Where a or b is missing, it is the number. The steps along the last axis are 0 or 1."""
+    return {"a": spread(f, "a", f.a_row), "b": spread(f, "b", f.b_row), "y": flat(math.prod(getattr(f, count) for count in AXES))}
+
+
+@declared("rows", "size", "x", "y", "op", "alpha", "beta", reads=("x",), writes=("y",), floats=("alpha", "beta"))
+def unary(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = op(x), element by element; op: one of ``UNARY_OPS``."""
+    return {"x": flat(f.size), "y": flat(f.size)}
+
+
+@declared(
+    "rows", "size", "condition", "a", "b", "y", "a_value", "b_value",
+    reads=("condition", "a", "b"), writes=("y",), optional=("a", "b"), floats=("a_value", "b_value"),
+)  # fmt: skip
+def choose(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = a where the condition is not 0, else b, element by element; a number where one is missing."""
+    return {name: flat(f.size) for name in ("condition", "a", "b", "y")}
+
+
+@declared("rows", "size", "x", "mask", reads=("x",), writes=("mask",))
+def mask_numbers(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """mask = x != 0."""
+    return {"x": flat(f.size), "mask": Span(f.size, 0, f.size, FLAG)}
+
+
+@declared("rows", "size", "mask", "y", reads=("mask",), writes=("y",))
+def unmask(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = 1 where the mask is set, else 0."""
+    return {"mask": Span(f.size, 0, f.size, FLAG), "y": flat(f.size)}
+
+
+@declared("rows", "size", "ids", "y", reads=("ids",), writes=("y",))
+def float_ids(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = ids, as floats."""
+    return {"ids": Span(f.size, 0, f.size, ID), "y": flat(f.size)}
+
+
+# -- reductions.py ----------------------------------------------------------------------------------------------------------------
+
+
+@declared("rows", "outer", "n", "inner", "x", "y", "op", reads=("x",), writes=("y",))
+def reduce(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y (outer, inner) = x (outer, n, inner) reduced along n; op: one of ``REDUCE_OPS``."""
+    return {"x": flat(f.outer * f.n * f.inner), "y": flat(f.outer * f.inner)}
+
+
+@declared("rows", "outer", "n", "inner", "x", "y", reads=("x",), writes=("y",))
+def cumulate(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = the sum of x (outer, n, inner) along n so far."""
+    return {"x": flat(f.outer * f.n * f.inner), "y": flat(f.outer * f.n * f.inner)}
+
+
+@declared("rows", "outer", "n", "inner", "x", "y", reads=("x",), writes=("y",))
+def softmax_across(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = exp(x - max) / sum, along n of x (outer, n, inner)."""
+    return {"x": flat(f.outer * f.n * f.inner), "y": flat(f.outer * f.n * f.inner)}
+
+
+# -- product.py -------------------------------------------------------------------------------------------------------------------
+
+
+@declared(
+    "rows", "outer", "inner", "m", "k", "n", "a", "a_row", "a_outer", "a_inner", "b", "b_row", "b_outer", "b_inner", "turned", "y",
+    "scratch", *WATCH, reads=("a", "b"), writes=("y", "scratch"),
+)  # fmt: skip
+def product(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = a @ b for outer x inner matrices of each row: a (m, k), b (k, n), or (n, k) where it is ``turned``."""
+    touched: dict[str, Span | Room] = {
+        "a": Span(f.a_row, 0, (f.outer - 1) * f.a_outer + (f.inner - 1) * f.a_inner + f.m * f.k),
+        "b": Span(f.b_row, 0, (f.outer - 1) * f.b_outer + (f.inner - 1) * f.b_inner + f.k * f.n),
+        "y": flat(f.outer * f.inner * f.m * f.n),
+    }
+    if layout.packs_product(f.m, f.n, f.turned, lanes):
+        touched["scratch"] = Room(0, product_scratch(f.k, f.n, lanes))
+    return touched
+
+
+def product_scratch(k: int, n: int, lanes: int) -> int:
+    """Bytes of scratch in which ``product`` packs b."""
+    return layout.ALIGNMENT + FLOAT * k * layout.padded_units(n, lanes)

@@ -100,6 +100,8 @@ class Value(NamedTuple):
     mask: Mask | None = None
     lookup: Lookup | None = None
     integer: bool = False
+    pairs: bool = False  # complex numbers: of each, the real and the imaginary part
+    known: Any = None  # a tensor without rows, of the operations of a graph: then nothing else says anything
 
 
 class Builder(Protocol):

@@ -28,6 +28,8 @@ FLOAT, ADDRESS = 4, 8
 
 #: Dense layers of at most this many units are computed as dot products, with weights stored by unit.
 DOT_UNITS = 4
+#: Products of data with data: from so many rows on it pays to transpose the other side.
+TURNED_ROWS = 4
 #: The most vectors that a row of a panel has: those of four gates, or of four blocks of a single gate.
 MOST_VECTORS = 4
 #: The most rows that a tile has at any CPU level.
@@ -137,6 +139,16 @@ def chunk_rows(columns: int) -> int:
     return LEAST_CHUNK_ROWS if rows < LEAST_CHUNK_ROWS else rows // MOST_TILE_ROWS * MOST_TILE_ROWS
 
 
+def dots_product(m: int, n: int, turned: int) -> bool:
+    """Is a product of data with data computed as a dot product for each element? Where b's columns lie along k, and rows are few."""
+    return n == 1 or (turned != 0 and m < TURNED_ROWS)
+
+
+def packs_product(m: int, n: int, turned: int, lanes: int) -> bool:
+    """Is b copied before it is multiplied: where its columns lie along k, or its rows have less than a vector?"""
+    return not dots_product(m, n, turned) and (turned != 0 or n < lanes)
+
+
 def after(address: int, size: int) -> int:
     """The next aligned address after so many bytes."""
     return (address + size + ALIGNMENT - 1) & -ALIGNMENT
@@ -216,7 +228,10 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
 
 
 #: What kernels compile, each after those that it calls.
-COMPILED = (padded_units, block_units, panel_vectors, last_width, last_vectors, columns, state_row, chunk_rows, after, lay_out)
+COMPILED = (
+    padded_units, block_units, panel_vectors, last_width, last_vectors, columns, state_row, chunk_rows, dots_product, packs_product,
+    after, lay_out,
+)  # fmt: skip
 
 
 # -- arrays -------------------------------------------------------------------------------------------------------------------

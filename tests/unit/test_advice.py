@@ -137,8 +137,8 @@ def test_compile_a_model_of_tensorflow_1_13(tmp_path: Path) -> None:
     [
         ("Lambda", {"function": ["4wEAAA", None, None], "function_type": "lambda"}, "2.2.4"),
         ("Mystery", {}, "2.3.1"), ("mine>Mystery", {"size": 3}, "2.10.0"), ("LayerNormalization", {}, "2.2.4"),
-        ("TFOpLambda", {"function": "math.negative"}, "2.10.0"), ("SlicingOpLambda", {"function": "__operators__.getitem"}, "2.10.0"),
-        ("TensorFlowOpLayer", {"node_def": "Neg", "constants": {}}, "2.3.0-tf"), ("Negative", {}, "3.3.0"), ("GetItem", {}, "3.15.0"),
+        ("TFOpLambda", {"function": "math.lgamma"}, "2.10.0"), ("SlicingOpLambda", {"function": "__operators__.ragged_getitem"}, "2.10.0"),
+        ("TensorFlowOpLayer", {"node_def": "Neg", "constants": {}}, "2.3.0-tf"), ("Erfinv", {}, "3.3.0"), ("Rot90", {}, "3.15.0"),
     ],
 )  # fmt: skip
 def test_supply_a_layer(kind: str, config: dict[str, Any], version: str, tmp_path: Path) -> None:

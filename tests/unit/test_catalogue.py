@@ -53,7 +53,8 @@ def named(path: Path) -> set[str]:
 
 def test_no_class_is_named_outside_the_catalogue() -> None:
     """The facts about classes stand in the catalogue alone, so that a new layer is one row and one class."""
-    found = {path.relative_to(PACKAGE).as_posix(): named(path) for path in PACKAGE.rglob("*.py")}
+    paths = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "operations"]  # Keras 3's operations have such names too
+    found = {path.relative_to(PACKAGE).as_posix(): named(path) for path in paths}
     assert found.pop("catalogue.py") >= {"LSTM", "GRU"}
     assert {name: classes for name, classes in found.items() if classes} == NAMED
 

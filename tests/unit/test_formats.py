@@ -255,9 +255,9 @@ def test_keras3_operations_are_no_layers(tmp_path: Path) -> None:
     node = {"args": [keras3_tensor("x", 0, 0), 2.0], "kwargs": {}}
     layers = [entrance("x", 3), {"class_name": "Multiply", "name": "multiply", "config": {"name": "multiply"}, "inbound_nodes": [node]}]
     spec = formats.read(write_h5(tmp_path / "m.h5", functional(layers, ["x", 0, 0], ["multiply", 0, 0]), {}, "3.5.0"))
-    context = Context("m.h5", spec.rules)
-    root(spec, context)
-    assert "Multiply" in str(context.problems[0])
+    assert spec.layers[1].class_name == "Operation"
+    assert spec.layers[1].config == {"operation": "multiply", "arguments": {"x1": {"input": 0}, "x2": 2.0}}
+    np.testing.assert_array_equal(root(spec, Context("m.h5", spec.rules)).run([np.eye(3)], np.float64)[0], 2 * np.eye(3))
 
 
 def test_user_classes_keep_apart_from_those_of_keras(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ FLOORS = (
     ("errors", "interpreter", "forking"),
     ("spec", "activations", "replacing"),
     ("catalogue", "program", "limits"),
+    ("operations",),
     ("formats", "layers", "kernels"),
     ("planner", "inputs"),
     ("runtime", "assembly", "listing", "isolation"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from layer_specs import normal, recurrent
+from tensor_calls import Calls
 
 from fastlstm import InputError, Model, runtime
 from fastlstm.errors import KernelError
@@ -18,8 +19,9 @@ from fastlstm.layers.merging import Concatenate
 from fastlstm.layers.network import Network
 from fastlstm.layers.recurrent import Recurrent
 from fastlstm.planner import ProgramBuilder
-from fastlstm.program import layout
-from fastlstm.program.contracts import CONTRACTS, COUNTS, SIGNED
+from fastlstm.program import arithmetic, layout
+from fastlstm.program.contracts import AXES, CONTRACTS, COUNTS, SIGNED
+from fastlstm.program.copying import flipped, padded
 from fastlstm.program.ir import At, Buffer, BufferInfo, Builder, Constant, Instruction, Program, Value
 from fastlstm.program.verifier import verify
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
@@ -199,6 +201,56 @@ def programs() -> Iterator[tuple[str, Program]]:
     calls = [call(number, number - 1) for number in range(1, len(chain) + 1)]
     yield "chain", program(model([*inputs(sequences), *chain], calls))
     yield "concatenated", program(model([*inputs(sequences, sequences), layer("Concatenate", "c", axis=-1)], [call(2, 0, 1)]))
+    for write in TENSORS:
+        calls = Calls(runtime.level(), [np.ones((1, 4, 1, 3), np.float32), np.ones((1, 5, 3), np.float32), np.ones((1, 4), np.int32)])
+        value = write(calls)
+        assert value is not None
+        yield write.__name__, calls.program(value)
+
+
+def broadcast_sum(calls: Calls) -> Value | None:
+    return arithmetic.binary(calls.builder, "add", calls.values[0], calls.values[1])
+
+
+def constant_less(calls: Calls) -> Value | None:
+    return arithmetic.binary(calls.builder, "less", calls.constant(np.ones((4, 1, 1))), calls.values[1])
+
+
+def halved(calls: Calls) -> Value | None:
+    return arithmetic.binary(calls.builder, "divide", calls.values[1], 2.0)
+
+
+def chosen_where_there(calls: Calls) -> Value | None:
+    b, x = calls.builder, calls.values[1]
+    there = arithmetic.of_mask(b, arithmetic.mask_of(b, x))
+    root = arithmetic.unary(b, "sqrt", x)
+    return root and arithmetic.selected(b, there, root, calls.constant(np.ones(3)))
+
+
+def padded_and_turned(calls: Calls) -> Value | None:
+    wide = padded(calls.builder, calls.values[1], [(1, 0), (1, 0)])
+    return wide and flipped(calls.builder, wide, [1])
+
+
+def of_integers(calls: Calls) -> Value | None:
+    return arithmetic.floats(calls.builder, calls.values[2])
+
+
+def along_axes(calls: Calls) -> Value | None:
+    b = calls.builder
+    x = arithmetic.cumulated(b, calls.values[1], 0)
+    weights = x and arithmetic.softmax(b, x, 0)
+    return weights and arithmetic.reduced(b, "max", weights, [0])
+
+
+def products(calls: Calls) -> Value | None:
+    b, x, y = calls.builder, *calls.values[:2]
+    scores = arithmetic.product(b, y, y, transpose_y=True)
+    mixed = scores and arithmetic.product(b, scores, y)
+    return mixed and arithmetic.product(b, mixed, x, transpose_y=True)
+
+
+TENSORS = (broadcast_sum, constant_less, halved, chosen_where_there, padded_and_turned, of_integers, along_axes, products)
 
 
 def program(spec: ModelSpec, **options: Any) -> Program:
@@ -240,9 +292,25 @@ def every_field() -> Iterator[tuple[str, int, Instruction, str]]:
 
 
 #: What says how, not how much; any value of these is safe.
-HOW = {"reverse", "activation", "recurrent_activation", "y_time_order", "fill", "head", "op", "mean", "window", "stride", "before"}
+HOW = {
+    "reverse",
+    "activation",
+    "recurrent_activation",
+    "y_time_order",
+    "fill",
+    "head",
+    "op",
+    "mean",
+    "window",
+    "stride",
+    "before",
+    "turned",
+}
 #: Strides of what may be missing.
-STRIDES = {"last_row": "last", "mask_row": "mask", "h0_row": "h0", "out_row": "h_out", "y_row": "y", "ids_row": "ids", "vocabulary": "ids"}
+STRIDES = {
+    "last_row": "last", "mask_row": "mask", "h0_row": "h0", "out_row": "h_out", "y_row": "y", "ids_row": "ids", "vocabulary": "ids",
+    "a_row": "a", "b_row": "b",
+}  # fmt: skip
 
 
 def matters(instruction: Instruction, field: str) -> bool:
@@ -250,6 +318,8 @@ def matters(instruction: Instruction, field: str) -> bool:
     given, table, ids = instruction.fields, instruction.fields.get("table"), instruction.fields.get("ids")
     if field in STRIDES:
         return given.get(STRIDES[field]) is not None
+    if instruction.kernel in ("rearrange", "binary", "product") and field[0] in "abxyn":
+        return moves(instruction, field)
     if field == "x_row":
         return ids is None
     if field == "x_step":
@@ -257,6 +327,20 @@ def matters(instruction: Instruction, field: str) -> bool:
     if field == "y_step":
         return given["y"] is not None and given["steps"] > 1
     return field != "features" or instruction.kernel == "embedding" or table is None
+
+
+def moves(instruction: Instruction, field: str) -> bool:
+    """Of kernels with steps along axes: does a larger count or step lead anywhere?"""
+    given = instruction.fields
+    if field == "x_row":
+        return given["x"] is not None
+    if field in AXES:
+        return instruction.kernel == "binary" or given[f"y{field[1:]}"] != 0
+    if "_" in field:
+        return given[field.partition("_")[2]] > 1
+    if field[1:].isdigit():
+        return given[field[0]] is not None and given[f"n{field[1:]}"] > 1 and (field not in SIGNED or given[field] != 0)
+    return True
 
 
 def test_more_of_anything_is_refused() -> None:

@@ -188,6 +188,8 @@ class Reader:
             draft.class_name = draft.model.class_name
         elif row.role is Role.INPUT:
             draft.config = self.input_config(config, draft.path, problems)
+        elif row.graph_node is not None:
+            draft.config = dict(config)
         else:
             self.arithmetic(draft, config, problems)
             config = {key: plain_number(value) for key, value in config.items()}

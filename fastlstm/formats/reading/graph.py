@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from ...catalogue import FUNCTIONAL, Role
+from ...catalogue import FUNCTIONAL, OPERATION, Role
 from ...errors import FormatError, Problem
 from ...limits import ARGUMENT_DEPTH
 from ...spec import Call, Fixed, Ref
@@ -19,6 +20,7 @@ from .draft import LayerDraft, ModelDraft
 from .jsontext import expect
 from .masks import drop_own_masks
 from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensors_in, with_fixed
+from .operations import canonical_operation
 from .values import short
 
 T = TypeVar("T")
@@ -43,6 +45,8 @@ class Graph:
         self.layers = layers
         self.problems = problems
         self.trained: dict[int, str] = {}
+        self.originals: dict[int, LayerDraft] = {}  # operations as the file has them
+        self.more: list[LayerDraft] = []  # layers of operations' further calls
         self.index = {layer.name: number for number, layer in enumerate(layers)}
         if len(self.index) < len(layers):
             raise self.error(f"two layers of one name in {short(sorted(layer.name for layer in layers))}")
@@ -75,7 +79,7 @@ class Graph:
         return ModelDraft(
             name,
             FUNCTIONAL,
-            [self.layers[number] for number in kept],
+            [*(self.layers[number] for number in kept), *self.more],
             calls,
             [self.ref(tensor, place) for tensor in inputs],
             refs,
@@ -99,6 +103,8 @@ class Graph:
             node = Node(layer, number)
             if isinstance(entry, Mapping) and ("args" in entry or "kwargs" in entry):
                 self.read_args(node, entry)
+            elif row.graph_node is not None:
+                self.read_operation(node, expect(self.source, f"{self.place(node)}: arguments", entry, list, "a list"))
             elif isinstance(entry, Mapping):  # tf.keras: the layer is called with a dict
                 self.read_lists(node, [entry[key] for key in sorted(entry)])
                 node.keys = sorted(entry)
@@ -177,9 +183,24 @@ class Graph:
                 words = expect(self.source, f"{self.place(node)}: arguments", item[3], Mapping, "an object")
                 node.keywords.update({key: self.list_value(node, value) for key, value in words.items()})
 
+    def read_operation(self, node: Node, entry: list[Any], depth: int = 0) -> None:
+        """A node of an operation of tf.keras: its first argument, nested as it was given, with the others as keywords."""
+        self.read_lists(node, entry)
+        node.args = [self.first_argument(node, entry)]
+
+    def first_argument(self, node: Node, value: Any, depth: int = 0) -> Any:
+        """The tensors of an operation's first argument, and the constants among them."""
+        self.not_deep(node, depth)
+        if is_tensor(value):
+            constant = value[2]
+            return self.list_value(node, constant) if value[1] == -1 else self.tensor(value[:3])
+        return [self.first_argument(node, inner, depth + 1) for inner in value] if isinstance(value, list) else value
+
     def list_value(self, node: Node, value: Any, depth: int = 0) -> Any:
         """A call argument of Keras 2 and tf.keras: [layer, node, output] is a tensor."""
         self.not_deep(node, depth)
+        if isinstance(value, Mapping):
+            return {key: self.list_value(node, inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, list):
             if len(value) == 3 and is_tensor(value) and value[0] in self.index:
                 return self.tensor(value)
@@ -236,6 +257,7 @@ class Graph:
 
         for node in nodes:
             node.inputs = mapped(node.inputs, change)
+            node.args = mapped(node.args, change)
             node.keywords = mapped(node.keywords, change)
         return [change(tensor) for tensor in outputs]
 
@@ -279,6 +301,8 @@ class Graph:
     def call(self, node: Node, position: Mapping[tuple[int, int], int], new: Mapping[int, int]) -> Call:
         """A node as a Call, its arguments by their role."""
         layer, row = self.layers[node.layer], self.layers[node.layer].row
+        if row.graph_node is not None:
+            return self.operation(node, position, new)
         keywords = {key: value for key, value in node.keywords.items() if not is_idle(key, value)}
         inputs = self.positional(node, layer, keywords)
         if row.takes_states:
@@ -294,6 +318,29 @@ class Graph:
             tuple(self.resolve(tensor, position) for tensor in inputs),
             {key: self.resolve(value, position) for key, value in keywords.items()},
         )
+
+    def operation(self, node: Node, position: Mapping[tuple[int, int], int], new: Mapping[int, int]) -> Call:
+        """A node of an operation as a Call of a layer of its own, as what it is called with stands in that layer's config."""
+        layer, place = self.layers[node.layer], new[node.layer]
+        if layer.class_name == OPERATION:  # it has become that of another node
+            layer = self.originals[node.layer]
+        else:
+            self.originals[node.layer] = replace(layer)
+        config, tensors, arrays = canonical_operation(node, layer)
+        if self.layers[node.layer].class_name == OPERATION:
+            layer = self.copied(layer, node.number)
+            place = len(new) + len(self.more) - 1
+        layer.class_name, layer.config, layer.weights = OPERATION, config, tuple(arrays)
+        return Call(place, tuple(self.ref(tensor, position) for tensor in tensors))
+
+    def copied(self, layer: LayerDraft, number: int) -> LayerDraft:
+        """One more layer like this, under a name of its own."""
+        name = f"{layer.name}/call_{number}"
+        while name in self.index:
+            name += "_"
+        self.index[name] = len(self.layers)
+        self.more.append(replace(layer, name=name, path=layer.path.removesuffix(layer.name) + name))
+        return self.more[-1]
 
     def positional(self, node: Node, layer: LayerDraft, keywords: dict[str, Any]) -> list[Tensor | Fixed]:
         """The tensors of a call in order; those passed by name are taken out of ``keywords``."""

@@ -29,9 +29,11 @@ class Node:
     keywords: dict[str, Any] = field(default_factory=dict)
     others: list[Any] = field(default_factory=list)  # positional arguments that are not tensors: numbers, slices, ...
     keys: list[str] = field(default_factory=list)  # names of the inputs, where they were passed as a dict
+    args: list[Any] = field(default_factory=list)  # positional arguments as they are nested: operations tell them by their places
 
     def take(self, argument: Any) -> None:
         """Add a positional argument: tensors to the inputs, anything else to the others."""
+        self.args.append(argument)
         if isinstance(argument, Mapping) and "class_name" not in argument:
             self.keys = list(argument)
         for leaf in leaves_in(argument):

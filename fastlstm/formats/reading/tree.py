@@ -17,7 +17,6 @@ from ...errors import FormatError, Problem
 from ...limits import GROUP_DEPTH
 from .draft import LayerDraft, ModelDraft
 from .hdf5 import Group
-from .vocabulary import OPERATION
 from .weights import UNBUILT, known_weights
 
 #: The groups that may hold a model's layers: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
@@ -50,7 +49,7 @@ def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
     """Layers and their names in the tree: those of their classes, the second layer of a class with _1 appended."""
     used: dict[str, int] = {}
     for layer in layers:
-        if not layer.class_name.startswith(OPERATION):
+        if layer.row.role is not Role.OPERATION:
             name = snake_case(layer.saved_class)
             number = used.get(name, 0)
             used[name] = number + 1

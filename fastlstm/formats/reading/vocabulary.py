@@ -10,9 +10,6 @@ from ...activations import canonical
 from ...catalogue import row_of
 from .dialect import Dialect
 
-#: The prefix here of operations in Keras 3's graphs, some of which share their names with layers.
-OPERATION = "Operation>"
-
 #: The activations of multi-backend Keras: others in its files are the user's own, whatever Keras calls so today.
 EARLY_ACTIVATIONS = frozenset({
     "softmax", "elu", "selu", "softplus", "softsign", "relu", "tanh", "sigmoid", "exponential", "hard_sigmoid", "linear",
@@ -46,7 +43,7 @@ def class_name(entry: Mapping[str, Any], dialect: Dialect) -> str:
     name = name.rsplit(">", 1)[-1] if name.startswith(("Keras>", "keras>")) else name
     config = entry.get("config")
     if dialect.keras3 and isinstance(config, Mapping) and not records_itself(name, config):
-        return f"{OPERATION}{name}"
+        return f"{catalogue.OF_KERAS3}{name}"
     return catalogue.canonical(name)
 
 

@@ -1,0 +1,184 @@
+"""Reductions along an axis, and what else goes along one: sums so far, softmax.
+
+An array is seen as (outer, n, inner), and reduced along n. Sums are made of many short ones, so that their error hardly grows with n.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..program.contracts import REDUCE_OPS
+from .arithmetic import greater_of, lesser_of, truth
+from .elementary import exp
+from .flags import ONE, compiled, inlined
+from .memory import load, load_first, load_float, load_part, stack, store, store_float, store_part
+from .registry import kernel
+from .target import LANES, VECTOR
+from .vector import INFINITY, splat, total
+
+SUM, MEAN, SUMSQ, PROD, MAX, MIN, ANY, ALL = (
+    REDUCE_OPS[name] for name in ("sum", "mean", "sumsq", "prod", "max", "min", "any", "all")
+)  # fmt: skip
+#: Values of each lane that one sum takes, before it is added to the others.
+SHORT = 64
+_lanes = stack(2 * VECTOR)
+
+
+@inlined
+def _term(op: int, x: Any) -> Any:
+    """What is added up."""
+    return x * x if op == SUMSQ else x
+
+
+@compiled
+def _sum_along(op: int, x: int, n: int) -> float:
+    """The sum of n values that lie side by side."""
+    whole = splat(0.0)
+    for start in range(0, n, 4 * SHORT * LANES):
+        stop = min(start + 4 * SHORT * LANES, n)
+        s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+        i = start
+        while i + 4 * LANES <= stop:
+            s0 = s0 + _term(op, load(x, i))
+            s1 = s1 + _term(op, load(x, i + LANES))
+            s2 = s2 + _term(op, load(x, i + 2 * LANES))
+            s3 = s3 + _term(op, load(x, i + 3 * LANES))
+            i += 4 * LANES
+        while i < stop:
+            s0 = s0 + _term(op, load_part(x, i, stop - i))
+            i += LANES
+        whole = whole + (s0 + s1) + (s2 + s3)
+    return total(whole)
+
+
+@compiled
+def _sum_across(op: int, x: int, step: int, n: int, left: int) -> Any:
+    """The sum of n vectors that are so many bytes apart, of which ``left`` values are there."""
+    whole = splat(0.0)
+    for start in range(0, n, 4 * SHORT):
+        stop = min(start + 4 * SHORT, n)
+        s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+        i = start
+        if left >= LANES:
+            while i + 4 <= stop:
+                place = x + i * step
+                s0 = s0 + _term(op, load(place, 0))
+                s1 = s1 + _term(op, load(place + step, 0))
+                s2 = s2 + _term(op, load(place + 2 * step, 0))
+                s3 = s3 + _term(op, load(place + 3 * step, 0))
+                i += 4
+        while i < stop:
+            s0 = s0 + _term(op, load_part(x + i * step, 0, left))
+            i += 1
+        whole = whole + (s0 + s1) + (s2 + s3)
+    return whole
+
+
+@inlined
+def _neutral(op: int) -> float:
+    """What changes nothing in an array that is reduced."""
+    if op == MAX:
+        return -INFINITY
+    if op == MIN:
+        return INFINITY
+    return 0.0 if op == ANY else 1.0
+
+
+@compiled
+def _with(op: int, so_far: Any, x: Any) -> Any:
+    """One more value of a reduction that is no sum. Where truth is asked for, 1 or 0."""
+    if op == PROD:
+        return so_far * x
+    if op == MAX:
+        return greater_of(so_far, x)
+    if op == MIN:
+        return lesser_of(so_far, x)
+    if op == ANY:
+        return greater_of(so_far, truth(x != 0.0))
+    return lesser_of(so_far, truth(x != 0.0))
+
+
+@compiled
+def _along(op: int, x: int, n: int) -> float:
+    """n values that lie side by side, reduced."""
+    neutral = _neutral(op)
+    lanes, so_far = _lanes(), splat(neutral)
+    for i in range(0, n, LANES):
+        so_far = _with(op, so_far, load_first(x, i, min(n - i, LANES), neutral))
+    store(lanes, LANES, so_far)
+    width = ONE * LANES // 2
+    while width:  # halves with halves
+        store(lanes, 0, so_far)
+        so_far = _with(op, so_far, load(lanes, width))
+        width //= 2
+    store(lanes, 0, so_far)
+    return load_float(lanes, 0)
+
+
+@compiled
+def _across(op: int, x: int, step: int, n: int, left: int) -> Any:
+    """n vectors that are so many bytes apart, reduced."""
+    so_far = splat(_neutral(op))
+    for i in range(n):
+        so_far = _with(op, so_far, load_part(x + i * step, 0, left))
+    return so_far
+
+
+@kernel
+def reduce(f: Any) -> None:
+    """y (outer, inner) = x (outer, n, inner) reduced along n."""
+    op, n, inner = f.op, f.n, f.inner
+    divisor = splat(n if op == MEAN else 1.0)
+    summed = op in (SUM, MEAN, SUMSQ)
+    for o in range(f.rows * f.outer):
+        x, y = f.x + 4 * o * n * inner, f.y + 4 * o * inner
+        if inner == 1:
+            value = _sum_along(op, x, n) if summed else _along(op, x, n)
+            store_float(y, 0, value / n if op == MEAN else value)
+        else:
+            for i in range(0, inner, LANES):
+                left = inner - i
+                if summed:
+                    store_part(y, i, _sum_across(op, x + 4 * i, 4 * inner, n, left) / divisor, left)
+                else:
+                    store_part(y, i, _across(op, x + 4 * i, 4 * inner, n, left), left)
+
+
+@kernel
+def cumulate(f: Any) -> None:
+    """y = the sum of x (outer, n, inner) along n so far."""
+    n, inner = f.n, f.inner
+    for o in range(f.rows * f.outer):
+        x, y = f.x + 4 * o * n * inner, f.y + 4 * o * n * inner
+        if inner == 1:
+            so_far = load_float(x, 0)
+            store_float(y, 0, so_far)
+            for t in range(1, n):
+                so_far += load_float(x, t)
+                store_float(y, t, so_far)
+        else:
+            for i in range(0, inner, LANES):
+                sums = splat(0.0)
+                for t in range(n):
+                    sums = sums + load_part(x + 4 * t * inner, i, inner - i)
+                    store_part(y + 4 * t * inner, i, sums, inner - i)
+
+
+@kernel
+def softmax_across(f: Any) -> None:
+    """exp(x - max) / sum along n of x (outer, n, inner)."""
+    n, inner = f.n, f.inner
+    for o in range(f.rows * f.outer):
+        for i in range(0, inner, LANES):
+            x, y = f.x + 4 * (o * n * inner + i), f.y + 4 * (o * n * inner + i)
+            left = inner - i
+            top = splat(-INFINITY)
+            for t in range(n):
+                top = greater_of(top, load_part(x + 4 * t * inner, 0, left))
+            sums = splat(0.0)
+            for t in range(n):
+                value = exp(load_part(x + 4 * t * inner, 0, left) - top)
+                sums = sums + value
+                store_part(y + 4 * t * inner, 0, value, left)
+            for t in range(n):
+                store_part(y + 4 * t * inner, 0, load_part(y + 4 * t * inner, 0, left) / sums, left)

@@ -1,0 +1,203 @@
+"""The layer that stands for an operation of a graph, ``x[:, -1] + y``; what each means stands in ``fastlstm/operations``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from ..operations import OPERATIONS
+from ..operations.indexing import GetItem, OutOfRangeError
+from ..operations.meaning import Writing
+from ..operations.operands import AcrossError, MisfitError, Operand, Rows, Unbatched, is_batched
+from ..program.arithmetic import floats
+from ..program.ir import Buffer, Builder, Value
+from ..spec import LayerSpec, Shape
+from .base import NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor
+
+#: Advice about operations that are not known.
+SUPPLY = "supply it as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{{!r}: function}})"
+ACROSS = "{}, and here each row of a batch is computed by itself"
+#: The dtypes that operations compute in.
+FLOATS = (np.float32, np.float64, np.complex64, np.complex128)
+#: Why some cannot run in a stream.
+UNLIKE_STEPS = "it takes timesteps together with a tensor that has other ones, which is not computed step by step here"
+
+
+class GraphOperation(Layer):
+    """An operation with its arguments: numbers, tensors by their places, constants by theirs."""
+
+    CLASSES = ("Operation",)
+    HONOURED = frozenset({"operation", "arguments", "unread"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.name = str(self.config["operation"])
+        row = OPERATIONS.get(self.name)
+        self.arguments: Mapping[str, Any] = {}
+        if "unread" in self.config or row is None:
+            self.refuse(str(self.config.get("unread", f"the operation {self.name} is not known")), SUPPLY.format(self.path))
+            self.meaning = None
+            return
+        self.meaning = row.meaning
+        self.arguments = row.bound(dict(self.config["arguments"]))
+
+    def count_params(self) -> int:
+        return 0
+
+    # -- its arguments ----------------------------------------------------------------------------------------------------
+
+    def _filled(self, given: Sequence[Any], constant: Callable[[int], Any]) -> dict[str, Any]:
+        return {name: filled(value, given, constant) for name, value in self.arguments.items()}
+
+    def _constant(self, number: int) -> Unbatched:
+        return Unbatched.of(self.spec.weights[number])
+
+    def _operands(self, inputs: Sequence[Any]) -> dict[str, Any]:
+        return self._filled([shape if isinstance(shape, Unbatched) else tuple(shape) for shape in inputs], self._constant)
+
+    # -- shapes -----------------------------------------------------------------------------------------------------------
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return self._asked(lambda: self._meaning().shapes(self._operands(inputs)))
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except AcrossError as error:
+            raise self.unsupported(f"{self.name}: {ACROSS.format(error)}") from error
+        except MisfitError as error:
+            raise self.error(f"{self.name}: {error}") from error
+
+    def _meaning(self) -> Any:
+        if self.meaning is None:
+            raise self.unsupported(f"the operation {self.name} is not known")
+        return self.meaning
+
+    # -- time -------------------------------------------------------------------------------------------------------------
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return self.meaning is not None and all(map(is_batched, inputs)) and bool(self.meaning.stepwise(self._operands(inputs)))
+
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        return self.stepwise(inputs) and len({shape[1] for shape in inputs}) == 1
+
+    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        if not any(given.steps for given in inputs):
+            return Course(tuple(Flow(shape, False) for shape in outputs))
+        rank = max(len(given.shape) for given in inputs)
+        others = [given.shape for given in inputs if not given.steps]
+        if any(len(shape) > rank - 2 and shape[1 - rank] != 1 for shape in others if len(shape) >= rank - 1):
+            return Course(tuple(Flow(shape, False) for shape in outputs), UNLIKE_STEPS)
+        operands = self._operands([given.shape for given in inputs])
+        if isinstance(self.meaning, GetItem) and self.meaning.last_step(operands):
+            return Course(tuple(Flow(shape, False) for shape in outputs))
+        if not self._meaning().stepwise(operands):
+            return Course(tuple(Flow(shape, False) for shape in outputs), NEEDS_MORE)
+        return Course(tuple(Flow(shape, True) for shape in outputs))
+
+    # -- numbers ----------------------------------------------------------------------------------------------------------
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        shapes = [x.value if isinstance(x.value, Unbatched) else (None, *x.value.shape[1:]) for x in inputs]
+        batched = [computable(x.value) for x in inputs if not isinstance(x.value, Unbatched)]
+        dtype = np.dtype(batched[0].real.dtype) if batched else np.dtype(np.float32)
+        rows = len(batched[0]) if batched else keywords.get("rows", told_rows(shapes))
+        outputs: tuple[Operand, ...] = self.shapes(shapes, {})
+        if not any(map(is_batched, outputs)):
+            return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
+        given = [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
+        filled = self._filled(given, lambda number: self.cast(dtype)[number])
+        with np.errstate(all="ignore"):  # NaN and infinities are data
+            found = self._asked(lambda: self._computed(filled, rows, outputs, dtype))
+        for array, shape in zip(found, outputs, strict=True):
+            if array.shape[0] != rows or len(array.shape) != len(shape):
+                raise self.unsupported(f"{self.name}: {ACROSS.format(f'it makes {array.shape} of {rows} rows')}")
+        return tuple(map(Tensor, found))
+
+    def _computed(self, filled: dict[str, Any], rows: int, outputs: Sequence[Operand], dtype: np.dtype[Any]) -> list[np.ndarray]:
+        meaning = self._meaning()
+        try:
+            found = meaning.made(rows, outputs[0], filled, dtype) if hasattr(meaning, "made") else meaning.compute(filled)
+        except OutOfRangeError as error:
+            raise InputError(f"layer {self.path!r} ({self.name}): {error}") from error
+        return [as_float(array, dtype) for array in (found if isinstance(found, tuple) else (found,))]
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        shapes = [(None, *value.shape) if value.known is None else value.known for value in inputs]
+        outputs: tuple[Operand, ...] = self.shapes(shapes, {})
+        if not any(map(is_batched, outputs)):
+            return tuple(Value(Buffer(-1), (), known=shape) for shape in outputs)
+        values: tuple[Value, ...] | None = None
+        if not any(value.pairs for value in inputs):
+            given = [floats(b, value) if value.known is None else value.known for value in inputs]
+            values = self._asked(lambda: self._meaning().lower(Writing(b, self, outputs), self._filled(given, self._constant)))
+        if values is not None:
+            return tuple(value._replace(mask=None) for value in values)
+        if all(value.known is None for value in inputs):
+            return None
+        return b.call_numpy(Partly(self, tuple(inputs)), [value for value in inputs if value.known is None], {})
+
+
+class Partly(NamedTuple):
+    """An operation with those of its inputs that have no rows: what is left of it to be called with data."""
+
+    layer: GraphOperation
+    inputs: tuple[Value, ...]
+
+    @property
+    def path(self) -> str:
+        """The operation's."""
+        return self.layer.path
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        """The operation's outputs."""
+        waiting = iter(inputs)
+        return self.layer.apply([next(waiting) if value.known is None else Tensor(value.known) for value in self.inputs], keywords, states)
+
+
+def filled(value: Any, given: Sequence[Any], constant: Callable[[int], Any]) -> Any:
+    """An argument with tensors and constants at their places."""
+    if isinstance(value, Mapping):
+        if set(value) == {"input"}:
+            return given[value["input"]]
+        if set(value) == {"array"}:
+            return constant(value["array"])
+        return {key: filled(inner, given, constant) for key, inner in value.items()}
+    return [filled(inner, given, constant) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def computable(array: np.ndarray) -> np.ndarray:
+    """An array in a dtype that operations compute in."""
+    return array if array.dtype in FLOATS else array.astype(np.float32)
+
+
+def as_float(array: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """A result in the dtype that is computed in: whole numbers and truths too."""
+    found = np.asarray(array)
+    return found if found.dtype.kind == "c" else found.astype(dtype, copy=False)
+
+
+def at_hand(operand: Unbatched, rows: int, dtype: np.dtype[Any]) -> Any:
+    """A tensor without rows for a batch of so many: its numbers where they are known, else its sizes."""
+    operand = counted(operand, rows)
+    if operand.value is not None:
+        return operand.value if operand.value.dtype.kind in "iu" and operand.value.ndim < 2 else operand.value.astype(dtype)
+    if operand.sizes is not None and None not in operand.sizes:
+        return Unbatched.of_sizes([rows if isinstance(size, Rows) else size for size in operand.sizes], tuple(operand))
+    raise MisfitError(f"a tensor of shape {tuple(operand)} is not known")
+
+
+def counted(operand: Any, rows: int | None) -> Unbatched:
+    """A tensor without rows, for a batch of so many."""
+    if operand.sizes is None or rows is None:
+        return operand  # type: ignore[no-any-return]
+    return Unbatched(operand, operand.value, [Rows(rows) if isinstance(size, Rows) else size for size in operand.sizes])
+
+
+def told_rows(operands: Sequence[Any]) -> int | None:
+    """The number of rows of the batch, where the sizes among some operands tell it."""
+    sizes = [size for operand in operands if isinstance(operand, Unbatched) for size in operand.sizes or ()]
+    return next((size.count for size in sizes if isinstance(size, Rows)), None)

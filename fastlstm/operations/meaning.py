@@ -1,0 +1,91 @@
+"""The base of what operations mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..program.copying import Array
+from ..program.ir import Builder, Constant, Value
+from .operands import MisfitError, Operand, Unbatched
+
+#: Arguments by canonical name. Tensors stand among them, also in lists: to ``shapes`` as operands, to ``compute`` as arrays, to
+#: ``lower`` as Values where they have rows, else as operands.
+Arguments = Mapping[str, Any]
+
+
+class Writing(NamedTuple):
+    """What an operation writes its kernel calls with."""
+
+    builder: Builder
+    layer: Any  # the operation's, which its constants belong to
+    outputs: tuple[Operand, ...]  # their shapes, batch first
+
+    def shape(self, number: int = 0) -> tuple[int, ...]:
+        """The shape of an output, less the batch."""
+        return tuple(self.outputs[number][1:])
+
+    def constant(self, what: str, make: Callable[[], np.ndarray]) -> Constant:
+        """A float32 array, made once."""
+        return self.builder.constant(self.layer, what, make)
+
+    def operand(self, name: str, value: Any) -> Any:
+        """An argument as kernels take it: a Value, a number, or a constant with its shape; None where it has sizes that are not known."""
+        if isinstance(value, Value) or not isinstance(value, Unbatched):
+            return value if isinstance(value, Value) else float(value)
+        array = value.value
+        if array is None:
+            return None
+        if array.size == 1 and array.ndim < 2:
+            return float(array.ravel()[0])
+        flat = np.asarray(array, np.float32)
+        return Array(self.constant(name, flat.ravel), flat.shape)
+
+
+def only(value: Value | None) -> tuple[Value, ...] | None:
+    """The one output of an operation, where there is a kernel for it."""
+    return None if value is None else (value,)
+
+
+class Meaning:
+    """What an operation means.
+
+    All numbers are floats of the dtype that a model computes in, whatever the file says of integers and booleans: these are
+    whole numbers, and 1 and 0. So a result does not depend on whether it went through a kernel.
+    """
+
+    #: Arguments that may be tensors, or lists of tensors; others never are.
+    tensors: tuple[str, ...] = ("x",)
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        """The shapes of its outputs for those of its tensors.
+
+        Raises
+        ------
+        MisfitError
+            If they do not fit.
+        AcrossError
+            If it would go across the rows of a batch.
+        """
+        raise NotImplementedError
+
+    def compute(self, a: Arguments) -> Any:
+        """Its outputs in NumPy: an array or a tuple of them."""
+        raise NotImplementedError
+
+    def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
+        """Kernel calls; None where it is computed in NumPy."""
+        return None
+
+    def stepwise(self, a: Arguments) -> bool:
+        """Does each timestep of the output (axis 1) depend on that timestep of its inputs alone? ``a`` as for ``shapes``."""
+        return False
+
+
+def tensor_list(value: Any, what: str) -> list[Any]:
+    """A list of tensors among the arguments."""
+    if not isinstance(value, (list, tuple)) or not value:
+        raise MisfitError(f"{what}: expected tensors, found {value!r:.60}")
+    return list(value)
