@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from . import formats, isolation
-from .assembly import cut
+from .cutting import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
 from .executor import FOLD_LIMIT
 from .inputs import positive
@@ -27,10 +27,13 @@ from .spec import Case, ModelSpec, Shape
 PathLike = str | os.PathLike[str]
 #: What a model is read from: a path, bytes, a file opened with "rb" or an h5py.File (of which mypy need not know).
 Readable = PathLike | bytes | bytearray | memoryview | BinaryIO | Any
+#: Names of tensors of a model.
+Names = str | Sequence[str] | None
+Functions = Mapping[str, Callable[..., Any]]
 
 
 def load(
-    path: Readable, *, architecture: Any = None, by_name: bool = False, outputs: Sequence[str] | None = None, threads: int = 1,
+    path: Readable, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None, threads: int = 1,
     precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
     max_bytes: int | None = None,
@@ -41,16 +44,20 @@ def load(
     Parameters
     ----------
     path
-        A whole model, ``.h5`` or ``.keras``; weights alone, ``.h5`` or ``.weights.h5`` (with ``architecture``); or a
-        ``.fastlstm`` file. Its path, its bytes, a file opened with "rb" (read whole, from its start), or an h5py.File. Known
-        by its bytes, whatever its name.
+        A whole model, ``.h5``, ``.keras`` or the folder of ``save(zipped=False)``; weights alone, ``.h5``, ``.weights.h5`` or
+        ``.weights.json`` with its parts beside it (with ``architecture``); or a ``.fastlstm`` file. Its path, its bytes, a file
+        opened with "rb" (read whole, from its start), or an h5py.File; a folder or parts by their path alone. Known by its bytes,
+        whatever its name.
     architecture
-        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict. For a whole-model
-        ``.h5``: what to read in place of the model's own.
+        For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict; or what ``model.to_yaml()``
+        gave, with PyYAML (``pip install "fastlstm[yaml]"``). For a whole-model ``.h5``: what to read in place of the model's own.
     by_name
         ``.h5``: match layers and their weights by name instead of by order.
-    outputs
-        Names of layers to end the model at: their last use, where they are used more than once.
+    inputs, outputs
+        A part of the model: the tensors that it begins and ends at, by the names of layers: "dense", "encoder/lstm" in a nested
+        model, "lstm:1" for an output other than the first. With ``outputs`` alone it asks for those inputs that it needs. A
+        layer that is used more than once: its last use; a nested model that is, or that holds all that is named: the model
+        itself. A tensor that becomes an input has no mask; where it had one that is read, it is refused.
     threads
         So many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
         Results do not depend on it.
@@ -103,16 +110,14 @@ def load(
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
-        spec = source.spec()
-        if outputs is not None:
-            spec = cut(spec, outputs, source.name)
+        spec = source.cut(inputs, outputs, custom_layers, custom_activations)
         model = Model(
             spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
             custom_layers=custom_layers, custom_activations=custom_activations, budget=source.budget,
         )  # fmt: skip
         if verify:
-            if outputs is not None:
-                raise InputError("verify: a model cut by outputs= has no recorded cases; load it whole to verify it")
+            if not (inputs is None and outputs is None):
+                raise InputError("verify: a model cut by inputs= or outputs= has no recorded cases; load it whole to verify it")
             report = verification(source, model)
             if not report.passed:
                 raise VerificationError(str(report))
@@ -128,6 +133,7 @@ class Reading:
     bounds: Isolation | None
     architecture: Any
     by_name: bool
+    files: tuple[str, ...] = ()  # the files that it was gathered from
 
     @property
     def name(self) -> str:
@@ -140,9 +146,16 @@ class Reading:
             return formats.read(self.source, architecture=self.architecture, by_name=self.by_name, budget=self.budget)
         return isolation.read(self.source, self.bounds, self.budget, architecture=self.architecture, by_name=self.by_name)
 
-    def model(self) -> Model:
+    def cut(
+        self, inputs: Names, outputs: Names, custom_layers: Functions | None = None, custom_activations: Functions | None = None
+    ) -> ModelSpec:  # fmt: skip
+        """The part of it that leads from some tensors to others."""
+        spec, functions = self.spec(), {"custom_layers": custom_layers, "custom_activations": custom_activations}
+        return cut(spec, self.name, inputs, outputs, budget=self.budget, **functions)
+
+    def model(self, inputs: Names = None, outputs: Names = None) -> Model:
         """The model, with all that :func:`load` takes for granted."""
-        return Model(self.spec(), source=self.name, budget=self.budget)
+        return Model(self.cut(inputs, outputs), source=self.name, budget=self.budget)
 
     def cases(self) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The cases in a ``.fastlstm`` file, and its arrays that were altered."""
@@ -159,7 +172,7 @@ def reading(
     source, bounds = formats.source_of(path), isolation.bounds_of(isolated)
     most = None if max_bytes is None else positive(max_bytes, "max_bytes", expected="a positive number of bytes or None")
     with Budget(source.name, source.size, most) as budget:
-        yield Reading(source, budget, bounds, architecture, by_name)
+        yield Reading(source.gathered(budget), budget, bounds, architecture, by_name, tuple(source.files.values()))
 
 
 @dataclass(frozen=True)
@@ -239,18 +252,19 @@ def verification(source: Reading, model: Model, *, keras: bool = False) -> Verif
         return report
     if converted:
         raise InputError(f"keras: {source.name} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
-    live = installed_keras(source.source, model)
-    return replace(report, keras=check_with_keras(model, str(source.source.path), cases, live), keras_version=live.__version__)
+    live, file = installed_keras(source.source, model)
+    return replace(report, keras=check_with_keras(model, file, cases, live), keras_version=live.__version__)
 
 
-def installed_keras(source: formats.Source, model: Model) -> Any:
-    """A Keras of the file's generation, which is to load the file."""
-    if source.path is None:
+def installed_keras(source: formats.Source, model: Model) -> tuple[Any, str]:
+    """A Keras of the file's generation, and the path that it is to load."""
+    file = source.origin or source.path
+    if file is None:
         raise InputError(f"keras: {source.name} is no path, and Keras loads models from paths; pass the path of the file")
     live = own_keras(model)
     if live is None:
         raise InputError(f"keras: no Keras of the generation of {source.name} ({model.generation}) can be imported")
-    return live
+    return live, file
 
 
 @dataclass(frozen=True)
@@ -274,9 +288,8 @@ class ConversionReport:
 
 
 def convert(
-    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, verify: bool = True, keras: bool = False,
-    max_bytes: int | None = None,
-    isolated: bool | Isolation = False,
+    src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None,
+    verify: bool = True, keras: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False,
 ) -> ConversionReport:  # fmt: skip
     """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
 
@@ -288,11 +301,13 @@ def convert(
         The path to write to: another file, replaced only when everything went well.
     architecture, by_name
         As for :func:`load`.
+    inputs, outputs
+        As for :func:`load`: the part of the model to write. The recorded cases are that part's.
     verify
         Check the native results of the recorded cases against float64 before writing.
     keras
         Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
-        gigabytes, so it is not done unasked.
+        gigabytes, so it is not done unasked. Not together with ``inputs`` or ``outputs``.
     max_bytes
         As for :func:`load`; the cases count too.
     isolated
@@ -315,14 +330,17 @@ def convert(
     """
     target = checked(dst, src, architecture)
     refuse_both(keras, isolated)
+    if keras and not (inputs is None and outputs is None):
+        raise InputError("keras: Keras computes the whole model; leave out keras=, or inputs= and outputs=")
     with reading(src, architecture, by_name, max_bytes, isolated) as source:
-        model = source.model()
+        checked(target, *source.files)
+        model = source.model(inputs, outputs)
         cases = record(model)
         results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
     if keras:
-        live = installed_keras(source.source, model)
-        results += check_with_keras(model, str(source.source.path), cases, live)
+        live, file = installed_keras(source.source, model)
+        results += check_with_keras(model, file, cases, live)
         against += f" and Keras {live.__version__}"
     wrong = [case for case in results if not case.equal]
     if wrong:
@@ -330,7 +348,7 @@ def convert(
             f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
-    size = formats.own.write(target, model.spec, cases, source_sha256=_sha256(source.source))
+    size = formats.own.write(target, model.executor.spec, cases, source_sha256=_sha256(source.source))
     return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
 
 
@@ -359,15 +377,17 @@ class Description:
 
 
 def describe(
-    path: Readable, *, architecture: Any = None, by_name: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False
+    path: Readable, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None,
+    max_bytes: int | None = None, isolated: bool | Isolation = False,
 ) -> Description:  # fmt: skip
     """Describe a file: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
-    Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others.
+    Of a model that is unsupported, the shapes that can be told without what stands in the way; None for others. Layers that the outputs
+    do not need, such as those of a loss, are left out.
 
     Parameters
     ----------
-    path, architecture, by_name, max_bytes, isolated
+    path, architecture, by_name, inputs, outputs, max_bytes, isolated
         As for :func:`load`.
 
     Returns
@@ -379,10 +399,10 @@ def describe(
     FormatError
         If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory.
     InputError
-        If ``path`` or ``architecture`` is nothing that can be read.
+        If ``path`` or ``architecture`` is nothing that can be read, or a name is none that the model has.
     """
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
-        return description(source.name, source.spec(), source.budget)
+        return description(source.name, source.cut(inputs, outputs), source.budget)
 
 
 def description(source: str, spec: ModelSpec, budget: Budget) -> Description:

@@ -1,10 +1,9 @@
-"""From a spec to the network of its layers: put together, tried out, cut."""
+"""From a spec to the network of its layers: put together, tried out."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +13,7 @@ from .layers import prepared
 from .layers.base import every_layer
 from .layers.network import Network, root
 from .limits import Budget
-from .spec import ModelSpec, Ref, Shape
+from .spec import ModelSpec, Shape
 
 T = TypeVar("T")
 
@@ -108,24 +107,3 @@ def told(shapes: Sequence[tuple[int, ...]]) -> str:
     """Shapes of inputs, for a message."""
     more = f" and {len(shapes) - 4} others" if len(shapes) > 4 else ""
     return " and ".join(map(str, shapes[:4])) + more
-
-
-def cut(spec: ModelSpec, outputs: str | Sequence[str], source: str) -> ModelSpec:
-    """The model that ends at the named layers.
-
-    Raises
-    ------
-    InputError
-        If there is no such layer.
-    """
-    names = [layer.name for layer in spec.layers]
-    outputs = [outputs] if isinstance(outputs, str) else outputs
-    if not isinstance(outputs, (list, tuple)) or not outputs or not all(isinstance(name, str) for name in outputs):
-        raise InputError(f"outputs: expected a name of a layer of {source}, or a list of them, found {outputs!r:.60}")
-    refs = []
-    for name in outputs:
-        calls = [number for number, call in enumerate(spec.calls) if spec.layers[call.layer].name == name]
-        if not calls:
-            raise InputError(f"outputs: expected names of layers of {source} ({', '.join(names)}), found {name!r}")
-        refs.append(Ref(calls[-1]))
-    return replace(spec, outputs=tuple(refs), output_names=tuple(outputs), output_kind="single" if len(refs) == 1 else "list")

@@ -107,8 +107,9 @@ class Row:
     axes: int = 0  # spatial axes: 1 along time, 2 over images
     gates: int = 0  # gate count: 4 or 3, 0 where it has no gates
     kernels: int = 0  # how many of its arrays, the first ones, are convolution kernels
-    adapted: bool = False  # Keras 3's enable_lora and quantize know it
     graph_node: GraphNode | None = None  # what its reader makes an operation of
+    adapted: bool = False  # Keras 3's enable_lora knows it
+    quantised: bool = False  # ... and its quantize, which makes whole numbers of its first array: see ``scaled``
 
     # -- calls
     call: frozenset[str] = frozenset()  # call arguments that are honoured
@@ -164,6 +165,18 @@ def with_bias(*names: str) -> Arrays:
     """The arrays of a layer that keeps a bias too, unless its config says otherwise."""
     kernels, every = tuple(map(Weight, names)), tuple(map(Weight, (*names, "bias")))
     return lambda config: every if config.get("use_bias", True) else kernels
+
+
+def scaled(tell: Arrays) -> Arrays:
+    """The arrays of a layer that Keras 3 may have quantised: the first holds whole numbers then, and one more the scale of them."""
+
+    def arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+        first, *others = tell(config)
+        if config.get("quantization") is None:
+            return (first, *others)
+        return (first._replace(trainable=False), *others, Weight(f"{first.name}_scale", False))
+
+    return arrays
 
 
 def einsum_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
@@ -250,12 +263,14 @@ def core() -> Iterator[Row]:
     """Layers that every model is made of."""
     linear = {"activation": "linear"}
     yield Row(
-        "Dense", arrays=with_bias("kernel"), mask=PASSES, aliases=("DenseV1",), early_names=("TimeDistributedDense",),
-        early_renamed=UNITS, defaults=linear, adapted=True,
+        "Dense", arrays=scaled(with_bias("kernel")), mask=PASSES, aliases=("DenseV1",), early_names=("TimeDistributedDense",),
+        early_renamed=UNITS, defaults=linear, adapted=True, quantised=True,
     )  # fmt: skip
-    yield Row("EinsumDense", arrays=einsum_arrays, later=True, adapted=True)
+    yield Row("EinsumDense", arrays=scaled(einsum_arrays), later=True, adapted=True, quantised=True)
     yield Row("Activation", arrays=no_arrays, mask=PASSES, defaults=linear)
-    yield Row("Embedding", Role.EMBEDDING, always("embeddings"), MaskRule.OF_IDS, ignored=("input_length",), adapted=True)
+    yield Row(
+        "Embedding", Role.EMBEDDING, scaled(always("embeddings")), MaskRule.OF_IDS, ignored=("input_length",), adapted=True, quantised=True,
+    )  # fmt: skip
     yield Row("Masking", Role.MASKING, no_arrays, MaskRule.OF_FEATURES)
     yield Row("Reshape", arrays=no_arrays, early_renamed={"dims": "target_shape"}, any_dtype=True)
     yield from named(Row("", arrays=no_arrays, any_dtype=True), "Flatten", "Permute", "RepeatVector")
@@ -265,6 +280,7 @@ def core() -> Iterator[Row]:
     yield from named(replace(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
     yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout")
     yield replace(idle, name="ActivityRegularization", gives_back=True)
+    yield from named(replace(idle, gives_back=True, any_dtype=True, later=True), "AddLoss", "AddMetric")  # tf.keras alone: add_loss()
     yield replace(idle, name="Identity", later=True)
 
 

@@ -25,6 +25,8 @@ KERAS_ABSOLUTE, KERAS_RELATIVE = 2e-6, 1e-5
 NEIGHBOURS = 4
 #: Rows of a recorded batch, and timesteps where the model leaves them open.
 ROWS, STEPS, LONG = 5, 7, 50
+#: Where inputs are rounded to whole numbers, a last bit seldom changes one, but when it does it shows: there they differ by so much.
+COARSE = 1e-4
 #: Bytes of a weight for that: in float64, its neighbour, and what leads to that.
 NEAR = 24
 #: So many results of a case are there at once: in float64 and float32, with their inputs.
@@ -213,10 +215,13 @@ def zero_states(network: Network, rows: int, dtype: Any) -> dict[str, tuple[np.n
 def neighbour(network: Network, number: int) -> Network:
     """The same network but for the last bit of each weight: rounding errors made anew, and as large as those of other orders of sums."""
     random = np.random.default_rng(number)
+    rounds = any(weight.dtype == np.int8 for layer in every_layer(network) for weight in layer.spec.weights)
 
     def nudged(weight: np.ndarray) -> np.ndarray:
         if weight.dtype.kind != "f":
             return weight
+        if rounds:
+            return (weight * (1 + COARSE * random.choice((-1.0, 1.0), weight.shape))).astype(weight.dtype)
         towards = np.where(random.random(weight.shape, np.float32) < 0.5, -np.inf, np.inf).astype(weight.dtype)
         return np.where(weight == 0, weight, np.nextafter(weight, towards))  # zeros may mean something: a padding id's row
 

@@ -24,7 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 KEPT = HERE / "tests" / "corpus" / "fuzz"
 FINDINGS = HERE / "build" / "fuzz"
-NAMES = ("json", "hdf5", "own", "keras", "architecture")
+NAMES = ("json", "hdf5", "own", "keras", "architecture", "yaml", "parts")
 MEMORY = 2 << 30
 SECONDS = 10
 GRACE = 60  # after which it does not end by itself

@@ -42,9 +42,10 @@ ALONG = {"1D": ROWS, "2D": IMAGES, "3D": VOLUMES}
 #: One example for each class, but those that do with their names and a sequence: "" holds for these.
 EXAMPLES: dict[str, Example] = {
     **dict.fromkeys(
-        ("ActivityRegularization", "AlphaDropout", "BatchNormalization", "Dropout", "ELU", "Flatten", "GaussianDropout", "GaussianNoise",
-         "Identity", "InputLayer", "LayerNormalization", "LeakyReLU", "Masking", "PReLU", "ParametricSoftplus", "RMSNormalization", "ReLU",
-         "Rescaling", "SReLU", "Softmax", "SpatialDropout1D", "SyncBatchNormalization", "ThresholdedReLU", "UnitNormalization"),
+        ("ActivityRegularization", "AddLoss", "AddMetric", "AlphaDropout", "BatchNormalization", "Dropout", "ELU", "Flatten",
+         "GaussianDropout", "GaussianNoise", "Identity", "InputLayer", "LayerNormalization", "LeakyReLU", "Masking", "PReLU",
+         "ParametricSoftplus", "RMSNormalization", "ReLU", "Rescaling", "SReLU", "Softmax", "SpatialDropout1D", "SyncBatchNormalization",
+         "ThresholdedReLU", "UnitNormalization"),
         Example(),
     ),
     "Operation": Example({"operation": "multiply", "arguments": {"x1": {"input": 0}, "x2": 2.0}}),

@@ -11,7 +11,8 @@ import argparse
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("file", metavar="FILE", type=_path)
     show.add_argument("--json", action="store_true", help="print JSON")
     _add_file_arguments(show)
+    _add_cut(show)
     show.set_defaults(command=_describe)
 
     predict = add("predict", "compute a model's outputs", PREDICT, PREDICT_EXAMPLES)
@@ -182,15 +184,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("input", metavar="INPUT", type=_path, help=".npy, .npz or .csv file")
     predict.add_argument("-o", "--output", metavar="OUT", type=_output_path, help=".npy, .npz or .csv file (default: print as CSV)")
     predict.add_argument("--series", action="store_true", help="CSV: the whole file is one row of the batch, a line is a timestep")
-    predict.add_argument("--layer", metavar="NAME", action="append", help="give the output of this layer instead (may be repeated)")
     predict.add_argument("--threads", metavar="N", type=_positive, default=1, help="threads that share the work (default: 1)")
     _add_file_arguments(predict)
+    _add_cut(predict, "--layer")
     predict.set_defaults(command=_predict)
 
     check = add("verify", "check a file's results on this machine", VERIFY, VERIFY_EXAMPLES)
     check.add_argument("file", metavar="FILE", type=_path)
     check.add_argument("--keras", action="store_true", help="compare a file of Keras with an installed Keras of its generation")
-    check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
+    check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json() or to_yaml(), or a file of it")
     _add_limit(check)
     check.add_argument("--isolated", action="store_true", help=ISOLATED)
     check.set_defaults(command=_verify)
@@ -202,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json(), or a file that holds it")
+    parser.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json() or to_yaml(), or a file of it")
     parser.add_argument("--by-name", action="store_true", help="weights-only files: match layers by name instead of by order")
     _add_limit(parser)
     parser.add_argument("--isolated", action="store_true", help=ISOLATED)
@@ -213,10 +215,28 @@ def _add_limit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-bytes", metavar="N", type=_positive, help=what)
 
 
+def _add_cut(parser: argparse.ArgumentParser, *aliases: str) -> None:
+    """What names a part of the model."""
+    begin, end = "begin the model at the output of this layer", "end the model at the output of this layer"
+    parser.add_argument("--inputs", metavar="NAME", action="append", help=f"{begin} (may be repeated)")
+    what = f'{end} (may be repeated); "encoder/lstm" is in a nested model, "lstm:1" a second output'
+    parser.add_argument("--outputs", *aliases, metavar="NAME", dest="outputs", action="append", help=what)
+
+
+@contextmanager
+def _told_as_options() -> Iterator[None]:
+    """Errors about inputs= and outputs= in the words of the command line."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(re.sub("^(inputs|outputs): ", r"--\1: ", str(error))) from error
+
+
 def _add_convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", type=_path, help="a file that Keras saved")
     parser.add_argument("target", metavar="DST", type=_path, help="the .fastlstm file to write")
     _add_file_arguments(parser)
+    _add_cut(parser)
     parser.add_argument("--no-verify", action="store_true", help="do not check the recorded cases")
     parser.add_argument("--keras", action="store_true", help="check against an installed Keras of the file's generation too")
     parser.set_defaults(command=_convert)
@@ -244,10 +264,12 @@ def _output_path(text: str) -> Path:
 
 def _convert(arguments: argparse.Namespace) -> int:
     into_output = replacing.is_standard_output(arguments.target)
-    report = convert(
-        arguments.source, arguments.target, architecture=arguments.architecture, by_name=arguments.by_name,
-        verify=not arguments.no_verify, keras=arguments.keras, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
-    )  # fmt: skip
+    with _told_as_options():
+        report = convert(
+            arguments.source, arguments.target, architecture=arguments.architecture, by_name=arguments.by_name,
+            inputs=arguments.inputs, outputs=arguments.outputs, verify=not arguments.no_verify, keras=arguments.keras,
+            max_bytes=arguments.max_bytes, isolated=arguments.isolated,
+        )  # fmt: skip
     if into_output:  # the report does not belong into the model
         terminal.complain(str(report))
     else:
@@ -262,13 +284,11 @@ def _print(*lines: str) -> None:
 
 
 def _describe(arguments: argparse.Namespace) -> int:
-    description = describe(
-        arguments.file,
-        architecture=arguments.architecture,
-        by_name=arguments.by_name,
-        max_bytes=arguments.max_bytes,
-        isolated=arguments.isolated,
-    )
+    with _told_as_options():
+        description = describe(
+            arguments.file, architecture=arguments.architecture, by_name=arguments.by_name, inputs=arguments.inputs,
+            outputs=arguments.outputs, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
+        )  # fmt: skip
     if arguments.json:
         _print(json.dumps(_as_json(description), indent=2))
     else:
@@ -318,13 +338,11 @@ def _shape(shape: object) -> str:
 def _predict(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
-    try:
+    with _told_as_options():
         model = load(
-            arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, outputs=arguments.layer,
-            threads=arguments.threads, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
+            arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, inputs=arguments.inputs,
+            outputs=arguments.outputs, threads=arguments.threads, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
         )  # fmt: skip
-    except InputError as error:
-        raise InputError(re.sub("^outputs: ", "--layer: ", str(error))) from error
     inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
     try:
         outputs = progress.predict(model, inputs)

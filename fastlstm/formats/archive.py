@@ -1,24 +1,27 @@
-"""``.keras`` files: a zip of the model's config, its metadata, and its weights as HDF5."""
+"""``.keras`` files: a zip of the model's config, its metadata, and its weights as HDF5. And weights in parts, gathered into a zip."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from ..errors import FormatError, InputError
 from ..limits import TEXT, Budget
 from ..spec import ModelSpec
+from . import several
 from .reading import hdf5
+from .reading.architecture import load_architecture
 from .reading.config import Reader
 from .reading.dialect import dialect
 from .reading.jsontext import parse_json
 from .reading.tree import fill
 from .reading.weights import finish
+from .several import CONFIG, INDEX, METADATA, WEIGHTS
 from .source import Source
 
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = 10_000
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: A member may be larger than what it is packed into, but not beyond reason.
@@ -36,14 +39,17 @@ def sniff(head: bytes, name: str) -> bool:
 def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a ``.keras`` file."""
     path = source.name
-    if architecture is not None:
-        raise InputError(f"architecture: {path} is a .keras file, which holds its own")
     try:
         archive = zipfile.ZipFile(source.path if source.path is not None else source.open())
     except ZIP_ERRORS as error:
         raise FormatError(f"{path}: damaged or truncated .keras file ({error})") from error
     with archive:
         members = directory(archive, path)
+        if INDEX in members:
+            return read_parts(archive, members, source, budget, architecture)
+        if architecture is not None:
+            raise InputError(f"architecture: {path} is a .keras {'folder' if source.origin else 'file'}, which holds its own")
+        require(members, (CONFIG, WEIGHTS), path)
         entry = parse_json(text(archive, members[CONFIG], source, budget), budget, CONFIG)
         metadata = parse_json(text(archive, members[METADATA], source, budget), budget, METADATA) if METADATA in members else {}
         data = member(archive, members[WEIGHTS], source, budget)
@@ -53,7 +59,31 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
     understood = dialect(version if isinstance(version, str) else None, None, entry, ".keras")
     model = Reader(budget, understood).root(entry)
     with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data), budget) as root:
-        fill(model, root, path)
+        fill(model, path, root)
+    return finish(model, understood, budget)
+
+
+def read_parts(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], source: Source, budget: Budget, architecture: Any
+) -> ModelSpec:  # fmt: skip
+    """The model of an architecture, its weights in parts."""
+    path = source.name
+    if architecture is None:
+        raise FormatError(f"{path}: weights in parts, without the model; pass architecture= (the JSON of model.to_json(), or a path to it)")
+    entry = load_architecture(architecture, budget)
+    if not isinstance(entry, Mapping):
+        raise FormatError(f"{path}: architecture: expected an object with class_name and config, found {type(entry).__name__}")
+    version = entry.get("keras_version")
+    understood = dialect(version if isinstance(version, str) else None, None, entry, "HDF5 weights in parts + architecture")
+    if understood.keras1:
+        raise FormatError(f"{path}: weights in parts, as Keras 3 writes them, and an architecture of Keras {version or 1}")
+    model = Reader(budget, understood).root(entry)
+    names = several.parts(text(archive, members[INDEX], source, budget), path, budget)
+    require(members, names, path)
+    with ExitStack() as stack:
+        data = ((name, member(archive, members[name], source, budget)) for name in names)
+        roots = [stack.enter_context(hdf5.opened(Source(f"{path}/{name}", data=part), budget)) for name, part in data]
+        fill(model, path, *roots)
     return finish(model, understood, budget)
 
 
@@ -67,10 +97,14 @@ def directory(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]
         if info.filename in found:
             raise FormatError(f"{path}: {info.filename} is in the archive twice")
         found[info.filename] = info
-    for name in (CONFIG, WEIGHTS):
-        if name not in found:
-            raise FormatError(f"{path}: a zip file without {name}: no .keras model")
     return found
+
+
+def require(members: Mapping[str, zipfile.ZipInfo], names: Iterable[str], path: str) -> None:
+    """Refuse an archive that lacks a member."""
+    for name in names:
+        if name not in members:
+            raise FormatError(f"{path}: a zip file without {name}: no .keras model")
 
 
 def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, budget: Budget) -> str:

@@ -10,10 +10,8 @@ from .source import Source
 #: Folders that are models: a file that gives each away, what such a folder is, and what to do.
 FOLDERS = (
     ("saved_model.pb", "a SavedModel folder, not a file", "load it in TensorFlow and save the model as .h5 or .keras"),
-    ("model.weights.h5", "a folder that Keras 3 wrote with zipped=False",
-     "zip its files: python -m zipfile -c model.keras {0}/config.json {0}/metadata.json {0}/model.weights.h5"),
-    ("model.weights.json", "a folder that Keras 3 wrote with zipped=False, its weights in parts",
-     "load it in Keras and save the model as .keras"),
+    ("model.weights.h5", "a folder of weights without the config.json that Keras 3 writes beside them",
+     "pass the file {0}/model.weights.h5 with architecture="),
     ("checkpoint", "a folder of TensorFlow checkpoints, which hold weights alone",
      "load them into the model in TensorFlow and save it with model.save('model.h5')"),
 )  # fmt: skip
@@ -68,13 +66,13 @@ def explain_text(head: bytes) -> str:
     if text.startswith((b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML")):
         return "a web page, not a model; the download went wrong"
     if text.startswith(b"{") and b'"weight_map"' in head:
-        return "the list of weights that Keras 3 wrote in parts; load them in Keras and save the model as .keras"
+        return "the index of weights that Keras 3 wrote in parts; pass its path, the parts beside it, and architecture="
     if text.startswith((b"{", b'"')):
         return "JSON, which has no weights; pass the file of weights as the model, and this as architecture="
     if b"model_checkpoint_path" in head:
         return CHECKPOINT
     if b"class_name:" in head:
-        return "YAML, which has no weights; save the model with model.save('model.h5')"
+        return "YAML, which has no weights; pass the file of weights as the model, and this as architecture="
     return "a text file, not a model"
 
 

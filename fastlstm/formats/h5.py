@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
@@ -22,6 +23,8 @@ from .reading.weights import UNBUILT, deal, fill_cells, finish, has_weights
 from .source import Source
 
 LARGEST_COUNT = 100_000
+#: The name that Keras 3 gives to one part of several.
+PART = re.compile(r"([^/\\]+)_\d{5}\.weights\.h5$")
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -54,7 +57,7 @@ def read(source: Source, budget: Budget, *, architecture: Architecture | Source 
             entry = parse_json(text, budget, "model_config")
             weights, kind = root.group("model_weights") if "model_weights" in root else root, "HDF5 model"
         else:
-            raise root.error(what_it_is(root))
+            raise root.error(what_it_is(root, path))
         if not isinstance(entry, Mapping):
             raise FormatError(f"{path}: model config: expected an object with class_name and config, found {type(entry).__name__}")
         version = entry.get("keras_version") or root.text("keras_version") or weights.text("keras_version")
@@ -65,7 +68,7 @@ def read(source: Source, budget: Budget, *, architecture: Architecture | Source 
             entry = modern(entry, path)
         model = Reader(budget, understood).root(entry)
         if is_tree(weights):
-            fill(model, weights, path)
+            fill_tree(model, weights, path)
         elif weights.attribute("nb_layers") is not None or "graph" in weights:
             pair_numbered(path, model, weights, understood)
         else:
@@ -73,12 +76,29 @@ def read(source: Source, budget: Budget, *, architecture: Architecture | Source 
         return finish(model, understood, budget)
 
 
-def what_it_is(root: hdf5.Group) -> str:
+def fill_tree(model: ModelDraft, weights: hdf5.Group, path: str) -> None:
+    """Deal the arrays of a tree; say so if it may be one part of several."""
+    try:
+        fill(model, path, weights)
+    except FormatError as error:
+        raise FormatError(f"{error}{part_advice(path)}") from error
+
+
+def part_advice(path: str) -> str:
+    """What to do if a file is one part of a model's weights, which only its name tells."""
+    found = PART.search(path)
+    if found is None:
+        return ""
+    return f"; its name is that of one part of weights that Keras 3 wrote in parts: pass their index, {found[1]}.weights.json, in its place"
+
+
+def what_it_is(root: hdf5.Group, path: str) -> str:
     """Say why an HDF5 file without a model's config cannot be read as it is."""
     if root.names("layer_names") is not None or root.attribute("nb_layers") is not None or "graph" in root:
         return "it holds weights alone, no model; pass architecture= (the JSON of model.to_json(), or a path to it)"
     if is_tree(root):
-        return "it holds weights alone in the layout of .weights.h5; pass architecture= (the JSON of model.to_json(), or a path to it)"
+        advice = "pass architecture= (the JSON of model.to_json(), or a path to it)"
+        return f"it holds weights alone in the layout of .weights.h5; {advice}{part_advice(path)}"
     return "it is an HDF5 file, but not of Keras: it has neither model_config nor layer_names"
 
 

@@ -343,9 +343,10 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     class_name, name = (typed(entry[key], str, key) for key in ("class_name", "name"))
     place = f"layer {name!r} ({class_name})"
     weights = tuple(store.array(one) for one in typed(entry["weights"], list[str], place))
-    if any(array.dtype not in (np.float32, np.float64) for array in weights):
-        raise ValueError(f"{place}: weights of another dtype than float32 and float64")
     config = decode_value(typed(entry["config"], dict, place), store)
+    floats = weights[1:] if "quantization" in config and weights and weights[0].dtype == np.int8 else weights
+    if any(array.dtype not in (np.float32, np.float64) for array in floats):
+        raise ValueError(f"{place}: weights of another dtype than float32 and float64")
     if [*found_in(config, Ref), *found_in(config, Fixed)]:
         raise ValueError(f"{place}: a tensor among its arguments")
     what = wrong_argument(config) or (wrong_shape(config["shape"]) if row_of(class_name).role is Role.INPUT else "")

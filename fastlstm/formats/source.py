@@ -6,10 +6,13 @@ import io
 import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ..errors import FormatError, InputError
+from ..limits import Budget
+from . import several
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 BYTES = (bytes, bytearray, memoryview)
@@ -30,12 +33,24 @@ class Source:
         All the bytes; None where ``path`` or ``handle`` has them.
     handle
         An h5py.File that the caller has opened and will close.
+    files
+        Of a model in several files: their paths, by the names that they have in the archive that they are gathered into.
+    origin
+        The path that was given, where ``data`` has been gathered from several files.
     """
 
     name: str
     path: str | None = None
     data: bytes | None = None
     handle: Any = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    origin: str | None = None
+
+    def gathered(self, budget: Budget) -> Source:
+        """Return the same source as one stream of bytes, if it was several files."""
+        if not self.files:
+            return self
+        return Source(self.name, data=several.archive(self.files, self.name, budget), origin=self.path)
 
     def open(self) -> BinaryIO:
         """A stream of the bytes, from the first one."""
@@ -53,6 +68,8 @@ class Source:
             return int(self.handle.id.get_filesize())
         if self.path is None:
             return len(self.data or b"")
+        if self.files:
+            return sum(several.size_of(path, self.name) for path in self.files.values())
         try:
             return os.stat(self.path).st_size
         except (OSError, ValueError):  # ValueError: not a possible path
@@ -75,7 +92,7 @@ def source_of(given: Any) -> Source:
             raise InputError(f"path: expected {EXPECTED}, found an empty path")
         if URL.match(path):
             raise InputError(f"path: expected {EXPECTED}, found the URL {path}, which is never fetched; download the file first")
-        return Source(path, path=path)
+        return Source(path, path=path, files=several.files_of(path))
     if isinstance(given, BYTES):
         return Source(f"<{len(bytes(given))} bytes>", data=bytes(given))
     h5py = sys.modules.get("h5py")  # whoever has such a file has imported it

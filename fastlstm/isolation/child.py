@@ -27,6 +27,7 @@ import safetensors.numpy  # noqa: F401 - needed later, when nothing can be opene
 from .. import formats
 from ..errors import InputError
 from ..formats import archive, h5, own  # noqa: F401 - as above
+from ..formats.reading.yamltext import library
 from ..formats.source import Source
 from ..formats.strict import hints_of
 from ..limits import Budget
@@ -60,6 +61,8 @@ def main() -> None:
         codecs.lookup(codec)
     for kind in own.KINDS:
         hints_of(kind)  # compiles annotations
+    with suppress(InputError):
+        library()  # if it is installed: for an architecture that is YAML
     say(taken, [handover.READY])
     spare = bytearray(SPARE)
     with warnings.catch_warnings(record=True) as caught:

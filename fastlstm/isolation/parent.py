@@ -21,6 +21,7 @@ from .. import formats
 from ..errors import FormatError, InputError
 from ..formats.reading.architecture import Architecture, fetched
 from ..formats.reading.weights import outside
+from ..formats.reading.yamltext import is_yaml, library
 from ..formats.source import Source
 from ..limits import Budget
 from ..spec import Case, ModelSpec
@@ -110,14 +111,15 @@ def read_cases(source: Source, bounds: Isolation, budget: Budget) -> tuple[tuple
 def described(architecture: Architecture | None) -> dict[str, str | None]:
     """An architecture for the other process: a text, and the name of the file that it is from."""
     given = None if architecture is None else fetched(architecture)
-    if isinstance(given, Source):
-        return {"architecture": str(given.data or b"", "latin-1"), "architecture_file": given.name}
     if isinstance(given, Mapping):
         try:
             given = json.dumps(dict(given))
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"architecture: expected what JSON can hold ({error}); pass what model.to_json() gives") from error
-    return {"architecture": given, "architecture_file": None}
+    text, name = (str(given.data or b"", "latin-1"), given.name) if isinstance(given, Source) else (given, None)
+    if text is not None and is_yaml(text):
+        library()  # where it is not installed, the other process cannot import it either
+    return {"architecture": text, "architecture_file": name}
 
 
 def answer(
@@ -132,6 +134,7 @@ def answer(
     """
     if source.handle is not None:
         raise InputError(f"isolated: {source.name} is an h5py.File, which this process has open already; pass its path or its bytes")
+    source = source.gathered(budget)
     formats.refuse_other_than_files(source)
     with source.open() as file:
         size = measured(source.name, file)

@@ -41,7 +41,7 @@ _TYPE = ir.FunctionType(ir.VoidType(), [I64] * len(Matrices._fields))
 
 def _define(module: ir.Module, rows: int, vectors: int) -> ir.Function:
     """The tile's LLVM function. A function of its own: inlined, LLVM spills the accumulators."""
-    function = ir.Function(module, _TYPE, f"data_tile_{rows}x{vectors}")
+    function = ir.Function(module, _TYPE, f"tile_of_data_{rows}x{vectors}")
     function.attributes.add("noinline")
     b = ir.IRBuilder(function.append_basic_block("entry"))
     m = Matrices(*function.args)

@@ -32,11 +32,15 @@ def _dot(a: int, b: int, size: int) -> float:
 
 
 @compiled
-def _dots(f: Any, a: int, b: int, y: int) -> None:
-    """y = a @ b where the columns of b lie along k."""
+def _dots(f: Any, a: int, b: int, y: int, left: int) -> int:
+    """y = a @ b where the columns of b lie along k. The patience left after it, of so much."""
     for i in range(f.m):
         for j in range(f.n):
             store_float(y, i * f.n + j, _dot(a + 4 * i * f.k, b + 4 * j * f.k, f.k))
+        left = patience_after(f, left, f.k * f.n)
+        if left < 0:
+            break
+    return left
 
 
 @compiled
@@ -50,8 +54,8 @@ def _packed(f: Any, b: int, row: int, scratch: int) -> None:
 
 
 @compiled
-def _tiles(f: Any, a: int, b: int, b_row: int, y: int) -> None:
-    """y = a @ b, panel by panel of b's columns, and for each the rows in tiles."""
+def _tiles(f: Any, a: int, b: int, b_row: int, y: int, patience: int) -> int:
+    """y = a @ b, panel by panel of b's columns, and for each the rows in tiles. The patience left after it, of so much."""
     m, k, n = f.m, f.k, f.n
     parts, narrow = parts_of(m), _narrow()
     for start in range(0, n, BLOCK):
@@ -71,13 +75,17 @@ def _tiles(f: Any, a: int, b: int, b_row: int, y: int) -> None:
             if n < LANES:
                 for i in range(rows):
                     store_first(place, i * n, load(narrow, i * LANES), n)
+            patience = patience_after(f, patience, rows * k * left)
+            if patience < 0:
+                return patience
             first += rows
+    return patience
 
 
 @kernel
 def product(f: Any) -> None:
     """y = a @ b for outer x inner matrices of each row."""
-    m, k, n = f.m, f.k, f.n
+    m, n = f.m, f.n
     dots, packs = dots_product(m, n, f.turned), packs_product(m, n, f.turned, ONE * LANES)
     scratch = (f.scratch + ALIGNMENT - 1) & -ALIGNMENT
     packed_row = 4 * padded_units(n, ONE * LANES)
@@ -88,13 +96,12 @@ def product(f: Any) -> None:
                 a = f.a + 4 * (r * f.a_row + i * f.a_outer + j * f.a_inner)
                 b = f.b + 4 * (r * f.b_row + i * f.b_outer + j * f.b_inner)
                 if dots:
-                    _dots(f, a, b, y)
+                    left = _dots(f, a, b, y, left)
                 elif packs:
                     _packed(f, b, packed_row, scratch)
-                    _tiles(f, a, scratch, packed_row, y)
+                    left = _tiles(f, a, scratch, packed_row, y, left)
                 else:
-                    _tiles(f, a, b, 4 * n, y)
-                y += 4 * m * n
-                left = patience_after(f, left, m * k * n)
+                    left = _tiles(f, a, b, 4 * n, y, left)
                 if left < 0:
                     return
+                y += 4 * m * n

@@ -5,23 +5,23 @@ An array is seen as (outer, n, inner), and reduced along n. Sums are made of man
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..program.contracts import REDUCE_OPS
 from .arithmetic import greater_of, lesser_of, truth
 from .elementary import exp
-from .flags import ONE, compiled, inlined
-from .memory import load, load_first, load_float, load_part, stack, store, store_float, store_part
+from .flags import compiled, inlined
+from .memory import load, load_first, load_float, load_part, store_float, store_part
 from .registry import kernel
-from .target import LANES, VECTOR
-from .vector import INFINITY, splat, total
+from .target import LANES
+from .vector import INFINITY, first_lane, rotated, splat, total
 
 SUM, MEAN, SUMSQ, PROD, MAX, MIN, ANY, ALL = (
     REDUCE_OPS[name] for name in ("sum", "mean", "sumsq", "prod", "max", "min", "any", "all")
 )  # fmt: skip
 #: Values of each lane that one sum takes, before it is added to the others.
-SHORT = 64
-_lanes = stack(2 * VECTOR)
+SHORT = 16
 
 
 @inlined
@@ -59,14 +59,13 @@ def _sum_across(op: int, x: int, step: int, n: int, left: int) -> Any:
         stop = min(start + 4 * SHORT, n)
         s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
         i = start
-        if left >= LANES:
-            while i + 4 <= stop:
-                place = x + i * step
-                s0 = s0 + _term(op, load(place, 0))
-                s1 = s1 + _term(op, load(place + step, 0))
-                s2 = s2 + _term(op, load(place + 2 * step, 0))
-                s3 = s3 + _term(op, load(place + 3 * step, 0))
-                i += 4
+        while i + 4 <= stop:
+            place = x + i * step
+            s0 = s0 + _term(op, load_part(place, 0, left))
+            s1 = s1 + _term(op, load_part(place + step, 0, left))
+            s2 = s2 + _term(op, load_part(place + 2 * step, 0, left))
+            s3 = s3 + _term(op, load_part(place + 3 * step, 0, left))
+            i += 4
         while i < stop:
             s0 = s0 + _term(op, load_part(x + i * step, 0, left))
             i += 1
@@ -98,21 +97,36 @@ def _with(op: int, so_far: Any, x: Any) -> Any:
     return lesser_of(so_far, truth(x != 0.0))
 
 
+def _folding(distance: int) -> Callable[[int, Any], Any]:
+    """A function that reduces the lanes of a vector, halves with halves, beginning with lanes so far apart; the first has the result."""
+    turned = rotated(distance)
+    if distance == 1:
+
+        @compiled
+        def last(op, v):
+            return _with(op, v, turned(v))
+
+        return last
+    rest = _folding(distance // 2)
+
+    @compiled
+    def fold(op, v):
+        return rest(op, _with(op, v, turned(v)))
+
+    return fold
+
+
+_folded = _folding(LANES // 2)
+
+
 @compiled
 def _along(op: int, x: int, n: int) -> float:
     """n values that lie side by side, reduced."""
     neutral = _neutral(op)
-    lanes, so_far = _lanes(), splat(neutral)
+    so_far = splat(neutral)
     for i in range(0, n, LANES):
         so_far = _with(op, so_far, load_first(x, i, min(n - i, LANES), neutral))
-    store(lanes, LANES, so_far)
-    width = ONE * LANES // 2
-    while width:  # halves with halves
-        store(lanes, 0, so_far)
-        so_far = _with(op, so_far, load(lanes, width))
-        width //= 2
-    store(lanes, 0, so_far)
-    return load_float(lanes, 0)
+    return first_lane(_folded(op, so_far))
 
 
 @compiled
@@ -129,12 +143,12 @@ def reduce(f: Any) -> None:
     """y (outer, inner) = x (outer, n, inner) reduced along n."""
     op, n, inner = f.op, f.n, f.inner
     divisor = splat(n if op == MEAN else 1.0)
-    summed = op in (SUM, MEAN, SUMSQ)
+    summed = op <= SUMSQ  # the first of them
     for o in range(f.rows * f.outer):
         x, y = f.x + 4 * o * n * inner, f.y + 4 * o * inner
         if inner == 1:
             value = _sum_along(op, x, n) if summed else _along(op, x, n)
-            store_float(y, 0, value / n if op == MEAN else value)
+            store_float(y, 0, first_lane(splat(value) / divisor) if op == MEAN else value)
         else:
             for i in range(0, inner, LANES):
                 left = inner - i

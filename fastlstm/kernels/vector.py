@@ -243,6 +243,21 @@ def _tree(b: ir.IRBuilder, v: ir.Value, join: Callable[..., ir.Value]) -> ir.Val
     return b.extract_element(v, I32(0))
 
 
+def rotated(distance: int) -> Any:
+    """A function: the lanes of a vector moved on by so many, round about."""
+
+    def lanes_moved(b, v):
+        return shuffled(b, v, v, [(lane + distance) % LANES for lane in range(LANES)])
+
+    return intrinsic(FLOATS, FLOATS)(lanes_moved)
+
+
+@intrinsic(types.float32, FLOATS)
+def first_lane(b, v):
+    """The first lane."""
+    return b.extract_element(v, I32(0))
+
+
 @intrinsic(types.float32, FLOATS)
 def total(b, v):
     """Sum of the lanes."""

@@ -14,6 +14,7 @@ from ..program import layout
 from ..program.ir import Builder, Lookup, Mask, Value
 from ..program.lowering import activated, default_code, has_kernel, present_only
 from ..spec import WHOLE, LayerSpec, Shape
+from . import quantised
 from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
 
 #: The dtype that layers compare in, by the one that they compute in, where it is not float32.
@@ -67,9 +68,13 @@ class Inert(Layer):
         "GaussianDropout",
         "AlphaDropout",
         "ActivityRegularization",
+        "AddLoss",
+        "AddMetric",
         "Identity",
     )
-    INERT = frozenset({"rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma"})
+    INERT = frozenset({
+        "rate", "stddev", "noise_shape", "seed", "data_format", "l1", "l2", "p", "sigma", "unconditional", "aggregation", "metric_name",
+    })  # fmt: skip
     STEPWISE = True
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -121,7 +126,7 @@ class Dense(Layer):
     """activation(x W + b) on the last axis, for input of any rank."""
 
     CLASSES = ("Dense",)
-    HONOURED = frozenset({"units", "activation", "use_bias"})
+    HONOURED = frozenset({"units", "activation", "use_bias", "quantization"})
     INERT = inert("kernel", "bias")
     STEPWISE = True
 
@@ -130,22 +135,28 @@ class Dense(Layer):
         self.units = int(self.config["units"])
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
+        self.quantised = quantised.how(self)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         features = known_features(self, inputs[0])
-        self.arrays((features, self.units), *([(self.units,)] if self.use_bias else []))
+        self.arrays((features, self.units), *[(self.units,)] * (self.use_bias + bool(self.quantised)))
+        if self.quantised:
+            quantised.check(self, features)
         return ((*inputs[0][:-1], activations.output_features(self.activation_name, self.units)),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         kernel, *bias = self.cast(x.dtype)
-        z = x @ kernel
-        if bias:
+        z = quantised.computed(self, x, (-1,), np.matmul, lambda scales: scales) if self.quantised else x @ kernel
+        if self.use_bias:
             z = z + bias[0]
         return (Tensor(self.act(z), inputs[0].mask),)
 
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        return super().row_numbers(inputs, keywords, outputs) + quantised.more_numbers(self, inputs)
+
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if not has_kernel(self.activation_name):
+        if self.quantised or not has_kernel(self.activation_name):
             return None
         *outer, features = inputs[0].shape
         steps, units = math.prod(outer), self.units

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import FastLSTMError, FormatError, InputError
 from ..operations.operands import Unbatched
 from ..program.ir import Builder, Mask, Value
+from ..pruning import pruned
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 from . import unbatched
 from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
@@ -372,8 +373,8 @@ def declared_by(network: Network) -> Callable[[Layer], Sequence[Shape]]:
 
 
 def root(model: ModelSpec, context: Context) -> Network:
-    """The network of a whole model."""
-    return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=model), context)
+    """The network of a whole model: of what its outputs need."""
+    return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=pruned(model, context.custom_layers)), context)
 
 
 def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:

@@ -65,7 +65,8 @@ class GraphOperation(Layer):
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         try:
-            return ask()
+            with np.errstate(all="ignore"):  # NaN and infinities are data
+                return ask()
         except AcrossError as error:
             raise self.unsupported(f"{self.name}: {ACROSS.format(error)}") from error
         except MisfitError as error:
@@ -110,8 +111,7 @@ class GraphOperation(Layer):
             return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
         given = [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
         filled = self._filled(given, lambda number: self.cast(dtype)[number])
-        with np.errstate(all="ignore"):  # NaN and infinities are data
-            found = self._asked(lambda: self._computed(filled, rows, outputs, dtype))
+        found = self._asked(lambda: self._computed(filled, rows, outputs, dtype))
         for array, shape in zip(found, outputs, strict=True):
             if array.shape[0] != rows or len(array.shape) != len(shape):
                 raise self.unsupported(f"{self.name}: {ACROSS.format(f'it makes {array.shape} of {rows} rows')}")

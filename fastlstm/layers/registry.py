@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..catalogue import INPUT_LAYER
 from ..spec import LayerSpec
 from .base import REGISTRY, Context, Layer
 from .custom import Custom, Unknown
@@ -13,7 +14,7 @@ def make_layer(spec: LayerSpec, context: Context) -> Layer:
     A class that neither has becomes a placeholder and a problem of the context.
     """
     own = context.custom_layers.get(context.path + spec.name)
-    if own is not None:
+    if own is not None and spec.class_name != INPUT_LAYER:  # which may have the name of the layer whose output enters there
         return Custom(spec, context, own)
     if spec.class_name in REGISTRY:
         return REGISTRY[spec.class_name](spec, context)

@@ -192,10 +192,10 @@ class Sum(Meaning):
     tensors = ("xs",)
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        return (broadcast_shape([as_operand(one) for one in tensor_list(a["xs"], "xs")]),)
+        return (broadcast_shape(tensor_list(a["xs"], "xs")),)
 
     def stepwise(self, a: Arguments) -> bool:
-        return steps_align([as_operand(one) for one in a["xs"]])
+        return steps_align(tensor_list(a["xs"], "xs"))
 
     def compute(self, a: Arguments) -> Any:
         return sum(a["xs"])

@@ -11,7 +11,7 @@ import numpy as np
 from ..program import copying
 from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing, tensor_list
-from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, bounded, is_batched, whole
+from .operands import AcrossError, MisfitError, Operand, Unbatched, axis_of, bounded, is_batched, whole
 from .rows import row
 from .shaping import one_tensor
 
@@ -23,7 +23,7 @@ class Joining(Meaning):
 
     def given(self, a: Arguments) -> list[Any]:
         """The tensors."""
-        return [as_operand(one) for one in tensor_list(a["xs"], "xs")]
+        return tensor_list(a["xs"], "xs")
 
 
 class Concatenate(Joining):
@@ -201,7 +201,7 @@ class Append(Concatenate):
     tensors = ("x1", "x2")
 
     def given(self, a: Arguments) -> list[Any]:
-        return [as_operand(a["x1"]), as_operand(a["x2"])]
+        return tensor_list([a["x1"], a["x2"]], "x1 and x2")
 
     def compute(self, a: Arguments) -> Any:
         return super().compute({**a, "xs": [a["x1"], a["x2"]]})

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..program.copying import Array
 from ..program.ir import Builder, Constant, Value
-from .operands import MisfitError, Operand, Unbatched
+from .operands import MisfitError, Operand, Unbatched, as_operand
 
 #: Arguments by canonical name. Tensors stand among them, also in lists: to ``shapes`` as operands, to ``compute`` as arrays, to
 #: ``lower`` as Values where they have rows, else as operands.
@@ -85,7 +85,8 @@ class Meaning:
 
 
 def tensor_list(value: Any, what: str) -> list[Any]:
-    """A list of tensors among the arguments."""
-    if not isinstance(value, (list, tuple)) or not value:
+    """A list of tensors among the arguments, as operands."""
+    found = [as_operand(one) for one in value] if isinstance(value, list) else []
+    if not found or not all(isinstance(one, tuple) for one in found):
         raise MisfitError(f"{what}: expected tensors, found {value!r:.60}")
-    return list(value)
+    return found

@@ -198,7 +198,7 @@ class Einsum(Contraction):
         return f"{','.join(inputs)}->{output}", []
 
     def operands(self, a: Arguments) -> list[Any]:
-        return [as_operand(one) for one in tensor_list(a["operands"], "operands")]
+        return tensor_list(a["operands"], "operands")
 
     def arrays(self, a: Arguments) -> list[np.ndarray]:
         return list(a["operands"])

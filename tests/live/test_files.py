@@ -52,3 +52,24 @@ def test_low_rank_adapters_are_merged(tmp_path: Path, ending: str) -> None:
     architecture = {"architecture": model.to_json()} if ending == ".weights.h5" else {}
     expected = model.predict(x, verbose=0)
     np.testing.assert_allclose(fastlstm.load(path, **architecture).predict(x), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_models_in_several_files(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", minversion="3.12")
+    x = keras.Input((5, 3))
+    y = keras.layers.LSTM(10)(x)
+    for _ in range(4):
+        y = keras.layers.Dense(30)(y)
+    model = keras.Model(x, y)
+    given = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    expected = model.predict(given, verbose=0)
+    keras.saving.save_model(model, tmp_path / "folder", zipped=False)
+    model.save_weights(tmp_path / "m.weights.json", max_shard_size=5e-6)
+    assert len(list(tmp_path.glob("m_*.weights.h5"))) > 2
+    for path, options in ((tmp_path / "folder", {}), (tmp_path / "m.weights.json", {"architecture": model.to_json()})):
+        for isolated in (False, True):
+            found = fastlstm.load(path, isolated=isolated, **options).predict(given)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
+    assert "Keras 3" in fastlstm.convert(tmp_path / "folder", tmp_path / "m.fastlstm", keras=True).checked_against

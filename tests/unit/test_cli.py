@@ -227,7 +227,7 @@ def test_predict_layer(model_path: Path, tmp_path: Path, capsys: pytest.CaptureF
         assert {name: y.shape for name, y in archive.items()} == {"lstm_1": (2, 4), "dense_2": (2, 2)}
         np.testing.assert_array_equal(archive["dense_2"], fastlstm.load(model_path).predict(x))
     assert "2 (lstm_1, dense_2)" in fails(capsys, "predict", model_path, tmp_path / "x.npy", *both)
-    assert "error: --layer: expected names of layers of" in fails(capsys, "predict", model_path, tmp_path / "x.npy", "--layer", "lstm")
+    assert "error: --outputs: expected names of layers of" in fails(capsys, "predict", model_path, tmp_path / "x.npy", "--layer", "lstm")
 
 
 def test_predict_no_rows(model_path: Path, tmp_path: Path) -> None:

@@ -103,6 +103,21 @@ def test_tiles_keep_their_sums_in_registers(built: Path, level: str) -> None:
 
 
 @pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
+def test_tiles_of_data_keep_their_sums_in_registers(built: Path, level: str) -> None:
+    seen = set()
+    for name, body in loops(built):
+        tile = re.match(r"tile_of_data_(\d)x(\d)", name)
+        if not tile:
+            continue
+        seen.add(name)
+        assert not [line for line in body if "%rsp" in line and re.search(r"[xyz]mm", line)], f"{name} spills in its loop"
+        rows, vectors = map(int, tile.groups())
+        sums = [line for line in body if re.match(r"vfmadd|addps", line) and WIDEST[level] in line]
+        assert len(sums) == rows * vectors, name
+    assert len(seen) == {"v2": 8, "v3": 12, "v4": 24}[level]
+
+
+@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
 def test_activations_are_vectors(built: Path, level: str) -> None:
     divisions = {name: [line for line in body if re.match(r"v?div[ps]s", line)] for name, body in functions(built)}
     # Pooling divides by a count once for each output; everything else that divides is an activation.

@@ -1,4 +1,4 @@
-"""The architecture for a file of weights alone: JSON text, a path to it, or the parsed JSON."""
+"""The architecture for a file of weights alone: JSON or YAML text, a path to it, or the parsed JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ...errors import FormatError, InputError
 from ...limits import TEXT, Budget
 from ..source import Source
 from .jsontext import parse_json
+from .yamltext import is_yaml, parse_yaml
 
 Architecture = str | os.PathLike[str] | Mapping[str, Any]
-#: The first character of a model's JSON; any other text is a path.
+#: The first character of a model's JSON; any other text that is not YAML is a path.
 MARKS = ("{", '"')
 
 
@@ -21,16 +22,16 @@ def fetched(architecture: Architecture | Source) -> Mapping[str, Any] | str | So
     if isinstance(architecture, (Mapping, Source)):
         return architecture
     if not isinstance(architecture, (str, os.PathLike)):
-        raise InputError(f"architecture: expected JSON text, a path to it, or a dict, found {type(architecture).__name__}")
+        raise InputError(f"architecture: expected JSON or YAML text, a path to it, or a dict, found {type(architecture).__name__}")
     text = os.fspath(architecture)
-    if text.lstrip()[:1] in MARKS:
+    if is_json(text) or is_yaml(text):
         return text
     try:
         with open(text, "rb") as stream:
             return Source(text, data=stream.read(TEXT + 1))
     except (OSError, ValueError) as error:  # ValueError: no path can be so
         reason = getattr(error, "strerror", None) or error
-        raise FormatError(f"architecture: {text!r} is neither JSON nor a file that can be read ({reason})") from error
+        raise FormatError(f"architecture: {text!r} is neither JSON, YAML nor a file that can be read ({reason})") from error
 
 
 def load_architecture(architecture: Architecture | Source, budget: Budget) -> Any:
@@ -38,7 +39,13 @@ def load_architecture(architecture: Architecture | Source, budget: Budget) -> An
     given = fetched(architecture)
     if isinstance(given, Mapping):
         return given
-    return parse_json(_text(given) if isinstance(given, Source) else given, budget, "architecture")
+    text = _text(given) if isinstance(given, Source) else given
+    return (parse_json if is_json(text) else parse_yaml)(text, budget, "architecture")
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is JSON, by its first character."""
+    return text.lstrip()[:1] in MARKS
 
 
 def _text(file: Source) -> str:
@@ -46,8 +53,6 @@ def _text(file: Source) -> str:
         text = (file.data or b"").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(f"architecture: {file.name} is not a text file") from error
-    if text.lstrip()[:1] not in MARKS:
-        yaml = "class_name:" in text[:10000]
-        found = "YAML; save what model.to_json() gives instead" if yaml else repr(text[:30])
-        raise FormatError(f"architecture: {file.name}: expected JSON, found {found}")
+    if not is_json(text) and not is_yaml(text):
+        raise FormatError(f"architecture: {file.name}: expected JSON or YAML of a model, found {text[:30]!r}")
     return text

@@ -15,6 +15,7 @@ from .draft import LayerDraft, ModelDraft
 from .graph import Graph
 from .jsontext import expect
 from .keras1 import SPLIT
+from .quantisation import QUANTISED, policy, settle_quantisation
 from .values import short, wrong_argument, wrong_shape
 from .vocabulary import class_name, compute_dtype, layer_config
 
@@ -196,7 +197,7 @@ class Reader:
             self.check_values(config, draft.path)
             draft.config = layer_config(kind, config, self.dialect)
             if row.adapted:
-                self.low_rank(draft)
+                self.adapted(draft)
             self.wrapped(draft, problems, depth)
             self.padding(draft, problems)
             if row.becomes:
@@ -216,15 +217,14 @@ class Reader:
 
     def arithmetic(self, draft: LayerDraft, config: Mapping[str, Any], problems: list[Problem]) -> None:
         """The dtype of a layer, and how its arrays are kept."""
-        kind, dtype, mode = draft.class_name, compute_dtype(draft.class_name, config, self.dialect), quantisation(config)
+        mode, source = policy(config.get("dtype"))
+        dtype = compute_dtype(draft.class_name, {**config, "dtype": source}, self.dialect)
+        draft.dtype = dtype or "float32"
         if mode:
-            draft.quantised = True
-            what = f"it is quantised ({mode}), which is not computed"
-            problems.append(Problem(draft.path, kind, what, "save the model before quantize()"))
+            settle_quantisation(draft, mode, config, problems)
         elif dtype is None and draft.row.computed:
             what = f"its dtype is {config.get('dtype')!r}"
-            problems.append(Problem(draft.path, kind, what, "float32, float64 or a mixed policy would do"))
-        draft.dtype = dtype or "float32"
+            problems.append(Problem(draft.path, draft.class_name, what, "float32, float64 or a mixed policy would do"))
         draft.split_gates = bool(config.get(SPLIT))
 
     def padding(self, draft: LayerDraft, problems: list[Problem]) -> None:
@@ -237,10 +237,12 @@ class Reader:
             what = "it was trained on Theano, whose padding 'same' is not that of other backends here"
             problems.append(Problem(draft.path, draft.class_name, what))
 
-    def low_rank(self, draft: LayerDraft) -> None:
-        """Take what enable_lora has left in a config."""
+    def adapted(self, draft: LayerDraft) -> None:
+        """Take what enable_lora and quantize have left in a config."""
         rank, alpha = draft.config.pop("lora_rank", None), draft.config.pop("lora_alpha", None)
         draft.config.pop("quantization_config", None)
+        if draft.quantised in QUANTISED:
+            draft.config["quantization"] = draft.quantised
         if rank is not None:
             if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float, type(None))):
                 found = f"{short(rank)} with lora_alpha={short(alpha)}"
@@ -316,17 +318,6 @@ class Reader:
 def is_model(name: Any) -> bool:
     """Whether a class, as an entry names it, is one of graphs of layers."""
     return isinstance(name, str) and row_of(name).role is Role.MODEL
-
-
-def quantisation(config: Mapping[str, Any]) -> str:
-    """How Keras 3 has quantised a layer: "int8", ...; nothing where it has not."""
-    dtype = config.get("dtype")
-    policy = dtype.get("config") if isinstance(dtype, Mapping) else None
-    if isinstance(policy, Mapping):
-        if "mode" in policy:
-            return str(policy["mode"])
-        dtype = policy.get("name")
-    return dtype.split("_from_")[0] if isinstance(dtype, str) and "_from_" in dtype else ""  # "int8_from_float32"
 
 
 def plain_number(value: Any) -> Any:

@@ -26,7 +26,7 @@ class LayerDraft:
     trainable: bool = True
     split_gates: bool = False  # Keras 1: three arrays a gate
     lora: float | None = None  # the factor of the product of two more arrays, which belongs to the first (Keras 3's enable_lora)
-    quantised: bool = False  # its arrays are of a layout that is not known
+    quantised: str = ""  # how Keras 3 has quantised it
     children: list[LayerDraft] = field(default_factory=list)
     model: ModelDraft | None = None
     weights: tuple[np.ndarray, ...] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ...errors import FormatError, Problem
 from ...limits import GROUP_DEPTH
 from .draft import LayerDraft, ModelDraft
 from .hdf5 import Group
+from .quantisation import untold
 from .weights import UNBUILT, known_weights
 
 #: The groups that may hold a model's layers: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
@@ -32,9 +33,9 @@ def is_tree(group: Group) -> bool:
     return any(name in group for name in LAYERS) or any(key.startswith(("layers\\", LAYERS[1] + "\\")) for key in group.members())
 
 
-def fill(model: ModelDraft, root: Group, source: str) -> None:
-    """Give every layer of a model its arrays."""
-    filler = Filler(root, source)
+def fill(model: ModelDraft, source: str, *roots: Group) -> None:
+    """Give every layer of a model its arrays, from one tree or from several that are parts of one."""
+    filler = Filler(source, roots)
     filler.model(model, "")
     model.problems += filler.left_over()
 
@@ -59,7 +60,7 @@ def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
 class Filler:
     """Walks a model and its tree together."""
 
-    def __init__(self, root: Group, source: str):
+    def __init__(self, source: str, roots: Iterable[Group]):
         self.source = source
         self.arrays: dict[str, list[tuple[Group, str]]] = {}
         self.sorted: list[str] = []
@@ -67,7 +68,8 @@ class Filler:
         self.dealt: set[str] = set()
         self.missing = False  # are there layers with weights, but no arrays at all?
         self.places: set[str] = set()
-        self.index(root, "", 0)
+        for root in roots:
+            self.index(root, "", 0)
 
     def index(self, group: Group, path: str, depth: int) -> None:
         """Note where arrays are; Keras on Windows wrote ``layers\\dense\\vars`` as one name."""
@@ -133,7 +135,7 @@ class Filler:
             listed = ", ".join(weight.name for weight in expected)
             raise FormatError(
                 f"{self.source}: layer {layer.path!r} ({layer.class_name}): expected {len(expected)} arrays ({listed}) at {path}, "
-                f"found {len(found)}"
+                f"found {len(found)}{untold(found)}"
             )
         self.missing |= not self.arrays and bool(expected)
         layer.weights = tuple(found)
@@ -149,7 +151,11 @@ class Filler:
     def taken(self, place: str) -> list[np.ndarray]:
         """The arrays at a place, in order."""
         self.dealt.add(place)
-        return [group.array(key) for group, key in sorted(self.arrays[place], key=lambda one: in_order(one[1]))]
+        found = sorted(self.arrays[place], key=lambda one: in_order(one[1]))
+        for (_, key), (group, after) in zip(found, found[1:], strict=False):
+            if key == after:
+                raise group.error(f"{key} is in another part of the weights too")
+        return [group.array(key) for group, key in found]
 
 
 def in_order(key: str) -> tuple[int, str]:

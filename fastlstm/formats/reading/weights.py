@@ -17,6 +17,7 @@ from ...spec import ModelSpec
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .keras1_arrays import from_keras1
+from .quantisation import PASSED_OVER, QUANTISED, UNSCALED, settle_arrays, untold
 
 
 @dataclass
@@ -41,7 +42,7 @@ UNBUILT = Problem("", "", "it has no weights: the model was saved before it was 
 def known_weights(layer: LayerDraft, source: str) -> tuple[Weight, ...] | None:
     """The arrays that a layer of a known class keeps."""
     tell = layer.row.arrays
-    if tell is None or layer.quantised:
+    if tell is None or layer.quantised not in ("", *QUANTISED):
         return None
     if layer.split_gates:
         return tuple(Weight(f"{kind}_{gate}") for gate in GATE_LETTERS[layer.row.gates] for kind in "WUb")
@@ -100,6 +101,7 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise FormatError(
             f"{source}: layer {layer.path!r} ({layer.class_name}): expected {expected} arrays ({names}), found {len(arrays)} ({shapes})"
+            + untold(arrays)
         )
     slots = [
         (leaf, place, in_order or (weight.trainable and not leaf.frozen))
@@ -161,12 +163,17 @@ def merge_low_rank(layer: LayerDraft) -> None:
             layer.weights = ((kernel + layer.lora * product).astype(kernel.dtype), *others)
 
 
-def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
+def settle(layer: LayerDraft, dialect: Dialect, budget: Budget, problems: list[Problem]) -> None:
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
-    for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
-        settle(inner, dialect, budget)
     dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
     account(layer, dtype, budget)
+    problem = settle_arrays(layer, dtype, budget.source)
+    if problem is not None:
+        problems.append(problem)
+    elif layer.quantised == UNSCALED:
+        warnings.warn(f"layer {layer.path!r} ({layer.class_name}) {PASSED_OVER}", stacklevel=outside())
+    for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
+        settle(inner, dialect, budget, problems)
     merge_low_rank(layer)
     if dialect.keras1:
         from_keras1(layer, dialect)
@@ -177,7 +184,9 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget) -> None:
     if dialect.beta_first and layer.row.role is Role.NORMALIZATION and len(layer.weights) == 4:
         beta, gamma, *moving = layer.weights
         layer.weights = (gamma, beta, *moving)
-    layer.weights = tuple(np.asarray(array, dtype, order="C") for array in layer.weights)
+    layer.weights = tuple(
+        np.asarray(array, np.int8 if layer.quantised and array.dtype == np.int8 else dtype, order="C") for array in layer.weights
+    )
 
 
 def account(layer: LayerDraft, dtype: np.dtype[Any], budget: Budget) -> None:
@@ -240,7 +249,7 @@ def infer_input(model: ModelDraft) -> bool:
 def finish(model: ModelDraft, understood: Dialect, budget: Budget) -> ModelSpec:
     """Turn a model whose arrays are dealt into a spec."""
     for layer in model.layers:
-        settle(layer, understood, budget)
+        settle(layer, understood, budget, model.problems)
     if model.class_name == SEQUENTIAL and not infer_input(model):
         model.layers[0].config["shape"] = [None]
         model.problems.append(Problem("", "", "the file does not say what shape its input has", "build the model before saving it"))

@@ -18,6 +18,7 @@ from fastlstm.errors import FastLSTMError
 from fastlstm.formats import HEAD
 from fastlstm.formats.reading.hdf5 import is_hdf5
 from fastlstm.formats.reading.jsontext import parse_json
+from fastlstm.formats.reading.yamltext import parse_yaml
 from fastlstm.limits import Budget
 
 from . import recipes
@@ -132,7 +133,22 @@ def architecture(data: bytes) -> None:
         loaded(file, architecture=recipe.get("architecture"), by_name=bool(recipe.get("by_name")))
 
 
+def yaml(data: bytes) -> None:
+    """YAML of strangers."""
+    with contextlib.suppress(FastLSTMError):
+        parse_yaml(data.decode("utf-8", "replace"), Budget("file", len(data)), "architecture")
+
+
+def parts(data: bytes) -> None:
+    """Weights in parts, gathered already: ``{"architecture": ..., "parts": {MEMBER: JSON or HDF5 group}}``."""
+    recipe = parsed(data)
+    if isinstance(recipe, Mapping):
+        file = made(recipes.keras, recipe.get("parts"))
+        if file is not None:
+            loaded(file, architecture=recipe.get("architecture"))
+
+
 EMPTY = recipes.hdf5({"attrs": {"layer_names": []}})
-TARGETS: dict[str, Callable[[bytes], None]] = {target.__name__: target for target in (json, hdf5, own, keras, architecture)}
+TARGETS: dict[str, Callable[[bytes], None]] = {target.__name__: target for target in (json, hdf5, own, keras, architecture, yaml, parts)}
 #: How the recipes of a target become bytes that may be altered themselves.
 BYTES: dict[str, Callable[[Any], bytes]] = {"own": recipes.own, "keras": recipes.keras}

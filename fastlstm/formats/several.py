@@ -1,0 +1,157 @@
+"""Models that stand in several files: a folder that Keras 3 wrote with ``zipped=False``, and weights in parts with their index.
+
+They are gathered into one archive, for a folder the ``.keras`` file that Keras would have written. So they are read as any other file is,
+in a process of their own too, which is given bytes and opens nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import FormatError
+from ..limits import TEXT, Budget
+from .reading.jsontext import parse_json
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+#: The name in the archive of the list of what weights each part holds.
+INDEX = "model.weights.json"
+#: What gives such a list away, near its beginning.
+INDEX_KEY = "weight_map"
+PART = ".weights.h5"
+#: Parts that a list may name.
+PARTS = 10_000
+HEAD = 4096
+#: Opened so, a pipe that has taken the place of a file is not waited for.
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def files_of(path: str) -> Mapping[str, str]:
+    """The files of a model that stands in several, by their names in the archive; none if ``path`` is no such model.
+
+    Raises
+    ------
+    FormatError
+        If it is a damaged or hostile one.
+    """
+    if os.path.isdir(path):
+        return of_folder(path)
+    if is_index(beginning(path)):
+        return of_index(path)
+    return {}
+
+
+def of_folder(path: str) -> Mapping[str, str]:
+    """The files of a folder of Keras 3."""
+    found = {name: os.path.join(path, name) for name in (CONFIG, METADATA, WEIGHTS)}
+    if os.path.lexists(os.path.join(path, "saved_model.pb")) or not all(os.path.lexists(found[name]) for name in (CONFIG, WEIGHTS)):
+        return {}
+    return {name: file for name, file in found.items() if os.path.lexists(file)}
+
+
+def beginning(path: str) -> bytes:
+    """The first bytes of a regular file; nothing of what cannot be read."""
+    try:
+        if not os.path.isfile(path):
+            return b""
+        with open(path, "rb") as stream:
+            return stream.read(HEAD)
+    except (OSError, ValueError):  # ValueError: no path can be so
+        return b""
+
+
+def is_index(head: bytes) -> bool:
+    """Whether a file that begins so lists the parts of a model's weights."""
+    return head.lstrip().startswith(b"{") and f'"{INDEX_KEY}"'.encode() in head
+
+
+def of_index(path: str) -> Mapping[str, str]:
+    """A list of parts, and the parts."""
+    with Budget(path, size_of(path, path)) as budget:
+        data, folder = content(path, path, budget, TEXT), os.path.dirname(path)
+        try:
+            names = parts(data.decode("utf-8"), path, budget)
+        except UnicodeDecodeError as error:
+            raise FormatError(f"{path}: the index of the weights is not UTF-8 text") from error
+        return {INDEX: path, **{name: os.path.join(folder, name) for name in names}}
+
+
+def parts(index: str, source: str, budget: Budget) -> list[str]:
+    """The names of the parts that an index lists, each of which is a file beside it.
+
+    Raises
+    ------
+    FormatError
+        If it is no such list, or names what is no file in the same folder.
+    """
+    entry = parse_json(index, budget, "the index of the weights")
+    found: dict[str, None] = {}
+    for name in named(entry, source):
+        if not name.endswith(PART) or any(mark in name for mark in '/\\:\0"'):
+            raise FormatError(f"{source}: {INDEX_KEY} names {name[:200]!r}; parts are files *{PART} in the folder of the index itself")
+        found[name] = None
+    if not 0 < len(found) <= PARTS:
+        raise FormatError(f"{source}: {INDEX_KEY} names {len(found)} parts; expected 1 to {PARTS}")
+    return list(found)
+
+
+def named(entry: Any, source: str) -> Iterator[str]:
+    """The parts that an index names, again for each group of arrays."""
+    places = entry.get(INDEX_KEY) if isinstance(entry, Mapping) else None
+    if not isinstance(places, Mapping):
+        raise FormatError(f"{source}: {INDEX_KEY}: expected an object that says where each group of arrays is")
+    for place, files in places.items():
+        listed = files if isinstance(files, list) else [files]
+        if not all(isinstance(name, str) for name in listed):
+            raise FormatError(f"{source}: {INDEX_KEY}: {place[:200]!r}: expected names of parts")
+        yield from listed
+
+
+def size_of(path: str, source: str) -> int:
+    """The size of a regular file; anything else is refused."""
+    return regular(path, source).st_size
+
+
+def regular(path: str, source: str) -> os.stat_result:
+    """Return what the system says of a regular file, and refuse anything else, a link too: it may lead anywhere."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise FormatError(f"{source}: its file {os.path.basename(path)} cannot be read ({reason})") from error
+    if not stat.S_ISREG(found.st_mode):
+        what = "a link, which is never followed; put the file itself there" if stat.S_ISLNK(found.st_mode) else "no regular file"
+        raise FormatError(f"{source}: {os.path.basename(path)} is {what}")
+    return found
+
+
+def content(path: str, source: str, budget: Budget, most: int | None = None) -> bytes:
+    """The bytes of a regular file."""
+    expected = regular(path, source)
+    place, size = os.path.basename(path), expected.st_size
+    if most is not None and size > most:
+        raise FormatError(f"{source}: {place} has {size} bytes, more than {most}")
+    budget.hold(place, size)
+    try:
+        with open(os.open(path, FLAGS), "rb") as stream:
+            data = stream.read(size + 1) if os.path.samestat(os.fstat(stream.fileno()), expected) else b""
+    except OSError as error:
+        raise FormatError(f"{source}: its file {place} cannot be read ({error.strerror})") from error
+    if len(data) != size:
+        raise FormatError(f"{source}: {place} changed while it was read")
+    return data
+
+
+def archive(files: Mapping[str, str], source: str, budget: Budget) -> bytes:
+    """One archive of several files, each as it is; of the same files, the same bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as packed:
+        for name, path in files.items():
+            data = content(path, source, budget, None if name.endswith(".h5") else TEXT)
+            budget.hold(f"{name} in an archive", len(data))
+            packed.writestr(zipfile.ZipInfo(name), data)
+    return out.getvalue()
