@@ -22,13 +22,14 @@ import tarfile
 import make_golden
 import numpy as np
 import tensorflow as tf
-from make_golden import API, HERE, MAJOR, Input, L, Model, ids, keras, random, randomise
+from make_golden import API, HERE, MAJOR, VERSION, Input, L, Model, ids, keras, random, randomise
 
 ROWS, STEPS, UNITS = 3, 5, 4
 REFUSED = "! "  # before a form: outside what fastlstm computes
 TENSORFLOW = tuple(map(int, tf.__version__.split(".")[:2]))
-EARLY = TENSORFLOW < (2, 4)  # operations are layers of node_defs, whose names may keep a model from being saved
 KERAS_ARCHIVES = API != "tf.keras" or TENSORFLOW >= (2, 13)  # does it write .keras?
+ENDINGS = [".h5"] + [".keras"] * KERAS_ARCHIVES
+UNSURE = MAJOR < 3 and TENSORFLOW != (2, 10) or VERSION.startswith("3.0.")  # names or arguments may keep a model from being saved
 ops = getattr(keras, "ops", None)
 
 
@@ -129,8 +130,11 @@ def computed(model, inputs):
 
 
 def read_back(model):
-    """The model as this Keras reads its own architecture."""
-    again = keras.models.model_from_json(model.to_json())
+    """The model as this Keras reads its own architecture; Keras 3.0 does not read the indices that it wrote."""
+    text = model.to_json()
+    if VERSION.startswith("3.0."):
+        return model
+    again = keras.models.model_from_json(text)
     again.set_weights(model.get_weights())
     return again
 
@@ -144,9 +148,9 @@ def tried(form, names, path):
     for one, other in zip(here, there):
         if one.shape != other.shape or not np.allclose(one, other, equal_nan=True, atol=1e-6):
             raise ValueError("read back, it gives other numbers")
-    if EARLY:
-        model.save(path)
-        os.remove(path)
+    for ending in ENDINGS if UNSURE else ():
+        model.save(path + ending)
+        os.remove(path + ending)
     return outputs
 
 
@@ -181,7 +185,7 @@ def save(case, found, names, folder, refuse=""):
     model = Model([names[name] for name in inputs], [tensor for _, tensors in found for tensor in tensors])
     HUNG.get(case, lambda *_: None)(model, names)
     randomise(model, "operations")
-    endings = [".h5"] + [".keras"] * KERAS_ARCHIVES
+    endings = list(ENDINGS)
     for ending in endings:
         model.save(os.path.join(folder, case + ending))
     if not refuse:
@@ -197,7 +201,7 @@ def save(case, found, names, folder, refuse=""):
 def made(operation, listed, folder):
     """A line of the index for the forms of an operation, and one for each that is to be refused."""
     keras.backend.clear_session()
-    names, path = Names(operation in RECURRENT), os.path.join(folder, operation + ".h5")
+    names, path = Names(operation in RECURRENT), os.path.join(folder, "trial")
     found = list(built([form for form in listed if not form.startswith(REFUSED)], names, path))
     if found:
         yield save(operation, found, names, folder)

@@ -37,7 +37,7 @@ else:
     import tensorflow
 
     keras = tensorflow.keras
-VERSION = keras.__version__
+VERSION = getattr(keras, "__version__", "") or tensorflow.__version__  # TensorFlow 2.15 does not say
 MAJOR = int(VERSION.split(".")[0])
 L = keras.layers
 Sequential, Model = keras.models.Sequential, keras.models.Model
