@@ -12,10 +12,11 @@ from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem
 from .isolation import Isolation
 from .model import Model
 from .stream import Stream
+from .support import supports
 
 __version__ = "0.1.0"
 
 __all__ = [
     "FastLSTMError", "FormatError", "InputError", "Isolation", "KernelError", "Model", "Problem", "Stream",
-    "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "load", "verify",
+    "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "load", "supports", "verify",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from .executor import FOLD_LIMIT
 from .inputs import positive
 from .isolation import Isolation
 from .layers import prepared
+from .layers.matching import functions_of, lacking
 from .layers.network import root
 from .limits import Budget
 from .listing import LayerInfo
@@ -66,12 +67,15 @@ def load(
     custom_layers
         Functions of NumPy arrays, for layers that fastlstm does not know or in place of those that it does: by a layer's own
         name ("encoder/attention" in a nested model), by the name that its class is registered by ("my_package>Attention2"),
-        or by its class ("Attention2"), the first that fits. ``function(*inputs, **tensors[, config][, weights])`` gets the
-        arrays that go in, batch first, each as an argument of its own; call arguments that are tensors, by their names;
-        and, if it has parameters of these names, the layer's ``config`` and its arrays, ``weights``, which are read-only. It
-        returns an array of numbers, or a tuple of them, batch first, and computes every row by itself, for any number of
-        rows. Its outputs carry no mask. What stands inside RNN, StackedRNNCells and Bidirectional cannot be supplied by
-        itself; they can, as a whole.
+        or by its class ("Attention2"), the first that fits. ``function(*inputs, **tensors[, mask][, states][, config][, weights])``
+        gets the arrays that go in, batch first, each as an argument of its own; call arguments that are tensors, by their
+        names; and, if it has parameters of these names: the layer's ``config`` and its arrays, ``weights``, which are
+        read-only; ``mask``, that of its input (a list, of several), bool (batch, timesteps) or None; ``states``, a list of what it
+        carries along timesteps, and then it returns ``y, states``. It returns an array of numbers, or a tuple of them, batch first, and
+        computes every row by itself, for any number of rows. A cell inside RNN or StackedRNNCells is
+        ``function(x, states[, config][, weights])`` of one timestep, which returns ``y, states``. :func:`fastlstm.supports` says what
+        a function supports: streams, masks of its output. What stands directly in Bidirectional cannot be supplied by itself; that
+        can, as a whole. See docs/custom-code.md.
     custom_activations
         Functions of a NumPy array, by the name that they are registered by ("my_package>wobble"), by their plain name
         ("wobble"), or by their place ("lstm:recurrent_activation", or "encoder/lstm:activation" in a nested model):
@@ -153,9 +157,15 @@ class Reading:
         spec, functions = self.spec(), {"custom_layers": custom_layers, "custom_activations": custom_activations}
         return cut(spec, self.name, inputs, outputs, budget=self.budget, **functions)
 
-    def model(self, inputs: Names = None, outputs: Names = None) -> Model:
+    def model(
+        self, inputs: Names = None, outputs: Names = None, custom_layers: Functions | None = None,
+        custom_activations: Functions | None = None,
+    ) -> Model:  # fmt: skip
         """The model, with all that :func:`load` takes for granted."""
-        return Model(self.cut(inputs, outputs), source=self.name, budget=self.budget)
+        return Model(
+            self.cut(inputs, outputs, custom_layers, custom_activations), source=self.name, budget=self.budget,
+            custom_layers=custom_layers, custom_activations=custom_activations,
+        )  # fmt: skip
 
     def cases(self) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The cases in a ``.fastlstm`` file, and its arrays that were altered."""
@@ -202,7 +212,8 @@ class Verification:
 
 
 def verify(
-    path: Readable, *, architecture: Any = None, keras: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False
+    path: Readable, *, architecture: Any = None, keras: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False,
+    custom_layers: Mapping[str, Callable[..., Any]] | None = None, custom_activations: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Verification:  # fmt: skip
     """Rerun the cases of a converted file; with ``keras``, compare a Keras file with a live Keras of its generation.
 
@@ -218,6 +229,8 @@ def verify(
         As for :func:`load`; the cases count too.
     isolated
         As for :func:`load`; not together with ``keras``.
+    custom_layers, custom_activations
+        As for :func:`load`. A live Keras computes with classes and functions of its own, which this process has registered with it.
 
     Returns
     -------
@@ -234,7 +247,8 @@ def verify(
     """
     refuse_both(keras, isolated)
     with reading(path, architecture, False, max_bytes, isolated) as source:
-        return verification(source, source.model(), keras=keras)
+        model = source.model(custom_layers=custom_layers, custom_activations=custom_activations)
+        return verification(source, model, keras=keras)
 
 
 def refuse_both(keras: bool, isolated: bool | Isolation) -> None:
@@ -289,7 +303,8 @@ class ConversionReport:
 
 def convert(
     src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None,
-    verify: bool = True, keras: bool = False, max_bytes: int | None = None, isolated: bool | Isolation = False,
+    custom_layers: Functions | None = None, custom_activations: Functions | None = None, verify: bool = True, keras: bool = False,
+    max_bytes: int | None = None, isolated: bool | Isolation = False,
 ) -> ConversionReport:  # fmt: skip
     """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
 
@@ -312,6 +327,8 @@ def convert(
         As for :func:`load`; the cases count too.
     isolated
         As for :func:`load`: this process never looks into ``src``. Not together with ``keras``.
+    custom_layers, custom_activations
+        As for :func:`load`. The file that is written holds their names, and no code: :func:`load` asks for them by these names.
 
     Returns
     -------
@@ -326,7 +343,7 @@ def convert(
         If ``dst`` is one of the files read, by whatever name, or cannot be written; the file that was there stands. With
         ``keras``: if no Keras of the file's generation is importable, or ``isolated`` is asked for too. Else as :func:`load`.
     FormatError, UnsupportedError
-        As :func:`load`. A model that needs functions of the caller's stays unsupported: the file that is written holds no code.
+        As :func:`load`.
     """
     target = checked(dst, src, architecture)
     refuse_both(keras, isolated)
@@ -334,7 +351,7 @@ def convert(
         raise InputError("keras: Keras computes the whole model; leave out keras=, or inputs= and outputs=")
     with reading(src, architecture, by_name, max_bytes, isolated) as source:
         checked(target, *source.files)
-        model = source.model(inputs, outputs)
+        model = source.model(inputs, outputs, custom_layers, custom_activations)
         cases = record(model)
         results = check(model, cases) if verify else ()
     against = "float64" if verify else "nothing"
@@ -348,7 +365,8 @@ def convert(
             f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
-    size = formats.own.write(target, model.executor.spec, cases, source_sha256=_sha256(source.source))
+    spec = replace(model.executor.spec, functions=functions_of(model.executor.network.context))
+    size = formats.own.write(target, spec, cases, source_sha256=_sha256(source.source))
     return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
 
 
@@ -378,7 +396,8 @@ class Description:
 
 def describe(
     path: Readable, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None,
-    max_bytes: int | None = None, isolated: bool | Isolation = False,
+    custom_layers: Functions | None = None, custom_activations: Functions | None = None, max_bytes: int | None = None,
+    isolated: bool | Isolation = False,
 ) -> Description:  # fmt: skip
     """Describe a file: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
@@ -387,7 +406,7 @@ def describe(
 
     Parameters
     ----------
-    path, architecture, by_name, inputs, outputs, max_bytes, isolated
+    path, architecture, by_name, inputs, outputs, custom_layers, custom_activations, max_bytes, isolated
         As for :func:`load`.
 
     Returns
@@ -402,17 +421,22 @@ def describe(
         If ``path`` or ``architecture`` is nothing that can be read, or a name is none that the model has.
     """
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
-        return description(source.name, source.cut(inputs, outputs), source.budget)
+        spec = source.cut(inputs, outputs, custom_layers, custom_activations)
+        return description(source.name, spec, source.budget, custom_layers, custom_activations)
 
 
-def description(source: str, spec: ModelSpec, budget: Budget) -> Description:
+def description(
+    source: str, spec: ModelSpec, budget: Budget, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+) -> Description:  # fmt: skip
     """Describe a file that is read already; see :func:`describe`."""
-    context = prepared(spec, source, budget=budget)
+    context = prepared(spec, source, custom_layers, custom_activations, budget)
     network = root(spec, context)
+    context.note(*lacking(context))
     inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
     if not context.problems:
         try:
-            model = Model(spec, source=source, budget=budget)
+            model = Model(spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations)
         except UnsupportedError as error:
             context.problems.extend(error.problems)
         else:

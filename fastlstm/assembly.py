@@ -11,6 +11,7 @@ import numpy as np
 from .errors import InputError, Problem, UnsupportedError
 from .layers import prepared
 from .layers.base import every_layer
+from .layers.matching import lacking
 from .layers.network import Network, root
 from .limits import Budget
 from .spec import ModelSpec, Shape
@@ -38,7 +39,7 @@ def make_network(
     """
     context = prepared(spec, source, custom_layers, custom_activations, budget)
     network = root(spec, context)
-    context.problems.extend(namesakes(network))
+    context.note(*lacking(context), *namesakes(network))
     if context.problems:
         raise UnsupportedError(source, tuple(dict.fromkeys(context.problems)))
     network.rows_together()  # refuses tensors of the file that fit no batch together

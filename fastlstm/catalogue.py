@@ -76,6 +76,8 @@ STATES = frozenset({"initial_state", "mask"})
 SCORES = frozenset({"use_causal_mask", "return_attention_scores"})
 #: The tensors that attention layers are called on, in order. Keras 3 names masks after them: ``query_mask``.
 ATTENTION_INPUTS = ("query", "value", "key")
+#: Those that cells are called on as layers.
+CELL_INPUTS = ("inputs", "states")
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ class Row:
     def takes_states(self) -> bool:
         """Are the tensors after its first the states that it starts from?"""
         return "initial_state" in self.call
+
+    @property
+    def steps(self) -> bool:
+        """Is it a cell, or a stack of them, whose tensors are an input and the states before it?"""
+        return self.role in (Role.CELL, Role.STACK)
 
     @property
     def gated(self) -> bool:
@@ -195,6 +202,11 @@ def batch_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
     return (*affine_arrays(config), Weight("moving_mean", False), Weight("moving_variance", False))
 
 
+def spectral_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
+    """That of SpectralNormalization, beside those of the layer inside."""
+    return (Weight("vector_u", False),)
+
+
 def statistics_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
     """Those of Normalization, unless its config states them."""
     if config.get("mean") is not None:
@@ -252,7 +264,7 @@ HEADS = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "
 def models() -> Iterator[Row]:
     """Graphs of layers, and where data enters them. The reader makes each model one of the first two."""
     yield from named(
-        Row("", Role.MODEL, no_arrays, MaskRule.INSIDE, tells_trainable=False),
+        Row("", Role.MODEL, no_arrays, MaskRule.INSIDE, tells_trainable=False, call=frozenset({"training"})),
         "Sequential", "Functional", "Model",
     )  # fmt: skip
     yield from named(Row("", Role.MODEL, tells_trainable=False), "Container", "Network", "Graph")
@@ -303,17 +315,17 @@ def recurrent() -> Iterator[Row]:
     cudnn = replace(layer, arrays=None, early_renamed={}, parts=())
     yield replace(cudnn, name="CuDNNLSTM", becomes="LSTM", settings=fixed)
     yield replace(cudnn, name="CuDNNGRU", becomes="GRU", settings={**fixed, "reset_after": True})
-    cell = Row("", Role.CELL, with_bias("kernel", "recurrent_kernel"))
+    cell = Row("", Role.CELL, with_bias("kernel", "recurrent_kernel"), inputs=CELL_INPUTS)
     yield replace(cell, name="LSTMCell", gates=4)
     yield replace(cell, name="GRUCell", gates=3)
     yield replace(cell, name="SimpleRNNCell")
-    yield Row("StackedRNNCells", Role.STACK, no_arrays)
+    yield Row("StackedRNNCells", Role.STACK, no_arrays, inputs=CELL_INPUTS)
     yield Row(
         "Bidirectional", Role.BIDIRECTIONAL, no_arrays, SEQUENCES, call=STATES, mask_argument=True,
         wraps=("forward_layer", "backward_layer"),
     )  # fmt: skip
     yield Row(
-        "TimeDistributed", Role.DISTRIBUTED, no_arrays, PASSES, any_dtype=True, call=frozenset({"mask"}), mask_argument=True,
+        "TimeDistributed", Role.DISTRIBUTED, no_arrays, PASSES, any_dtype=True, call=frozenset({"mask", "training"}), mask_argument=True,
         wraps=("layer",),
     )  # fmt: skip
 
@@ -369,14 +381,16 @@ def attention() -> Iterator[Row]:
 
 def normalization() -> Iterator[Row]:
     """Normalisation, and arithmetic that comes before a model."""
-    batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, mask_argument=True)
+    batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, call=frozenset({"training"}), mask_argument=True)
     yield replace(batch, aliases=("BatchNormalizationV1", "BatchNormalizationV2"))
-    yield replace(batch, name="SyncBatchNormalization", becomes="BatchNormalization")
+    yield replace(batch, name="SyncBatchNormalization", becomes="BatchNormalization", settings={"synchronized": True})
     yield Row("LayerNormalization", arrays=affine_arrays, mask=PASSES, later=True)
     yield Row("GroupNormalization", arrays=affine_arrays, mask=PASSES, later=True)
     yield Row("UnitNormalization", arrays=no_arrays, mask=PASSES, later=True)
     yield Row("RMSNormalization", arrays=always("scale"), later=True)
-    yield Row("SpectralNormalization", later=True)
+    yield Row(
+        "SpectralNormalization", arrays=spectral_arrays, mask=MaskRule.INSIDE, later=True, wraps=("layer",),
+    )  # fmt: skip
     yield Row("Rescaling", arrays=no_arrays, mask=PASSES, later=True)
     yield Row("Normalization", arrays=statistics_arrays, mask=PASSES, later=True)
 

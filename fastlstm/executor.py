@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from . import runtime
 from .assembly import of_example
 from .errors import FormatError, InputError
-from .inputs import Ragged, TensorInfo, are_ids, shape_text
-from .layers.base import Streaming, carrying, every_layer
-from .layers.network import Network, repeated
+from .inputs import Ragged, RaggedInputs, TensorInfo, are_ids, shape_text
+from .layers.base import Held, Streaming, Tensor, every_layer
+from .layers.network import Network, applied, repeated, tensors
+from .layers.streaming import Beginning, Stepping, Streams, streams
 from .limits import Budget
 from .listing import LayerInfo, layer_infos
-from .planner import Constants, most_packed, plan
+from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_step
 from .program.ir import Program
 from .spec import ModelSpec, Shape
 
+T = TypeVar("T")
 #: Programs are kept for this many different input shapes of a model.
 KEPT_PROGRAMS = 256
 #: Ids must be below, for a fast path.
@@ -45,6 +48,14 @@ class Prepared(NamedTuple):
 
     runner: runtime.Runner
     program: Program
+
+
+class Begun(NamedTuple):
+    """What a stream has from its beginning on."""
+
+    shapes: Mapping[int, Shape]  # by its number, of each input that is held
+    held: Mapping[Held, Tensor]  # what its timesteps read
+    states: Mapping[str, tuple[np.ndarray | float, ...]]  # by layer path, the first states; 0.0, or no path, for zeros
 
 
 class Executor:
@@ -69,10 +80,10 @@ class Executor:
         Of outputs and states.
     inputs, outputs : tuple of TensorInfo
         What goes in and comes out.
-    carried, stateful : dict
-        By layer path, the shapes (less the batch) of the states of all layers that have any, and of those that Keras calls stateful.
-    streams_natively : bool
-        Do all states go through kernels, so that a stream's steps can?
+    stateful : dict
+        By layer path, the shapes (less the batch) of the states of those layers that Keras calls stateful.
+    crosses_rows : bool
+        Does a row of the outputs depend on other rows of its batch? Then every call of :meth:`run` is one batch of Keras's.
     """
 
     def __init__(self, network: Network, *, threads: int, precision: str, fold_limit: int, budget: Budget):
@@ -88,17 +99,19 @@ class Executor:
             TensorInfo(name, shape, self.dtype.name)
             for name, shape in zip(self.spec.output_names, network.shapes(network.input_shapes(), {}), strict=True)
         )
-        self.carried = {layer.path: layer.state_shapes() for layer in carrying(network)}
-        self.stateful = {layer.path: self.carried[layer.path] for layer in every_layer(network) if layer.stateful}
+        self.stateful = {layer.path: layer.state_shapes() for layer in every_layer(network) if layer.stateful}
         self.arenas = runtime.Arenas()
         self.constants = Constants(runtime.lanes(), budget)
         self.workers = runtime.Workers(threads)
         self._ids = tuple(info.vocabulary is not None for info in self.inputs)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
-        self._prepared: OrderedDict[Any, Prepared] = OrderedDict()
+        self._surveys: dict[Any, Streams] = {}  # by numbers and shapes of the inputs that are held
+        self._prepared: OrderedDict[Any, Any] = OrderedDict()
         self._account(budget)
-        self.streams_natively = not wide and self._are_native(self.carried)
-        self._in_numpy = wide or not self._are_native(self.stateful)
+        self.crosses_rows = network.crosses_rows(network.input_shapes(), {})
+        self._not_native = self._paths_in_numpy()
+        # Programs run in blocks of rows, and threads share them out.
+        self._in_numpy = wide or self.crosses_rows or not self.are_native(self.stateful)
 
     def _account(self, budget: Budget) -> None:
         """Account for what a model takes beside its weights, before it is made."""
@@ -133,7 +146,7 @@ class Executor:
             return copies(self.network.run(arrays, self.dtype, states))
         return self._native(self.prepared(shapes_of(arrays), ids=are_ids(arrays)), list(arrays), flat(states or {}))
 
-    def run_ragged(self, given: Ragged) -> list[Any]:
+    def run_ragged(self, given: Ragged | RaggedInputs) -> list[Any]:
         """Compute sequences of different lengths: as compressed rows where every layer allows it, else in groups of one length.
 
         Returns
@@ -141,7 +154,13 @@ class Executor:
         list
             Of each output an array, or a list of arrays where it has timesteps.
         """
-        rows, longest = given.padded.shape[:2]
+        if self.crosses_rows:
+            raise InputError(
+                "x: expected an array, as rows of this model depend on each other; found a list of sequences of their own lengths"
+            )
+        if isinstance(given, RaggedInputs):
+            return self._in_groups(given.rows)
+        longest = given.padded.shape[1]
         if not self._in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
             outputs = self._native(self.prepared((given.padded.shape[1:],), ragged=True), [given.padded, present], [])
@@ -149,61 +168,180 @@ class Executor:
                 [row[:length] for row, length in zip(y, given.lengths, strict=True)] if per_step(info) else y
                 for y, info in zip(outputs, self.outputs, strict=True)
             ]
-        pieces: list[list[Any]] = [[None] * rows for _ in self.outputs]
-        for length in np.unique(given.lengths):
-            members = np.flatnonzero(given.lengths == length)
-            for piece, y in zip(pieces, self.run([np.ascontiguousarray(given.padded[members, :length])]), strict=True):
+        return self._in_groups([[row[:length] for row, length in zip(given.padded, given.lengths, strict=True)]])
+
+    def _in_groups(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[Any]:
+        """Compute rows of different shapes, of each input one array a row: those of the same shapes together."""
+        groups: dict[Any, list[int]] = {}
+        for number, row in enumerate(zip(*inputs, strict=True)):
+            groups.setdefault(tuple(array.shape for array in row), []).append(number)
+        pieces: list[list[Any]] = [[None] * len(inputs[0]) for _ in self.outputs]
+        for members in groups.values():
+            arrays = [np.stack([rows[member] for member in members]) for rows in inputs]
+            for piece, y in zip(pieces, self.run(arrays), strict=True):
                 for member, row in zip(members, y, strict=True):
                     piece[member] = row
         return [piece if per_step(info) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)]
 
-    def advance(self, arrays: Sequence[np.ndarray], states: States) -> list[np.ndarray]:
-        """Compute the timesteps that follow those which led to ``states``, of all layers; these are changed in place."""
-        if not self.streams_natively:
-            new = Streaming(states)
-            outputs = copies(self.network.run(arrays, self.dtype, new))
-            for path, held in states.items():
-                for array, value in zip(held, new[path], strict=True):
-                    array[...] = value
-            return outputs
-        runner, program = self.prepared(shapes_of(arrays), ids=are_ids(arrays), streaming=True)
-        given, outputs = self._arrays(program, list(arrays))
-        runner.run(given, outputs, flat(states), 0, len(arrays[0]))
+    def streams(self, held: Mapping[int, Shape]) -> Streams:
+        """What the network makes of data that stream in, where inputs of these numbers and shapes are held.
+
+        Raises
+        ------
+        InputError
+            If some layer cannot take what is held.
+        """
+        key = tuple(sorted(held.items()))
+        if key in self._surveys:
+            return self._surveys[key]
+        try:
+            found = streams(self.network, held)
+        except FormatError as error:
+            if not held:
+                raise
+            given = " and ".join(f"{self.inputs[n].name!r} of shape {shape_text(shape)}" for n, shape in held.items())
+            raise InputError(f"initial: {given} does not fit: {error}") from error
+        if len(self._surveys) >= KEPT_PROGRAMS:
+            self._surveys.clear()
+        return self._surveys.setdefault(key, found)
+
+    def begin(self, found: Streams, arrays: Sequence[np.ndarray], rows: int) -> Begun:
+        """Compute what stays as it is while a stream of so many rows runs.
+
+        Parameters
+        ----------
+        found
+            What the network makes of data that stream in.
+        arrays
+            The held inputs.
+        """
+        made = self._begin(found, arrays, rows) if found.wanted else {}
+        states = {path: tuple(made[one].value for one in first) for path, first in found.begins.items() if first}
+        shapes = {n: flow.shape for n, flow in enumerate(found.inputs) if flow.held is not None}
+        return Begun(shapes, {one: made[one] for one in found.read}, states)
+
+    def _begin(self, found: Streams, arrays: Sequence[np.ndarray], rows: int) -> dict[Held, Tensor]:
+        if self._in_numpy:
+            walk = Beginning(found, partial(applied, None), lambda array: Tensor(repeated(array, rows, self.dtype)))
+            with np.errstate(all="ignore"):  # NaN and infinities are data
+                walk.through(self.network, found.entering(tensors(arrays, self.dtype), held=True))
+            # As arrays of their own: see copies().
+            return {one: Tensor(value.copy("C"), None if mask is None else mask.copy("C")) for one, (value, mask) in walk.made.items()}
+        # The doors of inputs are the first calls. What timesteps read is given as numbers, as whatever is computed.
+        numbers = (n for n, held in enumerate(found.held_inputs) if held)
+        plain = [x.astype(np.float32, copy=False) if Held(n) in found.wanted else x for n, x in zip(numbers, arrays, strict=True)]
+        (runner, program), masks = self._prepared_beginning(found, are_ids(plain))
+        inputs, outputs = self._arrays(program, plain, rows)
+        shown = [np.empty((rows, *shape), np.bool_) for shape in masks.values()]
+        self.workers.run(runner, program, inputs, outputs + shown, [])
+        there = dict(zip(masks, shown, strict=True))
+        return {one: Tensor(value, there.get(one)) for one, value in zip(found.wanted, outputs, strict=True)}
+
+    def advance(self, found: Streams, arrays: Sequence[np.ndarray], states: States, held: Mapping[Held, Tensor]) -> list[np.ndarray]:
+        """Compute the timesteps that follow those which led to ``states``; these are changed in place.
+
+        Parameters
+        ----------
+        found
+            What the network makes of data that stream in.
+        arrays
+            The inputs that are not held.
+        states
+            Of the layers of ``found.carried``.
+        held
+            What :meth:`begin` gave, for the rows that advance.
+        """
+        if self.dtype == np.float64 or not self.are_native(found.carried):
+            return self._advance_in_numpy(found, arrays, states, held)
+        runner, program = self.prepared_step(found, held, shapes_of(arrays), are_ids(arrays))
+        given, outputs = self._arrays(program, list(arrays), len(arrays[0]))
+        runner.run(given, outputs, flat(states) + held_arrays(held), 0, len(arrays[0]))
         return outputs
+
+    def _advance_in_numpy(
+        self, found: Streams, arrays: Sequence[np.ndarray], states: States, held: Mapping[Held, Tensor]
+    ) -> list[np.ndarray]:
+        new = Streaming(states)
+
+        def fetch(one: Held, mask: Held | None) -> Tensor:
+            return Tensor(held[one].value, None if mask is None else held[mask].mask)
+
+        walk = Stepping(found, partial(applied, new), fetch)
+        with np.errstate(all="ignore"):  # NaN and infinities are data
+            outputs = walk.outputs(self.network, found.entering(tensors(arrays, self.dtype), held=False))
+        copied = copies([tensor.value for tensor in outputs])
+        for path, old in states.items():
+            for array, value in zip(old, new[path], strict=True):
+                array[...] = value
+        return copied
 
     def _native(self, prepared: Prepared, arrays: list[np.ndarray], states: list[np.ndarray]) -> list[np.ndarray]:
         runner, program = prepared
-        given, outputs = self._arrays(program, arrays)
+        given, outputs = self._arrays(program, arrays, len(arrays[0]))
         self.workers.run(runner, program, given, outputs, states)
         return outputs
 
-    def _arrays(self, program: Program, arrays: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _arrays(self, program: Program, arrays: list[np.ndarray], rows: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Inputs, with the tensors that stand in the file, and new outputs."""
-        rows = len(arrays[0])
         given = arrays + [repeated(array, rows * times, np.float32) for array, times in program.fixed]
         return given, [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
 
     # -- what it runs with ------------------------------------------------------------------------------------------------
 
-    def prepared(
-        self, shapes: tuple[tuple[int, ...], ...], *, ids: tuple[bool, ...] | None = None, ragged: bool = False, streaming: bool = False
-    ) -> Prepared:
+    def prepared(self, shapes: tuple[tuple[int, ...], ...], *, ids: tuple[bool, ...] | None = None, ragged: bool = False) -> Prepared:
         """The Program for inputs of these shapes (less the batch), and its Runner.
 
         ``ids`` tells which inputs hold int32, as those of ids do unless they are given as fractions.
         """
         integer = self._ids if ids is None else ids
-        key = (shapes, integer, ragged, streaming)
-        found = self._prepared.get(key)
-        if found is None:
+
+        def make() -> Prepared:
             self.check_shapes(shapes)
-            vocabularies = [info.vocabulary or 0 if whole else 0 for info, whole in zip(self.inputs, integer, strict=True)]
             program = plan(
-                self.network, shapes, vocabularies, self.constants,
-                fold_limit=self.fold_limit, threads=1 if streaming else self.threads, ragged=ragged,
-                streaming=streaming, stateful=numbered(self.carried if streaming else self.stateful),
+                self.network, shapes, below(self.inputs, integer), self.constants,
+                fold_limit=self.fold_limit, threads=self.threads, ragged=ragged, stateful=numbered(self.stateful),
             )  # fmt: skip
-            found = self._prepared[key] = Prepared(runtime.Runner(program, arenas=self.arenas), program)
+            return Prepared(runtime.Runner(program, arenas=self.arenas), program)
+
+        return self._kept((shapes, integer, ragged), make)
+
+    def prepared_step(
+        self, found: Streams, held: Mapping[Held, Tensor], shapes: Sequence[tuple[int, ...]], ids: tuple[bool, ...] | None = None
+    ) -> Prepared:
+        """The same for timesteps of a stream: ``shapes`` and ``ids`` are those of the inputs that are not held."""
+        infos = [info for info, held in zip(self.inputs, found.held_inputs, strict=True) if not held]
+        integer = tuple(info.vocabulary is not None for info in infos) if ids is None else ids
+        known = tuple((one, value.shape[1:], None if mask is None else mask.shape[1:]) for one, (value, mask) in held.items())
+        given = tuple(None if flow.held is None else flow.shape for flow in found.inputs)
+
+        def make() -> Prepared:
+            entering = zip(found.inputs, found.entering(shapes, held=False), strict=True)
+            self.check_shapes(tuple(shape if flow.held is None else known_sizes(flow.shape) for flow, shape in entering))
+            program = plan_step(
+                self.network, found, shapes, below(infos, integer), held, self.constants, fold_limit=self.fold_limit
+            )  # fmt: skip
+            return Prepared(runtime.Runner(program, arenas=self.arenas), program)
+
+        return self._kept((given, tuple(shapes), integer, known), make)
+
+    def _prepared_beginning(self, found: Streams, ids: tuple[bool, ...]) -> tuple[Prepared, Mapping[Held, tuple[int, ...]]]:
+        """The same for what is computed when a stream begins, and the shapes of the masks among it; ``ids``: of the held inputs."""
+        shapes = tuple(flow.shape[1:] for flow in found.inputs if flow.held is not None)
+
+        def make() -> tuple[Prepared, Mapping[Held, tuple[int, ...]]]:
+            vocabularies = below([info for info, held in zip(self.inputs, found.held_inputs, strict=True) if held], ids)
+            program, masks = plan_beginning(
+                self.network, found, vocabularies, self.constants, fold_limit=self.fold_limit, threads=self.threads
+            )  # fmt: skip
+            return Prepared(runtime.Runner(program, arenas=self.arenas), program), masks
+
+        return self._kept((found.held_inputs, shapes, ids), make)
+
+    def _kept(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` makes, unless it was made before."""
+        found: T | None = self._prepared.get(key)
+        if found is None:
+            found = self._prepared[key] = make()
             while len(self._prepared) > KEPT_PROGRAMS:
                 self._prepared.popitem(last=False)
         return found
@@ -239,45 +377,49 @@ class Executor:
         return runtime.FastPath(runner, shape, program.output_shapes[0], self.inputs[0].vocabulary or 0, most_rows=most_rows)
 
     def fast_step(
-        self, infos: Sequence[TensorInfo], rows: int, states: States, guard: runtime.Guard, *, sequence: bool, per_step: bool
-    ) -> runtime.FastPath | None:
+        self, found: Streams, infos: Sequence[TensorInfo], states: States, held: Mapping[Held, Tensor], guard: runtime.Guard, *,
+        rows: int, sequence: bool,
+    ) -> runtime.FastPath | None:  # fmt: skip
         """The fast path for timesteps of all rows of a stream; None where the model does not allow one.
 
         Parameters
         ----------
+        found, held
+            As for :meth:`advance`.
         infos
-            The inputs as one timestep has them.
-        rows
-            Of the stream.
+            The inputs that are not held as one timestep has them.
         states, guard
             Of the stream; the states are changed in place.
-        sequence, per_step
-            Has the only input a time axis in the model, and has the only output one?
+        rows
+            Of the stream.
+        sequence
+            Has the only such input a time axis in the model?
         """
-        if not self.streams_natively or len(infos) != 1:
+        if len(infos) != 1 or self.dtype == np.float64 or not self.are_native(found.carried):
             return None
         shape = tuple(size for size in infos[0].shape[1:] if size is not None)
         if len(shape) + 1 != len(infos[0].shape):
             return None
-        runner, program = self.prepared(((1, *shape),) if sequence else (shape,), streaming=True)
+        runner, program = self.prepared_step(found, held, [(1, *shape) if sequence else shape])
         output = program.output_shapes[0]
         if not self.fits_fast_path(shape, program) or rows * program.work > MOST_WORK or 4 * rows * math.prod(output) > MOST_BYTES:
             return None
-        out = output[1:] if per_step else output
-        return runtime.FastPath(runner, shape, out, infos[0].vocabulary or 0, rows, states=flat(states), guard=guard)
+        out = output[1:] if found.outputs[0] else output
+        arrays = flat(states) + held_arrays(held)
+        return runtime.FastPath(runner, shape, out, infos[0].vocabulary or 0, rows, states=arrays, guard=guard)
 
     def fits_fast_path(self, shape: tuple[int, ...], program: Program) -> bool:
         """Can a ``runtime.FastPath`` run a Program, with an input of such a shape (less the batch)?"""
-        if len(self.inputs) != 1 or len(program.output_shapes) != 1 or self.spec.output_kind != "single" or program.fixed:
+        if len(program.output_shapes) != 1 or self.spec.output_kind != "single" or program.fixed:
             return False
         axes = max(len(shape), len(program.output_shapes[0]))
-        return axes < runtime.FAST_PATH_AXES and (self.inputs[0].vocabulary or 0) <= MOST_IDS
+        return axes < runtime.FAST_PATH_AXES and all((info.vocabulary or 0) <= MOST_IDS for info in self.inputs)
 
     # -- what it tells ----------------------------------------------------------------------------------------------------
 
     def example_program(self) -> Program | None:
         """The Program for some input shapes that the model takes; None where it runs in NumPy alone, or no such shapes are found."""
-        if self.dtype == np.float64:
+        if self.dtype == np.float64 or self.crosses_rows:
             return None
         return of_example(self.network, lambda shapes: self.prepared(shapes).program)
 
@@ -289,13 +431,18 @@ class Executor:
         """States before the first timestep."""
         return {path: tuple(np.zeros((rows, *shape), self.dtype) for shape in own) for path, own in shapes.items()}
 
-    def _are_native(self, paths: Iterable[str]) -> bool:
+    def are_native(self, paths: Iterable[str]) -> bool:
+        """Do layers of these paths run in kernels?"""
+        return self._not_native is not None and self._not_native.isdisjoint(paths)
+
+    def _paths_in_numpy(self) -> frozenset[str] | None:
+        """Of the layers that run in NumPy; None where all do."""
         program = self.example_program()
         if program is None:
-            return False
+            return None
         in_numpy = {i.layer for i in program.instructions if i.function is not None}
         outer = [layer for layer in every_layer(self.network) if layer.path in in_numpy]
-        return {layer.path for one in outer for layer in (one, *every_layer(one))}.isdisjoint(paths)
+        return frozenset(layer.path for one in outer for layer in (one, *every_layer(one)))
 
 
 def input_infos(network: Network, dtype: np.dtype[Any]) -> tuple[TensorInfo, ...]:
@@ -308,6 +455,16 @@ def input_infos(network: Network, dtype: np.dtype[Any]) -> tuple[TensorInfo, ...
     )
 
 
+def known_sizes(shape: Shape) -> tuple[int, ...]:
+    """The shape of an array, less the batch."""
+    return tuple(size for size in shape[1:] if size is not None)
+
+
+def below(infos: Sequence[TensorInfo], ids: Sequence[bool]) -> list[int]:
+    """Of each input: its ids are below, 0 where it is given as numbers."""
+    return [info.vocabulary or 0 if whole else 0 for info, whole in zip(infos, ids, strict=True)]
+
+
 def shapes_of(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
     """Shapes of inputs, less the batch."""
     return tuple(x.shape[1:] for x in arrays)
@@ -316,21 +473,6 @@ def shapes_of(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
 def per_step(info: TensorInfo) -> bool:
     """Has an output as many timesteps as the input?"""
     return len(info.shape) > 1 and info.shape[1] is None
-
-
-def numbered(states: Mapping[str, Sequence[Shape]]) -> dict[str, tuple[int, ...]]:
-    """By layer path, the numbers of its state arrays in :func:`flat`."""
-    numbers: dict[str, tuple[int, ...]] = {}
-    first = 0
-    for path in sorted(states):
-        numbers[path] = tuple(range(first, first + len(states[path])))
-        first += len(states[path])
-    return numbers
-
-
-def flat(states: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """All arrays, in the order in which Programs number them."""
-    return [array for path in sorted(states) for array in states[path]]
 
 
 def copies(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from .errors import FastLSTMError, InputError
 from .layers.base import nonzero
 from .spec import WHOLE, Shape
+
+Rows = TypeVar("Rows", np.ndarray, list[np.ndarray])
 
 #: NumPy's arrays have no more axes.
 MOST_AXES = 64
@@ -60,7 +62,13 @@ class Ragged(NamedTuple):
     lengths: np.ndarray  # (batch,)
 
 
-def gather(x: Any, infos: Sequence[TensorInfo], name: str = "x") -> list[np.ndarray] | Ragged:
+class RaggedInputs(NamedTuple):
+    """Several inputs, of which one or more have sequences of different lengths."""
+
+    rows: tuple[list[np.ndarray], ...]  # of each input, one array a row
+
+
+def gather(x: Any, infos: Sequence[TensorInfo], name: str = "x") -> list[np.ndarray] | Ragged | RaggedInputs:
     """Check ``x`` against the model's inputs and cast it as Keras does.
 
     Parameters
@@ -74,8 +82,8 @@ def gather(x: Any, infos: Sequence[TensorInfo], name: str = "x") -> list[np.ndar
 
     Returns
     -------
-    list of numpy.ndarray, or Ragged
-        C-contiguous arrays, one an input; Ragged for a list of sequences.
+    list of numpy.ndarray, Ragged or RaggedInputs
+        C-contiguous arrays, one an input; Ragged for a list of sequences, RaggedInputs where one of several inputs is such a list.
 
     Raises
     ------
@@ -90,9 +98,9 @@ def gather(x: Any, infos: Sequence[TensorInfo], name: str = "x") -> list[np.ndar
         raise unreadable(error, name) from error
 
 
-def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray] | Ragged:
+def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray] | Ragged | RaggedInputs:
     if isinstance(x, Mapping):
-        return _same_rows([cast(value, info) for value, info in zip(_by_name(x, infos, name), infos, strict=True)], infos, name)
+        return _several(_by_name(x, infos, name), infos, name)
     if len(infos) == 1:
         info = infos[0]
         if isinstance(x, (list, tuple)) and x:
@@ -105,7 +113,32 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
         names = ", ".join(info.name for info in infos)
         found = f"{len(x)} of them" if isinstance(x, (list, tuple)) else type(x).__name__
         raise InputError(f"{name}: expected a list of {len(infos)} arrays ({names}) or a dict by these names, found {found}")
-    return _same_rows([cast(value, info) for value, info in zip(x, infos, strict=True)], infos, name)
+    return _several(x, infos, name)
+
+
+def _several(values: Sequence[Any], infos: Sequence[TensorInfo], name: str) -> list[np.ndarray] | RaggedInputs:
+    """Inputs given by their places."""
+    differing = [len(infos) > 1 and _differ(value, info) for value, info in zip(values, infos, strict=True)]
+    if not any(differing):
+        return _same_rows([cast(value, info) for value, info in zip(values, infos, strict=True)], infos, name)
+    rows = [
+        _alike([cast_row(row, n, info) for n, row in enumerate(value)], info) if differs else list(cast(value, info))
+        for value, info, differs in zip(values, infos, differing, strict=True)
+    ]
+    return RaggedInputs(tuple(_same_rows(rows, infos, name)))
+
+
+def _differ(value: Any, info: TensorInfo) -> bool:
+    """Is an input a list of sequences whose lengths differ?"""
+    if not isinstance(value, (list, tuple)) or not value or not _is_ragged(value, info):
+        return False
+    return len({len(row) for row in value}) > 1
+
+
+def _alike(rows: list[np.ndarray], info: TensorInfo) -> list[np.ndarray]:
+    """Rows of one dtype: of ids, some may have fractions."""
+    dtype = next((row.dtype for row in rows if row.dtype.kind == "f"), np.dtype(info.dtype))
+    return [row.astype(dtype, copy=False) for row in rows]
 
 
 def cast(value: Any, info: TensorInfo) -> np.ndarray:
@@ -184,9 +217,9 @@ def _by_name(x: Mapping[str, Any], infos: Sequence[TensorInfo], name: str) -> li
     return [x[key] for key in names]
 
 
-def _same_rows(arrays: list[np.ndarray], infos: Sequence[TensorInfo], name: str) -> list[np.ndarray]:
-    if len({array.shape[0] for array in arrays}) > 1:
-        found = ", ".join(f"{info.name!r} has {array.shape[0]}" for info, array in zip(infos, arrays, strict=True))
+def _same_rows(arrays: list[Rows], infos: Sequence[TensorInfo], name: str) -> list[Rows]:
+    if len({len(array) for array in arrays}) > 1:
+        found = ", ".join(f"{info.name!r} has {len(array)}" for info, array in zip(infos, arrays, strict=True))
         raise InputError(f"{name}: expected the same number of rows in every input, found {found}")
     return arrays
 
@@ -221,9 +254,8 @@ def _is_ragged(rows: Sequence[Any], info: TensorInfo) -> bool:
 
 
 def _pad(rows: list[np.ndarray], info: TensorInfo) -> Ragged:
-    lengths = np.array([len(row) for row in rows], np.int64)
-    dtype = next((row.dtype for row in rows if row.dtype.kind == "f"), info.dtype)  # of ids, some rows may have fractions
-    padded = np.zeros((len(rows), max(int(lengths.max()), 1), *rows[0].shape[1:]), dtype)
+    rows, lengths = _alike(rows, info), np.array([len(row) for row in rows], np.int64)
+    padded = np.zeros((len(rows), max(int(lengths.max()), 1), *rows[0].shape[1:]), rows[0].dtype)
     for row, target in zip(rows, padded, strict=True):
         target[: len(row)] = row
     return Ragged(padded, lengths)

@@ -13,12 +13,14 @@ from . import runtime
 from .assembly import make_network
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor, as_returned
-from .inputs import Ragged, gather, positive, told, unreadable
+from .inputs import Ragged, RaggedInputs, gather, positive, told, unreadable
 from .limits import Budget
 from .listing import LayerInfo, table
 from .spec import ModelSpec
 from .stream import Stream
 
+#: Rows of a batch of Keras's ``predict``, unless a caller says otherwise.
+KERAS_BATCH = 32
 #: What ``verbose`` is unless a caller says otherwise.
 SILENT = 0
 
@@ -123,10 +125,12 @@ class Model:
         ----------
         x
             One input: an array (batch, ...), ``[array]``, or a list of arrays of one rank less: sequences of different
-            lengths, each computed alone without padding. Several inputs: a list of arrays, or a dict by input name.
+            lengths, each computed alone without padding. Several inputs: a list of these, or a dict by input name.
             Anything that NumPy takes as numbers; cast as Keras casts.
         batch_size
-            Taken for compatibility. Rows are independent of it; a stateful model has its own.
+            Rows are independent of it, but where the model makes them depend on each other: BatchNormalization called with
+            training=True, or Attention without timesteps. There it is the number of rows that are computed together, 32 as in Keras
+            unless the file fixes it. A stateful model has its own.
         verbose
             1 prints one line when done.
 
@@ -160,8 +164,11 @@ class Model:
         given = gather(x, self.inputs)
         if self._stateful:
             return self._predict_stateful(given, start)
-        if isinstance(given, Ragged):
-            outputs, rows = self.executor.run_ragged(given), len(given.lengths)
+        if isinstance(given, (Ragged, RaggedInputs)):
+            outputs = self.executor.run_ragged(given)
+            rows = len(outputs[0])
+        elif self.executor.crosses_rows:
+            outputs, rows = self._in_batches(given, batch_size), len(given[0])
         else:
             outputs, rows = self.executor.run(given), len(given[0])
             self._fast_path = self.executor.fast_path(given) or self._fast_path
@@ -169,12 +176,22 @@ class Model:
             report(rows, start)
         return as_returned(self.spec, outputs)
 
-    def _predict_stateful(self, given: list[np.ndarray] | Ragged, start: float | None) -> Any:
+    def _in_batches(self, arrays: list[np.ndarray], batch_size: int | None) -> list[np.ndarray]:
+        """Outputs of a model whose rows depend on each other: batch by batch, as ``predict`` of Keras computes them."""
+        batch, rows = self.inputs[0].shape[0] or batch_size or KERAS_BATCH, len(arrays[0])
+        parts = [self.executor.run([x[first : first + batch] for x in arrays]) for first in range(0, max(rows, 1), batch)]
+        if any(len({y.shape[1:] for y in part}) > 1 for part in zip(*parts, strict=True)):
+            raise InputError(
+                f"x: expected a number of rows that batch_size={batch} divides, as the output's shape depends on it, found {rows}"
+            )
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    def _predict_stateful(self, given: list[np.ndarray] | Ragged | RaggedInputs, start: float | None) -> Any:
         """The same for a stateful model; ``start``, if it is to be reported.
 
         States change at the very end: until then nothing has happened, whatever interrupts it, and whoever forks.
         """
-        if isinstance(given, Ragged):
+        if isinstance(given, (Ragged, RaggedInputs)):
             raise InputError("x: a stateful model takes an array, found a list of sequences")
         with self._turns:
             outputs, states = self._run_stateful(given)
@@ -198,27 +215,33 @@ class Model:
         return [np.concatenate(part) for part in zip(*parts, strict=True)], states
 
     def predict_on_batch(self, x: Any) -> Any:
-        """The same as :meth:`predict`: here a batch is whatever is given."""
-        return self.predict(x)
+        """The same as :meth:`predict`, but that all rows are one batch, where they depend on each other."""
+        return self.predict(x, batch_size=sys.maxsize) if self.executor.crosses_rows else self.predict(x)
 
     __call__ = predict_on_batch
 
-    def stream(self, batch_size: int = 1) -> Stream:
+    def stream(self, batch_size: int = 1, initial: Mapping[str, Any] | None = None) -> Stream:
         """States outside the model, to advance one timestep at a time; for any causal model, however it was trained.
 
         Parameters
         ----------
         batch_size
             Number of rows, each with a state of its own.
+        initial
+            What the stream begins with, by name. An input, (batch_size, ...), stays the same for all timesteps, and ``step`` takes the
+            others: a decoder's states, what it pays attention to, or all that the encoder of a seq2seq model reads. What depends on
+            these inputs alone is computed once, whatever layers that takes, and recurrent layers whose ``initial_state`` it is start
+            from it. A state as :attr:`Stream.state` calls it, "lstm/h", is what that layer starts from.
 
         Raises
         ------
         UnsupportedError
-            If a layer needs what is still to come: Bidirectional, go_backwards, pooling over time, Flatten over time, ...
+            If a layer needs what is still to come: Bidirectional, go_backwards, pooling over time, Flatten over time, ...; or starts
+            from a state that is not known when the stream begins. The message tells which, and what to give as ``initial``.
         InputError
-            If ``batch_size`` is no positive number, or there is no memory for so many states.
+            If ``batch_size`` is no positive number, there is no memory for so many states, or ``initial`` does not fit.
         """
-        return Stream(self, batch_size)
+        return Stream(self, batch_size, initial)
 
     def reset_states(self) -> None:
         """Set the states of a stateful model to zeros."""
@@ -232,11 +255,36 @@ class Model:
     def __reduce__(self) -> Any:
         with self._turns:
             states = {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
+        options = {**self._options, **{name: by_reference(name, self._options[name]) for name in ("custom_layers", "custom_activations")}}
         more: dict[str, Any] = {}
         if type(self) is not Model:  # what a subclass keeps beside what every Model has
             known = vars(Model(self.spec, **self._options))
             more = {name: value for name, value in vars(self).items() if name not in known}
-        return _rebuild, (type(self), self.spec, self._options, states), more or None
+        return _rebuild, (type(self), self.spec, options, states), more or None
+
+
+class ByReference:
+    """Functions of the caller's on their way into a pickle, which holds no code: it says where they are imported from."""
+
+    def __init__(self, argument: str, functions: Mapping[str, Callable[..., Any]]):
+        self.argument = argument
+        self.functions = functions
+
+    def __reduce__(self) -> Any:
+        for name, function in self.functions.items():
+            found = getattr(function, "__qualname__", "")
+            if "<" in found:  # <lambda>, or in another function's <locals>
+                wanted = "a function that a pickle can refer to, defined by def at the top of a module"
+                raise InputError(f"{self.argument}[{name!r}]: expected {wanted}, found {found}")
+        return type(self), (self.argument, dict(self.functions))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ByReference:
+        return self
+
+
+def by_reference(argument: str, functions: Mapping[str, Callable[..., Any]] | None) -> ByReference | None:
+    """An argument of functions as pickles have it."""
+    return None if not functions else ByReference(argument, functions)
 
 
 def report(rows: int, start: float) -> None:
@@ -246,6 +294,9 @@ def report(rows: int, start: float) -> None:
 
 def _rebuild(kind: type[Model], spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
     """A new Model, for ``copy`` and ``pickle``; a subclass's ``__init__`` may ask for other arguments."""
+    for name, given in options.items():
+        if isinstance(given, ByReference):
+            options = {**options, name: given.functions}
     model = Model.__new__(kind)
     Model.__init__(model, spec, states=states, **options)
     return model

@@ -6,17 +6,21 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .layers.base import Layer, Tensor, changed, every_layer
-from .layers.network import Network
+from .layers.base import Held, Layer, Tensor, changed, every_layer
+from .layers.network import Network, lowered
+from .layers.streaming import Beginning, Stepping, Streams
 from .limits import Budget
 from .program import layout
 from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
+from .program.lowering import merged_masks
 from .spec import found_in
 
+T = TypeVar("T")
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
 #: keep memory independent of the batch.
 BLOCK_BYTES = 4 << 20
@@ -188,6 +192,33 @@ class ProgramBuilder:
             self.emit("place", steps=1, width=size, x=buffer, x_row=size, x_step=0, y=out, y_row=size, y_step=0)
         return value.shape
 
+    def output_mask(self, number: int, mask: Mask, taken: set[int]) -> None:
+        """Have a mask end in the caller's output array ``number``."""
+        if self.buffers[mask.buffer.index].kind != "scratch" or mask.buffer.index in taken:
+            mask = merged_masks(self, "and", [mask, mask])
+        self.buffers[mask.buffer.index] = BufferInfo("output", math.prod(mask.shape), number=number)
+        taken.add(mask.buffer.index)
+
+    def kept(self, held: Mapping[Held, Tensor], first: int) -> dict[Held, Value]:
+        """What a stream holds, in the caller's state arrays from number ``first`` on, as :func:`held_arrays` has them."""
+        numbers = iter(range(first, first + 2 * len(held)))
+
+        def stored(array: np.ndarray) -> Buffer:
+            return self._add(BufferInfo("state", math.prod(array.shape[1:]) * array.itemsize, number=next(numbers)))
+
+        return {
+            one: Value(stored(value), value.shape[1:], None if mask is None else Mask(stored(mask), mask.shape[1:]))
+            for one, (value, mask) in held.items()
+        }
+
+    def ending(self, outputs: Sequence[Value], masks: Sequence[Mask] = ()) -> Program:
+        """The Program whose outputs are these values, then these masks."""
+        taken: set[int] = set()
+        shapes = tuple(self.output(number, value, taken) for number, value in enumerate(outputs))
+        for number, mask in enumerate(masks, start=len(outputs)):
+            self.output_mask(number, mask, taken)
+        return self.program(shapes)
+
     def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
         """The instructions collected so far, as a Program, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
         per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
@@ -222,7 +253,7 @@ class ProgramBuilder:
 
 def plan(
     network: Network, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], constants: Constants, *,
-    fold_limit: int, threads: int = 1, ragged: bool = False, streaming: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
+    fold_limit: int, threads: int = 1, ragged: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Program:  # fmt: skip
     """The Program of a network for input shapes (less the batch).
 
@@ -242,20 +273,96 @@ def plan(
         The most that one call may use.
     ragged
         The caller gives one array more, uint8 (timesteps,) a row: which steps of the input are there.
-    streaming
-        The input goes on from where the states are: a step at a time.
     stateful
         By layer path, the numbers of the caller's state arrays.
     """
-    builder = ProgramBuilder(constants, fold_limit, stateful or {}, threads=threads, streaming=streaming)
+    builder = ProgramBuilder(constants, fold_limit, stateful or {}, threads=threads)
     values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
     if ragged:
         there = builder.input(shapes[0][:1], itemsize=1)
         builder.present = Mask(there.buffer, there.shape)
         values[0] = values[0]._replace(mask=builder.present)
-    taken: set[int] = set()
-    outputs = network.lower(builder, values, {})
-    return builder.program(tuple(builder.output(number, value, taken) for number, value in enumerate(outputs)))
+    return builder.ending(network.lower(builder, values, {}))
+
+
+def plan_step(
+    network: Network, found: Streams, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], held: Mapping[Held, Tensor],
+    constants: Constants, *, fold_limit: int,
+) -> Program:  # fmt: skip
+    """The Program of timesteps, which go on from where the states are: those of ``found.carried``, then the arrays of what is held.
+
+    Parameters
+    ----------
+    network, constants, fold_limit
+        As for :func:`plan`.
+    found
+        What the network makes of data that stream in.
+    shapes, vocabularies
+        Of each input that is not held, as for :func:`plan`.
+    held
+        The held tensors, for some rows.
+    """
+    stateful = numbered(found.carried)
+    builder = ProgramBuilder(constants, fold_limit, stateful, streaming=True)
+    values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
+    kept = builder.kept(held, sum(map(len, stateful.values())))
+
+    def fetch(one: Held, mask: Held | None) -> Value:
+        return kept[one]._replace(mask=None if mask is None else kept[mask].mask)
+
+    walk = Stepping(found, partial(lowered, builder), fetch)
+    return builder.ending(walk.outputs(network, found.entering(values, held=False)))
+
+
+class Opening(NamedTuple):
+    """The Program of a stream's beginning. Its outputs: the held tensors that are needed later, then the masks of some of them."""
+
+    program: Program
+    masks: Mapping[Held, tuple[int, ...]]  # shapes, less the batch
+
+
+def plan_beginning(
+    network: Network, found: Streams, vocabularies: Sequence[int], constants: Constants, *, fold_limit: int, threads: int
+) -> Opening:
+    """The Program of what is computed when a stream begins, from its held inputs.
+
+    Parameters
+    ----------
+    network, constants, fold_limit, threads
+        As for :func:`plan`.
+    found
+        What the network makes of data that stream in.
+    vocabularies
+        Of each held input, as for :func:`plan`.
+    """
+    builder = ProgramBuilder(constants, fold_limit, {}, threads=threads)
+    shapes = [tuple(size or 0 for size in flow.shape[1:]) for flow in found.inputs if flow.held is not None]
+    values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
+    walk = Beginning(found, partial(lowered, builder), builder.fixed)
+    walk.through(network, found.entering(values, held=True))
+    made = {one: walk.made[one] for one in found.wanted}
+    masks = {one: value.mask for one, value in made.items() if value.mask is not None}
+    return Opening(builder.ending(tuple(made.values()), tuple(masks.values())), {one: mask.shape for one, mask in masks.items()})
+
+
+def numbered(states: Mapping[str, Sequence[Any]]) -> dict[str, tuple[int, ...]]:
+    """By layer path, the numbers of its state arrays in :func:`flat`."""
+    numbers: dict[str, tuple[int, ...]] = {}
+    first = 0
+    for path in sorted(states):
+        numbers[path] = tuple(range(first, first + len(states[path])))
+        first += len(states[path])
+    return numbers
+
+
+def flat(states: Mapping[str, Sequence[T]]) -> list[T]:
+    """All arrays, in the order in which Programs number them."""
+    return [array for path in sorted(states) for array in states[path]]
+
+
+def held_arrays(held: Mapping[Held, Tensor]) -> list[np.ndarray]:
+    """The arrays of what a stream holds, values and masks, in the order in which Programs number them."""
+    return [array for tensor in held.values() for array in tensor if array is not None]
 
 
 def most_packed(network: Network, lanes: int) -> int:

@@ -127,6 +127,11 @@ class Rules:
     attention_takes_masks: bool = False
     # What MultiHeadAttention with dropout (or asked for its scores) gives a step that may see none: the mean of all values, or zeros.
     blind_attention: Literal["mean", "zeros"] = "mean"
+    # Do the statistics of BatchNormalization called with training=True leave out masked steps?
+    batch_statistics_mask: bool = False
+    # What becomes of the state of a stateful layer in TimeDistributed: nobody knows; each step starts anew; it goes from step to step;
+    # so too, after the first step has been computed once more.
+    time_distributed_states: Literal["unknown", "none", "carried", "first_twice"] = "unknown"
     # Do Rescaling and Normalization pass a mask on?
     preprocessing_masks: bool = False
 
@@ -146,6 +151,14 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Functions:
+    """The functions of its user's that a model was converted with. No code: what the user called them, by where they stand."""
+
+    layers: Mapping[str, str] = field(default_factory=dict)  # path of a layer ("encoder/attention") -> name in custom_layers
+    activations: Mapping[str, str] = field(default_factory=dict)  # place ("lstm:activation") -> name in custom_activations
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A graph of layers. Sequential models are graphs too."""
 
@@ -162,6 +175,7 @@ class ModelSpec:
     output_kind: Literal["single", "list", "dict"] = "single"  # what predict returns
     # What the reader could not make sense of (the rest of the spec is as good as it gets). Not empty: it cannot be computed.
     problems: tuple[Problem, ...] = ()
+    functions: Functions = Functions()  # of a whole model in a .fastlstm file: what it cannot be computed without
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from . import runtime
 from .errors import InputError, UnsupportedError
-from .executor import Executor, as_returned, flat
-from .inputs import TensorInfo, as_array, gather, positive, reading, shape_text, told, unreadable
-from .layers.base import carrying
-from .layers.streaming import is_sequence, streams
+from .executor import Begun, Executor, as_returned
+from .inputs import TensorInfo, as_array, cast, gather, positive, reading, shape_text, told, unreadable
+from .layers.base import Held, Tensor, carrying
+from .layers.streaming import Streams, is_sequence
+from .planner import flat
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,25 +50,28 @@ class Stream(runtime.Stepper):
         inputs that its window still sees, (batch_size, timesteps, features): "conv1d/history".
     """
 
-    def __init__(self, model: Streamed, batch_size: int = 1):
+    def __init__(self, model: Streamed, batch_size: int = 1, initial: Mapping[str, Any] | Begun | None = None):
         executor = model.executor
         rows = positive(batch_size, "batch_size", most=MOST_ROWS)
-        found = streams(executor.network)
-        if found.problems:
-            raise UnsupportedError(f"{executor.source} as a stream", found.problems)
+        found, begun = (executor.streams(initial.shapes), initial) if isinstance(initial, Begun) else begin(executor, rows, initial)
         self.model = model
         self.batch_size = rows
         self._executor = executor
-        self._sequence = [is_sequence(info.shape, info.vocabulary) for info in executor.inputs]
-        self._merging = found.merges
+        self._found, self._begun = found, begun
+        self._infos = [info for info, held in zip(executor.inputs, found.held_inputs, strict=True) if not held]
+        self._sequence = [is_sequence(info.shape, info.vocabulary) for info in self._infos]
         self._per_step = list(found.outputs)
-        self._names = {layer.path: layer.state_names() for layer in carrying(executor.network)}
         with reading("batch_size"):
-            self._states = executor.zero_states(executor.carried, rows)
-        self._step_infos = tuple(map(one_step, executor.inputs, self._sequence))
+            self._states = executor.zero_states(found.carried, rows)
+        self._firsts: list[np.ndarray | float] = flat(
+            {path: begun.states.get(path, (0.0,) * len(held)) for path, held in self._states.items()}
+        )
+        if begun.states:
+            self._restart(slice(None))
+        self._step_infos = tuple(map(one_step, self._infos, self._sequence))
         self._guard = runtime.Guard()
         self._fast_path = executor.fast_step(
-            self._step_infos, rows, self._states, self._guard, sequence=self._sequence[0], per_step=self._per_step[0]
+            found, self._step_infos, self._states, begun.held, self._guard, rows=rows, sequence=self._sequence[0]
         )
         self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
@@ -94,7 +98,7 @@ class Stream(runtime.Stepper):
         Parameters
         ----------
         chunk
-            (batch_size, timesteps, features), or ids (batch_size, timesteps), as for ``predict``.
+            (batch_size, timesteps, features), or ids (batch_size, timesteps), as for ``predict``; several inputs: as for :meth:`step`.
         rows
             As for :meth:`step`.
 
@@ -103,21 +107,24 @@ class Stream(runtime.Stepper):
         numpy.ndarray, list or dict
             Outputs of every timestep of the chunk where the model has them, else of the last one.
         """
-        infos = tuple(map(any_steps, self._executor.inputs, self._sequence))
+        infos = tuple(map(any_steps, self._infos, self._sequence))
         given = gather(chunk, infos, "chunk")
         if not isinstance(given, list):
             raise InputError("chunk: expected an array, found a list of sequences")
         lengths = {x.shape[1] for x, sequence in zip(given, self._sequence, strict=True) if sequence}
-        if self._merging and len(lengths) > 1:
+        if self._found.merges and len(lengths) > 1:
             found = " and ".join(map(str, sorted(lengths)))
             raise InputError(f"chunk: expected as many timesteps of each input, as the model merges them, found {found}")
         return as_returned(self._executor.spec, self._advance(given, rows, "chunk"))
 
     def reset(self, rows: Any = None) -> None:
-        """Set the states of the rows of those numbers, or of all, to zeros."""
+        """Set the states of the rows of those numbers, or of all, back to the first ones: zeros, unless others were given."""
         with self._guard.anew if rows is None else self._guard:
-            where = slice(None) if rows is None else self._numbers(rows)
-            runtime.replace(flat(self._states), [0.0] * len(flat(self._states)), where)
+            self._restart(slice(None) if rows is None else self._numbers(rows))
+
+    def _restart(self, where: Any) -> None:
+        firsts = [first if isinstance(first, float) else first[where] for first in self._firsts]
+        runtime.replace(flat(self._states), firsts, where)
 
     # -- state ------------------------------------------------------------------------------------------------------------
 
@@ -126,18 +133,20 @@ class Stream(runtime.Stepper):
         with self._guard:
             return {
                 f"{path}/{name}": array.copy()
-                for path, arrays in self._states.items() for name, array in zip(self._names[path], arrays, strict=True)
+                for path, arrays in self._states.items() for name, array in zip(self._found.names[path], arrays, strict=True)
             }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that :attr:`state` of a stream of the same model gave, in this process or another.
+
+        What ``initial`` held when that stream began is no part of it.
 
         Raises
         ------
         InputError
             If names or shapes do not fit; the stream is left as it was.
         """
-        keys = [f"{path}/{name}" for path in self._states for name in self._names[path]]
+        keys = [key for path in self._states for key in keys_of(path, self._found.names[path])]
         if not isinstance(state, Mapping):
             raise InputError(f"state: expected a dict with the keys {', '.join(keys) or 'none'}, found {told(state)}")
         with reading("state"):
@@ -146,22 +155,13 @@ class Stream(runtime.Stepper):
             given = {key: state[key] for key in keys}
         loaded = {
             path: tuple(
-                self._loaded(given[f"{path}/{name}"], f"state[{path + '/' + name!r}]", array)
-                for name, array in zip(self._names[path], arrays, strict=True)
+                loaded_state(given[key], f"state[{key!r}]", array.shape, array.dtype)
+                for key, array in zip(keys_of(path, self._found.names[path]), arrays, strict=True)
             )
             for path, arrays in self._states.items()
         }
         with self._guard.anew:
             runtime.replace(flat(self._states), flat(loaded))
-
-    def _loaded(self, value: Any, name: str, array: np.ndarray) -> np.ndarray:
-        """A state that a caller gives for one of the stream's."""
-        found = as_array(value, name, array.shape)
-        if found.shape != array.shape or found.dtype.kind not in "fiu":
-            wanted = f"numbers of shape {shape_text(array.shape)}"
-            raise InputError(f"{name}: expected {wanted}, found {found.dtype} {shape_text(found.shape)}")
-        with reading(name), np.errstate(over="ignore"):  # beyond float32 is inf
-            return np.array(found, array.dtype, order="C")
 
     def copy(self) -> Self:
         """A stream that goes on from here on its own."""
@@ -170,7 +170,7 @@ class Stream(runtime.Stepper):
     def __reduce__(self) -> Any:
         """For ``copy`` and ``pickle``. The state is taken under the guard: another thread that is inside is told of."""
         more = {name: value for name, value in vars(self).items() if name not in self._own}
-        return _begun, (type(self), self.model, self.batch_size), (self.state, more)
+        return _begun, (type(self), self.model, self.batch_size, self._begun), (self.state, more)
 
     def __setstate__(self, given: tuple[dict[str, np.ndarray], dict[str, Any]]) -> None:
         state, more = given
@@ -221,16 +221,114 @@ class Stream(runtime.Stepper):
                     raise InputError(f"input {info.name!r}: expected {count} rows, found {len(x)}")
             which = slice(None) if numbers is None else numbers
             states = {path: tuple(array[which].copy() for array in held) for path, held in self._states.items()}
-            outputs = self._executor.advance(arrays, states)
+            held = self._begun.held if numbers is None else some_rows(self._begun.held, numbers)
+            outputs = self._executor.advance(self._found, arrays, states, held)
             runtime.replace(flat(self._states), flat(states), which)
             return outputs
 
 
-def _begun(kind: type[Stream], model: Streamed, batch_size: int) -> Stream:
+def _begun(kind: type[Stream], model: Streamed, batch_size: int, begun: Begun | None = None) -> Stream:
     """A new Stream, for ``copy`` and ``pickle``; a subclass's ``__init__`` may ask for other arguments."""
     stream = Stream.__new__(kind)
-    Stream.__init__(stream, model, batch_size)
+    Stream.__init__(stream, model, batch_size, begun)
     return stream
+
+
+# -- beginning ---------------------------------------------------------------------------------------------------------------
+
+
+def begin(executor: Executor, rows: int, initial: Mapping[str, Any] | None) -> tuple[Streams, Begun]:
+    """What the model makes of data that stream in, and what a stream of it begins with.
+
+    Raises
+    ------
+    InputError, UnsupportedError
+        As ``Model.stream``.
+    """
+    held, states = told_apart(executor, initial)
+    arrays = {n: held_input(executor.inputs[n], value, rows) for n, value in held.items()}
+    if arrays and len(arrays) == len(executor.inputs):
+        names = ", ".join(info.name for info in executor.inputs)
+        raise InputError(f"initial: expected an input at least to be left for step, found all that the model has: {names}")
+    found = executor.streams({n: (None, *array.shape[1:]) for n, array in arrays.items()})
+    if found.problems:
+        raise UnsupportedError(f"{executor.source} as a stream", found.problems)
+    if initial is None and not found.wanted:
+        return found, Begun({}, {}, {})
+    with reading("initial"):
+        begun = executor.begin(found, [arrays[n] for n in sorted(arrays)], rows)
+    return found, begun._replace(states={**begun.states, **given_states(executor, found, begun, states, rows)})
+
+
+def told_apart(executor: Executor, initial: Any) -> tuple[dict[int, Any], dict[str, Any]]:
+    """What ``initial`` has of inputs, by their numbers, and of states, by their keys."""
+    if initial is None:
+        return {}, {}
+    numbers = {info.name: n for n, info in enumerate(executor.inputs)}
+    states = [key for layer in carrying(executor.network) for key in keys_of(layer.path, layer.state_names())]
+    if not isinstance(initial, Mapping):
+        raise InputError(f"initial: expected {known_keys(numbers, states)}, found {told(initial)}")
+    with reading("initial"):
+        given = dict(initial)
+    for key in given:
+        if not isinstance(key, str) or (key not in numbers and key not in states):
+            raise InputError(f"initial: expected {known_keys(numbers, states)}, found {told(key)}")
+    held = {numbers[key]: value for key, value in given.items() if key in numbers}
+    return held, {key: value for key, value in given.items() if key not in numbers}
+
+
+def known_keys(inputs: Iterable[str], states: Iterable[str]) -> str:
+    """What ``initial`` may be, for people."""
+    return f"a dict by names of inputs ({', '.join(inputs)}) or of states ({', '.join(states) or 'none'})"
+
+
+def held_input(info: TensorInfo, value: Any, rows: int) -> np.ndarray:
+    """An input that is given for a whole stream."""
+    with reading(f"initial[{info.name!r}]"):
+        array = cast(value, replace(info, shape=(None, *info.shape[1:])))
+    if len(array) != rows:
+        raise InputError(f"initial[{info.name!r}]: expected batch_size={rows} rows, found {len(array)}")
+    return array
+
+
+def given_states(
+    executor: Executor, found: Streams, begun: Begun, given: Mapping[str, Any], rows: int
+) -> dict[str, tuple[np.ndarray | float, ...]]:  # fmt: skip
+    """The first states of layers of which some are given by their keys."""
+    keys = {path: keys_of(path, found.names[path]) for path in found.carried}
+    for key in given:
+        if not any(key in own for own in keys.values()):
+            known = ", ".join(key for own in keys.values() for key in own) or "none"
+            raise InputError(f"initial: expected states that timesteps change ({known}), found {key!r}")
+    firsts: dict[str, tuple[np.ndarray | float, ...]] = {}
+    for path, shapes in found.carried.items():
+        if any(key in given for key in keys[path]):
+            others = begun.states.get(path, (0.0,) * len(shapes))
+            firsts[path] = tuple(
+                loaded_state(given[key], f"initial[{key!r}]", (rows, *shape), executor.dtype) if key in given else other
+                for key, shape, other in zip(keys[path], shapes, others, strict=True)
+            )
+    return firsts
+
+
+def loaded_state(value: Any, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A state that a caller gives."""
+    found = as_array(value, name, shape)
+    if found.shape != shape or found.dtype.kind not in "fiu":
+        wanted = f"numbers of shape {shape_text(shape)}"
+        raise InputError(f"{name}: expected {wanted}, found {found.dtype} {shape_text(found.shape)}")
+    with reading(name), np.errstate(over="ignore"):  # beyond float32 is inf
+        return np.array(found, dtype, order="C")
+
+
+def keys_of(path: str, names: Iterable[str]) -> list[str]:
+    """What the states of a layer are called outside: "lstm/h"."""
+    return [f"{path}/{name}" for name in names]
+
+
+def some_rows(held: Mapping[Held, Tensor], numbers: np.ndarray) -> dict[Held, Tensor]:
+    """Some rows of what a stream holds."""
+    return {one: Tensor(value[numbers], None if mask is None else mask[numbers]) for one, (value, mask) in held.items()}
 
 
 def overlaps_itself(array: np.ndarray) -> bool:

@@ -66,7 +66,9 @@ EXAMPLES: dict[str, Example] = {
     **dict.fromkeys(("SpatialDropout3D",), Example(inputs=VOLUMES)),
     **dict.fromkeys(("Sequential", "Functional", "Model"), Example(children=(("Dense", "inner"),))),
     **dict.fromkeys(("Dot", "MergeCosine"), Example({"axes": 1}, PAIR)),
-    **dict.fromkeys(("GRU", "LSTM", "SimpleRNN", "GRUCell", "LSTMCell", "SimpleRNNCell"), Example({"units": 4, "activation": "tanh"})),
+    **dict.fromkeys(("GRU", "LSTM", "SimpleRNN"), Example({"units": 4, "activation": "tanh"})),
+    **dict.fromkeys(("GRUCell", "SimpleRNNCell"), Example({"units": 4, "activation": "tanh"}, ((3,), (4,)))),
+    "LSTMCell": Example({"units": 4, "activation": "tanh"}, ((3,), (4,), (4,))),
     "Activation": Example({"activation": "tanh"}),
     "Bidirectional": Example(children=(("LSTM", "forward"), ("LSTM", "backward"))),
     "Dense": Example({"units": 4}),
@@ -81,7 +83,8 @@ EXAMPLES: dict[str, Example] = {
     "RNN": Example(children=(("LSTMCell", "cell"),)),
     "RepeatVector": Example({"n": 3}, ((4,),)),
     "Reshape": Example({"target_shape": [3, 8]}),
-    "StackedRNNCells": Example(children=(("LSTMCell", "lower"), ("GRUCell", "upper"))),
+    "SpectralNormalization": Example(children=(("Dense", "inner"),), arrays=((1, 4),)),
+    "StackedRNNCells": Example({}, ((3,), (4,), (4,), (4,)), (("LSTMCell", "lower"), ("GRUCell", "upper"))),
     "TimeDistributed": Example(children=(("Dense", "inner"),)),
 }  # fmt: skip
 
@@ -131,25 +134,15 @@ def with_arrays(model: ModelSpec, kind: str) -> ModelSpec:
 
 
 def loaded(kind: str) -> Model:
-    """A Model of one layer of a class; of a cell, in the RNN around it."""
-    layer, example = layer_of(kind, "layer"), EXAMPLES[kind]
-    if is_cell(kind):
-        layer = LayerSpec("RNN", "rnn", {}, children=(layer,))
-    model = chain(layer, example.inputs, example.ids)
+    """A Model of one layer of a class."""
+    example = EXAMPLES[kind]
+    model = chain(layer_of(kind, "layer"), example.inputs, example.ids)
     return Model(with_arrays(model, kind), source=f"the example of {kind}")
-
-
-def is_cell(kind: str) -> bool:
-    """Whether a class is one of cells, which run inside an RNN layer."""
-    return kind.endswith(("Cell", "Cells"))
 
 
 def runs(kind: str) -> str:
     """Where the example of a class is computed."""
     layers = {layer.name: layer for layer in loaded(kind).layers}
-    if is_cell(kind):
-        assert "layer" not in layers, f"{kind} stands on its own"
-        return "with its RNN"
     return WORDS[layers["input0" if kind == "InputLayer" else "layer"].runs]
 
 

@@ -20,7 +20,7 @@ from .. import __version__, demo, replacing, runtime
 from ..api import Description, convert, describe, load, verify
 from ..errors import FastLSTMError, InputError
 from ..listing import LayerInfo
-from . import arrayfiles, progress, terminal
+from . import arrayfiles, customfile, progress, terminal
 
 DESCRIPTION = """\
 Runs recurrent networks that Keras saved, on the CPU, without TensorFlow: the numbers that the Keras which saved the file gives.
@@ -65,6 +65,7 @@ examples:
   fastlstm predict model.h5 data.csv -o out.csv
   fastlstm predict model.h5 inputs.npz -o out.npz
   fastlstm predict model.h5 week.csv --series        the file is one sequence, a line is a timestep
+  fastlstm predict model.h5 data.npy --custom my_layers.py
 """
 VERIFY = "Reruns the cases recorded in a .fastlstm file. A file of Keras has none: new ones are made and checked against float64."
 VERIFY_EXAMPLES = """\
@@ -78,6 +79,7 @@ examples:
   fastlstm demo
   fastlstm demo --plot sunspots.png                  needs matplotlib: pip install 'fastlstm[plot]'
 """
+CUSTOM = "Python that defines custom_layers = {...} or custom_activations = {...}, functions for your own layers; it is run"
 ISOLATED = "for files of strangers: read the file in a process of its own, with limits (10 s of CPU, 2 GB)"
 
 
@@ -133,7 +135,7 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return PIPE_CLOSED
     except FastLSTMError as error:
-        reason = str(error)
+        reason = customfile.hinted(str(error))
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
     except MemoryError as error:
@@ -195,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--architecture", metavar="JSON", help="for weights-only files: model.to_json() or to_yaml(), or a file of it")
     _add_limit(check)
     check.add_argument("--isolated", action="store_true", help=ISOLATED)
+    check.add_argument("--custom", metavar="PY", type=_path, help=CUSTOM)
     check.set_defaults(command=_verify)
 
     forecast = add("demo", "forecast sunspots", DEMO, DEMO_EXAMPLES)
@@ -208,6 +211,7 @@ def _add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by-name", action="store_true", help="weights-only files: match layers by name instead of by order")
     _add_limit(parser)
     parser.add_argument("--isolated", action="store_true", help=ISOLATED)
+    parser.add_argument("--custom", metavar="PY", type=_path, help=CUSTOM)
 
 
 def _add_limit(parser: argparse.ArgumentParser) -> None:
@@ -268,7 +272,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         report = convert(
             arguments.source, arguments.target, architecture=arguments.architecture, by_name=arguments.by_name,
             inputs=arguments.inputs, outputs=arguments.outputs, verify=not arguments.no_verify, keras=arguments.keras,
-            max_bytes=arguments.max_bytes, isolated=arguments.isolated,
+            max_bytes=arguments.max_bytes, isolated=arguments.isolated, **customfile.functions(arguments.custom),
         )  # fmt: skip
     if into_output:  # the report does not belong into the model
         terminal.complain(str(report))
@@ -288,6 +292,7 @@ def _describe(arguments: argparse.Namespace) -> int:
         description = describe(
             arguments.file, architecture=arguments.architecture, by_name=arguments.by_name, inputs=arguments.inputs,
             outputs=arguments.outputs, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
+            **customfile.functions(arguments.custom),
         )  # fmt: skip
     if arguments.json:
         _print(json.dumps(_as_json(description), indent=2))
@@ -342,6 +347,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         model = load(
             arguments.model, architecture=arguments.architecture, by_name=arguments.by_name, inputs=arguments.inputs,
             outputs=arguments.outputs, threads=arguments.threads, max_bytes=arguments.max_bytes, isolated=arguments.isolated,
+            **customfile.functions(arguments.custom),
         )  # fmt: skip
     inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
     try:
@@ -355,7 +361,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     report = verify(
         arguments.file, architecture=arguments.architecture, keras=arguments.keras, max_bytes=arguments.max_bytes,
-        isolated=arguments.isolated,
+        isolated=arguments.isolated, **customfile.functions(arguments.custom),
     )  # fmt: skip
     _print(str(report))
     return 0 if report.passed else FAILED

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..model import Model
+from ..model import KERAS_BATCH, Model
 from .arrayfiles import Rows
 
 #: Predictions expected to take less than this show no bar.
@@ -32,7 +32,8 @@ def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) 
     """
     stream = stream or sys.stderr or io.StringIO()  # a process can be started without standard error
     rows = len(inputs[0])
-    step = model.inputs[0].shape[0] or 1  # a stateful model takes whole batches
+    # A stateful model takes whole batches; rows that depend on each other stay together.
+    step = model.inputs[0].shape[0] or (KERAS_BATCH if model.executor.crosses_rows else 1)
     size = -(-FIRST_PART // step) * step
     parts: list[list[Rows]] = []
     start = time.perf_counter()

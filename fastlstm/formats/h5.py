@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
+from ..catalogue import Role
 from ..errors import FormatError
 from ..limits import Budget
 from ..spec import ModelSpec
@@ -107,6 +108,13 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def names_in_file(layers: Sequence[LayerDraft], names: Sequence[str]) -> dict[str, str]:
+    """By a layer's name in the config, the name of its group, by their order: a user's class without get_config has none in the config."""
+    entering = {layer.name for layer in layers if layer.row.role is Role.INPUT}
+    own, theirs = ([name for name in some if name not in entering] for some in ([layer.name for layer in layers], names))
+    return dict(zip(own, theirs, strict=True)) if len(own) == len(theirs) and not set(theirs) <= set(own) else {}
+
+
 def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect, by_name: bool) -> None:
     """Deal the file's groups to the model's layers: in order, as Keras does, or by name."""
     names = weights.names("layer_names")
@@ -121,7 +129,8 @@ def pair(path: str, model: ModelDraft, weights: hdf5.Group, understood: Dialect,
             groups[name] = found
     listed = list(expanded(model.layers, frozenset(names))) if understood.keras1 else model.layers
     has = {layer.name: has_weights(layer, path) for layer in listed}
-    layers = [layer for layer in listed if has[layer.name] or (has[layer.name] is None and layer.name in groups)]
+    saved = names_in_file(listed, names)
+    layers = [layer for layer in listed if has[layer.name] or (has[layer.name] is None and saved.get(layer.name, layer.name) in groups)]
     if layers and not groups:
         model.problems.append(UNBUILT)
         return

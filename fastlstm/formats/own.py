@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
 from ..replacing import writing
-from ..spec import Call, Case, Fixed, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
+from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
 from .reading.jsontext import parse_json
 from .reading.values import short, wrong_argument, wrong_shape
 from .source import Source, source_of
@@ -38,8 +38,11 @@ LARGEST_NUMBER = 8
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
     "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
-    "problems",
+    "problems", "functions",
 })  # fmt: skip
+#: Those that a model may have or not.
+OPTIONAL = frozenset({"functions"})
+FUNCTION_KEYS = frozenset({"layers", "activations"})
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
 CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance", "tolerances"})
@@ -236,7 +239,7 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
     def keep(array: np.ndarray) -> str:
         return put(tensors, f"{path}:tensor", array)
 
-    return {
+    entry = {
         "name": spec.name,
         "class_name": spec.class_name,
         "layers": [encode_layer(layer, path, tensors) for layer in spec.layers],
@@ -257,12 +260,16 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
         "rules": {field.name: getattr(spec.rules, field.name) for field in fields(Rules)},
         "problems": [list(problem) for problem in spec.problems],
     }
+    if spec.functions != Functions():
+        entry["functions"] = {"layers": dict(spec.functions.layers), "activations": dict(spec.functions.activations)}
+    return entry
 
 
 def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     """A model from JSON."""
     store.budget.deep("header", depth)
-    entry = object_of(entry, "a model", MODEL_KEYS)
+    keys = MODEL_KEYS if depth == 0 else MODEL_KEYS - OPTIONAL  # of the whole model alone
+    entry = object_of(entry, "a model", keys, OPTIONAL)
     hints = hints_of(ModelSpec)
     plain: dict[str, Any] = {key: typed(entry[key], hints[key], key) for key in ("name", "class_name", "output_kind")}
     names: dict[str, Any] = {key: tuple(typed(entry[key], list[str], key)) for key in ("input_names", "output_names")}
@@ -277,9 +284,21 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         generation=replace(record(Generation, entry["generation"], "generation"), **store.said_of_file),
         rules=record(Rules, entry["rules"], "rules"),
         problems=tuple(Problem(*problem) for problem in problems),
+        functions=decode_functions(entry["functions"]) if "functions" in entry else Functions(),
     )
     check_references(spec, store.path)
+    check_functions(spec, store.path)
     return spec
+
+
+def decode_functions(entry: Any) -> Functions:
+    """The names of functions from JSON."""
+    entry = object_of(entry, "functions", FUNCTION_KEYS)
+    found = {key: typed(entry[key], dict, f"functions: {key}") for key in sorted(FUNCTION_KEYS)}
+    for key, names in found.items():
+        for place, name in names.items():
+            typed(name, str, f"functions: {key}: {place}")
+    return Functions(**found)
 
 
 def decode_call(entry: Any, store: Store) -> Call:
@@ -313,6 +332,21 @@ def check_references(spec: ModelSpec, path: str) -> None:
         raise FormatError(f"{path}: header: the model {spec.name!r} has no outputs")
     if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
         raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
+
+
+def check_functions(spec: ModelSpec, path: str) -> None:
+    """Refuse names of functions for layers that do not exist."""
+    needed = {*spec.functions.layers, *(place.rpartition(":")[0] for place in spec.functions.activations)}
+    missing = needed - set(paths_of(spec.layers, "")) if needed else ()
+    if missing:
+        raise FormatError(f"{path}: header: functions: the model has no layer {short(min(missing))}")
+
+
+def paths_of(layers: Sequence[LayerSpec], prefix: str) -> Iterator[str]:
+    """The paths of layers and of all in them."""
+    for layer in layers:
+        yield prefix + layer.name
+        yield from paths_of((*layer.children, *(layer.model.layers if layer.model is not None else ())), f"{prefix}{layer.name}/")
 
 
 def check_names(layers: Sequence[LayerSpec], owner: str, path: str) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 from .. import activations
 from ..errors import InputError
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
+from .base import Context, Course, Flow, Layer, States, Tensor, floating, inert, numbers_in
 from .core import known_features
 
+#: Rows of a batch, as far as one can tell beforehand.
+KERAS_ROWS = 32
 #: Masked scores are lowered by this: more than any score's own size.
 FAR = 1e9
 
@@ -23,6 +25,32 @@ def causal_mask(query_steps: int, value_steps: int) -> np.ndarray:
     return np.tril(np.ones((query_steps, value_steps), bool))
 
 
+#: Why some attention cannot run in a stream.
+COUNTED_STEPS = "which timesteps it sees depends on the number of its own (causal, or an attention_mask), and a stream does not count them"
+SCORES_OUT = "it returns its scores, along the third axis of which the timesteps stand"
+
+
+def attending(layer: Layer, given: Sequence[Flow], outputs: Sequence[Shape], unlike: str = "") -> Course:
+    """What attention makes of a query that comes timestep by timestep: it can tell where value and key are held.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    given
+        Query, value, and key if there is one.
+    outputs
+        The shapes of its outputs.
+    unlike
+        Why its timesteps are not all treated alike.
+    """
+    query, *others = given
+    if not any(flow.steps for flow in given):
+        return Course(tuple(Flow(shape, False) for shape in outputs))
+    obstacle = unlike if query.steps and all(flow.held is not None for flow in others) else layer.obstacle(given)
+    return Course(tuple(Flow(shape, not obstacle) for shape in outputs), obstacle)
+
+
 def per_head(bias: np.ndarray) -> np.ndarray:
     """Bias (heads, features) for (batch, heads, steps, features); where there is none, the number 0 stays as it is."""
     return bias[:, None] if bias.ndim else bias
@@ -30,25 +58,30 @@ def per_head(bias: np.ndarray) -> np.ndarray:
 
 def check_steps(layer: Layer, query: np.ndarray, value: np.ndarray, key: np.ndarray) -> None:
     """Refuse a key whose steps are not the value's, or whose features are not the query's: the caller's choice where the file leaves it."""
-    if key.shape[1] != value.shape[1]:
-        found = f"{key.shape[1]} and {value.shape[1]}"
+    if key.shape[-2] != value.shape[-2]:
+        found = f"{key.shape[-2]} and {value.shape[-2]}"
         raise InputError(f"x: expected as many steps of key and value for layer {layer.path!r} ({layer.spec.class_name}), found {found}")
-    if isinstance(layer, DenseAttention) and query.shape[2] != key.shape[2]:
-        found = f"{query.shape[2]} and {key.shape[2]}"
+    if isinstance(layer, DenseAttention) and query.shape[-1] != key.shape[-1]:
+        found = f"{query.shape[-1]} and {key.shape[-1]}"
         raise InputError(f"x: expected as many features of query and key for layer {layer.path!r} ({layer.spec.class_name}), found {found}")
 
 
 class DenseAttention(Layer):
     """The base of Attention and AdditiveAttention: inputs (query, value) or (query, value, key).
 
+    Steps stand on the last axis but one. Of a value of two axes these are the rows of the batch, as Keras has it.
     Masked steps of the value weigh nothing, and masked steps of the query give zeros; the query's mask passes.
     """
 
     INERT = frozenset({"dropout", "seed"})
 
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """(batch, query steps, key steps)."""
+        """(batch, ..., query steps, key steps)."""
         raise NotImplementedError
+
+    def places_mask(self, given: Tensor) -> np.ndarray | None:
+        """The mask of an input, which has all of its axes but the last; Keras cannot run the layer with another."""
+        return given.mask if given.mask is not None and given.mask.ndim == given.value.ndim - 1 else self.step_mask(given)
 
     def check(self, query: Shape) -> None:
         """Check the weights against the shape of the query."""
@@ -57,16 +90,37 @@ class DenseAttention(Layer):
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs) not in (2, 3):
             raise self.error(f"reads query, value and perhaps key, found {len(inputs)} inputs")
-        if any(len(shape) != 3 for shape in inputs):
-            raise self.unsupported(f"it is computed for query, value and key of 3 axes each, found shapes {', '.join(map(str, inputs))}")
-        query, value = inputs[:2]
+        query, value, *keys = inputs
+        if len(query) < 2 or any(not self._goes_with(query, shape) for shape in (value, *keys)) or len(inputs[-1]) != len(value):
+            raise self.error(f"found query, value and key of shapes {', '.join(map(str, inputs))}, over which Keras cannot attend either")
+        if len(query) == 2 and self._is_causal(keywords):
+            raise self.unsupported("it is causal, and its query has no steps but the rows of the batch")
         self.check(query)
         out: Shape = (*query[:-1], value[-1])
-        return (out, (*query[:-1], value[1])) if keywords.get("return_attention_scores") else (out,)
+        return (out, (*query[:-1], value[-2])) if keywords.get("return_attention_scores") else (out,)
+
+    @staticmethod
+    def _goes_with(query: Shape, value: Shape) -> bool:
+        """Can a query attend over values (or keys) of a shape: one for each of its own axes before the steps, one for all, or rows?"""
+        if len(value) == 2:
+            return True
+        pairs = zip(query[1:-2], value[1:-2], strict=False)
+        return len(value) == len(query) and all(size in (1, wanted, None) or wanted is None for wanted, size in pairs)
+
+    def _is_causal(self, keywords: Mapping[str, Any]) -> bool:
+        return bool(self.config.get("causal", False) or keywords.get("use_causal_mask"))
+
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        return any(len(shape) == 2 for shape in inputs[1:])
+
+    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        return attending(self, inputs, outputs, COUNTED_STEPS if self._is_causal(keywords) else "")
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
-        pairs = (inputs[0][1] or 1) * (inputs[-1][1] or 1)
-        return super().row_numbers(inputs, keywords, outputs) + pairs * self.numbers_a_pair(inputs[0][2] or 1)
+        query, *_, key = inputs
+        steps = KERAS_ROWS if len(key) == 2 else key[-2] or 1
+        pairs = math.prod(size or 1 for size in query[1:-1]) * steps
+        return super().row_numbers(inputs, keywords, outputs) + pairs * self.numbers_a_pair(query[-1] or 1)
 
     def numbers_a_pair(self, features: int) -> int:
         """How many numbers there are for each step of the query and each of the key: scores, masked and as weights."""
@@ -77,16 +131,16 @@ class DenseAttention(Layer):
         key = floating(inputs[2].value) if len(inputs) > 2 else value
         check_steps(self, query, value, key)
         scores = self.scores(query, key)
-        query_mask, value_mask = map(self.step_mask, inputs[:2])
-        hidden = np.zeros((1, 1, 1), bool) if value_mask is None else ~value_mask[:, None, :]
-        if self.config.get("causal", False) or keywords.get("use_causal_mask"):
-            hidden = hidden | ~causal_mask(query.shape[1], key.shape[1])
+        query_mask, value_mask = map(self.places_mask, inputs[:2])
+        hidden = np.zeros((1, 1), bool) if value_mask is None else ~value_mask[..., None, :]
+        if self._is_causal(keywords):
+            hidden = hidden | ~causal_mask(query.shape[-2], key.shape[-2])
         # Keras subtracts, and in float32 nothing of the score remains.
         scores = np.where(hidden, scores.dtype.type(-FAR), scores)
         weights = activations.softmax(scores)
         out = weights @ value
         if query_mask is not None:
-            out = out * query_mask[:, :, None]
+            out = out * query_mask[..., None]
         result = Tensor(out, inputs[0].mask)
         return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)
 
@@ -113,8 +167,8 @@ class Attention(DenseAttention):
         weights = list(self.cast(query.dtype))
         scale = weights.pop(0) if self.use_scale else query.dtype.type(1)
         if self.concat:
-            return weights[0] * np.sum(np.tanh(scale * (query[:, :, None] + key[:, None])), axis=-1)
-        return query @ key.swapaxes(1, 2) * scale
+            return weights[0] * np.sum(np.tanh(scale * (query[..., None, :] + key[..., None, :, :])), axis=-1)
+        return query @ key.swapaxes(-1, -2) * scale
 
 
 class AdditiveAttention(DenseAttention):
@@ -130,7 +184,7 @@ class AdditiveAttention(DenseAttention):
         return 3 + 2 * features
 
     def scores(self, query: np.ndarray, key: np.ndarray) -> np.ndarray:
-        each = np.tanh(query[:, :, None] + key[:, None])
+        each = np.tanh(query[..., None, :] + key[..., None, :, :])
         for scale in self.cast(query.dtype):
             each = each * scale
         return np.sum(each, axis=-1)
@@ -192,6 +246,16 @@ class MultiHeadAttention(Layer):
         self.arrays(*shapes)
         out: Shape = (*query[:-1], features)
         return (out, (query[0], heads, query[1], key[1])) if keywords.get("return_attention_scores") else (out,)
+
+    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        mask = keywords.get("attention_mask")
+        counted = keywords.get("use_causal_mask") or (mask is not None and not self._is_alike(mask))
+        scores = SCORES_OUT if keywords.get("return_attention_scores") else ""
+        return attending(self, self._given(inputs, keywords), outputs, COUNTED_STEPS if counted else scores)
+
+    def _is_alike(self, mask: Flow) -> bool:
+        """Has an attention_mask in a stream a row for each timestep as it comes, or one for all of them?"""
+        return len(mask.shape) == 3 if mask.steps else mask.held is not None and mask.shape[-2] == 1
 
     def _check_mask(self, mask: Any, steps: int | None, others: int | None) -> None:
         """Refuse a mask that does not say of each pair of steps whether one sees the other."""

@@ -10,6 +10,8 @@ ignores padding
     A row with masked timesteps after its end comes out as the same row without them.
 restarts
     It computes what it wraps for each timestep by itself, from nothing.
+crosses rows
+    A row of its output depends on other rows of the batch. A model with such a layer is computed batch by batch, as Keras does.
 
 A layer is complete once it is constructed: no call changes what later calls do, but for a few caches that a test lists. It works
 out what depends on the shapes of its input from the shapes that a call is given; it asks ``Context.declared`` for the shapes that the
@@ -31,7 +33,7 @@ from ..catalogue import Weight, row_of
 from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import Budget
 from ..program.ir import Builder, Value
-from ..spec import LayerSpec, Rules, Shape
+from ..spec import Functions, LayerSpec, Rules, Shape
 from .places import ACTIVATION_KEYS, Place, name_of
 from .supplied import Supplied
 
@@ -63,6 +65,9 @@ INERT = frozenset(
 #: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
 REGISTRY: dict[str, type[Layer]] = {}
 
+#: Why a layer that crosses rows cannot run in a stream.
+CROSSES = "what it makes of a row depends on the other rows of the batch, which in a stream advance independently"
+
 #: About layers that would go along the first axis.
 ACROSS = "goes across the rows of a batch, and here each row is computed by itself"
 
@@ -80,11 +85,20 @@ class Streaming(States):
     """States of a stream: masked steps before the first valid one repeat the output that led to them."""
 
 
+class Held(NamedTuple):
+    """A tensor that is computed when a stream begins and stays as it is: output number ``output`` of a walk's call number ``call``."""
+
+    call: int
+    output: int = 0
+
+
 class Flow(NamedTuple):
     """A tensor while data stream in."""
 
     shape: Shape
     steps: bool  # it comes one timestep after another; else there is one thing for each row
+    held: Held | None = None  # it stays as it is from step to step, and is this one; None: it changes
+    mask: Held | None = None  # if it stays: the tensor whose mask it has
 
 
 class Course(NamedTuple):
@@ -94,7 +108,7 @@ class Course(NamedTuple):
     obstacle: str = ""  # why it cannot tell what it makes of one timestep; empty: it can
 
 
-def changed(value: Any, kind: type[T], change: Callable[[T], Any]) -> Any:
+def changed(value: Any, kind: type[T] | tuple[type[T], ...], change: Callable[[T], Any]) -> Any:
     """A call argument with what is of a kind in it changed, however nested."""
     if isinstance(value, kind):
         return change(value)
@@ -152,6 +166,8 @@ class Context:
     custom_activations: Mapping[str, Supplied] = field(default_factory=dict)  # by place: "lstm:recurrent_activation"
     places: Mapping[str, Place] = field(default_factory=dict)  # by path: every layer of the model
     activation_names: Mapping[str, str] = field(default_factory=dict)  # by place: what custom_activations may call what stands there
+    needed: Functions = field(default_factory=Functions)  # the caller's functions that the file was converted with
+    lacking: dict[str, dict[str, str]] = field(default_factory=dict)  # those that were not given, by argument: names by place
     problems: list[Problem] = field(default_factory=list)
     path: str = ""  # of the enclosing model or wrapper, with a trailing "/" where not empty
     budget: Budget = field(default_factory=Budget.unlimited)  # what loading may cost
@@ -163,6 +179,16 @@ class Context:
     def note(self, *problems: Problem) -> None:
         """Collect problems; the model will be refused with all of them."""
         self.problems.extend(problems)
+
+    def lacks(self, place: str) -> bool:
+        """Does the file need a function of the caller's at a place, and the caller has given none?"""
+        return any(place in places for places in self.lacking.values())
+
+    def lack(self, argument: str, place: str) -> None:
+        """Note that nothing was given for a place, if the file needs a function there."""
+        needed = self.needed.layers if argument == "custom_layers" else self.needed.activations
+        if place in needed:
+            self.lacking.setdefault(argument, {})[place] = needed[place]
 
     def inside(self, path: str, **changes: Any) -> Self:
         """The same for what stands inside the model or wrapper of a path."""
@@ -188,8 +214,6 @@ class Layer:
     stateful: bool = False
     #: Is it stepwise, whatever its input? See :meth:`stepwise`.
     STEPWISE: ClassVar[bool] = False
-    #: Does it compute what it wraps for each timestep by itself, from nothing?
-    RESTARTS: ClassVar[bool] = False
     #: Which masks are gone inside it, where it is a graph of layers.
     taken: TakenMasks | None = None
     #: The value of its input that it takes as masked: all features of a step, or an id.
@@ -247,6 +271,10 @@ class Layer:
         """Does a row with masked timesteps after its end come out as the same row without them, for inputs of these shapes?"""
         return self.stepwise(inputs)
 
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        """Does a row of the output depend on other rows of the batch, for inputs of these shapes?"""
+        return False
+
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
         """Tell which outputs come timestep by timestep while data stream in, or why it cannot tell them.
 
@@ -258,14 +286,26 @@ class Layer:
             The output shapes for the shapes of the inputs.
         """
         steps = any(given.steps for given in inputs)
-        obstacle = ""
-        if steps and not (all(given.steps for given in inputs) and self.causal([given.shape for given in inputs])):
-            obstacle = self.obstacle(inputs)
+        obstacle = self.obstacle(inputs) if steps and not self._follows(inputs) else ""
         return Course(tuple(Flow(shape, steps and not obstacle) for shape in outputs), obstacle)
+
+    def _follows(self, inputs: Sequence[Flow]) -> bool:
+        if all(given.steps for given in inputs):
+            return self.causal([given.shape for given in inputs])
+        return all(given.steps or given.held is not None for given in inputs) and self.causal_beside(inputs)
+
+    def causal_beside(self, inputs: Sequence[Flow]) -> bool:
+        """Is it causal in the inputs that come timestep by timestep, where the others, one at least, are held?"""
+        return False
 
     def obstacle(self, inputs: Sequence[Flow]) -> str:
         """Why it cannot tell what it makes of one timestep of such inputs, which it cannot."""
         return NEEDS_MORE
+
+    @property
+    def restarts(self) -> bool:
+        """Does it compute what it wraps for each timestep by itself, from nothing?"""
+        return False
 
     @property
     def recurrent(self) -> bool:
@@ -311,13 +351,15 @@ class Layer:
         supplied = self.context.custom_activations.get(place)
         if supplied is not None:
             return {"name": name, "custom": True}, partial(supplied.activation, self._place_of(key), value)
+        self.context.lack("custom_activations", place)
         if isinstance(value, Mapping) and value.get("axis") == 0:
             self.refuse(f"{key} {name!r} {ACROSS}")
         try:
             return value, activations.function(value)
         except (ValueError, KeyError, TypeError):
             known = self.context.activation_names.get(place, name)
-            self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
+            if not self.context.lacks(place):  # which is said of all functions at once
+                self.refuse(f"{key} {name!r} is not known", SUPPLY_ACTIVATION.format(known))
             return "linear", activations.linear
 
     def cast(self, dtype: Any) -> tuple[np.ndarray, ...]:
@@ -407,7 +449,7 @@ def carrying(layer: Layer) -> Iterator[Layer]:
     for child in layer.children:
         if child.state_shapes():
             yield child
-        if not child.RESTARTS:
+        if not child.restarts:
             yield from carrying(child)
 
 

@@ -11,10 +11,12 @@ import numpy as np
 from ..activations import Function
 from ..program import layout
 from ..program.contracts import GRU_BEFORE_GATES
-from ..program.ir import Buffer, Builder, Constant
+from ..program.ir import Buffer, Builder, Constant, Value
 from ..program.lowering import default_code
-from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor, inert
+from ..spec import LayerSpec
+from .base import Context, Layer, inert
+from .cell_base import Cell
+from .custom import Unknown
 from .registry import make_layer
 
 CELL_HONOURED = frozenset({"units", "activation", "use_bias"})
@@ -26,53 +28,6 @@ DIVIDED_WEIGHTS = 1 << 18
 
 #: Numbers of a folded Embedding computed at once, in float64: a core's second cache holds them until they are rounded.
 TABLE_BLOCK = 1 << 16
-
-
-class Cell(Layer):
-    """One step of a recurrent layer.
-
-    Attributes
-    ----------
-    state_sizes : tuple of int
-        Units of each state, in the order in which Keras returns them.
-    output_size : int
-        Units of the output.
-    """
-
-    state_sizes: tuple[int, ...] = ()
-    output_size: int = 0
-
-    @property
-    def cells(self) -> Sequence[Cell]:
-        """The cells that one step runs, from the input upwards."""
-        return (self,)
-
-    def state_numbers(self) -> list[range]:
-        """For each of the cells, which of the states are its own."""
-        return [range(len(self.state_sizes))]
-
-    @property
-    def output_state(self) -> int:
-        """Which state is the output."""
-        return 0
-
-    def has_kernel(self) -> bool:
-        """Do kernels compute it?"""
-        return False
-
-    def check(self, features: int) -> None:
-        """Check the weights against the input's features."""
-        raise NotImplementedError
-
-    def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Output and new states, from the input (batch, features) and states (batch, units) of one dtype."""
-        raise NotImplementedError
-
-    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        raise self.error("a cell stands outside of an RNN layer")
-
-    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        raise self.error("a cell stands outside of an RNN layer")
 
 
 def lstm_states(z: np.ndarray, c: np.ndarray, act: Function, recurrent_act: Function) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
@@ -97,8 +52,17 @@ class GatedCell(Cell):
         self.units = int(self.config["units"])
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation", "tanh")
-        self.state_sizes = (self.units,)
-        self.output_size = self.units
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return (self.units,)
+
+    @property
+    def output_size(self) -> int:
+        return self.units
+
+    def state_names(self) -> tuple[str, ...]:
+        return ("h", "c")[: len(self.state_sizes)]
 
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias, where there is one."""
@@ -149,6 +113,33 @@ class GatedCell(Cell):
         members = self.members(b, features)
         row_bytes, fixed_bytes = layout.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes, members)
         return b.buffer(row_bytes, itemsize=1, fixed_bytes=fixed_bytes)
+
+    def emit(self, b: Builder, x: Value, before: Sequence[Buffer | None], after: Sequence[Buffer | None], how: Mapping[str, Any]) -> None:
+        """Write the kernel's call for a sequence: its states, and in ``how`` its mask, direction and outputs."""
+        kernel, fields = self.packed(b)
+        for name, start, final in zip(("h", "c"), before, after, strict=False):
+            fields |= {f"{name}0": start, f"{name}_out": final}
+        fields |= {"steps": x.shape[0], "units": self.units, "h0_row": self.units, "out_row": self.units}
+        b.emit(kernel, **fields, **self._input_fields(b, x), **how)
+
+    def _input_fields(self, b: Builder, x: Value) -> dict[str, Any]:
+        """Where the kernel reads its input, with the scratch that it then takes.
+
+        The input is a folded Embedding's table of pre-activations, the rows of an Embedding, or x.
+        """
+        steps, features = x.shape
+        fields: dict[str, Any] = {"x": None, "x_row": 0, "x_step": features, "ids": None, "ids_row": 0, "table": None, "features": features}
+        if x.lookup is None:
+            fields |= {"x": b.read(x), "x_row": steps * features}
+        else:
+            ids, embedding, rows = x.lookup
+            fields |= {"ids": ids, "ids_row": steps, "vocabulary": len(rows)}
+            if b.folds(self, embedding, len(rows) * self.columns(b.lanes) * 4):
+                fields["table"] = b.constant(self, "table", lambda: self.table(rows, b.lanes), of=embedding)
+            else:
+                fields["x"] = b.constant(embedding, "embeddings", lambda: rows)
+        multiplied = features if fields["table"] is None else 0
+        return {**fields, "scratch": self.scratch(b, steps, multiplied), "members": self.members(b, multiplied)}
 
     def table(self, embeddings: np.ndarray, lanes: int) -> np.ndarray:
         """Pre-activations of every row of an Embedding, as the kernels lay them out.
@@ -202,7 +193,10 @@ class LSTMCell(GatedCell):
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.recurrent_activation_name, self.recurrent_act = self.activation("recurrent_activation", "sigmoid")
-        self.state_sizes = (self.units, self.units)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return (self.units, self.units)
 
     def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         kernel, recurrent, *bias = self.cast(x.dtype)
@@ -281,8 +275,14 @@ class StackedRNNCells(Cell):
         inner = context.inside(self.path)
         self._cells = tuple(cell_of(child, inner, self) for child in spec.children)
         self.reverse_state_order = bool(self.config.get("reverse_state_order", self.rules.stacked_state_order == "reversed"))
-        self.state_sizes = tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
-        self.output_size = self.cells[-1].output_size
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return tuple(size for cell in self._in_state_order() for size in cell.state_sizes)
+
+    @property
+    def output_size(self) -> int:
+        return self.cells[-1].output_size
 
     @property
     def children(self) -> tuple[Layer, ...]:
@@ -326,6 +326,6 @@ def cell_of(spec: LayerSpec, context: Context, owner: Layer) -> Cell:
     layer = make_layer(spec, context)
     if isinstance(layer, Cell):
         return layer
-    if not context.problems or context.problems[-1].layer != layer.path:
+    if not isinstance(layer, Unknown):
         owner.refuse(f"its cell is a {spec.class_name}, which fastlstm does not know as a recurrent cell")
     return Cell(replace(spec, config={}), context)

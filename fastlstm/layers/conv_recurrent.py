@@ -10,7 +10,8 @@ import numpy as np
 
 from ..spec import LayerSpec, Shape
 from .base import Context, States
-from .cells import Cell, LSTMCell, lstm_states
+from .cell_base import Cell
+from .cells import LSTMCell, lstm_states
 from .convolution import convolve, output_length, per_axis
 from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent, states_given
 
@@ -47,11 +48,20 @@ class ConvLSTMCell(Cell):
         self.use_bias = bool(config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation", "tanh")
         self.recurrent_activation_name, self.recurrent_act = self.activation("recurrent_activation", "sigmoid")
-        self.state_sizes = (self.filters, self.filters)
-        self.output_size = self.filters
         self.only("data_format", "channels_last", None)
         if self.padding not in ("valid", "same"):
             self.refuse(f"argument padding={self.padding!r} is not known")
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return (self.filters, self.filters)
+
+    @property
+    def output_size(self) -> int:
+        return self.filters
+
+    def state_names(self) -> tuple[str, ...]:
+        return ("h", "c")
 
     def check(self, features: int) -> None:
         columns = self.row.gates * self.filters
@@ -86,6 +96,7 @@ class ConvLSTM(Recurrent):
         super().__init__(spec, context)
         config = {key: value for key, value in spec.config.items() if key in CELL_KEYS}
         self.cell = ConvLSTMCell(replace(spec, config=config), context)
+        self.only("time_major", False, None)
         if self.config.get("stateful") and self.rules.carries_state:
             self.refuse("argument stateful=True is not computed for convolutional recurrent layers")
 

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 from .. import activations
 from ..catalogue import Role, row_of
-from ..errors import InputError
+from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
-from ..spec import ModelSpec
+from ..spec import Functions, ModelSpec
+from ..support import takes
 from .base import Context
 from .places import LAMBDA, Place, Use, keys, places, plain, uses
-from .supplied import Supplied, parameters, takes
+from .supplied import Supplied, parameters
 
 Target = TypeVar("Target")
 
@@ -46,7 +47,58 @@ def prepared(
         {place.path: place for place in found},
         keys(used),
         budget=budget or Budget.unlimited(),
+        needed=still_needed(model.functions, found, used, layers, source),
     )
+
+
+def still_needed(
+    functions: Functions, found: Sequence[Place], used: Sequence[Use], given: Mapping[str, Supplied], source: str
+) -> Functions:  # fmt: skip
+    """The functions that a file was converted with, but for those inside layers that the caller supplies.
+
+    Raises
+    ------
+    FormatError
+        If the file names a function as what stands there is not called: giving it by that name would not help.
+    """
+    known = {place.path: layer_names(place) for place in found}
+    named = {use.place: {use.place, use.name, plain(use.name)} for use in used}
+    for place, name in functions.layers.items():
+        if name not in known.get(place, {name}):
+            raise FormatError(f"{source}: header: functions: {name!r} is no name of layer {place!r}")
+    for place, name in functions.activations.items():
+        if not {name, today(name)} & named.get(place, {name}):
+            raise FormatError(f"{source}: header: functions: {name!r} is no name of activation {place!r}")
+
+    def left(places_of: Mapping[str, str]) -> dict[str, str]:
+        return {place: name for place, name in places_of.items() if not any(place.startswith(path + "/") for path in given)}
+
+    return Functions(left(functions.layers), left(functions.activations))
+
+
+def layer_names(place: Place) -> set[str]:
+    """The names that a layer goes by."""
+    return {place.path, place.spec.name, place.spec.class_name, plain(place.spec.class_name)}
+
+
+def functions_of(context: Context) -> Functions:
+    """The caller's functions that a model computes with, for its file."""
+    layers, activations_ = (
+        {place: supplied.name for place, supplied in found.items()} for found in (context.custom_layers, context.custom_activations)
+    )
+    return Functions(layers, activations_)
+
+
+def lacking(context: Context) -> tuple[Problem, ...]:
+    """The problem of functions that the file needs and that the caller has not given, once its layers are made: all in one."""
+    if not context.lacking:
+        return ()
+    given = ", ".join(
+        f"{argument}={{{', '.join(f'{name!r}: function' for name in dict.fromkeys(places_of.values()))}}}"
+        for argument, places_of in sorted(context.lacking.items(), reverse=True)
+    )
+    what = "it was converted with functions of one's own, which the file does not hold"
+    return (Problem("", "", what, f"give them again, in Python: fastlstm.load(..., {given})"),)
 
 
 def layers_of(found: Sequence[Place], given: Mapping[str, Callable[..., Any]] | None) -> dict[str, Supplied]:
@@ -107,7 +159,7 @@ def _as_layer(name: str, function: Callable[..., Any], place: Place) -> tuple[st
             f"custom_layers: {name!r} is {place.path!r} ({place.spec.class_name}), which is computed as a part of the layer around "
             f"it; supply that as a whole: custom_layers={{{place.whole!r}: function}}"
         )
-    return place.path, Supplied(function, f"custom_layers[{name!r}]", place.outputs, place.tensors)
+    return place.path, Supplied(function, "custom_layers", name, place.outputs, place.tensors)
 
 
 def _layers_called(name: str, found: Sequence[Place], functions: Mapping[str, Any]) -> tuple[int, list[Place]]:
@@ -130,7 +182,7 @@ def _layers_called(name: str, found: Sequence[Place], functions: Mapping[str, An
             name,
             "layers",
             [f"{place.path} ({place.spec.class_name})" for place in found],
-            [known for place in found for known in (place.path, place.spec.name, place.spec.class_name, plain(place.spec.class_name))],
+            [known for place in found for known in layer_names(place)],
         )
     return 2, by_class
 
@@ -159,7 +211,7 @@ def activations_of(found: Sequence[Use], given: Mapping[str, Callable[..., Any]]
 
 def _as_activation(name: str, function: Callable[..., Any], use: Use) -> tuple[str, Supplied]:
     """The place of an activation, and the function that stands for it."""
-    return use.place, Supplied(function, f"custom_activations[{name!r}]")
+    return use.place, Supplied(function, "custom_activations", name)
 
 
 def _same(name: str, function: Callable[..., Any], targets: Sequence[Use]) -> None:

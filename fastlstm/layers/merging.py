@@ -69,6 +69,13 @@ class ElementWise(Merging):
     def causal(self, inputs: Sequence[Shape]) -> bool:
         return len({len(shape) for shape in inputs}) == len({shape[1] for shape in inputs}) == 1
 
+    def causal_beside(self, inputs: Sequence[Flow]) -> bool:
+        """See base.Layer: what is held must be the same for all timesteps, one of which it is repeated for."""
+        steps = [given.shape for given in inputs if given.steps]
+        rank = max(len(given.shape) for given in inputs)
+        held = [aligned_shape(given.shape, rank) for given in inputs if not given.steps]
+        return {len(shape) for shape in steps} == {rank} and self.causal(steps) and all(shape[1] == 1 for shape in held)
+
     def check_count(self, inputs: Sequence[Any]) -> None:
         if len(inputs) < 2 or (self.count is not None and len(inputs) != self.count):
             raise self.error(f"expected {self.count or 'two or more'} inputs, found {len(inputs)}")
@@ -346,6 +353,12 @@ class Dot(Merging):
             a, b = unit_length(a, one), unit_length(b, two)
         return (Tensor(dot(a, b, one, two)),)
 
+    def causal_beside(self, inputs: Sequence[Flow]) -> bool:
+        """See base.Layer: time is an axis that remains, and the first of them."""
+        axes = self._axes([len(given.shape) for given in inputs])
+        (number,) = (n for n, given in enumerate(inputs) if given.steps)
+        return axes[number] != 1 and (number == 0 or len(inputs[0].shape) == 2)
+
     def _pair(self, inputs: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (floating(tensor.value) for tensor in inputs)
         one, two = self._axes([a.ndim, b.ndim])
@@ -359,6 +372,9 @@ class Cosine(Dot):
 
     CLASSES = ("MergeCosine",)
     HONOURED = frozenset({"axes"})
+
+    def causal_beside(self, inputs: Sequence[Flow]) -> bool:
+        return False
 
     def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
         ((batch, *others),) = super().merged_shapes(inputs)

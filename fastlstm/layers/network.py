@@ -24,6 +24,8 @@ from .taken_masks import TakenMasks, with_mask, without_mask
 from .unbatched import without_rows
 
 T = TypeVar("T")
+#: The call arguments of a model that is called with none.
+NOTHING: Mapping[str, Any] = {}
 #: The errors of a layer's code where a config or a graph is not one that Keras writes.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
@@ -83,9 +85,13 @@ class Network(Layer):
         return tuple(self._needed)
 
     def walk(
-        self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]], fixed: Callable[[np.ndarray], T]
-    ) -> tuple[T, ...]:
-        """Carry ``inputs`` through the graph: ``visit`` says what a layer makes of its own, ``fixed`` what a tensor of the file is."""
+        self, inputs: Sequence[T], visit: Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]], fixed: Callable[[np.ndarray], T],
+        called: Mapping[str, Any] = NOTHING,
+    ) -> tuple[T, ...]:  # fmt: skip
+        """Carry ``inputs`` through the graph: ``visit`` says what a layer makes of its own, ``fixed`` what a tensor of the file is.
+
+        ``called`` are the call arguments of the model itself: training=True is one for the layers inside, too.
+        """
         self._check_count(inputs)
         known: dict[int, Sequence[T]] = {ref.call: (given,) for ref, given in zip(self.model.inputs, inputs, strict=True)}
         for number in self._needed:
@@ -100,6 +106,8 @@ class Network(Layer):
                 return fixed(given.array.astype(bool)) if isinstance(given, Fixed) else lookup(given, known, self)
 
             keywords = {name: resolve(value, masks if name == "mask" else stands_for) for name, value in call.keywords.items()}
+            if called.get("training") and "training" in self.layers[call.layer].row.call:
+                keywords["training"] = True
             inputs = [stands_for(given) for given in call.inputs]
             bare = self.taken.bare.get(number, ())
             found = visit(self.layers[call.layer], [without_mask(x) if n in bare else x for n, x in enumerate(inputs)], keywords)
@@ -205,6 +213,17 @@ class Network(Layer):
         readers, outputs = self._followed()
         return tuple(None if number in outputs else lowest(layers) for number, layers in enumerate(readers))
 
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        found = False
+
+        def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
+            nonlocal found
+            found = found or layer.crosses_rows(given, words)
+            return layer.shapes(given, words)
+
+        self.walk(inputs, visit, lambda array: array.shape, keywords)
+        return found
+
     def layer_shapes(self) -> dict[str, Any]:
         """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
         return self._trace(lambda layer, given, words: layer.shapes(given, words))[0]
@@ -288,46 +307,54 @@ class Network(Layer):
         return total
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        def visit(layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
-            if "mask" in words:
-                first, *rest = given
-                given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
-            if without_rows(layer, [one.value for one in given]):
-                found = sound(lambda: unbatched.outputs(layer, [one.value for one in given], words, dtype), layer.spec, layer.context)
-                return tuple(Tensor(one) for one in found)  # type: ignore[arg-type]  # a tensor without rows
-            return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
-
         rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
         entered = self.entered(inputs, lambda door, given: door.apply([given], {}, None)[0])
-        found = self.walk(entered, visit, lambda array: Tensor(repeated(array, rows, dtype)))
-        return found if self._keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
+        found = self.walk(entered, partial(applied, states), lambda array: Tensor(repeated(array, rows, dtype)), keywords)
+        return found if self.keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
     def run(self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None) -> tuple[np.ndarray, ...]:
         """The outputs that ``apply`` of every layer gives in ``dtype``; ``states`` holds those from afterwards."""
-        # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
-        exact = np.dtype(dtype) == np.float32
-        given = [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
         with np.errstate(all="ignore"):  # NaN and infinities are data
-            return tuple(tensor.value for tensor in self.apply(given, {}, states))
+            return tuple(tensor.value for tensor in self.apply(tensors(arrays, dtype), {}, states))
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
-        def visit(layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
-            if "mask" in words:
-                first, *rest = given
-                mask = Mask(words["mask"].buffer, words["mask"].shape)
-                given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
-            if without_rows(layer, [one.known for one in given]):
-                return sound(lambda: unbatched.values(layer, [one.known for one in given], words), layer.spec, layer.context)
-            return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
-
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
-        found = self.walk(entered, visit, b.fixed)
-        return found if self._keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
+        found = self.walk(entered, partial(lowered, b), b.fixed)
+        return found if self.keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
 
-    def _keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
+    def keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
+        """Do these outputs keep their masks? UnsupportedError where one has a mask and the file does not tell."""
         if self.path and self.rules.nested_masks is None and any(one.mask is not None for one in found):
             raise self.unsupported(UNTOLD_MASK, "compile the model in that TensorFlow and save it again, which tells")
         return not self.path or bool(self.rules.nested_masks)
+
+
+def tensors(arrays: Sequence[np.ndarray], dtype: Any) -> list[Tensor]:
+    """A model's inputs, to be computed with in a dtype."""
+    # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
+    exact = np.dtype(dtype) == np.float32
+    return [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
+
+
+def applied(states: States | None, layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
+    """One call of a layer in NumPy."""
+    if "mask" in words:
+        first, *rest = given
+        given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
+    if without_rows(layer, [one.value for one in given]):
+        return sound(lambda: unbatched.tensors(layer, given, words), layer.spec, layer.context)
+    return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
+
+
+def lowered(b: Builder, layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
+    """One call of a layer as kernel calls."""
+    if "mask" in words:
+        first, *rest = given
+        mask = Mask(words["mask"].buffer, words["mask"].shape)
+        given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
+    if without_rows(layer, [one.known for one in given]):
+        return sound(lambda: unbatched.values(layer, given, words), layer.spec, layer.context)
+    return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
 
 
 def follow(found: list[list[Layer]], layer: Layer, given: Sequence[Ref | None], words: Mapping[str, Any]) -> Sequence[Ref | None]:

@@ -14,6 +14,9 @@ from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert
 from .merging import unit_length
 
+#: The axes of inputs whose statistics TensorFlow's fused implementation computes.
+FUSED_AXES = (4, 5)
+
 
 class Normalizing(Layer):
     """The base of layers with axis, scale (gamma) and offset (beta)."""
@@ -51,14 +54,13 @@ class Normalizing(Layer):
 
 
 class BatchNormalization(Normalizing):
-    """With the moving mean and variance of training."""
+    """With the moving mean and variance of training; called with training=True, with those of the very batch."""
 
     CLASSES = ("BatchNormalization", "SyncBatchNormalization")
-    HONOURED = frozenset({"axis", "epsilon", "center", "scale", "renorm", "virtual_batch_size", "adjustment", "mode"})
+    HONOURED = frozenset({"axis", "epsilon", "center", "scale", "renorm", "virtual_batch_size", "adjustment", "mode", "synchronized"})
     INERT = inert("gamma", "beta") | {
         "momentum",
         "fused",
-        "synchronized",
         "moving_mean_initializer",
         "moving_variance_initializer",
         "renorm_clipping",
@@ -72,11 +74,36 @@ class BatchNormalization(Normalizing):
         self.only("adjustment", None)
         self.only("mode", 0)
 
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        return bool(keywords.get("training")) and self.config.get("trainable") is not False
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         gamma, beta, (mean, variance) = self.parameters(x)
+        if self.crosses_rows([x.shape], keywords):
+            mean, variance = self._of_batch(x, inputs[0].mask)
         factor = gamma / np.sqrt(variance + x.dtype.type(self.epsilon))
         return (Tensor((x - mean) * factor + beta, inputs[0].mask),)
+
+    def _of_batch(self, x: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance over all axes but its own, of the steps that are there where the generation heeds masks."""
+        axes = self.row_axes(self.axis, x.ndim)
+        others = tuple(axis for axis in range(x.ndim) if axis not in axes)
+        weights = np.ones((1,) * x.ndim, x.dtype) if mask is None else self._weights(x, mask)
+        count = np.sum(np.broadcast_to(weights, x.shape), axis=others, keepdims=True)
+        mean = np.sum(x * weights, axis=others, keepdims=True) / count
+        return mean, np.sum(weights * (x - mean) ** 2, axis=others, keepdims=True) / count
+
+    def _weights(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """How much each step of a masked input counts."""
+        axes = self.row_axes(self.axis, x.ndim)
+        # Images go through the fused implementation of TensorFlow, which knows no masks.
+        fused = self.spec.dtype != "float64" and not self.config.get("synchronized", False)
+        if not self.rules.batch_statistics_mask or (fused and x.ndim in FUSED_AXES and axes in ((1,), (x.ndim - 1,))):
+            return np.ones((1,) * x.ndim, x.dtype)
+        if mask.ndim != x.ndim - 1:
+            raise self.error(f"its input has a mask of {mask.ndim} axes, expected {x.ndim - 1}: Keras cannot run it either")
+        return mask[..., np.newaxis].astype(x.dtype)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         shape = inputs[0].shape

@@ -115,7 +115,7 @@ class GraphOperation(Layer):
         for array, shape in zip(found, outputs, strict=True):
             if array.shape[0] != rows or len(array.shape) != len(shape):
                 raise self.unsupported(f"{self.name}: {ACROSS.format(f'it makes {array.shape} of {rows} rows')}")
-        return tuple(map(Tensor, found))
+        return tuple(Tensor(array, inputs[0].mask if self._meaning().passes_mask else None) for array in found)
 
     def _computed(self, filled: dict[str, Any], rows: int, outputs: Sequence[Operand], dtype: np.dtype[Any]) -> list[np.ndarray]:
         meaning = self._meaning()
@@ -135,7 +135,7 @@ class GraphOperation(Layer):
             given = [floats(b, value) if value.known is None else value.known for value in inputs]
             values = self._asked(lambda: self._meaning().lower(Writing(b, self, outputs), self._filled(given, self._constant)))
         if values is not None:
-            return tuple(value._replace(mask=None) for value in values)
+            return tuple(value._replace(mask=inputs[0].mask if self._meaning().passes_mask else None) for value in values)
         if all(value.known is None for value in inputs):
             return None
         return b.call_numpy(Partly(self, tuple(inputs)), [value for value in inputs if value.known is None], {})

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from ..catalogue import INPUT_LAYER, Role, row_of
 from ..spec import Fixed, LayerSpec, ModelSpec, Ref, found_in
 
-#: Layers that need to know what they wrap: the caller can supply them, but nothing inside them.
-WHOLE = frozenset({Role.RECURRENT, Role.STACK, Role.BIDIRECTIONAL})
+#: Layers that step from timestep to timestep with the cells inside them.
+STEPPING = frozenset({Role.RECURRENT, Role.STACK})
 #: Config keys that hold activations.
 ACTIVATION_KEYS = ("activation", "recurrent_activation")
 #: The name that Python gives to every function without one.
@@ -33,9 +33,11 @@ class Place(NamedTuple):
     path: str
     spec: LayerSpec
     whole: str  # the path that the caller can supply: its own, or that of the layer around it
-    outputs: int  # how many of its outputs are used
-    tensors: frozenset[str]  # call arguments that are tensors
-    text: bool  # whether it is given an input of strings
+    outputs: int = 1  # how many of its outputs are used
+    tensors: frozenset[str] = frozenset()  # call arguments that are tensors
+    text: bool = False  # whether it is given an input of strings
+    cell: bool = False  # whether it is one step of a layer around it
+    inputs: int = 1  # how many tensors it is called on
 
 
 class Use(NamedTuple):
@@ -48,12 +50,12 @@ class Use(NamedTuple):
 
 def places(model: ModelSpec, prefix: str = "", whole: str = "") -> Iterator[Place]:
     """The layers of a model and all inside them, each before what it wraps."""
-    used, tensors, text = outputs_used(model), tensor_arguments(model), given_text(model)
+    used, tensors, text, inputs = outputs_used(model), tensor_arguments(model), given_text(model), inputs_given(model)
     for number, spec in enumerate(model.layers):
         if spec.class_name != INPUT_LAYER:
             path = prefix + spec.name
             words = frozenset(tensors.get(number, ()))
-            yield from _inside(Place(path, spec, whole or path, used.get(number, 1), words, number in text))
+            yield from _inside(Place(path, spec, whole or path, used.get(number, 1), words, number in text, inputs=inputs.get(number, 1)))
 
 
 def outputs_used(model: ModelSpec) -> dict[int, int]:
@@ -75,6 +77,14 @@ def tensor_arguments(model: ModelSpec) -> dict[int, set[str]]:
     return tensors
 
 
+def inputs_given(model: ModelSpec) -> dict[int, int]:
+    """By layer: how many tensors it is called on, at the most."""
+    found: dict[int, int] = {}
+    for call in model.calls:
+        found[call.layer] = max(found.get(call.layer, 0), len(call.inputs))
+    return found
+
+
 def given_text(model: ModelSpec) -> set[int]:
     """The layers that are given an input of strings."""
 
@@ -85,13 +95,15 @@ def given_text(model: ModelSpec) -> set[int]:
 
 
 def _inside(place: Place) -> Iterator[Place]:
+    """A layer and what it wraps. What stands in a Bidirectional, which asks more of it, is supplied with that; cells stand alone."""
     yield place
-    spec, prefix = place.spec, place.path + "/"
-    whole = place.whole if place.whole != place.path or row_of(spec.class_name).role in WHOLE else ""
+    spec, prefix, role = place.spec, place.path + "/", row_of(place.spec.class_name).role
+    within = place.whole if place.whole != place.path or role is Role.BIDIRECTIONAL else ""
     if spec.model is not None:
-        yield from places(spec.model, prefix, whole)
+        yield from places(spec.model, prefix, within)
     for child in spec.children:
-        yield from _inside(Place(prefix + child.name, child, whole or prefix + child.name, 1, frozenset(), False))
+        path, cell = prefix + child.name, role in STEPPING
+        yield from _inside(Place(path, child, path if cell or not within else within, cell=cell))
 
 
 def uses(found: Iterable[Place]) -> Iterator[Use]:

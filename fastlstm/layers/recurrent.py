@@ -12,7 +12,8 @@ from ..program.ir import At, Buffer, Builder, Value
 from ..program.lowering import copied
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, floating
-from .cells import CELL_HONOURED, CELL_INERT, Cell, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
+from .cell_base import Cell
+from .cells import CELL_HONOURED, CELL_INERT, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
 
 LOOP_HONOURED = frozenset(
     {
@@ -55,8 +56,8 @@ class Recurrent(Layer):
     ----------
     cell : Cell
         One step.
-    return_sequences, return_state, go_backwards, stateful : bool
-        As in Keras.
+    return_sequences, return_state, go_backwards, stateful, time_major : bool
+        As in Keras. With ``time_major`` the first axis of its input and of its sequence is time, and the second the batch.
     zero_output : bool
         Whether masked steps emit zeros; else they repeat the previous output.
     head_state : bool
@@ -87,7 +88,9 @@ class Recurrent(Layer):
         unroll = bool(config.get("unroll", False))
         self.head_state = self.rules.head_output == "state" and not unroll
         self._first_cell_emits = self.rules.stacked_masked_output == "first" and not unroll
-        self.only("time_major", False, None)
+        self.time_major = bool(config.get("time_major", False))
+        if self.time_major and self.stateful:
+            self.refuse("it is stateful with time_major=True, which is not computed", "time_major=False would do, with the axes in order")
         self.only("num_constants", None, 0)
 
     def zeroed_in_bidirectional(self) -> bool:
@@ -101,6 +104,9 @@ class Recurrent(Layer):
     def causal(self, inputs: Sequence[Shape]) -> bool:
         return not self.go_backwards
 
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        return self.time_major  # then the steps are what stands along the axis of rows
+
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         # Reversed, the steps after a row's end come first and shift the outputs.
         return not (self.go_backwards and self.return_sequences)
@@ -108,8 +114,8 @@ class Recurrent(Layer):
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
         sequence, *states = outputs
         flows = (Flow(sequence, self.return_sequences), *(Flow(shape, False) for shape in states))
-        if keywords.get("initial_state"):
-            return Course(flows, "it starts from a state that another layer gives, which a stream keeps itself")
+        if any(flow.held is None for flow in found_in(keywords.get("initial_state"), Flow)):
+            return Course(flows, "it starts from a state that an input or another layer gives, which must stay as it is")
         if self.go_backwards:
             return Course(flows, "it reads the sequence backwards, from an end that a stream does not know")
         if not self.state_shapes():
@@ -125,20 +131,22 @@ class Recurrent(Layer):
         return tuple((size,) for size in self.state_sizes)
 
     def state_names(self) -> tuple[str, ...]:
-        """See base.Layer: h and c, or numbers where there are several cells."""
-        return ("h", "c")[: len(self.state_sizes)] if not self.cell.children else tuple(str(n) for n in range(len(self.state_sizes)))
+        """See base.Layer: h and c, or numbers where there are several cells, or one of the caller's."""
+        names, count = self.cell.state_names(), len(self.state_sizes)
+        return names or tuple(map(str, range(count)))
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
         if len(shape) != 3:
             raise self.error(f"reads (batch, timesteps, features), found shape {shape}")
-        batch, steps, features = shape
+        batch, steps, features = (shape[1], shape[0], shape[2]) if self.time_major else shape
         if features is None:
             raise self.error("the number of features of its input is not known")
         self.cell.check(features)
         self.check_states(list(states_given(keywords)), tuple((size,) for size in self.state_sizes))
         units = self.cell.output_size
-        out: Shape = (batch, steps, units) if self.return_sequences else (batch, units)
+        sequence: Shape = (steps, batch, units) if self.time_major else (batch, steps, units)
+        out: Shape = sequence if self.return_sequences else (batch, units)
         return (out, *((batch, size) for size in self.state_sizes)) if self.return_state else (out,)
 
     def check_states(self, given: Sequence[Shape], expected: Sequence[Shape]) -> None:
@@ -154,20 +162,22 @@ class Recurrent(Layer):
         return (self.cell.output_size,)
 
     def start(self, x: np.ndarray, keywords: Mapping[str, Any], states: States | None) -> tuple[np.ndarray, ...]:
-        """The states before the first step."""
+        """The states before the first step. In a stream those recorded, which began with the ones given."""
         given = list(found_in(keywords.get("initial_state"), Tensor))
         recorded = states[self.path] if states is not None and self.path in states else ()
-        if given and not (self.rules.recorded_state_wins and any(map(np.any, recorded))):
+        if recorded and (isinstance(states, Streaming) or (self.rules.recorded_state_wins and any(map(np.any, recorded)))):
+            given = []
+        if given:
             return tuple(tensor.value.astype(x.dtype, copy=False) for tensor in given)
         if recorded:
             return tuple(state.astype(x.dtype, copy=False) for state in recorded)
         return tuple(np.zeros((len(x), size), x.dtype) for size in self.state_sizes)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        x = floating(inputs[0].value)
-        mask = inputs[0].mask
+        x, mask = self._rows_first(floating(inputs[0].value)), inputs[0].mask
         if keywords.get("initial_state") is not None and not self._honours_mask(keywords):
             mask = None
+        mask = None if mask is None else self._rows_first(mask)
         start = self.start(x, keywords, states)
         if mask is not None:
             self._check_mask(mask, x.shape[1], [self.output_shape(x), *(state.shape[1:] for state in start)])
@@ -176,8 +186,12 @@ class Recurrent(Layer):
         if states is not None and self.path in states:
             states[self.path] = final
         # The mask handed on is the input's, never reversed, also where this layer did not honour it.
-        out = Tensor(outputs, inputs[0].mask) if self.return_sequences else Tensor(last)
+        out = Tensor(self._rows_first(outputs), inputs[0].mask) if self.return_sequences else Tensor(last)
         return (out, *(Tensor(state) for state in final)) if self.return_state else (out,)
+
+    def _rows_first(self, array: np.ndarray) -> np.ndarray:
+        """An array whose first axis is the batch, of one as the layer takes it, and the other way round."""
+        return np.ascontiguousarray(array.swapaxes(0, 1)) if self.time_major and array.ndim > 1 else array
 
     def _honours_mask(self, keywords: Mapping[str, Any]) -> bool:
         """Whether a mask counts beside an initial_state: always if it was given as an argument itself."""
@@ -228,6 +242,8 @@ class Recurrent(Layer):
     def has_kernel(self, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> bool:
         """Can :meth:`write` write this layer?"""
         given = list(found_in(keywords.get("initial_state"), Value))
+        if self.time_major:
+            return False
         if any(value.integer for value in (inputs[0], *given)):
             return False
         if given and self.stateful and self.rules.recorded_state_wins:
@@ -248,27 +264,26 @@ class Recurrent(Layer):
         """
         steps = x.shape[0]
         given = list(found_in(keywords.get("initial_state"), Value))
-        mask = x.mask if not given or self._honours_mask(keywords) else None
+        mask = x.mask if not keywords.get("initial_state") or self._honours_mask(keywords) else None
         carried = [b.state(self.path, n, size) for n, size in enumerate(self.state_sizes)]
+        if b.streaming and None not in carried:  # which began with those given
+            given = []
         starts: list[Buffer | None] = [b.read(value) for value in given] if given else list(carried)
         finals: list[Buffer | None] = list(carried)
         if self.return_state:
             finals = [state or b.buffer(size) for state, size in zip(carried, self.state_sizes, strict=True)]
-        common = {"steps": steps, "mask": mask.buffer if mask else None, "mask_row": steps, "reverse": int(self.go_backwards)}
+        common = {"mask": mask.buffer if mask else None, "mask_row": steps, "reverse": int(self.go_backwards)}
         # Stacked cells are layers one after the other: where a step is masked no cell computes it.
         for cell, mine in zip(self.cell.cells, self.cell.state_numbers(), strict=True):
             assert isinstance(cell, GatedCell)  # has_kernel said so
             units = cell.units
-            kernel, fields = cell.packed(b)
-            for name, n in zip(("h", "c"), mine, strict=False):
-                fields |= {f"{name}0": starts[n], f"{name}_out": finals[n]}
-            fields |= {**common, **self._input_fields(b, x, cell), "units": units, "h0_row": units, "out_row": units}
+            before, after = [starts[n] for n in mine], [finals[n] for n in mine]
             if cell is self.cell.cells[-1]:
-                b.emit(kernel, **fields, **self._output_fields(b, out, row, step))
+                cell.emit(b, x, before, after, {**common, **self._output_fields(b, out, row, step)})
             else:
                 inner = b.buffer(steps * units)
-                between: dict[str, Any] = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1}
-                b.emit(kernel, **fields, **between, last=None, last_row=0, fill=0, head=0)
+                between: dict[str, Any] = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1, "fill": 0, "head": 0}
+                cell.emit(b, x, before, after, {**common, **between, "last": None, "last_row": 0})
                 x = Value(inner, (steps, units))
         return self._returned(b, carried, finals) if self.return_state else ()
 
@@ -289,25 +304,6 @@ class Recurrent(Layer):
                 copied(b, size, state, size, final, size)
             returned.append(Value(final, (size,)))
         return tuple(returned)
-
-    def _input_fields(self, b: Builder, x: Value, cell: GatedCell) -> dict[str, Any]:
-        """Where the kernel of a cell reads its input, with the scratch that it then takes.
-
-        The input is a folded Embedding's table of pre-activations, the rows of an Embedding, or x.
-        """
-        steps, features = x.shape
-        fields: dict[str, Any] = {"x": None, "x_row": 0, "x_step": features, "ids": None, "ids_row": 0, "table": None, "features": features}
-        if x.lookup is None:
-            fields |= {"x": b.read(x), "x_row": steps * features}
-        else:
-            ids, embedding, rows = x.lookup
-            fields |= {"ids": ids, "ids_row": steps, "vocabulary": len(rows)}
-            if b.folds(cell, embedding, len(rows) * cell.columns(b.lanes) * 4):
-                fields["table"] = b.constant(cell, "table", lambda: cell.table(rows, b.lanes), of=embedding)
-            else:
-                fields["x"] = b.constant(embedding, "embeddings", lambda: rows)
-        multiplied = features if fields["table"] is None else 0
-        return {**fields, "scratch": cell.scratch(b, steps, multiplied), "members": cell.members(b, multiplied)}
 
     def _first_state(self) -> int:
         """Which state stands for the output: the h of the last cell, or of the first where the generation has it so."""

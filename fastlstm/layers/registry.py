@@ -6,6 +6,7 @@ from ..catalogue import INPUT_LAYER
 from ..spec import LayerSpec
 from .base import REGISTRY, Context, Layer
 from .custom import Custom, Unknown
+from .custom_cells import CustomCell
 
 
 def make_layer(spec: LayerSpec, context: Context) -> Layer:
@@ -13,9 +14,11 @@ def make_layer(spec: LayerSpec, context: Context) -> Layer:
 
     A class that neither has becomes a placeholder and a problem of the context.
     """
-    own = context.custom_layers.get(context.path + spec.name)
+    path = context.path + spec.name
+    own, place = context.custom_layers.get(path), context.places.get(path)
     if own is not None and spec.class_name != INPUT_LAYER:  # which may have the name of the layer whose output enters there
-        return Custom(spec, context, own)
+        return (CustomCell if place is not None and place.cell else Custom)(spec, context, own)
+    context.lack("custom_layers", path)
     if spec.class_name in REGISTRY:
         return REGISTRY[spec.class_name](spec, context)
     return Unknown(spec, context)

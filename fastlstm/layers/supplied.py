@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .. import activations
 from ..errors import InputError
+from ..support import Support, support_of, takes
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Supplied:
     ----------
     function
         The function.
-    said
-        How the caller named it: ``custom_layers['Attention2']``.
+    argument, name
+        The argument that it was given as, and the caller's name for it there: "custom_layers", "Attention2".
     outputs
         How many outputs the model makes use of.
     tensors
@@ -31,12 +32,31 @@ class Supplied:
     """
 
     function: Callable[..., Any]
-    said: str
+    argument: str
+    name: str
     outputs: int = 1
     tensors: frozenset[str] = frozenset()
     seen: set[str] = field(default_factory=set, compare=False)  # layers where it was seen to compute each row by itself
     # By layer: whether it was seen to compute each timestep by itself, as an activation.
     steps_seen: dict[str, bool] = field(default_factory=dict, compare=False)
+    # By layer: the sizes of the states, and of the output, that it was seen to have as a cell.
+    sizes_seen: dict[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
+
+    @property
+    def said(self) -> str:
+        """How the caller named it: ``custom_layers['Attention2']``."""
+        return f"{self.argument}[{self.name!r}]"
+
+    @cached_property
+    def support(self) -> Support:
+        """What it says of itself."""
+        return support_of(self.function)
+
+    def sizes(self, layer: str, find: Callable[[], tuple[int, ...]]) -> tuple[int, ...]:
+        """What ``find`` found of its sizes, looked for once for each layer."""
+        if layer not in self.sizes_seen:
+            self.sizes_seen[layer] = find()
+        return self.sizes_seen[layer]
 
     def takes(self, name: str) -> bool:
         """Whether the function has a parameter of this name."""
@@ -52,21 +72,34 @@ class Supplied:
         return InputError(f"{layer}: {self.said}, the function {name}, {what}")
 
     def call(self, layer: str, arrays: Sequence[np.ndarray], extras: Mapping[str, Any], dtype: Any) -> tuple[np.ndarray, ...]:
-        """The function's outputs for some arrays, in a dtype.
+        """The function's outputs for some arrays, in a dtype."""
+        return self.arrays(layer, self.returned(layer, arrays, extras), dtype)
 
-        It gets copies and gives copies, so that nothing that it changes in place, keeps, or gives again later touches other data.
+    def returned(self, layer: str, given: Sequence[Any], extras: Mapping[str, Any], function: Callable[..., Any] | None = None) -> Any:
+        """What the function returns, or another that belongs to it, for some arrays and lists of arrays.
+
+        It gets copies, so that nothing that it changes in place touches other data.
 
         Raises
         ------
         InputError
-            If it raises something, or returns anything but arrays of numbers.
+            If it raises something.
         """
-        shapes = ", ".join(str(array.shape) for array in arrays)
         try:
             with np.errstate(all="ignore"):  # NaN and infinities are data
-                found = self.function(*[np.array(array) for array in arrays], **deepcopy_but(extras, "weights"))
+                return (function or self.function)(*map(copied, given), **deepcopy_but(extras, "weights"))
         except Exception as error:
+            shapes = ", ".join(map(told, given))
             raise self.error(layer, f"was called with {shapes} and raised {type(error).__name__}: {error}") from error
+
+    def arrays(self, layer: str, found: Any, dtype: Any) -> tuple[np.ndarray, ...]:
+        """What it returned, one array or several, in a dtype: copies, so that nothing that it keeps or gives again touches other data.
+
+        Raises
+        ------
+        InputError
+            If it is anything but arrays of numbers.
+        """
         outputs = found if isinstance(found, (tuple, list)) else (found,)
         return tuple(self._array(layer, output, dtype) for output in outputs)
 
@@ -118,6 +151,16 @@ class Supplied:
                 raise self.error(layer, "gives a row other numbers alone than among others; expected every row to be computed by itself")
         self.seen.add(layer)
 
+    def check_steps(
+        self, layer: str, arrays: Sequence[np.ndarray], outputs: Sequence[np.ndarray], apart: Callable[[], Sequence[np.ndarray]]
+    ) -> None:
+        """Refuse a function that says streaming and is not, once for each layer. ``apart`` computes the timesteps one after the other."""
+        if layer in self.steps_seen or all(np.array_equal(array[:, 0], array[:, 1]) for array in arrays):
+            return
+        if not all(map(agree, outputs, apart())):
+            raise self.error(layer, "says streaming, and gives other numbers timestep by timestep than for a whole sequence")
+        self.steps_seen[layer] = True
+
 
 def agree(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether arrays are the same but for rounding."""
@@ -129,13 +172,14 @@ def deepcopy_but(extras: Mapping[str, Any], kept: str) -> dict[str, Any]:
     return {name: value if name == kept else deepcopy(value) for name, value in extras.items()}
 
 
-def takes(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function has a parameter of this name."""
-    try:
-        found = inspect.signature(function).parameters.get(name)
-    except (TypeError, ValueError):  # some of NumPy's own tell nothing of themselves
-        return False
-    return found is not None and found.kind in (found.POSITIONAL_OR_KEYWORD, found.KEYWORD_ONLY)
+def copied(given: Any) -> Any:
+    """A copy of an array, or of each in a list of them; a shape is given as it is."""
+    return [np.array(one) for one in given] if isinstance(given, list) else np.array(given) if isinstance(given, np.ndarray) else given
+
+
+def told(given: Any) -> str:
+    """The shape of an array, or those of a list of them."""
+    return str([one.shape for one in given] if isinstance(given, list) else given.shape if isinstance(given, np.ndarray) else given)
 
 
 def parameters(activation: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..catalogue import MAKING, MaskRule, Row
 from ..program.ir import Value
 from ..spec import ModelSpec, Ref, Rules
-from .base import Layer, Tensor, every_layer
+from .base import Flow, Layer, Tensor, every_layer
 
 #: Of masks that MultiHeadAttention has taken.
 TAKEN = "a MultiHeadAttention has taken off, as Keras does from 3.8 on, which is not computed here"
@@ -95,9 +95,9 @@ class TakenMasks:
 
 def with_mask(found: Any, given: Any) -> Any:
     """The output for an input whose mask was gone, with the mask that the file has for it."""
-    return found._replace(mask=given.mask) if isinstance(found, (Tensor, Value)) else found
+    return found._replace(mask=given.mask) if isinstance(found, (Flow, Tensor, Value)) else found
 
 
 def without_mask(given: Any) -> Any:
-    """A Tensor or a Value without its mask; shapes have none."""
-    return given._replace(mask=None) if isinstance(given, (Tensor, Value)) else given
+    """A Flow, a Tensor or a Value without its mask; shapes have none."""
+    return given._replace(mask=None) if isinstance(given, (Flow, Tensor, Value)) else given

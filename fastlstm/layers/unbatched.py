@@ -52,15 +52,20 @@ def shapes(layer: Layer, given: Sequence[Any], keywords: Mapping[str, Any]) -> t
     return tuple(map(Unbatched, layer.shapes([tuple(one) for one in given], keywords)))
 
 
-def outputs(layer: Layer, given: Sequence[Any], keywords: Mapping[str, Any], dtype: Any = np.float32) -> tuple[Unbatched, ...]:
-    """Its outputs."""
+def outputs(layer: Layer, given: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[Unbatched, ...]:
+    """Its outputs: in float64, as they are computed once."""
     arrays = [one.value for one in given]
     if any(array is None for array in arrays):
         raise layer.unsupported("it is called with sizes that are not known, which is not computed")
-    found = layer.apply([Tensor(array if array.dtype.kind in "iu" else array.astype(dtype)) for array in arrays], keywords, None)
+    found = layer.apply([Tensor(array if array.dtype.kind in "iu" else array.astype(np.float64)) for array in arrays], keywords, None)
     return tuple(Unbatched.of(tensor.value) for tensor in found)
 
 
-def values(layer: Layer, given: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
+def tensors(layer: Layer, given: Sequence[Tensor], keywords: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """Its outputs for ``apply``."""
+    return tuple(Tensor(one) for one in outputs(layer, [one.value for one in given], keywords))  # type: ignore[arg-type]  # has no rows
+
+
+def values(layer: Layer, given: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
     """Its outputs while a Program is written."""
-    return tuple(Value(Buffer(-1), (), known=one) for one in outputs(layer, given, keywords))
+    return tuple(Value(Buffer(-1), (), known=one) for one in outputs(layer, [one.known for one in given], keywords))

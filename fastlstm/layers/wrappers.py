@@ -14,11 +14,13 @@ from ..program import layout
 from ..program.ir import At, Buffer, Builder, Value
 from ..program.lowering import merged
 from ..spec import LayerSpec, Shape, found_in
-from .base import Context, Layer, States, Tensor, every_layer
+from .base import Context, Flow, Layer, States, Tensor, every_layer
 from .network import Network
 from .recurrent import Recurrent, states_given
 from .registry import make_layer
 
+#: Advice about stateful layers in wrappers.
+STATELESS = "make the layer stateless (stateful=False), where its state is not needed, and save the model again"
 MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
 
@@ -49,6 +51,9 @@ class Bidirectional(Layer):
         for layer in (self.forward, self.backward):
             if not isinstance(layer, Recurrent):
                 self.refuse(f"it wraps a layer of class {layer.spec.class_name}, which is not computed in both directions")
+
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        return any(layer.crosses_rows(inputs, keywords) for layer in self.children)
 
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         # The backward layer emits the steps after a row's end first; turned round, they are last again.
@@ -94,7 +99,8 @@ class Bidirectional(Layer):
         one, *final = self.forward.apply(inputs[:1], forwards, states)
         other, *more = self.backward.apply(inputs[:1], backwards, states)
         if getattr(self.backward, "return_sequences", False):
-            other = other._replace(value=other.value[:, ::-1])
+            time = 0 if getattr(self.forward, "time_major", False) else 1
+            other = other._replace(value=np.flip(other.value, time))
         return (*self._merge(one, other), *final, *more)
 
     def _merge(self, one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
@@ -176,28 +182,39 @@ class TimeDistributed(Layer):
     CLASSES = ("TimeDistributed",)
     HONOURED = frozenset({"layer"})
     STEPWISE = True
-    RESTARTS = True
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         if len(spec.children) != 1:
             raise self.error(f"expected one layer, found {len(spec.children)}")
         # It asks for the mask itself, also where a model called as a layer has none.
-        asked = replace(context.rules, nested_masks=True)
+        carried = self.rules.time_distributed_states
+        asked = replace(context.rules, nested_masks=True, carries_state=context.rules.carries_state and carried != "none")
         self.layer = make_layer(spec.children[0], context.inside(self.path, rules=asked))
         self.vocabulary = self.layer.vocabularies()[0] if isinstance(self.layer, Network) else self.layer.vocabulary
         row, loops = self.layer.row, self.rules.time_distributed_loops
         own = not row.computed and row.role is not Role.CODE  # a class of the user's
-        self._may_loop = loops == "all" or (loops == "lstm" and row.fused) or (loops != "none" and own)
-        if any(layer.stateful for layer in (self.layer, *every_layer(self.layer))):
-            self.refuse("it wraps a stateful layer, whose state would go from step to step")
+        self._carries = any(layer.stateful for layer in (self.layer, *every_layer(self.layer)))
+        self._may_loop = loops == "all" or (loops == "lstm" and row.fused) or (loops != "none" and (own or self._carries))
+        if self._carries and carried == "unknown":
+            self.refuse("it wraps a stateful layer, of whose state the Keras that saved it makes what is not known", STATELESS)
 
     @property
     def children(self) -> tuple[Layer, ...]:
         return (self.layer,)
 
+    @property
+    def restarts(self) -> bool:
+        return not self._carries
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return not self._carries and super().stepwise(inputs)
+
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
-        return not self._makes_mask
+        return not self._makes_mask and not self._carries
+
+    def obstacle(self, inputs: Sequence[Flow]) -> str:
+        return "the stateful layer inside carries its state from step to step" if self._carries else super().obstacle(inputs)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         if len(inputs[0]) < 2:
@@ -208,6 +225,10 @@ class TimeDistributed(Layer):
         if not self._may_loop and not self.rules.time_distributed_fixed_inner_mask and steps is None:
             batch = None  # folded out of the rows of steps, the batch size is no longer known to the layers after it
         return tuple((batch, steps, *shape[1:]) for shape in found)
+
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        ((_, given),) = self.calls_inside(inputs)
+        return self.layer.crosses_rows(given, keywords)
 
     def calls_inside(self, inputs: Sequence[Shape]) -> Iterator[tuple[Layer, Sequence[Shape]]]:
         batch, steps, *rest = inputs[0]
@@ -230,13 +251,33 @@ class TimeDistributed(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x, mask = inputs[0]
         rows = x.shape[:2]
+        words = {"training": True} if keywords.get("training") else {}
         given = mask if self.rules.time_distributed_passes_mask and not self._loops else None
         inner_mask = None if given is None or given.ndim < 3 else given.reshape(-1, *given.shape[2:])
-        outputs = self.layer.apply([Tensor(x.reshape(-1, *x.shape[2:]), inner_mask)], {}, None)
+        if self._carries and rows[0]:
+            outputs = self._step_by_step(Tensor(x, None if inner_mask is None else given), words, states)
+        else:
+            outputs = list(self.layer.apply([Tensor(x.reshape(-1, *x.shape[2:]), inner_mask)], words, None))
         values = [out.value.reshape(*rows, *out.value.shape[1:]) for out in outputs]
         if self._repeats and mask is not None:
             values = [carried_over(value, mask) for value in values]
         return tuple(Tensor(value, self._mask(out.mask, mask, rows)) for value, out in zip(values, outputs, strict=True))
+
+    def _step_by_step(self, sequence: Tensor, words: Mapping[str, Any], states: States | None) -> list[Tensor]:
+        """The outputs of each step for the state that the steps before it left, as rows of one batch."""
+        x, mask = sequence
+        own = {path: held for path, held in (states or {}).items() if path.startswith(self.path + "/")}
+        if states is None:
+            carried = [layer for layer in (self.layer, *every_layer(self.layer)) if layer.stateful]
+            own = {layer.path: tuple(np.zeros((len(x), *shape), x.dtype) for shape in layer.state_shapes()) for layer in carried}
+        # The loop of TensorFlow 2 computes the first step once more before the others, to see what comes out.
+        extra = [0] if self.rules.time_distributed_states == "first_twice" else []
+        steps = [
+            self.layer.apply([Tensor(x[:, t], None if mask is None else mask[:, t])], words, own) for t in (*extra, *range(x.shape[1]))
+        ][len(extra) :]
+        if states is not None:
+            states.update(own)
+        return [Tensor(as_rows([one.value for one in each]), rows_of_masks(each)) for each in zip(*steps, strict=True)]
 
     @property
     def _repeats(self) -> bool:
@@ -267,7 +308,7 @@ class TimeDistributed(Layer):
         x = inputs[0]
         if x.mask is not None and len(x.mask.shape) > 1:
             return None
-        if self._makes_mask:
+        if self._makes_mask or self._carries:
             return None
         if self._repeats and x.mask is not None:
             return None
@@ -276,6 +317,70 @@ class TimeDistributed(Layer):
         with b.repeated(steps):  # what follows has a row for each step
             outputs = b.lower(self.layer, [step], {})
         return tuple(value._replace(shape=(steps, *value.shape), mask=x.mask) for value in outputs)
+
+
+class SpectralNormalization(Layer):
+    """Miyato et al. 2018: while it is trained, the kernel inside is divided by its largest singular value; what is stored is that."""
+
+    CLASSES = ("SpectralNormalization",)
+    HONOURED = frozenset({"layer"})
+    INERT = frozenset({"power_iterations"})
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        if len(spec.children) != 1:
+            raise self.error(f"expected one layer, found {len(spec.children)}")
+        self.layer = make_layer(spec.children[0], context.inside(self.path))
+        self.vocabulary, self.masked_value = self.layer.vocabulary, self.layer.masked_value
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        return (self.layer,)
+
+    @property
+    def makes_mask(self) -> bool:
+        return self.layer.makes_mask
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return self.layer.stepwise(inputs)
+
+    def causal(self, inputs: Sequence[Shape]) -> bool:
+        return self.layer.causal(inputs)
+
+    def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
+        return self.layer.ignores_padding(inputs)
+
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        return self.layer.crosses_rows(inputs, keywords)
+
+    def calls_inside(self, inputs: Sequence[Shape]) -> Iterator[tuple[Layer, Sequence[Shape]]]:
+        yield self.layer, inputs
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        found = self.layer.shapes(inputs, keywords)
+        for kernel in self.layer.spec.weights[:1]:
+            self.arrays((1, kernel.shape[-1]))
+        return found
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        return self.layer.row_numbers(inputs, keywords, outputs)
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        return self.layer.apply(inputs, keywords, states)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        return b.lower(self.layer, inputs, keywords)
+
+
+def as_rows(steps: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of one step each as rows of one batch: all steps of the first row, then those of the next."""
+    return np.stack(steps, 1).reshape(-1, *steps[0].shape[1:])
+
+
+def rows_of_masks(steps: Sequence[Tensor]) -> np.ndarray | None:
+    """The same of their masks; None where there are none."""
+    masks = [one.mask for one in steps if one.mask is not None]
+    return as_rows(masks) if len(masks) == len(steps) else None
 
 
 def carried_over(value: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -328,5 +328,18 @@ TABLE = (
         tf=("where(condition, x:x1, y:x2)", "where_v2(condition, x:x1, y:x2)"),
         op=("SelectV2(condition, x1, x2)", "Select(condition, x1, x2)"),
     ),
-    row("cast(x, dtype)", Cast(), keras3="Cast", tf=("cast(x, dtype)", "keras.backend.cast(x, dtype)"), op="Cast(x; DstT:dtype)"),
+    row(
+        "cast(x, dtype)",
+        Cast(),
+        keras3="Cast",
+        tf=("cast(x, dtype)", "keras.backend.cast(x, dtype)"),
+        op="Cast(x; DstT:dtype)",
+        gives_back=lambda a, dtype: a.get("dtype") == dtype,
+    ),
+    row(
+        "convert_to_tensor(x, dtype='float32')",
+        Cast(),
+        keras3=("ConvertToTensor(x, dtype)", "Array(x, dtype)"),
+        gives_back=lambda a, dtype: a.get("dtype") in (None, dtype),
+    ),
 )

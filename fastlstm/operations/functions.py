@@ -38,6 +38,15 @@ class Activated(Unary):
         return (lowering.activated(w.builder, activation, a["x"])._replace(mask=None),)
 
 
+class Same(Activated):
+    """The very tensor, mask and all."""
+
+    passes_mask = True
+
+    def __init__(self) -> None:
+        super().__init__("linear")
+
+
 class Gelu(Activated):
     """gelu, by erf or by its approximation."""
 
@@ -102,6 +111,7 @@ def nan_to_num(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
 
 
 TABLE = (
+    row("same(x)", Same()),
     row("nan_to_num(x, nan=0.0, posinf=None, neginf=None)", WithNumbers(nan_to_num, "nan", "posinf", "neginf"), keras3="NanToNum"),
     row(
         "threshold(x, threshold=0.0, default_value=0.0)",
@@ -129,7 +139,7 @@ TABLE = (
     row(
         "identity(x)",
         Activated("linear"),
-        keras3=("Identity", "Copy", "StopGradient", "ConvertToTensor(x)", "Array(x)"),
+        keras3=("Identity", "Copy", "StopGradient"),
         tf=(
             "identity(input:x)",
             "stop_gradient(input:x)",

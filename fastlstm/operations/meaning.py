@@ -41,6 +41,8 @@ class Writing(NamedTuple):
         if array.size == 1 and array.ndim < 2:
             return float(array.ravel()[0])
         flat = np.asarray(array, np.float32)
+        if flat.ndim == len(self.outputs[0]):  # for a batch of one row, and so for all
+            flat = flat[0]
         return Array(self.constant(name, flat.ravel), flat.shape)
 
 
@@ -58,6 +60,8 @@ class Meaning:
 
     #: Arguments that may be tensors, or lists of tensors; others never are.
     tensors: tuple[str, ...] = ("x",)
+    #: Does its output have the mask of its input? No other operation's has one, in any Keras.
+    passes_mask: bool = False
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         """The shapes of its outputs for those of its tensors.

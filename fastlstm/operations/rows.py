@@ -89,6 +89,8 @@ class Operation:
         TensorFlow's ops that are it, by tf.keras 2.0 to 2.3: inputs; attributes.
     adapt
         By such a name: what makes its arguments canonical.
+    gives_back
+        Does Keras 3, for these arguments and a tensor of this dtype, give back the very tensor, which keeps its mask?
     """
 
     canonical: str
@@ -97,6 +99,7 @@ class Operation:
     functions: tuple[str, ...] = ()
     ops: tuple[str, ...] = ()
     adapt: Mapping[str, Adapt] | None = None
+    gives_back: Callable[[Mapping[str, Any], str], bool] | None = None
 
     @cached_property
     def signature(self) -> Signature:
@@ -138,7 +141,7 @@ def names(value: str | Sequence[str]) -> tuple[str, ...]:
 
 def row(
     canonical: str, meaning: Meaning, *, keras3: str | Sequence[str] = (), tf: str | Sequence[str] = (), op: str | Sequence[str] = (),
-    adapt: Mapping[str, Adapt] | None = None,
+    adapt: Mapping[str, Adapt] | None = None, gives_back: Callable[[Mapping[str, Any], str], bool] | None = None,
 ) -> Operation:  # fmt: skip
     """A row; see :class:`Operation`."""
-    return Operation(canonical, meaning, names(keras3), names(tf), names(op), adapt)
+    return Operation(canonical, meaning, names(keras3), names(tf), names(op), adapt, gives_back)

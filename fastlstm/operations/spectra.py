@@ -56,6 +56,11 @@ class Transform(Meaning):
         return (found.real, found.imag) if self.pairs else found
 
 
+def of_reals(a: Arguments, dtype: str) -> bool:
+    """Is it called with real numbers?"""
+    return dtype.startswith(("float", "bfloat"))
+
+
 TABLE = (
     row("fft(x)", Transform(np.fft.fft, pairs=True, from_pair=True), keras3="FFT"),
     row("ifft(x)", Transform(np.fft.ifft, pairs=True, from_pair=True), keras3="IFFT"),
@@ -75,8 +80,8 @@ TABLE = (
         tf="signal.irfft(input_tensor:x, fft_length)",
         op="IRFFT(x, fft_length)",
     ),
-    row("real(x)", Unary(np.real), keras3="Real", tf="math.real(input:x)", op="Real(x)"),
+    row("real(x)", Unary(np.real), keras3="Real", tf="math.real(input:x)", op="Real(x)", gives_back=of_reals),
     row("imag(x)", Unary(np.imag), keras3="Imag", tf="math.imag(input:x)", op="Imag(x)"),
     row("angle(x)", Unary(np.angle), keras3="Angle", tf="math.angle(input:x)", op="Angle(x)"),
-    row("conjugate(x)", Unary(np.conjugate), keras3="Conjugate", tf="math.conj(x)", op="Conj(x)"),
+    row("conjugate(x)", Unary(np.conjugate), keras3=("Conjugate", "Conj"), tf="math.conj(x)", op="Conj(x)", gives_back=of_reals),
 )

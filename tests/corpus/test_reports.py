@@ -44,6 +44,10 @@ COMPUTED = (
     "vae_addloss",
     "addloss_cut",
     "multi_gpu",
+    "bn_training",
+    "cell_layer",
+    "ragged_in",
+    "spectral",
 )
 #: A published file of weights, whose model lies beside it where it was published.
 ARGUMENTS = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}

@@ -44,8 +44,8 @@ def supplied(path: Path, functions: Functions, **options: Any) -> fastlstm.Model
     """
     given: dict[str, Functions] = {}
     for problem in refused(path, **options):
-        found = re.search(r"fastlstm\.load\(\.\.\., (\w+)=(\{.*?: function\})\)", problem.advice)
+        found = re.search(r"fastlstm\.load\(\.\.\., (\w+)=(\{.*?): (?:function|lambda [\w, ]+: \.\.\.)\}\)", problem.advice)
         assert found is not None, problem
-        (name,) = ast.literal_eval(found[2].replace(": function}", ": None}"))
+        (name,) = ast.literal_eval(found[2] + ": None}")
         given.setdefault(found[1], {})[name] = functions[name]
     return fastlstm.load(path, **options, **given)

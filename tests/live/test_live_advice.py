@@ -52,7 +52,12 @@ def test_supply_live_layers(keras: Any, tmp_path: Path) -> None:
     b = keras.layers.RNN(Sum(name="sum"), return_sequences=True, name="rnn")(a)
     model = keras.Model(x, keras.layers.LSTM(2)(b[:, 1:] * 2.0))
     expected = model.predict(X, verbose=0)
-    functions: Functions = {"scale": lambda x, weights: x * weights[0] + weights[1], "rnn": lambda x, weights: np.cumsum(x @ weights[0], 1)}
+
+    def step(x: np.ndarray, states: list[np.ndarray], weights: tuple[np.ndarray, ...]) -> tuple[np.ndarray, list[np.ndarray]]:
+        h = states[0] + x @ weights[0]
+        return h, [h]
+
+    functions: Functions = {"scale": lambda x, weights: x * weights[0] + weights[1], "rnn/sum": step}
     operations = {"getitem": lambda x: x[:, 1:], "get_item": lambda x: x[:, 1:], "multiply": lambda x: 2 * x}
     for path in (tmp_path / "m.keras", tmp_path / "m.h5"):
         model.save(path)
@@ -148,7 +153,7 @@ def with_dtype(source: Path, target: Path, dtype: str) -> Path:
 @follows("save the model before quantize()")
 @pytest.mark.keras
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("mode", ["int4", "float8"])
 def test_save_before_quantising(tmp_path: Path, ending: str, mode: str) -> None:
     keras = pytest.importorskip("keras", minversion="3.10")
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.GRU(4), keras.layers.Dense(2)])
@@ -160,3 +165,19 @@ def test_save_before_quantising(tmp_path: Path, ending: str, mode: str) -> None:
     assert problem.what == f"it is quantised ({problem.what.split('(')[1].split(')')[0]}), which is not computed"
     assert mode in problem.what
     np.testing.assert_allclose(fastlstm.load(tmp_path / f"before{ending}").predict(X), expected, rtol=1e-5, atol=1e-6)
+
+
+@follows("save the model as .keras")
+@pytest.mark.keras
+def test_low_rank_adapters_of_whole_numbers(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras", minversion="3.10")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.quantize("int8")
+    model.layers[0].enable_lora(2)
+    model.layers[0].lora_kernel_b.assign(np.ones((2, 2)))
+    model.save(tmp_path / "m.h5")
+    (problem,) = refused(tmp_path / "m.h5")
+    assert "enable_lora adds to it" in problem.what
+    model.save(tmp_path / "m.keras")
+    expected = keras.models.load_model(tmp_path / "m.keras", compile=False).predict(X[:, 0], verbose=0)
+    np.testing.assert_allclose(fastlstm.load(tmp_path / "m.keras").predict(X[:, 0]), expected, rtol=1e-5, atol=1e-6)

@@ -7,11 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from keras_configs import entrance, functional, write_h5
+
+import fastlstm
+from fastlstm import operations
+from fastlstm.errors import UnsupportedError
+from fastlstm.formats.reading import operations as reading
 
 REPOSITORY = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
 PAGE = REPOSITORY / "docs" / "add-a-layer.md"
-ROW, CLASS, COMPARISON, LOWER = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+ROW, CLASS, COMPARISON, LOWER, OPERATION = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 #: Takes the layer out, shows that its file is refused, and puts it in again as the page does.
 RUN = """
 import fastlstm.catalogue as catalogue, fastlstm.layers.pooling as pooling
@@ -49,3 +56,18 @@ def test_it_adds_the_layer(tmp_path: Path) -> None:
     code = RUN.format(parts=(ROW, CLASS, COMPARISON))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.endswith("equal\n"), done.stderr
+
+
+def test_an_operation_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of the page, put into the table: a file of Keras 3 that was refused is computed."""
+    tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 5, 4], "dtype": "float32", "keras_history": ["x", 0, 0]}}
+    node = {"args": [tensor, 2.0], "kwargs": {}}
+    layer = {"class_name": "Hypot", "name": "op", "config": {"name": "op"}, "inbound_nodes": [node]}
+    path = write_h5(tmp_path / "m.h5", functional([entrance("x", 5, 4), layer], ["x", 0, 0], ["op", 0, 0]), {}, "3.15.0")
+    with pytest.raises(UnsupportedError, match="the operation Hypot is not known"):
+        fastlstm.load(path)
+    scope = {name: value for module in (operations.elementwise, operations.rows) for name, value in vars(module).items()}
+    monkeypatch.setitem(operations.OPERATIONS, "hypot", eval(OPERATION.strip(), scope))  # noqa: S307
+    monkeypatch.setattr(reading, "KERAS3", operations.Names("keras3"))
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(fastlstm.load(path).predict(x), np.hypot(x, np.float32(2)))

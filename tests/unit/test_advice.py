@@ -135,7 +135,6 @@ def test_compile_a_model_of_tensorflow_1_13(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "config", "version"),
     [
-        ("Lambda", {"function": ["4wEAAA", None, None], "function_type": "lambda"}, "2.2.4"),
         ("Mystery", {}, "2.3.1"), ("mine>Mystery", {"size": 3}, "2.10.0"), ("LayerNormalization", {}, "2.2.4"),
         ("TFOpLambda", {"function": "math.lgamma"}, "2.10.0"), ("SlicingOpLambda", {"function": "__operators__.ragged_getitem"}, "2.10.0"),
         ("TensorFlowOpLayer", {"node_def": "Neg", "constants": {}}, "2.3.0-tf"), ("Erfinv", {}, "3.3.0"), ("Rot90", {}, "3.15.0"),
@@ -164,37 +163,73 @@ def test_supply_a_layer_inside(wrapped: bool, tmp_path: Path) -> None:
     np.testing.assert_array_equal(supplied(path, {name: np.negative}).predict(X), -X)
 
 
-@follows(
-    "supply the layer around it, as a whole, as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{}: function})"
-)
+@follows("supply it as a function of one timestep of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{}: function})")
 @pytest.mark.parametrize("around", ["", "StackedRNNCells", "TimeDistributed", "Bidirectional"])
-def test_supply_the_layer_around_a_cell(around: str, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_supply_a_cell(around: str, tmp_path: Path, rng: np.random.Generator) -> None:
     """A cell of the user's that adds up x kernel, inside an RNN, a stack of cells, a wrapper."""
     cell = {"class_name": "MyCell", "config": {"name": "cell", "units": 2}}
     kernel = rng.normal(size=(3, 2)).astype(np.float32)
     if around == "StackedRNNCells":
         cell = {"class_name": "StackedRNNCells", "config": {"name": "cells", "cells": [cell]}}
     rnn = {"class_name": "RNN", "config": {"name": "rnn", "cell": cell, "return_sequences": True}}
-    name, shape, groups, x = "rnn", (5, 3), {"rnn": [kernel]}, X
+    names, shape, groups, x = ["rnn/cell"], (5, 3), {"rnn": [kernel]}, X
+    if around == "StackedRNNCells":
+        names = ["rnn/cells/cell"]
     if around in ("TimeDistributed", "Bidirectional"):
-        rnn, name, groups = {"class_name": around, "config": {"name": "wrapper", "layer": rnn}}, "wrapper", {"wrapper": [kernel]}
+        rnn, groups = {"class_name": around, "config": {"name": "wrapper", "layer": rnn}}, {"wrapper": [kernel]}
+        names = ["wrapper/rnn/cell"]
     if around == "TimeDistributed":
-        name, shape, x = "wrapper/rnn", (2, 5, 3), np.stack([X, -X], axis=1)
+        shape, x = (2, 5, 3), np.stack([X, -X], axis=1)
     if around == "Bidirectional":
         groups["wrapper"].append(-kernel)
+        names = ["wrapper/forward_rnn/cell", "wrapper/backward_rnn/cell"]
     rnn["config"].update(start(shape))
     path = write_h5(tmp_path / "m.h5", chain((rnn["class_name"], rnn["config"])), groups)
 
-    def compute(x: np.ndarray, weights: tuple[np.ndarray, ...]) -> np.ndarray:
-        forward = np.cumsum(x @ weights[0], axis=1)
-        return forward if len(weights) == 1 else np.concatenate([forward, np.cumsum((x @ weights[1])[:, ::-1], axis=1)[:, ::-1]], axis=-1)
+    def step(x: np.ndarray, states: list[np.ndarray], weights: tuple[np.ndarray, ...]) -> tuple[np.ndarray, list[np.ndarray]]:
+        h = states[0] + x @ weights[0]
+        return h, [h]
 
-    y = supplied(path, {name: compute}).predict(x)
+    y = supplied(path, dict.fromkeys(names, step)).predict(x)
     rows = x.reshape(-1, 5, 3)
-    expected = compute(rows, tuple(groups[rnn["config"]["name"]])).reshape(*x.shape[:-1], -1)
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+    expected = np.cumsum(rows @ kernel, axis=1)
+    if around == "Bidirectional":
+        expected = np.concatenate([expected, np.cumsum((rows @ -kernel)[:, ::-1], axis=1)[:, ::-1]], axis=-1)
+    np.testing.assert_allclose(y, expected.reshape(*x.shape[:-1], -1), rtol=1e-5, atol=1e-6)
 
 
+@follows("write what it computes with NumPy, in Python: fastlstm.load(..., custom_layers={{}: lambda {}: ...})")
+def test_write_what_a_lambda_computes(tmp_path: Path) -> None:
+    code = {"function": ["4wEAAA", None, None], "function_type": "lambda"}
+    one = layer("Lambda", "one", [[["x", 0, 0, {}]]], arguments={"by": 2}, **code)
+    two = layer("Lambda", "two", [[["x", 0, 0, {}], ["one", 0, 0, {}]]], **code)
+    path = write_h5(tmp_path / "m.h5", functional([entrance("x", 5, 3), one, two], [["x", 0, 0]], [["two", 0, 0]]), {}, "2.2.4")
+    first, second = (problem.advice for problem in refused(path))
+    assert "custom_layers={'one': lambda x, config: ...}" in first
+    assert "custom_layers={'two': lambda x1, x2: ...}" in second
+    given = {"one": lambda x, config: config["arguments"]["by"] * x, "two": lambda x1, x2: x1 + x2}
+    np.testing.assert_allclose(supplied(path, given).predict(X), 3 * X, rtol=1e-6)
+
+
+@follows("give them again, in Python: fastlstm.load(..., {})")
+def test_give_the_functions_again(tmp_path: Path) -> None:
+    own = layer("mine>Own", "own", [[["x", 0, 0, {}]]])
+    act = layer("Activation", "act", [[["own", 0, 0, {}]]], activation="mine>wobble")
+    path = write_h5(tmp_path / "m.h5", functional([entrance("x", 5, 3), own, act], [["x", 0, 0]], [["act", 0, 0]]), {}, "2.10.0")
+    fastlstm.convert(path, tmp_path / "m.fastlstm", custom_layers={"Own": np.negative}, custom_activations={"wobble": np.abs})
+    with pytest.raises(UnsupportedError) as caught:
+        fastlstm.load(tmp_path / "m.fastlstm")
+    (problem,) = caught.value.problems
+    assert fastlstm.describe(tmp_path / "m.fastlstm").problems == (problem,)
+    line = problem.advice.partition("in Python: ")[2]
+    assert line == "fastlstm.load(..., custom_layers={'Own': function}, custom_activations={'wobble': function})"
+    model = fastlstm.load(tmp_path / "m.fastlstm", custom_layers={"Own": np.negative}, custom_activations={"wobble": np.abs})
+    np.testing.assert_array_equal(model.predict(X), np.abs(X))
+
+
+@follows(
+    "supply the layer around it, as a whole, as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{}: function})"
+)
 def test_supply_the_wrapper_of_a_recurrent_layer_of_ones_own(tmp_path: Path) -> None:
     inner = {"class_name": "mine>MyLSTM", "config": {"name": "inner", "return_sequences": True}}
     path = write_h5(tmp_path / "m.h5", chain(("Bidirectional", {"name": "both", "layer": inner, **start()})), {}, "2.10.0")

@@ -146,7 +146,9 @@ def test_streams_share(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert 0 < model.executor.arenas.idle_bytes <= 3 * model.executor.prepared(((1, 3),), streaming=True)[0].arena_size
+    assert (
+        0 < model.executor.arenas.idle_bytes <= 3 * model.executor.prepared_step(model.executor.streams({}), {}, [(1, 3)]).runner.arena_size
+    )
 
 
 MANY = """

@@ -246,11 +246,6 @@ def test_a_users_class_that_has_a_name_of_kerass(tmp_path: Path) -> None:
 
 
 def test_what_stands_inside_is_supplied_as_a_whole() -> None:
-    cell = own("cell", "MyCell", units=2)
-    spec = model_of(LayerSpec("RNN", "rnn", {"return_sequences": False}, children=(cell,)))
-    for name in ("MyCell", "cell", "rnn/cell"):
-        with pytest.raises(InputError, match=r"is 'rnn/cell' \(MyCell\), .* supply that as a whole: custom_layers=\{'rnn': function\}"):
-            compute(spec, custom_layers={name: np.tanh})
     both = LayerSpec("Bidirectional", "both", {}, children=(own("forward_l", "L"), own("backward_l", "L")))
     with pytest.raises(InputError, match=r"custom_layers=\{'both': function\}"):
         compute(model_of(both), custom_layers={"L": np.tanh})

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import h5_files
 import numpy as np
 import pytest
-from keras_configs import entrance, functional, layer, write_h5
+from keras_configs import chain, entrance, functional, layer, write_h5
 
 import fastlstm
 from fastlstm.formats import own
@@ -74,6 +74,9 @@ def keys_of(value: Any) -> Iterator[str]:
         yield key
         if key in ("config", "keywords", "sha256"):
             continue
+        if key == "functions":
+            yield from inner
+            continue
         for one in inner if isinstance(inner, list) else [inner]:
             if isinstance(one, dict):
                 yield from keys_of(one)
@@ -81,7 +84,9 @@ def keys_of(value: Any) -> Iterator[str]:
 
 def test_every_key_stands_on_the_page(converted: Path, tmp_path: Path) -> None:
     described = {
-        key for part in ("The header", "A model", "A layer", "A call", "Values", "Generation and rules", "Cases") for key in table(part)
+        key
+        for part in ("The header", "A model", "Functions", "A layer", "A call", "Values", "Generation and rules", "Cases")
+        for key in table(part)
     }
     node = [["x", 0, 0, {"initial_state": [np.zeros((2, 4)).tolist(), np.zeros((2, 4)).tolist()]}]]
     lstm = layer("LSTM", "l", [node], units=4, activation="tanh", recurrent_activation="sigmoid")
@@ -92,7 +97,10 @@ def test_every_key_stands_on_the_page(converted: Path, tmp_path: Path) -> None:
         tmp_path / "fixed.h5", functional([start, lstm], [["x", 0, 0]], [["l", 0, 0]], "Functional"), {"l": weights}, "2.10.0"
     )
     fastlstm.convert(source, tmp_path / "fixed.fastlstm")
-    for path in (converted, tmp_path / "fixed.fastlstm"):
+    own = chain(("mine>Own", {"name": "own", "batch_input_shape": [None, 5, 3]}))
+    fastlstm.convert(write_h5(tmp_path / "own.h5", own, {}, "2.10.0"), tmp_path / "own.fastlstm", custom_layers={"Own": np.negative})
+    assert header(tmp_path / "own.fastlstm")["model"]["functions"]
+    for path in (converted, tmp_path / "fixed.fastlstm", tmp_path / "own.fastlstm"):
         found = set(keys_of(header(path)))
         assert found - described == set(), path
     assert '"$tuple"' in json.dumps(header(tmp_path / "fixed.fastlstm")) and '"$tensor"' in json.dumps(header(tmp_path / "fixed.fastlstm"))

@@ -471,7 +471,7 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         ("Lambda", {"name": "secret", "function": ["4wEAAAAA", None, None], "function_type": "lambda"}),
         ("LSTM", {"name": "l", "units": 2, "activation": "my_act", "return_sequences": True}),
         ("Wavelet", {"name": "w"}),
-        ("GRU", {"name": "g", "units": 2, "time_major": True}),
+        ("GRU", {"name": "g", "units": 2, "num_constants": 1}),
     ]
     config = chain(*((kind, {"trainable": True, **config}) for kind, config in layers))
     gru = [np.zeros((2, 6)), np.zeros((2, 6)), np.zeros(6)]
@@ -482,4 +482,4 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"\(5 problems\)") as caught:
         fastlstm.load(path)
     assert len(caught.value.problems) == 5
-    assert all(name in str(caught.value) for name in ("sparse_gradients", "never executed", "my_act", "Wavelet", "time_major"))
+    assert all(name in str(caught.value) for name in ("sparse_gradients", "never executed", "my_act", "Wavelet", "num_constants"))

@@ -22,7 +22,7 @@ MAX_LINES = 500
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
     ("errors", "interpreter", "forking"),
-    ("spec", "activations", "replacing"),
+    ("spec", "activations", "replacing", "support"),
     ("catalogue", "program", "limits"),
     ("operations", "pruning", "lost_masks"),
     ("formats", "layers", "kernels"),

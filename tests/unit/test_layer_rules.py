@@ -16,8 +16,13 @@ FILES = sorted(FOLDER.glob("*.py"))
 #: What is kept from call to call, by function: copies of weights in other dtypes, the shapes that a caller's function gave in trials
 #: (later results are held to them), what a caller's function was seen to do, and the problems of a model. None changes a number.
 CACHES = {
-    "Layer.cast": {"_cast"}, "Custom.shapes": {"_known"}, "Supplied.check_rows": {"seen"}, "Supplied.activation": {"steps_seen"},
-    "Context.note": {"problems"},
+    "Layer.cast": {"_cast"}, "Custom.shapes": {"_known"}, "Custom._computed_masks": {"_masked"}, "Supplied.check_rows": {"seen"},
+    "Supplied.check_steps": {"steps_seen"}, "Supplied.activation": {"steps_seen"}, "Supplied.sizes": {"sizes_seen"},
+    "Context.note": {"problems"}, "Context.lack": {"lacking"},
+    # Of an object made for one walk through a network, what it finds on the way.
+    "Survey.call": {"begins", "calls", "merging"}, "Survey._course": {"carrying"}, "Survey._refuse": {"problems"},
+    "Survey._hold": {"calls"}, "Survey.reading": {"read"}, "Survey.fixed": {"problems"}, "Beginning._keep": {"made"},
+    "Origins.call": {"beside"},
 }  # fmt: skip
 CHANGING = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear", "sort", "reverse"}
 

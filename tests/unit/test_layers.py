@@ -283,7 +283,10 @@ def problems(spec, **options):
 
 
 def test_refusals():
-    assert problems(recurrent("LSTM", time_major=True)) == ["layer 'layer' (LSTM): argument time_major=True is not computed"]
+    (text,) = problems(recurrent("LSTM", time_major=True, stateful=True))
+    assert "it is stateful with time_major=True" in text
+    convolutional = {"filters": 2, "kernel_size": 1, "activation": "tanh", "recurrent_activation": "sigmoid", "time_major": True}
+    assert problems(simple("ConvLSTM1D", convolutional)) == ["layer 'layer' (ConvLSTM1D): argument time_major=True is not computed"]
     assert "argument shiny=1 is not known" in problems(recurrent("LSTM", shiny=1))[0]
     (text,) = problems(recurrent("LSTM", activation="wobble"))
     assert "activation 'wobble' is not known; supply it as a function of a NumPy array, in Python: fastlstm.load(" in text

@@ -309,6 +309,7 @@ def test_nothing_is_written_another_way() -> None:
         "cli/arrayfiles.py": {"np.save(stream", "zipfile.ZipFile(stream", "archive.open(f'{member}.npy'"},
         "demo.py": {"figure.savefig(image"},
         "formats/own.py": {"save(tensors"},  # gives bytes
+        "formats/several.py": {"zipfile.ZipFile(out"},  # in memory
     }
     package = Path(fastlstm.__file__).parent
     for path in package.rglob("*.py"):

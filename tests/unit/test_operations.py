@@ -22,6 +22,13 @@ def lambda_node(function: str, first: Any, kind: str = "TFOpLambda", name: str =
     return {"class_name": kind, "name": name, "config": {"name": name, "function": function}, "inbound_nodes": [[*first, words]]}
 
 
+def keras3_layer(kind: str, name: str, given: str, **config: Any) -> dict[str, Any]:
+    """A layer of a Keras 3 graph, called with the output of another."""
+    tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 5, 4], "dtype": "float32", "keras_history": [given, 0, 0]}}
+    node = {"args": [tensor], "kwargs": {}}
+    return {"class_name": kind, "name": name, "config": {"name": name, "trainable": True, **config}, "inbound_nodes": [node]}
+
+
 def result(tmp_path: Path, operation: dict[str, Any], version: str, outputs: Any = None) -> Any:
     """What a graph of one operation gives."""
     config = functional([entrance("x", 5, 4), operation], [["x", 0, 0]], outputs or [["op", 0, 0]])
@@ -121,6 +128,24 @@ def test_converted_and_verified(tmp_path: Path) -> None:
     fastlstm.convert(write_h5(tmp_path / "m.h5", config, {}, "2.10.0"), tmp_path / "m.fastlstm")
     model = fastlstm.load(tmp_path / "m.fastlstm", verify=True)
     np.testing.assert_array_equal(model.predict(X), X + np.float32([1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize(("dtype", "passes"), [("float32", True), ("float64", False)])
+def test_masks_end_at_operations_that_make_a_tensor(dtype: str, passes: bool, tmp_path: Path) -> None:
+    """Keras 3's cast gives back its very input, mask and all, if that has the dtype already; anything else drops the mask."""
+    tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 5, 4], "dtype": "float32", "keras_history": ["masking", 0, 0]}}
+    layers = [
+        entrance("x", 5, 4), keras3_layer("Masking", "masking", "x", mask_value=0.0),
+        {
+            "class_name": "Cast", "name": "cast", "config": {"name": "cast", "dtype": dtype},
+            "inbound_nodes": [{"args": [tensor], "kwargs": {}}],
+        },
+        keras3_layer("GlobalAveragePooling1D", "op", "cast"),
+    ]  # fmt: skip
+    model = fastlstm.load(write_h5(tmp_path / "m.h5", functional(layers, ["x", 0, 0], ["op", 0, 0]), {}, "3.15.0"))
+    x = X.copy()
+    x[:, 3:] = 0
+    np.testing.assert_allclose(model.predict(x), x[:, :3].mean(axis=1) if passes else x.mean(axis=1), atol=1e-6)
 
 
 def test_in_a_stream() -> None:

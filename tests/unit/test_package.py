@@ -102,7 +102,7 @@ def test_every_layer_has_an_example() -> None:
     assert set(tool.EXAMPLES) <= set(REGISTRY)
     assert tool.runs("ConvLSTM1D") == "NumPy"
     assert tool.runs("LSTM") == tool.runs("Conv1D") == "kernels"
-    assert tool.runs("LSTMCell") == "with its RNN"
+    assert tool.runs("LSTMCell") == tool.runs("StackedRNNCells") == "kernels"
     assert tool.runs("Dropout") == "no work"
 
 

@@ -259,9 +259,8 @@ class Reader:
         if shape is None:
             raise self.error(path, "an InputLayer without a shape")
         self.only_known(config, INPUT_KEYS, path, INPUT_LAYER, problems)
-        for key in ("sparse", "ragged"):
-            if config.get(key):
-                problems.append(Problem(path, INPUT_LAYER, f"it takes {key} tensors"))
+        if config.get("sparse"):  # one that is ragged takes sequences of different lengths, which any input does here
+            problems.append(Problem(path, INPUT_LAYER, "it takes sparse tensors"))
         dtype = config.get("dtype", config.get("input_dtype"))
         return {"shape": self.shape(shape, path), "dtype": dtype if isinstance(dtype, str) else "float32"}
 

@@ -46,6 +46,14 @@ masks of what it has read          stay; from Keras 3.8 on gone for attention an
                                    merges that read the same tensors later
 MultiHeadAttention seeing nothing  the mean of all values; with dropout from        rules_of_a_generation
                                    Keras 3.14 on zeros
+training=True in a graph           as training has it; predict of Keras 3 ignores   training_means_nothing_to_predict_of_keras_3
+                                   it
+... BatchNormalization, frozen     the moving statistics from TensorFlow 2 on;      what_is_frozen_goes_by_its_moving_statistics
+                                   those of the batch before
+... and masked steps               count; from tf.keras 2.12 on they do not         masked_steps_count_by_generation
+stateful layers in                 forget between steps up to 2.3 and TensorFlow    states_in_time_distributed_by_generation
+TimeDistributed                    1; carry their state in tf.keras from 2.3 on,
+                                   where the first step runs twice, and Keras 3
 mask of Softmax, the layer         ignored up to tf.keras 2.4; read later           masked_softmax_by_generation
 mask of Rescaling, Normalization   dropped; passed by Keras 3                       rules_of_a_generation
 Bidirectional, backward layer      the opposite direction; Keras 3: always          backward_layer_by_generation
@@ -89,6 +97,7 @@ class Dialect(NamedTuple):
     keras1: bool = False  # arrays in the layout of Keras 1
     keras0: bool = False  # ... and what Keras 0 did differently (see ``weights``)
     beta_first: bool = False  # BatchNormalization keeps beta before gamma
+    frozen_by_batch: bool = False  # called with training=True, it normalises by each batch even where it is not trainable
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
@@ -143,7 +152,7 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         head_output="zeros", bidirectional_masked_output="zeros", mask_with_initial_state=False,
         merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
-        attention_takes_masks=numbers >= (3, 8), softmax_reads_mask=True,
+        attention_takes_masks=numbers >= (3, 8), softmax_reads_mask=True, time_distributed_states="carried",
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
 
@@ -161,11 +170,11 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
         head_output="zeros" if numbers >= (2, 2, 5) or theano else "state", bidirectional_masked_output="repeat",
         stacked_masked_output="first" if (2, 2, 3) <= numbers < (2, 2, 5) and not theano else "last",
         stacked_state_order="forward" if numbers >= (2, 2, 3) else "reversed",
-        bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", convolutional_zeros=False,
+        bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", convolutional_zeros=False, time_distributed_states="none",
         **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
     )  # fmt: skip
     default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
-    return Dialect(generation, rules, False, True, default, False, False, theano)
+    return Dialect(generation, rules, False, True, default, False, False, theano, frozen_by_batch=True)
 
 
 def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[str, Any], training: str | None = None) -> Dialect:
@@ -186,7 +195,8 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         nested_masks=told_1_14(config, training) if first and not early and lacks_ragged(config) else not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
         recorded_state_wins=since_2_1, softmax_reads_mask=numbers >= (2, 5), input_cast="called" if numbers >= (2, 3) else "fed",
-        convolutional_zeros=False,
+        convolutional_zeros=False, batch_statistics_mask=numbers >= (2, 12),
+        time_distributed_states="none" if first else "first_twice" if numbers >= (2, 3) else "unknown",
         **time_distributed(
             from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=since_2_1,
             loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",
@@ -194,7 +204,9 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     )  # fmt: skip
     beta_first = numbers < (2, 0, 8)  # up to TensorFlow 1.3
     default = "hard_sigmoid" if first else "sigmoid"
-    return Dialect(generation, rules, False, False, default, False, fused_repeats, False, beta_first=beta_first)
+    return Dialect(
+        generation, rules, False, False, default, False, fused_repeats, False, beta_first=beta_first, frozen_by_batch=first
+    )  # fmt: skip
 
 
 def time_distributed(*, from_inside: bool, loops: str, fixed_too: bool = False, loop_masks: bool = False) -> dict[str, Any]:

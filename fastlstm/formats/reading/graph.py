@@ -21,6 +21,7 @@ from .jsontext import expect
 from .masks import drop_own_masks
 from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensors_in, with_fixed
 from .operations import canonical_operation
+from .training import Trained, in_training
 from .values import short
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ FIXED_KEYS = frozenset({"value", "dtype"})
 FIXED_CLASSES = ("__tensor__", "__numpy__")
 #: Names of the first argument, for layers called by keyword.
 FIRST_ARGUMENT = ("inputs", "sequence", "sequences", "query", "x")
+#: The axes of each state of a cell: batch and units.
+CELL_AXES = 2
 
 
 class Graph:
@@ -44,7 +47,7 @@ class Graph:
         self.path = path
         self.layers = layers
         self.problems = problems
-        self.trained: dict[int, str] = {}
+        self.trained: dict[int, Trained] = {}
         self.originals: dict[int, LayerDraft] = {}  # operations as the file has them
         self.more: list[LayerDraft] = []  # layers of operations' further calls
         self.index = {layer.name: number for number, layer in enumerate(layers)}
@@ -136,6 +139,7 @@ class Graph:
                         return values  # a number, as if it had been written as one
                     return self.values(node, kind, lambda: fixed(values, dtype if isinstance(dtype, str) else None))
                 self.only_known(node, config, TENSOR_KEYS)
+                node.dtype = node.dtype or str(config.get("dtype"))
                 return self.tensor(config.get("keras_history"))
             return {key: self.keras3_value(node, inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, list):
@@ -307,8 +311,13 @@ class Graph:
         inputs = self.positional(node, layer, keywords)
         if row.takes_states:
             self.split_states(node, inputs, keywords)
-        if keywords.pop("training", None) and (what := self.in_training(node.layer)):
-            self.problems.append(Problem(layer.path, layer.class_name, what))
+        layer.told_inference |= node.keywords.get("training") is False
+        if keywords.pop("training", None):
+            trained = self.in_training(node.layer)
+            if trained.problem:
+                self.problems.append(Problem(layer.path, layer.class_name, trained.problem))
+            elif trained.by_batch:
+                keywords["training"] = True
         for key, make in (("mask", as_mask), ("attention_mask", as_scores_mask)):
             if key in keywords and key in row.call and not any(True for _ in tensors_in(keywords[key])):
                 keywords[key] = self.values(node, key, partial(make, keywords[key]))
@@ -354,7 +363,10 @@ class Graph:
             raise self.error(f"layer {layer.name!r} is called without a tensor")
         if layer.row.inputs:
             for key in layer.row.inputs[1:]:
-                node.take(keywords.pop(key, None))
+                given = keywords.pop(key, None)
+                if layer.row.steps and given is not None:
+                    given = self.values(node, key, partial(with_fixed, given, CELL_AXES))
+                node.take(given)
             inputs = list(node.inputs)
         return inputs
 
@@ -364,16 +376,14 @@ class Graph:
         if layer.row.computed and unknown:
             what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
             self.problems.append(Problem(layer.path, layer.class_name, what))
-        if layer.row.role is Role.CELL:
-            self.problems.append(Problem(layer.path, layer.class_name, "it is a cell that is called as a layer of its own"))
         others = [other for other in node.others if other is not None]
         if layer.row.computed and others:
             self.problems.append(Problem(layer.path, layer.class_name, f"it is called with {short(others)} among its tensors"))
 
-    def in_training(self, layer: int) -> str:
-        """The problem of training=True for a layer; looked for once, however often the layer is called."""
+    def in_training(self, layer: int) -> Trained:
+        """What training=True makes of a layer; looked for once, however often the layer is called."""
         if layer not in self.trained:
-            self.trained[layer] = training_problem(self.layers[layer])
+            self.trained[layer] = in_training(self.layers[layer], self.dialect)
         return self.trained[layer]
 
     def by_key(self, layer: LayerDraft, inputs: list[Tensor | Fixed], keys: list[str]) -> list[Tensor | Fixed]:
@@ -462,25 +472,3 @@ def as_scores_mask(value: Any) -> Fixed:
     """A mask of each pair of steps whose values stand in the file, its batch first: Keras takes one of two axes for all rows."""
     found = as_mask(value)
     return found if found.array.ndim != 2 else Fixed(found.array[np.newaxis])
-
-
-def is_random(layer: LayerDraft) -> bool:
-    """Whether a layer itself draws random numbers while training."""
-    return any(layer.config.get(rate) for rate in ("rate", "stddev", "dropout", "recurrent_dropout"))
-
-
-def inside(layer: LayerDraft) -> Iterator[LayerDraft]:
-    """A layer and all that it holds."""
-    yield layer
-    for inner in [*layer.children, *(layer.model.layers if layer.model is not None else ())]:
-        yield from inside(inner)
-
-
-def training_problem(layer: LayerDraft) -> str:
-    """The problem of training=True for a layer that it changes; "" for others."""
-    found = list(inside(layer))
-    if any(map(is_random, found)):
-        return "it is called with training=True, which makes it random"
-    if any(inner.row.role is Role.NORMALIZATION for inner in found):
-        return "it is called with training=True: it normalises by the mean and variance of each batch, which is not computed"
-    return ""

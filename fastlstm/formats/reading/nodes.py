@@ -29,6 +29,7 @@ class Node:
     keywords: dict[str, Any] = field(default_factory=dict)
     others: list[Any] = field(default_factory=list)  # positional arguments that are not tensors: numbers, slices, ...
     keys: list[str] = field(default_factory=list)  # names of the inputs, where they were passed as a dict
+    dtype: str = ""  # of the first tensor that it is called with, where the file tells
     args: list[Any] = field(default_factory=list)  # positional arguments as they are nested: operations tell them by their places
 
     def take(self, argument: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import OF_KERAS3, GraphNode
-from ...operations import FUNCTIONS, KERAS3, OPS, Names
+from ...operations import FUNCTIONS, KERAS3, OPERATIONS, OPS, Names
 from ...operations import Operation as Row
 from ...operations.rows import NEUTRAL, UNSAID, Signature
 from ...spec import Fixed
@@ -77,7 +77,10 @@ def of_keras3(node: Node, layer: LayerDraft) -> tuple[Row, dict[str, Any]]:
     settings = {key: value for key, value in layer.config.items() if key not in OF_NODES}
     words = {**settings, **node.keywords}
     free = [theirs for theirs, _ in names.given if theirs not in words]
-    return row, canonical(row, names, {**words, **positional(free, node.args)})
+    given = canonical(row, names, {**words, **positional(free, node.args)})
+    if row.gives_back is not None and row.gives_back(given, node.dtype):
+        return OPERATIONS["same"], {"x": given.get("x")}
+    return row, given
 
 
 def of_function(node: Node, layer: LayerDraft) -> tuple[Row, dict[str, Any]]:

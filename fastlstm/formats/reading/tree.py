@@ -103,8 +103,15 @@ class Filler:
         elif layer.children:
             for child, name in zip(layer.children, layer.row.wraps, strict=True):
                 self.layer(child, f"{path}/{name}")
+            self.beside(layer, f"{path}/vars")
         else:
             self.leaf(layer, path)
+
+    def beside(self, layer: LayerDraft, place: str) -> None:
+        """Fill what a wrapper keeps itself: the last of its arrays, before which are some of the layer inside once more."""
+        expected = known_weights(layer, self.source)
+        if expected and place in self.arrays:
+            layer.weights = tuple(self.taken(place)[-len(expected) :])
 
     def left_over(self) -> list[Problem]:
         """The problem if there are no arrays, or if no layer has taken some that are not the states of random numbers."""

@@ -62,6 +62,8 @@ def leaves(layer: LayerDraft, source: str, keras3: bool, frozen: bool = False) -
     elif layer.children:
         for inner in layer.children:
             yield from leaves(inner, source, keras3, frozen or not layer.trainable)
+        if own := known_weights(layer, source):
+            yield Leaf(layer, own, True)
     else:
         weights = known_weights(layer, source)
         if weights and layer.lora is not None:
@@ -92,10 +94,13 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
     unknown = [leaf for leaf in found if leaf.weights is None]
     expected = sum(len(leaf.weights) for leaf in found if leaf.weights is not None)
     if unknown and len(arrays) >= expected:
-        # A custom layer takes what the others leave; which of two takes how much cannot be told, so the first takes all.
+        # Custom layers take what the others leave: alike if they are alike, as the two of a Bidirectional are; else it cannot be told
+        # which takes how much, so the first takes all.
         spare = len(arrays) - expected
+        even = spare % len(unknown) == 0 and len({kind_of(leaf.layer) for leaf in unknown}) == 1
         for number, leaf in enumerate(unknown):
-            leaf.weights = tuple(Weight(f"weight {place}") for place in range(0 if number else spare))
+            count = spare // len(unknown) if even else 0 if number else spare
+            leaf.weights = tuple(Weight(f"weight {place}") for place in range(count))
     if sum(len(leaf.weights or ()) for leaf in found) != len(arrays):
         names = ", ".join(f"{leaf.layer.name}/{weight.name}" for leaf in found for weight in leaf.weights or ())
         shapes = ", ".join(str(array.shape) for array in arrays)
@@ -115,6 +120,17 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
     for leaf in found:
         given = dealt.get(id(leaf.layer), {})
         leaf.layer.weights = tuple(given[place] for place in sorted(given))
+
+
+def kind_of(layer: LayerDraft) -> str:
+    """A layer's class and those arguments of it that may say how many arrays it keeps: neither its name nor how many units it has."""
+    told = {key: value for key, value in layer.config.items() if key != "name" and (isinstance(value, bool) or not is_number(value))}
+    return repr((layer.class_name, sorted(told.items(), key=lambda item: item[0])))
+
+
+def is_number(value: Any) -> bool:
+    """Whether an argument is a number."""
+    return isinstance(value, (int, float))
 
 
 def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> Problem | None:
