@@ -29,7 +29,7 @@ REFUSED = "! "  # before a form: outside what fastlstm computes
 TENSORFLOW = tuple(map(int, tf.__version__.split(".")[:2]))
 KERAS_ARCHIVES = API != "tf.keras" or TENSORFLOW >= (2, 13)  # does it write .keras?
 ENDINGS = [".h5"] + [".keras"] * KERAS_ARCHIVES
-UNSURE = MAJOR < 3 and TENSORFLOW != (2, 10) or VERSION.startswith("3.0.")  # names or arguments may keep a model from being saved
+UNSURE = (MAJOR < 3 and TENSORFLOW != (2, 10)) or VERSION.startswith("3.0.")  # names or arguments may keep a model from being saved
 ops = getattr(keras, "ops", None)
 
 
