@@ -78,6 +78,9 @@ SCORES = frozenset({"use_causal_mask", "return_attention_scores"})
 ATTENTION_INPUTS = ("query", "value", "key")
 #: Those that cells are called on as layers.
 CELL_INPUTS = ("inputs", "states")
+#: Call arguments that are masks: of the first input (or a tuple, of each), of an input of attention layers, of each pair of steps.
+MASKED = frozenset({"mask"})
+ATTENTION_MASKS = frozenset({f"{name}_mask" for name in ATTENTION_INPUTS})
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,7 @@ HEADS = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "
 def models() -> Iterator[Row]:
     """Graphs of layers, and where data enters them. The reader makes each model one of the first two."""
     yield from named(
-        Row("", Role.MODEL, no_arrays, MaskRule.INSIDE, tells_trainable=False, call=frozenset({"training"})),
+        Row("", Role.MODEL, no_arrays, MaskRule.INSIDE, tells_trainable=False, call=MASKED | {"training"}),
         "Sequential", "Functional", "Model",
     )  # fmt: skip
     yield from named(Row("", Role.MODEL, tells_trainable=False), "Container", "Network", "Graph")
@@ -325,7 +328,7 @@ def recurrent() -> Iterator[Row]:
         wraps=("forward_layer", "backward_layer"),
     )  # fmt: skip
     yield Row(
-        "TimeDistributed", Role.DISTRIBUTED, no_arrays, PASSES, any_dtype=True, call=frozenset({"mask", "training"}), mask_argument=True,
+        "TimeDistributed", Role.DISTRIBUTED, no_arrays, PASSES, any_dtype=True, call=MASKED | {"training"}, mask_argument=True,
         wraps=("layer",),
     )  # fmt: skip
 
@@ -346,7 +349,7 @@ def convolutional() -> Iterator[Row]:
     yield from along(Row("AveragePooling{}", arrays=no_arrays, aliases=("AvgPool{}",)), 1, 2, 3)
     yield from along(Row("GlobalMaxPooling{}", arrays=no_arrays, aliases=("GlobalMaxPool{}",)), 1, 2, 3)
     mean = Row("GlobalAveragePooling{}", arrays=no_arrays, aliases=("GlobalAvgPool{}",))
-    yield from along(replace(mean, call=frozenset({"mask"}), mask_argument=True), 1)
+    yield from along(replace(mean, call=MASKED, mask_argument=True), 1)
     yield from along(mean, 2, 3)
     yield from along(Row("AdaptiveAveragePooling{}", arrays=no_arrays, later=True), 1, 2, 3)
     for name in ("ZeroPadding{}", "Cropping{}", "UpSampling{}"):
@@ -370,10 +373,11 @@ def merging() -> Iterator[Row]:
 
 def attention() -> Iterator[Row]:
     """Layers by which every step of a query weighs the steps of a value."""
-    yield Row("Attention", arrays=attention_arrays, mask=PASSES, later=True, call=SCORES, asks_masks=True)
-    yield Row("AdditiveAttention", arrays=additive_arrays, mask=PASSES, later=True, call=SCORES, asks_masks=True)
+    dense = Row("", mask=PASSES, later=True, call=SCORES | MASKED, asks_masks=True)
+    yield replace(dense, name="Attention", arrays=attention_arrays)
+    yield replace(dense, name="AdditiveAttention", arrays=additive_arrays)
     yield Row(
-        "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, later=True, call=SCORES | {"attention_mask"},
+        "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, later=True, call=SCORES | ATTENTION_MASKS | {"attention_mask"},
         inputs=ATTENTION_INPUTS, asks_masks=True, takes_masks=True, parts=HEADS,
     )  # fmt: skip
     yield Row("GroupQueryAttention", later=True, parts=HEADS)
@@ -381,7 +385,7 @@ def attention() -> Iterator[Row]:
 
 def normalization() -> Iterator[Row]:
     """Normalisation, and arithmetic that comes before a model."""
-    batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, call=frozenset({"training"}), mask_argument=True)
+    batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, mask_argument=True, call=MASKED | {"training"})
     yield replace(batch, aliases=("BatchNormalizationV1", "BatchNormalizationV2"))
     yield replace(batch, name="SyncBatchNormalization", becomes="BatchNormalization", settings={"synchronized": True})
     yield Row("LayerNormalization", arrays=affine_arrays, mask=PASSES, later=True)
@@ -400,7 +404,7 @@ def activations() -> Iterator[Row]:
     leaky = LAYERS["LeakyReLU"]
     yield Row("LeakyReLU", arrays=no_arrays, mask=PASSES, renamed=leaky.renamed, defaults=leaky.changed)
     yield from named(Row("", arrays=no_arrays, mask=PASSES), "ReLU", "ELU", "ThresholdedReLU")
-    yield Row("Softmax", arrays=no_arrays, mask=PASSES, mask_argument=True)
+    yield Row("Softmax", arrays=no_arrays, mask=PASSES, mask_argument=True, call=MASKED)
     yield Row("PReLU", arrays=always("alpha"), mask=PASSES)
     yield Row("ParametricSoftplus", arrays=always("alphas", "betas"), mask=PASSES)
     yield Row("SReLU", arrays=always("t_left", "a_left", "t_right", "a_right"), mask=PASSES)
@@ -442,6 +446,11 @@ OPERATION: Final = "Operation"
 OF_KERAS3: Final = "Operation>"
 #: The layer that each mode of Keras 1's Merge became.
 MERGES: Mapping[str, str] = {row.merge_mode: row.name for row in ROWS.values() if row.merge_mode}
+
+
+def is_random(config: Mapping[str, Any]) -> bool:
+    """Does a layer of this config draw random numbers while training?"""
+    return any(config.get(rate) for rate in ("rate", "stddev", "dropout", "recurrent_dropout"))
 
 
 def row_of(name: str) -> Row:

@@ -126,7 +126,10 @@ class Executor:
 
     # -- running ----------------------------------------------------------------------------------------------------------
 
-    def run(self, arrays: Sequence[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[np.ndarray]:
+    def run(
+        self, arrays: Sequence[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None,
+        masks: Sequence[np.ndarray | None] = (),
+    ) -> list[np.ndarray]:  # fmt: skip
         """Compute a batch.
 
         Parameters
@@ -135,6 +138,8 @@ class Executor:
             The inputs, as :func:`fastlstm.inputs.gather` gives them.
         states
             Of the stateful layers; the dict holds those from afterwards when this returns, and its arrays may be written to.
+        masks
+            Of the inputs, bool, None where one has none; as :func:`fastlstm.inputs.gather_masks` gives them.
 
         Returns
         -------
@@ -143,8 +148,10 @@ class Executor:
         """
         if self._in_numpy:
             self.check_shapes(shapes_of(arrays))
-            return copies(self.network.run(arrays, self.dtype, states))
-        return self._native(self.prepared(shapes_of(arrays), ids=are_ids(arrays)), list(arrays), flat(states or {}))
+            return copies(self.network.run(arrays, self.dtype, states, masks))
+        masked = tuple(None if mask is None else mask.shape[1:] for mask in masks)
+        given = [*arrays, *(mask.view(np.uint8) for mask in masks if mask is not None)]
+        return self._native(self.prepared(shapes_of(arrays), ids=are_ids(arrays), masks=masked), given, flat(states or {}))
 
     def run_ragged(self, given: Ragged | RaggedInputs) -> list[Any]:
         """Compute sequences of different lengths: as compressed rows where every layer allows it, else in groups of one length.
@@ -195,6 +202,8 @@ class Executor:
         if key in self._surveys:
             return self._surveys[key]
         try:
+            if held:  # which may be of sizes that the file leaves open
+                self.network.shapes([held.get(n, info.shape) for n, info in enumerate(self.inputs)], {})
             found = streams(self.network, held)
         except FormatError as error:
             if not held:
@@ -216,7 +225,10 @@ class Executor:
             The held inputs.
         """
         made = self._begin(found, arrays, rows) if found.wanted else {}
-        states = {path: tuple(made[one].value for one in first) for path, first in found.begins.items() if first}
+        states: dict[str, tuple[np.ndarray | float, ...]] = {}
+        for path, first in found.begins.items():
+            given = [made[one].value for one in first]
+            states[path] = (*given, *[0.0] * (len(found.carried[path]) - len(given)))
         shapes = {n: flow.shape for n, flow in enumerate(found.inputs) if flow.held is not None}
         return Begun(shapes, {one: made[one] for one in found.read}, states)
 
@@ -288,7 +300,10 @@ class Executor:
 
     # -- what it runs with ------------------------------------------------------------------------------------------------
 
-    def prepared(self, shapes: tuple[tuple[int, ...], ...], *, ids: tuple[bool, ...] | None = None, ragged: bool = False) -> Prepared:
+    def prepared(
+        self, shapes: tuple[tuple[int, ...], ...], *, ids: tuple[bool, ...] | None = None, ragged: bool = False,
+        masks: tuple[tuple[int, ...] | None, ...] = (),
+    ) -> Prepared:  # fmt: skip
         """The Program for inputs of these shapes (less the batch), and its Runner.
 
         ``ids`` tells which inputs hold int32, as those of ids do unless they are given as fractions.
@@ -299,7 +314,7 @@ class Executor:
             self.check_shapes(shapes)
             program = plan(
                 self.network, shapes, below(self.inputs, integer), self.constants,
-                fold_limit=self.fold_limit, threads=self.threads, ragged=ragged, stateful=numbered(self.stateful),
+                fold_limit=self.fold_limit, threads=self.threads, ragged=ragged, stateful=numbered(self.stateful), masks=masks,
             )  # fmt: skip
             return Prepared(runtime.Runner(program, arenas=self.arenas), program)
 

@@ -141,6 +141,52 @@ def _alike(rows: list[np.ndarray], info: TensorInfo) -> list[np.ndarray]:
     return [row.astype(dtype, copy=False) for row in rows]
 
 
+def gather_masks(mask: Any, arrays: Sequence[np.ndarray], infos: Sequence[TensorInfo]) -> tuple[np.ndarray | None, ...]:
+    """Check masks against a model's checked inputs.
+
+    Parameters
+    ----------
+    mask
+        What the caller passed: for one input an array, for several a list with one or None for each, or a dict by input name.
+    arrays
+        The inputs, as :func:`gather` gives them.
+    infos
+        The inputs that the model has.
+
+    Returns
+    -------
+    tuple of numpy.ndarray or None
+        C-contiguous arrays of bool, True = valid.
+
+    Raises
+    ------
+    InputError
+        If ``mask`` does not fit.
+    """
+    if isinstance(mask, Mapping):
+        mask = _by_name(mask, infos, "mask")
+    elif len(infos) == 1 and not (isinstance(mask, (list, tuple)) and len(mask) == 1 and _rank(mask[0], infos[0]) > 1):
+        mask = [mask]
+    if not isinstance(mask, (list, tuple)) or len(mask) != len(infos):
+        names = ", ".join(info.name for info in infos)
+        found = f"{len(mask)} of them" if isinstance(mask, (list, tuple)) else type(mask).__name__
+        raise InputError(f"mask: expected a list of {len(infos)} masks ({names}), None where an input has none, found {found}")
+    return tuple(None if one is None else _mask(one, x, info) for one, x, info in zip(mask, arrays, infos, strict=True))
+
+
+def _mask(value: Any, x: np.ndarray, info: TensorInfo) -> np.ndarray:
+    name = f"mask of input {info.name!r}"
+    array = as_array(value, name, x.shape[:2])
+    fits = 2 <= array.ndim <= x.ndim and array.shape[:2] == x.shape[:2]
+    if not fits or any(found not in (1, size) for found, size in zip(array.shape[2:], x.shape[2:], strict=False)):
+        raise InputError(
+            f"{name}: expected shape {shape_text(x.shape[:2])}, True where a timestep is there, found {shape_text(array.shape)}"
+        )
+    if array.dtype.kind not in "biuf" or not np.all((array == 0) | (array == 1)):
+        raise InputError(f"{name}: expected True and False, or 1 and 0, found {told(array)} of dtype {array.dtype}")
+    return np.ascontiguousarray(array, dtype=bool)
+
+
 def cast(value: Any, info: TensorInfo) -> np.ndarray:
     """One input as a checked, C-contiguous array of the dtype that the model reads."""
     array = _array(value, info)
@@ -181,6 +227,8 @@ def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
 
 def _typed(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     whole = info.declared in WHOLE
+    if info.declared == "bool":
+        array = nonzero(array)
     if array.dtype.kind == "f" and whole and info.fed:
         array = np.trunc(array)
     if info.dtype != "int32":

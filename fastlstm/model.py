@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import runtime
 from .assembly import make_network
+from .catalogue import Role, is_random
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor, as_returned
-from .inputs import Ragged, RaggedInputs, gather, positive, told, unreadable
+from .inputs import Ragged, RaggedInputs, gather, gather_masks, positive, told, unreadable
+from .layers.base import every_layer
+from .layers.call_masks import check_masks
 from .limits import Budget
 from .listing import LayerInfo, table
 from .spec import ModelSpec
@@ -186,7 +189,9 @@ class Model:
             )
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
-    def _predict_stateful(self, given: list[np.ndarray] | Ragged | RaggedInputs, start: float | None) -> Any:
+    def _predict_stateful(
+        self, given: list[np.ndarray] | Ragged | RaggedInputs, start: float | None, masks: Sequence[np.ndarray | None] = ()
+    ) -> Any:  # fmt: skip
         """The same for a stateful model; ``start``, if it is to be reported.
 
         States change at the very end: until then nothing has happened, whatever interrupts it, and whoever forks.
@@ -194,14 +199,16 @@ class Model:
         if isinstance(given, (Ragged, RaggedInputs)):
             raise InputError("x: a stateful model takes an array, found a list of sequences")
         with self._turns:
-            outputs, states = self._run_stateful(given)
+            outputs, states = self._run_stateful(given, masks)
             result = as_returned(self.spec, outputs)
             if start is not None:
                 report(len(given[0]), start)
             self._states = states
             return result
 
-    def _run_stateful(self, arrays: list[np.ndarray]) -> tuple[list[np.ndarray], dict[str, tuple[np.ndarray, ...]]]:
+    def _run_stateful(
+        self, arrays: list[np.ndarray], masks: Sequence[np.ndarray | None]
+    ) -> tuple[list[np.ndarray], dict[str, tuple[np.ndarray, ...]]]:
         """Outputs, and the states afterwards."""
         batch = self.inputs[0].shape[0]
         rows = len(arrays[0])
@@ -209,16 +216,67 @@ class Model:
             raise InputError(f"x: expected a number of rows that the stateful model's batch size {batch} divides, found {rows}")
         if rows == 0:
             none = {path: tuple(array[:0] for array in held) for path, held in self._states.items()}
-            return self.executor.run(arrays, none), self._states
+            return self.executor.run(arrays, none, masks), self._states
         states = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
-        parts = [self.executor.run([x[first : first + batch] for x in arrays], states) for first in range(0, rows, batch)]
+        parts = []
+        for first in range(0, rows, batch):
+            some = [None if mask is None else mask[first : first + batch] for mask in masks]
+            parts.append(self.executor.run([x[first : first + batch] for x in arrays], states, some))
         return [np.concatenate(part) for part in zip(*parts, strict=True)], states
 
     def predict_on_batch(self, x: Any) -> Any:
         """The same as :meth:`predict`, but that all rows are one batch, where they depend on each other."""
         return self.predict(x, batch_size=sys.maxsize) if self.executor.crosses_rows else self.predict(x)
 
-    __call__ = predict_on_batch
+    def __call__(self, x: Any, training: Any = False, mask: Any = None) -> Any:
+        """Compute the model's outputs, as calling the model gives them in the Keras that saved the file.
+
+        Parameters
+        ----------
+        x
+            As for :meth:`predict`.
+        training
+            Whether layers are to behave as in training. Only where that changes nothing: what is random there, or depends on the
+            batch, is not computed.
+        mask
+            Which timesteps are there, as if the inputs carried it: bool (batch, timesteps), or 1 and 0. Several inputs: a list with
+            a mask or None for each, or a dict by input name.
+
+        Returns
+        -------
+        numpy.ndarray, list or dict
+            As :meth:`predict` returns it.
+
+        Raises
+        ------
+        InputError
+            If an argument does not fit the model.
+        UnsupportedError
+            If a mask that is given would meet one that Keras has written into the file.
+        """
+        if training:
+            self._refuse_training(training)
+        if mask is None:
+            return self.predict_on_batch(x)
+        try:
+            given = gather(x, self.inputs)
+            if isinstance(given, (Ragged, RaggedInputs)):
+                raise InputError("mask: expected None beside a list of sequences, each of which is computed whole, found a mask")
+            masks = gather_masks(mask, given, self.inputs)
+            check_masks(self.executor.network, [one is not None for one in masks])
+            if self._stateful:
+                return self._predict_stateful(given, None, masks)
+            return as_returned(self.spec, self.executor.run(given, None, masks))
+        except MemoryError as error:
+            raise unreadable(error, "x") from error
+
+    def _refuse_training(self, training: Any) -> None:
+        """Refuse ``training=True`` where that would change what a layer computes."""
+        for layer in every_layer(self.executor.network):
+            if is_random(layer.config) or layer.row.role is Role.NORMALIZATION:
+                what = "random" if is_random(layer.config) else "depend on the batch"
+                where = f"layer {layer.path!r} ({layer.spec.class_name})"
+                raise InputError(f"training: expected False, as training makes {where} {what}, found {told(training)}")
 
     def stream(self, batch_size: int = 1, initial: Mapping[str, Any] | None = None) -> Stream:
         """States outside the model, to advance one timestep at a time; for any causal model, however it was trained.

@@ -120,7 +120,7 @@ class ProgramBuilder:
 
     def state(self, path: str, number: int, units: int) -> Buffer | None:
         """See ir.Builder."""
-        if path not in self.stateful:
+        if number >= len(self.stateful.get(path, ())):
             return None
         return self._add(BufferInfo("state", units * 4, number=self.stateful[path][number]))
 
@@ -254,6 +254,7 @@ class ProgramBuilder:
 def plan(
     network: Network, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], constants: Constants, *,
     fold_limit: int, threads: int = 1, ragged: bool = False, stateful: Mapping[str, tuple[int, ...]] | None = None,
+    masks: Sequence[tuple[int, ...] | None] = (),
 ) -> Program:  # fmt: skip
     """The Program of a network for input shapes (less the batch).
 
@@ -275,6 +276,8 @@ def plan(
         The caller gives one array more, uint8 (timesteps,) a row: which steps of the input are there.
     stateful
         By layer path, the numbers of the caller's state arrays.
+    masks
+        Of each input, the shape (less the batch) of the mask that the caller gives, as one array of uint8 more; None where there is none.
     """
     builder = ProgramBuilder(constants, fold_limit, stateful or {}, threads=threads)
     values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
@@ -282,6 +285,9 @@ def plan(
         there = builder.input(shapes[0][:1], itemsize=1)
         builder.present = Mask(there.buffer, there.shape)
         values[0] = values[0]._replace(mask=builder.present)
+    for number, shape in enumerate(masks):
+        if shape is not None:
+            values[number] = values[number]._replace(mask=Mask(builder.input(shape, itemsize=1).buffer, shape))
     return builder.ending(network.lower(builder, values, {}))
 
 

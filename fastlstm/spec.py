@@ -132,6 +132,10 @@ class Rules:
     # What becomes of the state of a stateful layer in TimeDistributed: nobody knows; each step starts anew; it goes from step to step;
     # so too, after the first step has been computed once more.
     time_distributed_states: Literal["unknown", "none", "carried", "first_twice"] = "unknown"
+    # Do GlobalAveragePooling1D and Attention weigh by the numbers of a mask that they are given? Else any but 0 counts as 1.
+    masks_weigh: bool = True
+    # What Softmax makes of the numbers of a mask that it is given: it weighs by them, or those above a half count as 1.
+    softmax_mask: Literal["weighs", "half"] = "weighs"
     # Do Rescaling and Normalization pass a mask on?
     preprocessing_masks: bool = False
 

@@ -265,13 +265,15 @@ def told_apart(executor: Executor, initial: Any) -> tuple[dict[int, Any], dict[s
     if initial is None:
         return {}, {}
     numbers = {info.name: n for n, info in enumerate(executor.inputs)}
-    states = [key for layer in carrying(executor.network) for key in keys_of(layer.path, layer.state_names())]
+    carried = list(carrying(executor.network))
+    states = [key for layer in carried for key in keys_of(layer.path, layer.state_names())]
+    paths = {layer.path for layer in carried}  # which states these have in a stream is known later
     if not isinstance(initial, Mapping):
         raise InputError(f"initial: expected {known_keys(numbers, states)}, found {told(initial)}")
     with reading("initial"):
         given = dict(initial)
     for key in given:
-        if not isinstance(key, str) or (key not in numbers and key not in states):
+        if not isinstance(key, str) or (key not in numbers and key.rpartition("/")[0] not in paths):
             raise InputError(f"initial: expected {known_keys(numbers, states)}, found {told(key)}")
     held = {numbers[key]: value for key, value in given.items() if key in numbers}
     return held, {key: value for key, value in given.items() if key not in numbers}

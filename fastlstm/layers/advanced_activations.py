@@ -11,6 +11,8 @@ from .. import activations
 from ..program.ir import Builder, Value
 from ..program.lowering import activated, has_kernel
 from ..spec import LayerSpec, Shape
+from . import given_masks
+from .attention import FAR
 from .base import Context, Layer, States, Tensor, floating, inert
 
 
@@ -81,11 +83,31 @@ class Softmax(ActivationLayer):
         self.row_axes(self.config.get("axis", -1), len(inputs[0]))
         return super().shapes(inputs, keywords)
 
+    def takes_mask(self, mask: Shape, x: Shape) -> bool:
+        """See base.Layer. With fewer axes than the input it would go along the last ones, of which the first would be the batch."""
+        return len(mask) == len(x) and all(None in (m, n) or m in (1, n) for m, n in zip(mask[1:], x[1:], strict=True))
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        self._check(inputs[0].mask)
-        return super().apply(inputs, keywords, states)
+        x, mask = inputs[0]
+        if "mask" not in keywords:
+            self._check(mask)
+        if "mask" not in keywords or mask is None:
+            return super().apply(inputs, keywords, states)
+        x = floating(x)
+        weights = given_masks.numbers(keywords)
+        if weights is None:
+            weights = mask
+        elif self.rules.softmax_mask == "half":
+            weights = weights > 0.5
+        lowered = x - x.dtype.type(FAR) * (1 - weights.astype(x.dtype))
+        out = self.act(lowered)
+        if self.rules.blind_attention == "zeros":
+            out = np.where(weights, out, x.dtype.type(0))
+        return (Tensor(out, mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if "mask" in keywords:
+            return None
         if b.present is None:  # else the mask may be that of the padding
             self._check(inputs[0].mask)
         return super().lower(b, inputs, keywords)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import activations
+from ..catalogue import ATTENTION_INPUTS
 from ..errors import InputError
 from ..spec import LayerSpec, Shape
+from . import given_masks
 from .base import Context, Course, Flow, Layer, States, Tensor, floating, inert, numbers_in
 from .core import known_features
 
@@ -140,7 +142,8 @@ class DenseAttention(Layer):
         weights = activations.softmax(scores)
         out = weights @ value
         if query_mask is not None:
-            out = out * query_mask[..., None]
+            numbers = given_masks.numbers(keywords)
+            out = out * (query_mask if numbers is None or not self.rules.masks_weigh else numbers.astype(out.dtype))[..., None]
         result = Tensor(out, inputs[0].mask)
         return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)
 
@@ -237,6 +240,10 @@ class MultiHeadAttention(Layer):
         if None in (query[-1], value[-1], key[-1]):
             raise self.error("the number of features of its inputs is not known")
         self._check_mask(keywords.get("attention_mask"), query[1], key[1])
+        for name, shape in zip(ATTENTION_INPUTS, (query, value, key), strict=True):
+            mask = self._given_mask(name, keywords)
+            if mask is not None and (len(mask) != 2 or not self.takes_mask(mask, shape)):
+                raise self.error(f"its {name}_mask has the shape {mask}, expected (batch, {shape[1] or 'steps'})")
         width = self.config.get("output_shape")
         features = query[-1] if width is None else width if isinstance(width, int) else int(width[0])
         heads, k, v = self.heads, self.key_dim, self.value_dim
@@ -276,20 +283,33 @@ class MultiHeadAttention(Layer):
         """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it."""
         parts = []
         if self.rules.attention_masks:
-            query_mask, value_mask, key_mask = map(self.step_mask, (query, value, key))
+            query_mask, value_mask, key_mask = self._masks(query, value, key, keywords)
             parts += [query_mask[:, :, None]] if query_mask is not None else []
             parts += [value_mask[:, None, :]] if value_mask is not None else []
-            parts += [key_mask[:, None, :]] if key is not value and key_mask is not None else []
+            parts += [key_mask[:, None, :]] if key_mask is not None else []
         if keywords.get("use_causal_mask"):
             parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
         given = keywords.get("attention_mask")
         if given is not None:
-            parts.append(given.value.astype(bool))
+            parts.append(given_masks.as_bool(given.value))
         mask: np.ndarray | None = None
         for part in parts:
             part = part[:, None] if part.ndim == 3 else part
             mask = part if mask is None else mask & part
         return mask
+
+    def _masks(self, query: Tensor, value: Tensor, key: Tensor, keywords: Mapping[str, Any]) -> list[np.ndarray | None]:
+        """The masks of query, value and key: those that the call is given, else their own."""
+        own = [query, value, key if key is not value else key._replace(mask=None)]
+        for n, name in enumerate(ATTENTION_INPUTS):
+            if (given := self._given_mask(name, keywords)) is not None:
+                own[n] = own[n]._replace(mask=given_masks.as_bool(given.value))
+        return [self.step_mask(tensor) for tensor in own]
+
+    def _given_mask(self, name: str, keywords: Mapping[str, Any]) -> Any:
+        """The mask that a call is given for an input. A Keras that takes the query's own mask off reads that one in any case."""
+        ignored = name == "query" and self.rules.attention_takes_masks
+        return None if ignored else keywords.get(f"{name}_mask")
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         query, value, _ = self._given(inputs, keywords)

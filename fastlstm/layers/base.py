@@ -327,6 +327,10 @@ class Layer:
         """Names of what it carries."""
         return ()
 
+    def stream_states(self, keywords: Mapping[str, Any], masked: bool) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
+        """Shapes and names of what it carries in a stream, called with such arguments, where its input may be masked or cannot be."""
+        return self.state_shapes(), self.state_names()
+
     def count_params(self) -> int:
         """Number of weights, those of the layers that it wraps too."""
         return sum(array.size for array in self.spec.weights) + sum(child.count_params() for child in self.children)
@@ -377,6 +381,13 @@ class Layer:
         if any(axis % rank == 0 for axis in axes):
             raise self.unsupported(f"argument axis={value} {ACROSS}")
         return tuple(sorted(axis % rank for axis in axes))
+
+    def takes_mask(self, mask: Shape, x: Shape) -> bool:
+        """May a call be given a mask of such a shape for an input of such a shape: of its steps, or of places in each?"""
+        if not 2 <= len(mask) <= len(x):
+            return False
+        sizes = [(m, n, axis > 1) for axis, (m, n) in enumerate(zip(mask, x, strict=False)) if axis and m is not None and n is not None]
+        return all(m == n or (wide and m == 1) for m, n, wide in sizes)
 
     def step_mask(self, given: Tensor) -> np.ndarray | None:
         """The mask (batch, time) of an input; Keras cannot run the layer with one of other axes."""
@@ -433,7 +444,8 @@ class Layer:
         inputs
             The positional tensors.
         keywords
-            Call arguments; tensors among them as Tensor. ``mask`` is True where the first input's mask was given as an argument.
+            Call arguments; tensors among them as Tensor. ``mask`` is there where the inputs' masks were given as arguments: a
+            tuple of them as they were given, None where one is not more than bools.
         states
             Where it has this layer's path, the layer starts from those arrays and leaves its final states there.
         """

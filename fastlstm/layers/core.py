@@ -42,6 +42,7 @@ class InputLayer(Layer):
         self.only("ragged", False, None)
         self.declared = str(self.config.get("dtype") or "float32")
         # Does it cut fractions off? Where data are fed, only a model's own inputs do.
+        self.nested = bool(context.path)
         self.cuts = self.declared in WHOLE and (not context.path or self.rules.input_cast == "called")
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
@@ -50,10 +51,13 @@ class InputLayer(Layer):
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         if not self.cuts:
             return tuple(inputs)
+        if self.declared == "bool":
+            return tuple(given._replace(value=nonzero(given.value).astype(floating(given.value).dtype)) for given in inputs)
         return tuple(given if given.value.dtype.kind != "f" else given._replace(value=np.trunc(given.value)) for given in inputs)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        return tuple(inputs) if not self.cuts or all(given.integer for given in inputs) else None
+        bools = self.declared == "bool" and not self.nested  # the caller's are 0 and 1 by now
+        return tuple(inputs) if not self.cuts or bools or all(given.integer for given in inputs) else None
 
 
 class Inert(Layer):

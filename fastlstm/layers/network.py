@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
 
+from ..catalogue import MASKED
 from ..errors import FastLSTMError, FormatError, InputError
 from ..operations.operands import Unbatched
-from ..program.ir import Builder, Mask, Value
+from ..program.ir import Builder, Value
 from ..pruning import pruned
 from ..spec import Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
-from . import unbatched
+from . import given_masks, unbatched
 from .base import Context, Layer, States, Tensor, every_layer, floating, numbers_in
 from .registry import make_layer
 from .taken_masks import TakenMasks, with_mask, without_mask
@@ -109,7 +111,7 @@ class Network(Layer):
             if called.get("training") and "training" in self.layers[call.layer].row.call:
                 keywords["training"] = True
             inputs = [stands_for(given) for given in call.inputs]
-            bare = self.taken.bare.get(number, ())
+            bare = () if "mask" in keywords else self.taken.bare.get(number, ())
             found = visit(self.layers[call.layer], [without_mask(x) if n in bare else x for n, x in enumerate(inputs)], keywords)
             known[number] = [with_mask(found[0], inputs[0]), *found[1:]] if 0 in bare else found
         return tuple(lookup(ref, known, self) for ref in self.model.outputs)
@@ -139,7 +141,9 @@ class Network(Layer):
         return tuple(self.layers)
 
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
-        return len(inputs) == 1 and all(layer.ignores_padding(given) for layer, given in self.calls_inside(inputs))
+        if len(inputs) != 1 or any(MASKED & set(call.keywords) for call in self.model.calls):
+            return False  # a mask that is given would have to be told of the padding too
+        return all(layer.ignores_padding(given) for layer, given in self.calls_inside(inputs))
 
     @cached_property
     def takes_padding(self) -> bool:
@@ -278,8 +282,7 @@ class Network(Layer):
         made = unbatched.Made(self.context.budget)
 
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
-            if "mask" in words:
-                check_mask(layer, words["mask"], given[0])
+            sound(lambda: given_masks.check(layer, given, words), layer.spec, layer.context)
             if without_rows(layer, given):
                 return sound(lambda: unbatched.shapes(layer, given, words), layer.spec, layer.context)
             shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
@@ -312,14 +315,17 @@ class Network(Layer):
         found = self.walk(entered, partial(applied, states), lambda array: Tensor(repeated(array, rows, dtype)), keywords)
         return found if self.keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
 
-    def run(self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None) -> tuple[np.ndarray, ...]:
-        """The outputs that ``apply`` of every layer gives in ``dtype``; ``states`` holds those from afterwards."""
+    def run(
+        self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None, masks: Sequence[np.ndarray | None] = ()
+    ) -> tuple[np.ndarray, ...]:
+        """The outputs that ``apply`` of every layer gives in ``dtype``, for inputs with masks; ``states`` holds those from afterwards."""
+        given = [tensor._replace(mask=mask) for tensor, mask in zip_longest(tensors(arrays, dtype), masks)]
         with np.errstate(all="ignore"):  # NaN and infinities are data
-            return tuple(tensor.value for tensor in self.apply(tensors(arrays, dtype), {}, states))
+            return tuple(tensor.value for tensor in self.apply(given, {}, states))
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
-        found = self.walk(entered, partial(lowered, b), b.fixed)
+        found = self.walk(entered, partial(lowered, b), partial(given_masks.fixed, b))
         return found if self.keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
 
     def keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
@@ -338,9 +344,7 @@ def tensors(arrays: Sequence[np.ndarray], dtype: Any) -> list[Tensor]:
 
 def applied(states: States | None, layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:
     """One call of a layer in NumPy."""
-    if "mask" in words:
-        first, *rest = given
-        given, words = [first._replace(mask=words["mask"].value), *rest], {**words, "mask": True}
+    given, words = sound(lambda: given_masks.with_arrays(layer, given, words), layer.spec, layer.context)
     if without_rows(layer, [one.value for one in given]):
         return sound(lambda: unbatched.tensors(layer, given, words), layer.spec, layer.context)
     return sound(lambda: layer.apply(given, words, states), layer.spec, layer.context)
@@ -348,10 +352,7 @@ def applied(states: States | None, layer: Layer, given: Sequence[Tensor], words:
 
 def lowered(b: Builder, layer: Layer, given: Sequence[Value], words: Mapping[str, Any]) -> Sequence[Value]:
     """One call of a layer as kernel calls."""
-    if "mask" in words:
-        first, *rest = given
-        mask = Mask(words["mask"].buffer, words["mask"].shape)
-        given, words = [first._replace(mask=mask), *rest], {**words, "mask": True}
+    given, words = sound(lambda: given_masks.with_buffers(b, layer, given, words), layer.spec, layer.context)
     if without_rows(layer, [one.known for one in given]):
         return sound(lambda: unbatched.values(layer, given, words), layer.spec, layer.context)
     return sound(lambda: b.lower(layer, given, words), layer.spec, layer.context)
@@ -402,12 +403,6 @@ def declared_by(network: Network) -> Callable[[Layer], Sequence[Shape]]:
 def root(model: ModelSpec, context: Context) -> Network:
     """The network of a whole model: of what its outputs need."""
     return Network(LayerSpec(class_name=model.class_name, name="", config={}, model=pruned(model, context.custom_layers)), context)
-
-
-def check_mask(layer: Layer, mask: Shape, x: Shape) -> None:
-    """Refuse a mask whose values stand in the file, but whose shape is not that of the layer's input."""
-    if len(mask) < 2 or len(mask) > len(x) or any(m != n for m, n in zip(mask[1:], x[1:], strict=False) if n is not None):
-        raise layer.error(f"it is given a mask of shape {mask} for input of shape {x}")
 
 
 def repeated(array: np.ndarray, rows: int, dtype: Any) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..program.ir import Builder, Value
-from ..spec import LayerSpec, Shape
+from ..spec import LayerSpec, Shape, found_in
+from . import given_masks
 from .base import Context, Layer, States, Tensor, floating, numbers_in
 from .convolution import output_length, padded_numbers, padding_amounts, per_axis, windows
 
@@ -149,6 +150,8 @@ class GlobalPooling(Layer):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         mask = inputs[0].mask if self.mean else None
+        if self.mean and self.rules.masks_weigh and any(True for _ in found_in(keywords, Value)):
+            return None  # they may be other numbers than 0 and 1
         if self.places != (1,) or (mask is not None and mask.shape != inputs[0].shape[:1]):
             return None
         steps, features = inputs[0].shape
@@ -196,6 +199,8 @@ class GlobalAveragePooling(GlobalPooling):
         mask = self.step_mask(inputs[0]) if len(self.places) == 1 else None
         if mask is None:
             return (Tensor(np.mean(x, axis=self.places, keepdims=self.keepdims)),)
+        numbers = given_masks.numbers(keywords)
+        mask = mask if numbers is None or not self.rules.masks_weigh else numbers
         weights = (mask[:, None, :] if self.channels_first else mask[:, :, None]).astype(x.dtype)
         with np.errstate(invalid="ignore", divide="ignore"):
             total = np.sum(x * weights, axis=self.places, keepdims=self.keepdims)

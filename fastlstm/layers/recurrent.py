@@ -49,6 +49,24 @@ def expanded(mask: np.ndarray, array: np.ndarray) -> np.ndarray:
     return mask.reshape(*mask.shape, *((1,) * (array.ndim - mask.ndim)))
 
 
+class Heads:
+    """Zeros in place of what a recurrent layer emits, in a stream, at masked steps before the first valid one.
+
+    Only where it was given a state, which it would emit there: see :attr:`fastlstm.spec.Rules.head_output`. Without one that is zeros.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        """Of outputs (with the mask of the steps), and 1 for each row that has had a valid step before: the same afterwards."""
+        (out, mask), (begun, _) = inputs
+        assert mask is not None  # else all steps are valid
+        valid = (begun > 0) | np.logical_or.accumulate(mask, axis=1)
+        shown = valid if out.ndim > 2 else valid[:, -1]
+        return Tensor(np.where(expanded(shown, out), out, out.dtype.type(0)), mask), Tensor(valid[:, -1:].astype(out.dtype))
+
+
 class Recurrent(Layer):
     """The base of all recurrent layers.
 
@@ -135,6 +153,12 @@ class Recurrent(Layer):
         names, count = self.cell.state_names(), len(self.state_sizes)
         return names or tuple(map(str, range(count)))
 
+    def stream_states(self, keywords: Mapping[str, Any], masked: bool) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
+        """See base.Layer: with those that it is given, also which rows have had a valid step, where masked steps emit zeros until then."""
+        shapes, names = super().stream_states(keywords, masked)
+        late = masked and keywords.get("initial_state") and self._honours_mask(keywords) and not (self.head_state or self.zero_output)
+        return ((*shapes, (1,)), (*names, "begun")) if late else (shapes, names)
+
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shape = inputs[0]
         if len(shape) != 3:
@@ -164,7 +188,7 @@ class Recurrent(Layer):
     def start(self, x: np.ndarray, keywords: Mapping[str, Any], states: States | None) -> tuple[np.ndarray, ...]:
         """The states before the first step. In a stream those recorded, which began with the ones given."""
         given = list(found_in(keywords.get("initial_state"), Tensor))
-        recorded = states[self.path] if states is not None and self.path in states else ()
+        recorded = states[self.path][: len(self.state_sizes)] if states is not None and self.path in states else ()
         if recorded and (isinstance(states, Streaming) or (self.rules.recorded_state_wins and any(map(np.any, recorded)))):
             given = []
         if given:
@@ -184,7 +208,11 @@ class Recurrent(Layer):
         head_state = self.head_state or isinstance(states, Streaming)
         outputs, last, final = self.loop(x, mask, start, head_state)
         if states is not None and self.path in states:
-            states[self.path] = final
+            begun = states[self.path][len(final) :]
+            if begun and mask is not None:
+                (outputs, _), (now, _) = Heads(self.path).apply((Tensor(outputs, mask), Tensor(begun[0])), {}, None)
+                last, begun = outputs[:, -1], (now,)
+            states[self.path] = (*final, *begun)
         # The mask handed on is the input's, never reversed, also where this layer did not honour it.
         out = Tensor(self._rows_first(outputs), inputs[0].mask) if self.return_sequences else Tensor(last)
         return (out, *(Tensor(state) for state in final)) if self.return_state else (out,)
@@ -236,8 +264,12 @@ class Recurrent(Layer):
         sequence = self.return_sequences
         out = b.buffer(steps * units if sequence else units)
         states = self.write(b, x, keywords, out, row=steps * units if sequence else units, step=units)
-        result = Value(out, (steps, units), x.mask) if sequence else Value(out, (units,))
-        return (result, *states)
+        result = Value(out, (steps, units), x.mask) if sequence else Value(out, (units,), x.mask)
+        begun = b.state(self.path, len(self.state_sizes), 1) if b.streaming and x.mask is not None else None
+        if begun is not None:
+            result, now = b.call_numpy(Heads(self.path), [result, Value(begun, (1,))], {})
+            copied(b, 1, now.buffer, 1, begun, 1)
+        return (result if sequence else result._replace(mask=None), *states)
 
     def has_kernel(self, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> bool:
         """Can :meth:`write` write this layer?"""

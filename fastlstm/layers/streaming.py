@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import Problem
 from ..program.ir import Value
 from ..spec import Shape, found_in
-from .base import CROSSES, Course, Flow, Held, Layer, Tensor, changed
+from .base import CROSSES, Course, Flow, Held, Layer, Tensor, changed, every_layer
 from .network import Network
 
 T = TypeVar("T", Tensor, Value)
@@ -120,7 +120,9 @@ class Survey(Walk):
 
     problems: list[Problem] = field(default_factory=list)
     merging: bool = False
+    masked: bool = False  # may timesteps be, so far?
     carrying: dict[str, Layer] = field(default_factory=dict)
+    carried: dict[str, tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]] = field(default_factory=dict)  # by path: shapes and names
     calls: list[tuple[Flow, ...]] = field(default_factory=list)
     read: set[Held] = field(default_factory=set)
     begins: dict[str, tuple[Held, ...]] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class Survey(Walk):
             return self._hold(shapes)
         if layer.crosses_rows([flow.shape for flow in given], words):
             self._refuse(layer, CROSSES)
+        self.masked |= any(one.makes_mask for one in (layer, *every_layer(layer)))
         course = self._course(layer, given, words, shapes)
         if course.obstacle:
             self._refuse(layer, course.obstacle)
@@ -152,6 +155,7 @@ class Survey(Walk):
             if layer.path in self.carrying:
                 self._refuse(layer, USED_TWICE if self.carrying[layer.path] is layer else SAME_NAME)
             self.carrying[layer.path] = layer
+            self.carried[layer.path] = layer.stream_states(words, self.masked)
         return layer.course(given, words, shapes)
 
     def _refuse(self, layer: Layer, what: str) -> None:
@@ -276,8 +280,7 @@ def surveyed(network: Network, held: Mapping[int, Shape]) -> Streams:
     survey.reading(outputs)
     return Streams(
         tuple(survey.problems), tuple(flow.steps for flow in outputs), survey.merging,
-        {path: layer.state_shapes() for path, layer in survey.carrying.items()},
-        {path: layer.state_names() for path, layer in survey.carrying.items()},
+        {path: shapes for path, (shapes, _) in survey.carried.items()}, {path: names for path, (_, names) in survey.carried.items()},
         inputs, tuple(survey.calls), tuple(sorted(survey.read)), survey.begins,
     )  # fmt: skip
 

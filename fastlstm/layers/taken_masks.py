@@ -56,7 +56,8 @@ class TakenMasks:
         masked: set[Any] = set(network.model.inputs) if network.path else set()  # what may have a mask
         for number in network.calls():
             call = network.model.calls[number]
-            layer, given = network.layers[call.layer], [became.get(x, "") for x in call.inputs]
+            layer, explicit = network.layers[call.layer], "mask" in call.keywords
+            given = ["" if explicit else became.get(x, "") for x in call.inputs]
             inner = layer.taken
             if masked.intersection(call.inputs) or any(one.makes_mask for one in (layer, *every_layer(layer))):
                 masked |= {Ref(number, n) for n in range(len(inner.outputs) if inner is not None else 1)}

@@ -80,6 +80,17 @@ def merged_masks(b: Builder, op: str, masks: Sequence[Mask]) -> Mask:
     return reduce(pair, masks)
 
 
+def mask_of(b: Builder, value: Value) -> Mask:
+    """The mask that the numbers of a value are: what is other than 0 is there."""
+    size = math.prod(value.shape)
+    mask = b.buffer(size, itemsize=1)
+    if value.integer:
+        b.emit("mask_ids", steps=size, ids=value.buffer, ids_row=size, mask=mask)
+    else:
+        b.emit("masking", steps=size, features=1, x=b.read(value), y=b.buffer(size), mask=mask, value=0.0)
+    return Mask(mask, value.shape)
+
+
 def copied(b: Builder, size: int, x: Buffer | At, x_row: int, y: Buffer | At, y_row: int) -> None:
     """Write a copy of ``size`` floats of each row."""
     b.emit("place", steps=1, width=size, x=x, x_row=x_row, x_step=0, y=y, y_row=y_row, y_step=0)

@@ -48,6 +48,7 @@ COMPUTED = (
     "cell_layer",
     "ragged_in",
     "spectral",
+    "input_mask",
 )
 #: A published file of weights, whose model lies beside it where it was published.
 ARGUMENTS = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}

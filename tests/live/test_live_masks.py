@@ -76,8 +76,8 @@ def test_grids_against_keras(keras: ModuleType, tmp_path: Path, name: str) -> No
             np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), expected, atol=2e-6, rtol=1e-5)
 
 
-def masked_twice(layers: Any, keras: ModuleType) -> dict[str, tuple[Callable[[Any, Any], Any], bool]]:
-    """How a sequence (given, other) goes through layers and masks to an LSTM; and whether the mask is the layers' own."""
+def masked_twice(layers: Any, keras: ModuleType) -> dict[str, Callable[[Any, Any], Any]]:
+    """How a sequence (given, other) goes through layers and masks to an LSTM; the mask is the layers' own, or one of the user's."""
 
     def one(value: Any, number: float = 0.0) -> tuple[Any, Any]:
         masking = layers.Masking(number)
@@ -107,16 +107,16 @@ def masked_twice(layers: Any, keras: ModuleType) -> dict[str, tuple[Callable[[An
         return through
 
     return {
-        "own or": (united("Add", ""), True),
-        "or": (united("Add", "logical_or"), True),
-        "and": (united("Add", "logical_and"), False),
-        "joined": (united("Concatenate", ""), True),
-        "joined, or": (united("Concatenate", "logical_or"), False),
-        "lost in a sum": (lost("Add"), False),
-        "lost among ones": (lost("Concatenate"), False),
-        "attention": (attended(0, 1), True),
-        "attention, crossed": (attended(1, 0), False),
-        "constant": (lambda given, other: layers.LSTM(2)(layers.Concatenate()([one(given)[0], keras.ops.ones((2, 4, 1))])), True),
+        "own or": united("Add", ""),
+        "or": united("Add", "logical_or"),
+        "and": united("Add", "logical_and"),
+        "joined": united("Concatenate", ""),
+        "joined, or": united("Concatenate", "logical_or"),
+        "lost in a sum": lost("Add"),
+        "lost among ones": lost("Concatenate"),
+        "attention": attended(0, 1),
+        "attention, crossed": attended(1, 0),
+        "constant": lambda given, other: layers.LSTM(2)(layers.Concatenate()([one(given)[0], keras.ops.ones((2, 4, 1))])),
     }
 
 
@@ -124,22 +124,17 @@ def masked_twice(layers: Any, keras: ModuleType) -> dict[str, tuple[Callable[[An
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(masked_twice(*[pytest.importorskip("unittest.mock").MagicMock()] * 2)))
 def test_masks_given_by_hand(tmp_path: Path, name: str) -> None:
-    """The numbers of Keras where the mask is the one that the layers would have handed on, else a refusal."""
+    """The numbers of Keras, whether the mask is the one that the layers would have handed on or another, computed by operations."""
     keras = pytest.importorskip("keras", minversion="3.4")
     rng = np.random.default_rng(0)
     given = [keras.Input((4, 2)), keras.Input((4, 2))]
-    through, own = masked_twice(keras.layers, keras)[name]
-    model = keras.Model(given, through(*given))
+    model = keras.Model(given, masked_twice(keras.layers, keras)[name](*given))
     model.save(tmp_path / "model.keras")
     x = [rng.normal(size=(2, 4, 2)).astype(np.float32) for _ in given]
     x[0][0, 1:3], x[0][1, 3], x[1][0, 2:], x[1][1, :2] = 0, 0, 1, 1
     for precision in ("float32", "float64"):
-        if own:
-            y = fastlstm.load(tmp_path / "model.keras", precision=precision).predict(x)
-            np.testing.assert_allclose(y, model.predict(x, verbose=0), atol=2e-6, rtol=1e-5)
-        else:
-            with pytest.raises(UnsupportedError, match="argument mask"):
-                fastlstm.load(tmp_path / "model.keras", precision=precision)
+        y = fastlstm.load(tmp_path / "model.keras", precision=precision).predict(x)
+        np.testing.assert_allclose(y, model.predict(x, verbose=0), atol=2e-6, rtol=1e-5)
 
 
 def readers(layers: Any, keras: ModuleType) -> dict[str, Callable[[Any], Any]]:
@@ -196,11 +191,7 @@ def test_masks_that_come_out_of_a_nested_model(tmp_path: Path) -> None:
         other = layers.Embedding(5, 2, mask_zero=True)(ids)
         model = keras.Model(ids, layers.LSTM(4)(layers.Concatenate()([nested(ids), other])))
         model.save(tmp_path / "model.keras")
-        if masked:
-            with pytest.raises(UnsupportedError, match="Operation>Concatenate"):
-                fastlstm.load(tmp_path / "model.keras")
-        else:
-            np.testing.assert_allclose(fastlstm.load(tmp_path / "model.keras").predict(x), model.predict(x, verbose=0), atol=1e-6)
+        np.testing.assert_allclose(fastlstm.load(tmp_path / "model.keras").predict(x), model.predict(x, verbose=0), atol=1e-6)
 
 
 @pytest.mark.keras

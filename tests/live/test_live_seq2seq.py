@@ -20,6 +20,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "SimpleRNN, additive attention": {"cell": "SimpleRNN", "attention": "AdditiveAttention"},
     "stack, both directions, masked, attention": {"depth": 2, "both": True, "masked": True, "attention": "Attention"},
     "LSTM, heads": {"masked": True, "attention": "MultiHeadAttention"},
+    "LSTM, masked target": {"hidden": True},
     "GRU, products": {"cell": "GRU", "both": True, "attention": "Dot"},
 }
 
@@ -60,7 +61,11 @@ def attended(keras: ModuleType, kind: str, layers: dict[str, Any], query: Any, v
 def decoded(keras: ModuleType, layers: dict[str, Any], tokens: Any, sequence: Any, states: list[Any], options: dict[str, Any]) -> Any:
     """The decoder's layers, made once, on tokens; returns probabilities and final states."""
     L, cell, attention = keras.layers, options.get("cell", "LSTM"), options.get("attention")
-    x, count, final = layers.setdefault("words", L.Embedding(VOCABULARY, 5))(tokens), 2 if cell == "LSTM" else 1, []
+    x, count, final = (
+        layers.setdefault("words", L.Embedding(VOCABULARY, 5, mask_zero=options.get("hidden", False)))(tokens),
+        2 if cell == "LSTM" else 1,
+        [],
+    )
     for number in range(options.get("depth", 1)):
         make = getattr(L, cell)
         layer = layers.setdefault(f"cell{number}", make(UNITS, return_sequences=True, return_state=True, name=f"decoder_{number}"))
@@ -86,6 +91,8 @@ def trained(keras: ModuleType, options: dict[str, Any]) -> Trained:
     given = rng.integers(1, VOCABULARY, (64, SOURCE))
     given[::2, 4:] = 0
     wanted = rng.integers(1, VOCABULARY, (64, TARGET))
+    if options.get("hidden"):
+        wanted[::2, :2], wanted[1::4, 3:5] = 0, 0
     model.compile(keras.optimizers.Adam(0.05), "sparse_categorical_crossentropy")
     model.fit([given, wanted], np.roll(wanted, -1, 1), epochs=4, verbose=0)
     encoder = keras.Model(source, [sequence, *first])

@@ -143,8 +143,8 @@ def test_tensors_of_nothing(tmp_path: Path, value: Any) -> None:
         fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "3.15.0"))
 
 
-def test_a_mask_that_is_another_tensor_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="argument mask, which is not computed"):
+def test_a_mask_of_features_that_are_not_the_units(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"a mask of shape \(batch, 5, 3\).*Keras cannot run it either"):
         fastlstm.load(written(tmp_path, [["x", 0, 0, {"mask": ["x", 0, 0]}]], "2.10.0"))
 
 

@@ -255,6 +255,38 @@ def test_ids_that_are_held(tmp_path: Path) -> None:
         model.stream(ROWS, initial={"source": ids + 9})
 
 
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize(("options", "version", "zeros"), [
+    ({}, "2.10.0", True), ({"precision": "float64"}, "2.10.0", True), ({}, "2.2.4", False), ({}, "3.0.0", False),
+])  # fmt: skip
+def test_masked_steps_before_the_first_valid_one(
+    tmp_path: Path, options: dict[str, Any], version: str, zeros: bool, sequences: bool
+) -> None:
+    """Beside a given state they emit zeros where their Keras has it so: that a row has begun is a state of its own."""
+    graph = Graph()
+    graph.input("x", None, FEATURES)
+    graph.input("h", UNITS)
+    masked = graph.call(h5_files.masking(PAD), "masking", "x")
+    model = graph.load(
+        tmp_path, graph.recurrent("GRU", "cell", masked, FEATURES, "h", return_sequences=sequences), version=version, **options
+    )
+    x, h = drawn(STEPS, FEATURES), drawn(UNITS, seed=2)
+    x[0, :3], x[1, 2:4], x[2] = PAD, PAD, PAD
+    stream = model.stream(ROWS, initial={"h": h})
+    assert ("cell/begun" in stream.state) == zeros
+    for chunks in ([1] * STEPS, [2, 1, 3]):
+        stream.reset()
+        at = 0
+        for length in chunks:
+            found = stream.step(x[:, at]) if length == 1 else stream.feed(x[:, at : at + length])
+            at += length
+            whole = model.predict([x[:, :at], h])
+            golden.assert_equal(found, (whole[:, -1] if length == 1 else whole[:, at - length : at]) if sequences else whole)
+            stream = stream.copy()
+    again = model.stream(ROWS, initial={"h": np.zeros_like(h), **stream.state})
+    golden.assert_equal(again.step(x[:, 0]), stream.step(x[:, 0]))
+
+
 @given(st.data())
 def test_random_paces(tmp_path: Path, data: st.DataObject) -> None:
     """Rows that advance and reset at times of their own are as so many streams of one row."""

@@ -20,7 +20,7 @@ CACHES = {
     "Supplied.check_steps": {"steps_seen"}, "Supplied.activation": {"steps_seen"}, "Supplied.sizes": {"sizes_seen"},
     "Context.note": {"problems"}, "Context.lack": {"lacking"},
     # Of an object made for one walk through a network, what it finds on the way.
-    "Survey.call": {"begins", "calls", "merging"}, "Survey._course": {"carrying"}, "Survey._refuse": {"problems"},
+    "Survey.call": {"begins", "calls", "merging", "masked"}, "Survey._course": {"carrying", "carried"}, "Survey._refuse": {"problems"},
     "Survey._hold": {"calls"}, "Survey.reading": {"read"}, "Survey.fixed": {"problems"}, "Beginning._keep": {"made"},
     "Origins.call": {"beside"},
 }  # fmt: skip

@@ -55,6 +55,8 @@ stateful layers in                 forget between steps up to 2.3 and TensorFlow
 TimeDistributed                    1; carry their state in tf.keras from 2.3 on,
                                    where the first step runs twice, and Keras 3
 mask of Softmax, the layer         ignored up to tf.keras 2.4; read later           masked_softmax_by_generation
+numbers of a mask that is given    weigh: in GlobalAveragePooling1D and Attention     numbers_of_masks_by_generation
+                                   up to Keras 3.14, in Softmax up to 3.12
 mask of Rescaling, Normalization   dropped; passed by Keras 3                       rules_of_a_generation
 Bidirectional, backward layer      the opposite direction; Keras 3: always          backward_layer_by_generation
                                    backwards
@@ -153,6 +155,8 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
         attention_takes_masks=numbers >= (3, 8), softmax_reads_mask=True, time_distributed_states="carried",
+        masks_weigh=numbers < (3, 15),
+        softmax_mask="half" if numbers >= (3, 13) else "weighs",
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from ...catalogue import FUNCTIONAL, OPERATION, Role
+from ...catalogue import ATTENTION_MASKS, FUNCTIONAL, MASKED, OPERATION, Role
 from ...errors import FormatError, Problem
 from ...limits import ARGUMENT_DEPTH
 from ...spec import Call, Fixed, Ref
@@ -19,7 +19,7 @@ from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .jsontext import expect
 from .masks import drop_own_masks
-from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, tensors_in, with_fixed
+from .nodes import Node, Tensor, axes_of_lists, fixed, leaves_in, mapped, with_fixed
 from .operations import canonical_operation
 from .training import Trained, in_training
 from .values import short
@@ -318,9 +318,9 @@ class Graph:
                 self.problems.append(Problem(layer.path, layer.class_name, trained.problem))
             elif trained.by_batch:
                 keywords["training"] = True
-        for key, make in (("mask", as_mask), ("attention_mask", as_scores_mask)):
-            if key in keywords and key in row.call and not any(True for _ in tensors_in(keywords[key])):
-                keywords[key] = self.values(node, key, partial(make, keywords[key]))
+        for key in MASKED | ATTENTION_MASKS | {"attention_mask"}:
+            if key in keywords and key in row.call:
+                keywords[key] = self.values(node, key, partial(as_masks, key, keywords[key], len(inputs)))
         self.note_unknown(node, layer, keywords)
         return Call(
             new[node.layer],
@@ -372,7 +372,7 @@ class Graph:
 
     def note_unknown(self, node: Node, layer: LayerDraft, keywords: Mapping[str, Any]) -> None:
         """Note the parts of a call that are not computed."""
-        unknown = [key for key, value in keywords.items() if not is_computed(layer, key, value)]
+        unknown = [key for key in keywords if key not in layer.row.call]
         if layer.row.computed and unknown:
             what = f"it is called with the argument {', '.join(unknown)}, which is not computed"
             self.problems.append(Problem(layer.path, layer.class_name, what))
@@ -416,7 +416,7 @@ class Graph:
         """A call argument with its tensors by position."""
         if isinstance(value, Tensor):
             return self.ref(value, position)
-        if isinstance(value, list) and any(isinstance(leaf, (Tensor, Fixed)) for leaf in leaves_in(value)):
+        if isinstance(value, tuple) or (isinstance(value, list) and any(isinstance(leaf, (Tensor, Fixed)) for leaf in leaves_in(value))):
             return tuple(self.resolve(inner, position) for inner in value)
         return value
 
@@ -450,25 +450,38 @@ def is_idle(key: str, value: Any) -> bool:
     return value is None or (key == "training" and not value)
 
 
-def is_computed(layer: LayerDraft, key: str, value: Any) -> bool:
-    """Whether a layer honours a call argument of that name and kind."""
-    return key in layer.row.call and not (key == "mask" and any(True for _ in tensors_in(value)))
-
-
 def state_axes(layer: LayerDraft) -> int:
     """How many axes each state of a recurrent layer has, its batch among them."""
     return 2 + (layer.children[0] if layer.row.role is Role.BIDIRECTIONAL else layer).row.axes
 
 
-def as_mask(value: Any) -> Fixed:
-    """A mask whose values stand in the file."""
+def as_masks(key: str, value: Any, inputs: int) -> Any:
+    """A mask argument of a layer of so many inputs: a tensor; of ``mask`` for several inputs a tuple, None where one has none."""
+    if key == "attention_mask":
+        return as_scores_mask(value)
+    if key != "mask" or not is_each(value, inputs):
+        return as_mask(value)
+    found = tuple(None if one is None else as_mask(one) for one in value[:inputs])
+    return found if inputs > 1 else found[0]
+
+
+def is_each(value: Any, inputs: int) -> bool:
+    """Whether a mask argument is a list of masks, not the numbers of one."""
+    listed = isinstance(value, list) and bool(value)
+    return listed and (inputs > 1 or any(one is None or isinstance(one, (Tensor, Fixed)) for one in value))
+
+
+def as_mask(value: Any) -> Tensor | Fixed:
+    """A mask: another layer's output, or one whose values stand in the file."""
+    if isinstance(value, Tensor):
+        return value
     found = with_fixed(value, axes_of_lists(value))
     if not isinstance(found, Fixed):
         raise ValueError(f"expected one tensor, found {short(value)}")
     return Fixed(found.array.astype(bool))
 
 
-def as_scores_mask(value: Any) -> Fixed:
-    """A mask of each pair of steps whose values stand in the file, its batch first: Keras takes one of two axes for all rows."""
+def as_scores_mask(value: Any) -> Tensor | Fixed:
+    """A mask of each pair of steps. Where its values stand in the file, its batch is first: Keras takes one of two axes for all rows."""
     found = as_mask(value)
-    return found if found.array.ndim != 2 else Fixed(found.array[np.newaxis])
+    return Fixed(found.array[np.newaxis]) if isinstance(found, Fixed) and found.array.ndim == 2 else found

@@ -67,9 +67,13 @@ def exercise(model: fastlstm.Model) -> None:
     if len(x) == 1 and x[0].ndim > 1:
         with contextlib.suppress(FastLSTMError):
             model.predict([x[0][0], x[0][-1][:-1]])  # sequences of two lengths
+    steps = [a[:, 0] if a.ndim > 2 or info.dtype == "int32" else a for a, info in zip(x, model.inputs)]
+    if len(x) > 1:  # all but one held
+        with contextlib.suppress(FastLSTMError):
+            model.stream(len(x[0]), {info.name: a for a, info in zip(x[1:], model.inputs[1:])}).step(steps[0])
     stream = model.stream(len(x[0]))
     for _ in range(STEPS):
-        stream.step([a[:, 0] if a.ndim > 2 or info.dtype == "int32" else a for a, info in zip(x, model.inputs)])
+        stream.step(steps)
 
 
 def arrays(model: fastlstm.Model, rows: int) -> list[np.ndarray] | None:
