@@ -365,7 +365,7 @@ def convert(
             f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
-    spec = replace(model.executor.spec, functions=functions_of(model.executor.network.context))
+    spec = replace(model.executor.spec, functions=functions_of(model.executor.network))
     size = formats.own.write(target, spec, cases, source_sha256=_sha256(source.source))
     return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
 

@@ -38,6 +38,8 @@ class Stream(runtime.Stepper):
     What a step returns is the model's output if it were called with the sequence so far: its last timestep, where the
     model has an output for each.
 
+    Inputs that were given as ``initial`` stay the same for all timesteps, and steps are of the others. They stay with copies too.
+
     A Stream belongs to one thread at a time; Streams of one Model run side by side. Copied (:meth:`copy`, ``copy.copy``,
     ``copy.deepcopy``) or pickled, it goes on from the same state on its own; ``deepcopy`` and ``pickle`` take the Model along.
 
@@ -47,7 +49,9 @@ class Stream(runtime.Stepper):
         Number of rows.
     state : dict of numpy.ndarray
         A copy of all states by "layer/name", (batch_size, units) each: "lstm/h", "lstm/c", "gru/h". Of a causal convolution the
-        inputs that its window still sees, (batch_size, timesteps, features): "conv1d/history".
+        inputs that its window still sees, (batch_size, timesteps, features): "conv1d/history". Of a layer that
+        is given its first state and whose timesteps may be masked, 1 for each row that has had a valid one, where its Keras emits zeros
+        until then: "lstm/begun", (batch_size, 1).
     """
 
     def __init__(self, model: Streamed, batch_size: int = 1, initial: Mapping[str, Any] | Begun | None = None):

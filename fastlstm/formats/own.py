@@ -27,7 +27,8 @@ from .source import Source, source_of
 from .strict import hints_of, object_of, record, typed
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
-VERSION = 2
+#: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
+VERSION = 3
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
 #: Bytes of memory that reading takes for each byte of the header: safetensors parses it too.

@@ -12,7 +12,7 @@ from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
 from ..spec import Functions, ModelSpec
 from ..support import takes
-from .base import Context
+from .base import Context, Layer, every_layer
 from .places import LAMBDA, Place, Use, keys, places, plain, uses
 from .supplied import Supplied, parameters
 
@@ -81,12 +81,15 @@ def layer_names(place: Place) -> set[str]:
     return {place.path, place.spec.name, place.spec.class_name, plain(place.spec.class_name)}
 
 
-def functions_of(context: Context) -> Functions:
+def functions_of(top: Layer) -> Functions:
     """The caller's functions that a model computes with, for its file."""
-    layers, activations_ = (
-        {place: supplied.name for place, supplied in found.items()} for found in (context.custom_layers, context.custom_activations)
+    context = top.context
+    # An entrance may have the name of the layer whose output enters there.
+    made = {layer.path for layer in every_layer(top) if layer.row.role is not Role.INPUT}
+    return Functions(
+        {path: supplied.name for path, supplied in context.custom_layers.items() if path in made},
+        {place: supplied.name for place, supplied in context.custom_activations.items() if place.rpartition(":")[0] in made},
     )
-    return Functions(layers, activations_)
 
 
 def lacking(context: Context) -> tuple[Problem, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..operations import OPERATIONS
 from ..operations.indexing import GetItem, OutOfRangeError
+from ..operations.making import Full
 from ..operations.meaning import Writing
 from ..operations.operands import AcrossError, MisfitError, Operand, Rows, Unbatched, is_batched
 from ..program.arithmetic import floats
@@ -19,7 +21,9 @@ from .base import NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor
 
 #: Advice about operations that are not known.
 SUPPLY = "supply it as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{{!r}: function}})"
-ACROSS = "{}, and here each row of a batch is computed by itself"
+#: Rows, and sizes of axes that are not known, of the trials of what goes across rows; and how many times its inputs it may take.
+TRIALS = ((2, 3), (5, 7))
+TRIED = 8
 #: The dtypes that operations compute in.
 FLOATS = (np.float32, np.float64, np.complex64, np.complex128)
 #: Why some cannot run in a stream.
@@ -61,14 +65,51 @@ class GraphOperation(Layer):
     # -- shapes -----------------------------------------------------------------------------------------------------------
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        return self._asked(lambda: self._meaning().shapes(self._operands(inputs)))
+        return self._asked(lambda: self._by_row(inputs) or self._across_rows(inputs))
+
+    def _by_row(self, inputs: Sequence[Shape]) -> tuple[Shape, ...] | None:
+        """The output shapes where it computes each row by itself; None where it goes across those of a batch."""
+        try:
+            return tuple(self._meaning().shapes(self._operands(inputs)))
+        except AcrossError:
+            return None
+
+    def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
+        return self._asked(lambda: self._by_row(inputs)) is None
+
+    def _across_rows(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
+        """The output shapes of what goes across rows: trials of two sizes tell which axes are as long as they are whatever the batch."""
+        operands = self._operands(inputs)
+        told: tuple[Shape, ...] | None = self._meaning().shapes_across(operands)
+        if told is not None:
+            return told
+        trials = []
+        for rows, size in TRIALS:
+            sizes = sum(math.prod(sized(one, rows, size)) for one in inputs if not isinstance(one, Unbatched))
+            self.context.budget.lend(f"layer {self.path!r}: a trial", 4 * TRIED * sizes)
+            given = [
+                at_hand(one, rows, np.dtype(np.float32)) if isinstance(one, Unbatched) else np.zeros(sized(one, rows, size), np.float32)
+                for one in inputs
+            ]
+            try:
+                trials.append([array.shape for array in self._computed(self._filled(given, self._array), np.dtype(np.float32))])
+            except (ValueError, TypeError, IndexError) as error:
+                raise MisfitError(f"tensors of shapes {', '.join(map(str, map(tuple, inputs)))} do not go together ({error})") from error
+        return tuple(tuple(n if n == m else None for n, m in zip(*pair, strict=True)) for pair in zip(*trials, strict=True))
+
+    def _check_rows(self, inputs: Sequence[Shape]) -> None:
+        """Refuse data by whose shapes it goes across rows, where the shapes of the file did not tell so."""
+        if self.crosses_rows(inputs, {}) and not self.crosses_rows(self.context.declared(self) or inputs, {}):
+            shapes = ", ".join(str(tuple(shape)) for shape in inputs)
+            raise InputError(f"x: layer {self.path!r} ({self.name}) would mix the rows of a batch for inputs of shapes {shapes}")
+
+    def _array(self, number: int) -> np.ndarray:
+        return self.spec.weights[number]
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
         try:
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 return ask()
-        except AcrossError as error:
-            raise self.unsupported(f"{self.name}: {ACROSS.format(error)}") from error
         except MisfitError as error:
             raise self.error(f"{self.name}: {error}") from error
 
@@ -107,20 +148,20 @@ class GraphOperation(Layer):
         dtype = np.dtype(batched[0].real.dtype) if batched else np.dtype(np.float32)
         rows = len(batched[0]) if batched else keywords.get("rows", told_rows(shapes))
         outputs: tuple[Operand, ...] = self.shapes(shapes, {})
+        self._check_rows(shapes)
         if not any(map(is_batched, outputs)):
             return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
         given = [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
         filled = self._filled(given, lambda number: self.cast(dtype)[number])
-        found = self._asked(lambda: self._computed(filled, rows, outputs, dtype))
-        for array, shape in zip(found, outputs, strict=True):
-            if array.shape[0] != rows or len(array.shape) != len(shape):
-                raise self.unsupported(f"{self.name}: {ACROSS.format(f'it makes {array.shape} of {rows} rows')}")
+        if batched or not isinstance(self.meaning, Full):
+            found = self._asked(lambda: self._computed(filled, dtype))
+        else:
+            found = [self.meaning.made(rows or 0, outputs[0], filled, dtype)]
         return tuple(Tensor(array, inputs[0].mask if self._meaning().passes_mask else None) for array in found)
 
-    def _computed(self, filled: dict[str, Any], rows: int, outputs: Sequence[Operand], dtype: np.dtype[Any]) -> list[np.ndarray]:
-        meaning = self._meaning()
+    def _computed(self, filled: dict[str, Any], dtype: np.dtype[Any]) -> list[np.ndarray]:
         try:
-            found = meaning.made(rows, outputs[0], filled, dtype) if hasattr(meaning, "made") else meaning.compute(filled)
+            found = self._meaning().compute(filled)
         except OutOfRangeError as error:
             raise InputError(f"layer {self.path!r} ({self.name}): {error}") from error
         return [as_float(array, dtype) for array in (found if isinstance(found, tuple) else (found,))]
@@ -128,6 +169,7 @@ class GraphOperation(Layer):
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         shapes = [(None, *value.shape) if value.known is None else value.known for value in inputs]
         outputs: tuple[Operand, ...] = self.shapes(shapes, {})
+        self._check_rows(shapes)
         if not any(map(is_batched, outputs)):
             return tuple(Value(Buffer(-1), (), known=shape) for shape in outputs)
         values: tuple[Value, ...] | None = None
@@ -169,6 +211,11 @@ def filled(value: Any, given: Sequence[Any], constant: Callable[[int], Any]) -> 
     return [filled(inner, given, constant) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
+def sized(shape: Shape, rows: int, size: int) -> tuple[int, ...]:
+    """A shape with its unknown sizes filled in."""
+    return tuple((size if axis else rows) if n is None else n for axis, n in enumerate(shape))
+
+
 def computable(array: np.ndarray) -> np.ndarray:
     """An array in a dtype that operations compute in."""
     return array if array.dtype in FLOATS else array.astype(np.float32)
@@ -186,7 +233,7 @@ def at_hand(operand: Unbatched, rows: int, dtype: np.dtype[Any]) -> Any:
     if operand.value is not None:
         return operand.value if operand.value.dtype.kind in "iu" and operand.value.ndim < 2 else operand.value.astype(dtype)
     if operand.sizes is not None and None not in operand.sizes:
-        return Unbatched.of_sizes([rows if isinstance(size, Rows) else size for size in operand.sizes], tuple(operand))
+        return Unbatched.of_sizes([size.count if isinstance(size, Rows) else size for size in operand.sizes], tuple(operand))
     raise MisfitError(f"a tensor of shape {tuple(operand)} is not known")
 
 
@@ -194,7 +241,8 @@ def counted(operand: Any, rows: int | None) -> Unbatched:
     """A tensor without rows, for a batch of so many."""
     if operand.sizes is None or rows is None:
         return operand  # type: ignore[no-any-return]
-    return Unbatched(operand, operand.value, [Rows(rows) if isinstance(size, Rows) else size for size in operand.sizes])
+    sizes = [Rows(rows) if isinstance(size, Rows) and size.count is None else size for size in operand.sizes]
+    return Unbatched(operand, operand.value, sizes)
 
 
 def told_rows(operands: Sequence[Any]) -> int | None:

@@ -18,7 +18,8 @@ def make_layer(spec: LayerSpec, context: Context) -> Layer:
     own, place = context.custom_layers.get(path), context.places.get(path)
     if own is not None and spec.class_name != INPUT_LAYER:  # which may have the name of the layer whose output enters there
         return (CustomCell if place is not None and place.cell else Custom)(spec, context, own)
-    context.lack("custom_layers", path)
+    if spec.class_name != INPUT_LAYER:
+        context.lack("custom_layers", path)
     if spec.class_name in REGISTRY:
         return REGISTRY[spec.class_name](spec, context)
     return Unknown(spec, context)

@@ -39,17 +39,17 @@ class Concatenate(Joining):
         if batched and len(batched) < len(given) and any(one[0] != 1 for one in given if not is_batched(one)):
             raise AcrossError("it joins a batch with a tensor that has no rows")
         if not batched:
-            return (self._unbatched(given),)
+            return (self._unbatched(given, axis),)
         what = f"tensors of shapes {', '.join(map(str, map(tuple, given)))} do not go together along axis {axis}"
         sizes = list(zip(*given, strict=True))
         joined = None if None in sizes[axis] else sum(sizes[axis])
         rest = [joined if place == axis else equal_size(each, what) for place, each in enumerate(sizes) if place]
         return ((batched[0][0], *rest),)
 
-    def _unbatched(self, given: list[Unbatched]) -> Unbatched:
+    def _unbatched(self, given: list[Unbatched], axis: int) -> Unbatched:
         bounded([sum(math.prod(size or 0 for size in one) for one in given)])
         if all(one.value is not None for one in given):
-            return Unbatched.of(np.concatenate([one.value for one in given if one.value is not None]))
+            return Unbatched.of(np.concatenate([one.value for one in given if one.value is not None], axis))
         if any(one.sizes is None or len(one) != 1 for one in given):
             raise MisfitError("it joins tensors that are not known")
         sizes = [size for one in given for size in one.sizes or ()]
@@ -63,8 +63,11 @@ class Concatenate(Joining):
         )
 
     def compute(self, a: Arguments) -> Any:
-        rows = max(map(len, a["xs"]))
-        return np.concatenate([np.broadcast_to(x, (rows, *x.shape[1:])) if len(x) == 1 else x for x in a["xs"]], axis=a["axis"])
+        xs = a["xs"]
+        if a["axis"] % xs[0].ndim:  # a constant for a batch of one row is one for all rows
+            rows = max(map(len, xs))
+            xs = [np.broadcast_to(x, (rows, *x.shape[1:])) if len(x) == 1 else x for x in xs]
+        return np.concatenate(xs, axis=a["axis"])
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         if any(not isinstance(one, Value) for one in a["xs"]):

@@ -75,8 +75,12 @@ class Meaning:
         """
         raise NotImplementedError
 
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        """The same where it goes across the rows of a batch; None where a trial is to tell them."""
+        return None
+
     def compute(self, a: Arguments) -> Any:
-        """Its outputs in NumPy: an array or a tuple of them."""
+        """Its outputs in NumPy: an array or a tuple of them. Tensors that have rows, and the others, are arrays alike."""
         raise NotImplementedError
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:

@@ -102,15 +102,21 @@ class Reshape(Shaping):
             raise MisfitError(f"newshape {sizes} of a tensor of shape {tuple(x)} is not known")
         return np.empty(x, bool).reshape([size for size in sizes if isinstance(size, int)]).shape
 
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        return (tuple(size if isinstance(size, int) and size != -1 else None for size in sizes_of(a["newshape"], "newshape")),)
+
     def compute(self, a: Arguments) -> Any:
         x = a["x"]
-        sizes = [len(x) if isinstance(size, Rows) or size is None else size for size in sizes_of(a["newshape"], "newshape")]
-        rest = math.prod(x.shape[1:])
-        if sizes[1:].count(-1) == 1 and sizes[0] == -1:  # NumPy knows of one unknown size alone
+        sizes: list[int] = []
+        for size in sizes_of(a["newshape"], "newshape"):
+            count = size.count if isinstance(size, Rows) else size
+            sizes.append(-1 if count is None else count)
+        if sizes.count(-1) > 1 and sizes[0] == -1:  # NumPy knows of one unknown size alone
             sizes[0] = len(x)
-        known = math.prod(size for size in sizes[1:] if size != -1)
-        filled_in = [rest // max(known, 1) if size == -1 else size for size in sizes[1:]]
-        return x.reshape(len(x), *filled_in)
+        try:
+            return x.reshape(sizes)
+        except ValueError as error:
+            raise MisfitError(f"newshape {sizes} does not fit a tensor of shape {x.shape}") from error
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         return (Value(w.builder.read(a["x"]), w.shape()),)

@@ -49,6 +49,9 @@ COMPUTED = (
     "ragged_in",
     "spectral",
     "input_mask",
+    "ops_graph",
+    "slice_last",
+    "op_strided_slice",
 )
 #: A published file of weights, whose model lies beside it where it was published.
 ARGUMENTS = {"units": 25, "activation": "elu", "recurrent_activation": "elu"}

@@ -172,6 +172,21 @@ def test_live_layers_and_cells(name: str, ending: str, keras: Any, classes: Clas
 
 
 @pytest.mark.keras
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_live_masks_in_a_graph(ending: str, keras: Any, classes: Classes, tmp_path: Path) -> None:
+    """Keras 3 writes the masks of a graph into the file, those that a layer of the user's passes on too."""
+    keras.utils.set_random_seed(0)
+    used, layers = stacks(keras.layers, classes)["masks"]
+    start = y = keras.Input((6, 3))
+    for layer in layers:
+        y = layer(y)
+    model = keras.Model(start, y)
+    model.save(tmp_path / f"m{ending}")
+    mine = fastlstm.load(tmp_path / f"m{ending}", custom_layers={kind: FUNCTIONS[kind] for kind in used})
+    assert equal(mine.predict(X), model.predict(X, verbose=0))
+
+
+@pytest.mark.keras
 def test_a_keras_that_does_not_know_a_class(keras: Any, classes: Classes, tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((6, 3)), classes.scale()])
     model.save(tmp_path / "m.keras")

@@ -149,5 +149,6 @@ def test_a_decoder_is_stepped_as_kerass_own(keras: ModuleType, kind: dict[str, A
         golden.assert_equal(found, expected[:, 0])
         for state, wanted in zip(after, states, strict=True):
             golden.assert_equal(state, wanted)
-        token, mine = expected.argmax(-1), found.argmax(-1)[:, np.newaxis]
+        # Never 0: Keras masks it, and as each token is a sequence of its own there, what it emits then is not what came before.
+        token, mine = expected[..., 1:].argmax(-1) + 1, found[:, 1:].argmax(-1)[:, np.newaxis] + 1
         np.testing.assert_array_equal(mine, token)

@@ -92,6 +92,20 @@ def test_a_converted_file_asks_for_its_functions(source: Path, converted: Path, 
     )
 
 
+def test_a_part_of_a_model_asks_for_the_functions_in_it(source: Path, converted: Path, given: dict[str, Any]) -> None:
+    """The layer of the user's is in it, the cell and the activations behind it are not; and the other way round."""
+    with pytest.raises(UnsupportedError, match=r"fastlstm.load\(..., custom_layers=\{'Turn': function\}\)"):
+        fastlstm.load(converted, outputs=["turn"])
+    y = fastlstm.load(converted, outputs=["turn"], custom_layers={"Turn": turned}).predict(X)
+    np.testing.assert_array_equal(y, -2 * X)
+    part = source.with_name("part.fastlstm")
+    fastlstm.convert(source, part, inputs=["turn"], outputs=["rnn"], **given)
+    assert header_of(part)["model"]["functions"] == {"layers": {"rnn/cell": "rnn/cell"}, "activations": {"act:activation": "wobble"}}
+    functions = {"custom_layers": {"Sum": add}, "custom_activations": {"wobble": np.tanh}}
+    whole = fastlstm.load(source, outputs=["rnn"], **given).predict(X)
+    np.testing.assert_allclose(fastlstm.load(part, verify=True, **functions).predict(-2 * X), whole, rtol=1e-5, atol=1e-6)
+
+
 def test_other_functions_do_not_verify(converted: Path, given: dict[str, Any]) -> None:
     other = {**given, "custom_layers": {**LAYERS, "Turn": np.abs}}
     assert not fastlstm.verify(converted, **other).passed

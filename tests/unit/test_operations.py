@@ -10,7 +10,7 @@ import pytest
 from keras_configs import entrance, functional, write_h5
 
 import fastlstm
-from fastlstm.errors import FastLSTMError, FormatError, UnsupportedError
+from fastlstm.errors import FastLSTMError, FormatError, InputError, UnsupportedError
 from fastlstm.operations import OPERATIONS
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
@@ -92,19 +92,57 @@ def test_shapes_lead_to_shapes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "arguments"),
+    ("operation", "arguments", "expected"),
     [
-        ("mean", {"x": {"input": 0}}), ("sum", {"x": {"input": 0}, "axis": 0}), ("transpose", {"x": {"input": 0}}),
-        ("reshape", {"x": {"input": 0}, "newshape": [-1, 4]}), ("concatenate", {"xs": [{"input": 0}, {"input": 0}], "axis": 0}),
-        ("get_item", {"x": {"input": 0}, "key": [0]}), ("expand_dims", {"x": {"input": 0}, "axis": 0}),
-        ("softmax", {"x": {"input": 0}, "axis": 0}), ("einsum", {"subscripts": "btf,ctf->bc", "operands": [{"input": 0}, {"input": 0}]}),
-        ("tile", {"x": {"input": 0}, "repeats": [2, 1, 1]}), ("flip", {"x": {"input": 0}, "axis": 0}),
+        ("sum", {"x": {"input": 0}, "axis": 0, "keepdims": True}, lambda x: x.sum(0, keepdims=True)),
+        ("subtract", {"x1": {"input": 0}, "x2": {"input": 1}}, lambda x: x - x),
+        ("transpose", {"x": {"input": 0}, "axes": [1, 0, 2]}, lambda x: x.transpose(1, 0, 2)),
+        ("transpose", {"x": {"input": 0}}, lambda x: x.T),
+        ("reshape", {"x": {"input": 0}, "newshape": [-1, 4]}, lambda x: x.reshape(-1, 4)),
+        ("concatenate", {"xs": [{"input": 0}, {"input": 0}], "axis": 0}, lambda x: np.concatenate([x, x])),
+        ("get_item", {"x": {"input": 0}, "key": [{"slice": [None, None, -1]}]}, lambda x: x[::-1]),
+        ("expand_dims", {"x": {"input": 0}, "axis": 0}, lambda x: x[None]),
+        ("softmax", {"x": {"input": 0}, "axis": 0}, lambda x: np.exp(x) / np.exp(x).sum(0)),
+        ("einsum", {"subscripts": "btf,ctf->bc", "operands": [{"input": 0}, {"input": 0}]}, lambda x: np.einsum("btf,ctf->bc", x, x)),
+        ("tile", {"x": {"input": 0}, "repeats": [2, 1, 1]}, lambda x: np.tile(x, (2, 1, 1))),
+        ("flip", {"x": {"input": 0}, "axis": 0}, lambda x: x[::-1]),
     ],
 )  # fmt: skip
-def test_what_goes_across_rows_is_refused(operation: str, arguments: dict[str, Any]) -> None:
-    spec = model_of(operation, arguments, inputs=2)
-    with pytest.raises(UnsupportedError, match="each row of a batch is computed by itself"):
-        fastlstm.Model(spec, source="m").predict(X)
+def test_what_goes_across_rows_is_computed_batch_by_batch(operation: str, arguments: dict[str, Any], expected: Any) -> None:
+    model = fastlstm.Model(model_of(operation, arguments, inputs=2), source="m")
+    for rows in (3, 2):
+        np.testing.assert_allclose(model.predict(X[:rows]), expected(X[:rows]), atol=1e-5)
+    if operation != "subtract":
+        with pytest.raises(UnsupportedError, match="stream"):
+            model.stream(2)
+
+
+def test_rows_go_another_way_and_back() -> None:
+    """Time first, rows first again; all steps of all rows as rows, and as steps again: what becomes of one row does not depend on others."""
+    door = LayerSpec("InputLayer", "x", {"shape": [None, 5, 4], "dtype": "float32"})
+    operations = [
+        ("transpose", {"x": {"input": 0}, "axes": [1, 0, 2]}), ("transpose", {"x": {"input": 0}, "axes": [1, 0, 2]}),
+        ("reshape", {"x": {"input": 0}, "newshape": [-1, 4]}), ("matmul", {"x1": {"input": 0}, "x2": {"array": 0}}),
+        ("reshape", {"x": {"input": 0}, "newshape": [-1, 5, 2]}),
+    ]  # fmt: skip
+    kernel = np.arange(8, dtype=np.float32).reshape(4, 2)
+    layers = [
+        LayerSpec("Operation", f"op{n}", {"operation": name, "arguments": words}, (kernel,)) for n, (name, words) in enumerate(operations)
+    ]
+    calls = (Call(0), *(Call(n + 1, (Ref(n),)) for n in range(5)))
+    generation = Generation("Keras", "3", "", "test")
+    model = fastlstm.Model(
+        ModelSpec("m", "Functional", (door, *layers), calls, (Ref(0),), (Ref(5),), ("x",), ("op4",), generation), source="m"
+    )
+    np.testing.assert_allclose(model.predict(X), X @ kernel, atol=1e-5)
+
+
+def test_shapes_that_would_mix_rows_are_refused_when_they_come() -> None:
+    """The file leaves the timesteps open: with four of two features the rows stay, with three they would not."""
+    model = fastlstm.Model(model_of("reshape", {"x": {"input": 0}, "newshape": [-1, 8]}, shape=(None, None, 2)), source="m")
+    assert model.predict(X[:, :4, :2]).shape == (3, 8)
+    with pytest.raises(InputError, match="would mix the rows of a batch"):
+        model.predict(np.zeros((4, 2, 2)))
 
 
 def test_an_operation_that_is_not_known_is_refused_by_its_name_and_can_be_supplied(tmp_path: Path) -> None:
