@@ -37,12 +37,13 @@ else:
     import tensorflow
 
     keras = tensorflow.keras
-VERSION = keras.__version__
+VERSION = getattr(keras, "__version__", "") or tensorflow.__version__  # TensorFlow 2.15 does not say
 MAJOR = int(VERSION.split(".")[0])
 L = keras.layers
 Sequential, Model = keras.models.Sequential, keras.models.Model
 Input = L.Input
 HERE = os.path.dirname(os.path.abspath(__file__))
+KIND = "xz" if sys.version_info[0] > 2 else "gz"
 CASES = {}
 
 
@@ -194,30 +195,41 @@ def make(name, folder):
     if MAJOR >= 3 or API == "tf_keras":
         model.save(os.path.join(folder, name + ".keras"))
         files.append(name + ".keras")
-    backend = keras.config.backend() if MAJOR >= 3 else keras.backend.backend()
-    return {"case": name, "files": sorted(files), "keras": VERSION, "backend": backend, "layers": [], "refuse": "", "stateful": bool(calls)}
+    return {"case": name, "files": sorted(files), "layers": [], "refuse": "", "stateful": bool(calls)}
 
 
-def main(generation):
+def cases(folder):
+    """A line of the index for each case that this Keras can build."""
+    for name in sorted(CASES):
+        record = make(name, folder)
+        print("made" if record else "not in this Keras:", name)
+        if record:
+            yield record
+
+
+def archive_path(generation):
+    """Where the archive of a generation lies."""
+    return os.path.join(HERE, "..", "tests", "corpus", "recorded", "%s.tar.%s" % (generation, KIND))
+
+
+def write(generation, made):
+    """The archive of a generation: ``made(folder)`` puts the files into a folder and gives the records of its index."""
     scratch = tempfile.mkdtemp()
     folder = os.path.join(scratch, generation)
     os.mkdir(folder)
+    backend = keras.config.backend() if MAJOR >= 3 else keras.backend.backend()
     try:
+        lines = [dict(record, gen=generation, keras=VERSION, backend=backend) for record in made(folder)]
         with io.open(os.path.join(folder, "index.jsonl"), "w", encoding="utf-8") as index:
-            for name in sorted(CASES):
-                record = make(name, folder)
-                print("made" if record else "not in this Keras:", name)
-                if record:
-                    index.write("%s\n" % json.dumps(dict(record, gen=generation), sort_keys=True))
-        target = os.path.join(HERE, "..", "tests", "corpus", "recorded")
-        if not os.path.isdir(target):
-            os.makedirs(target)
-        kind = "xz" if sys.version_info[0] > 2 else "gz"
-        with tarfile.open(os.path.join(target, "%s.tar.%s" % (generation, kind)), "w:" + kind) as archive:
+            index.write("".join("%s\n" % json.dumps(line, sort_keys=True) for line in lines))
+        target = archive_path(generation)
+        if not os.path.isdir(os.path.dirname(target)):
+            os.makedirs(os.path.dirname(target))
+        with tarfile.open(target, "w:" + KIND) as archive:
             archive.add(folder, generation)
     finally:
         shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    write(sys.argv[1], cases)

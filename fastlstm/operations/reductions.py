@@ -181,6 +181,11 @@ def log_softmax(x: Any, axes: Sequence[int]) -> Any:
     return shifted - np.log(np.sum(np.exp(shifted), axis=tuple(axes), keepdims=True))
 
 
+def of_length(given: dict[str, Any]) -> dict[str, Any]:
+    """Keras 3's epsilon, which bounds a length, as one that bounds its square."""
+    return {**given, "epsilon": given["epsilon"] * given["epsilon"]} if given["order"] == 2 else given
+
+
 class UnitLength(Along):
     """x / max(its length, ...): TensorFlow bounds the sum of squares, Keras 3's normalize the length."""
 
@@ -407,7 +412,8 @@ TABLE = (
     row(
         "normalize(x, axis=-1, order=2, epsilon=1e-12)",
         UnitLength(),
-        keras3="Normalize",
+        keras3="Normalize(x, axis=-1, order=2, epsilon=1e-07)",
+        adapt={"Normalize": of_length},
         tf=(
             "math.l2_normalize(x, axis=None, epsilon)",
             "nn.l2_normalize(x, axis=None, epsilon)",

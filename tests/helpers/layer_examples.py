@@ -11,7 +11,12 @@ REPOSITORY = next(folder for folder in Path(__file__).parents if (folder / "pypr
 
 def layer_table() -> ModuleType:
     """The tool as a module."""
-    spec = importlib.util.spec_from_file_location("layer_table", REPOSITORY / "tools" / "layer_table.py")
+    return tool("layer_table")
+
+
+def tool(name: str) -> ModuleType:
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-import fastlstm
-from fastlstm.errors import FastLSTMError
+from live_comparison import Tried, compare
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow, pytest.mark.filterwarnings("ignore:Layer:UserWarning")]  # masks that Keras drops
 
@@ -189,19 +186,12 @@ def masked(pool: Pool) -> None:
 GROWTH = (recurrent, recurrent, recurrent, merge, merge, one_to_one, one_to_one, to_rows, to_steps, nested, masked, along_time)
 
 
-@dataclass
-class Tried:
-    counts: Counter[str] = field(default_factory=Counter)
-    worst: float = 0.0
-
-
 @pytest.fixture(scope="module")
 def tried(keras: ModuleType, figure: Callable[[str, str], None]) -> Any:
     """The outcomes of the examples; noted among the figures."""
     found = Tried()
     yield found
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(found.counts.items()))
-    figure(f"random graphs, {keras.__name__} {keras.__version__}", f"{counts}; largest difference {found.worst:.2g} of what is allowed")
+    figure(f"random graphs, {keras.__name__} {keras.__version__}", str(found))
 
 
 @settings(
@@ -249,30 +239,3 @@ def test_random_graphs(keras: ModuleType, tried: Tried, data: st.DataObject) -> 
         except (ValueError, tf.errors.OpError):
             theirs = None
         compare(path, [given_x, given_ids], theirs, tried, pool.script)
-
-
-def compare(path: Path, given_arrays: list[np.ndarray], theirs: list[np.ndarray] | None, tried: Tried, script: list[str]) -> None:
-    found: dict[str, list[np.ndarray] | FastLSTMError] = {}
-    for precision in ("float32", "float64"):
-        try:
-            found[precision] = golden.flat(fastlstm.load(path, precision=precision).predict(given_arrays))
-        except FastLSTMError as error:
-            found[precision] = error
-    native, truth = found["float32"], found["float64"]
-    refused = [outcome for outcome in (native, truth) if isinstance(outcome, FastLSTMError)]
-    if refused:
-        assert len(refused) == 2, (script, refused)
-        assert type(native) is type(truth), (script, refused)
-        tried.counts["refused by both" if theirs is None else "refused here alone"] += 1
-        # What Keras computes is computed, or said to be unsupported; lengths that do not go together are refused by both.
-        assert theirs is None or isinstance(native, fastlstm.UnsupportedError), (script, native)
-        return
-    tried.counts["equal" if theirs is not None else "computed here alone"] += 1
-    assert not isinstance(native, FastLSTMError) and not isinstance(truth, FastLSTMError)
-    for number, (y, wide) in enumerate(zip(native, truth, strict=True)):
-        assert wide.dtype == np.float64
-        for other in (wide, theirs[number]) if theirs is not None else (wide,):
-            assert y.shape == other.shape, (script, number)
-            allowed = golden.bound(other)
-            tried.worst = max(tried.worst, golden.difference(y, other) / allowed)
-            assert golden.difference(y, other) <= allowed, (script, number)
