@@ -62,5 +62,5 @@ def keras_model(path: Path, threads: int) -> Any:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     (workload,) = (workload for workload in WORKLOADS if workload.name == path.stem)
     model = workload.model(keras)
-    model.load_weights(path)
+    model.load_weights(path, by_name=not workload.chain)  # graphs are in another order there
     return model

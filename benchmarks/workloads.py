@@ -96,15 +96,15 @@ def graph(head: Callable[[ModuleType, Any], Any]) -> Callable[[ModuleType], Any]
 
     def build(keras: ModuleType) -> Any:
         x = keras.Input((50, 16))
-        h = keras.layers.LSTM(64, return_sequences=True)(x)
-        return keras.Model(x, keras.layers.Dense(1)(head(keras, h)))
+        h = keras.layers.LSTM(64, return_sequences=True, name="lstm")(x)
+        return keras.Model(x, keras.layers.Dense(1, name="out")(head(keras, h)))
 
     return build
 
 
 def additive_attention(keras: ModuleType, h: Any) -> Any:
     """Bahdanau's, as people write it: scores of all steps, and the mean of the steps weighed by their softmax."""
-    scores = keras.layers.Dense(1)(keras.layers.Dense(64, activation="tanh")(h))
+    scores = keras.layers.Dense(1, name="score")(keras.layers.Dense(64, activation="tanh", name="hidden")(h))
     if hasattr(keras, "ops"):
         return keras.ops.sum(h * keras.ops.softmax(scores, axis=1), axis=1)
     import tensorflow as tf
@@ -114,7 +114,7 @@ def additive_attention(keras: ModuleType, h: Any) -> Any:
 
 def dot_attention(keras: ModuleType, h: Any) -> Any:
     """softmax(q k^T / sqrt(d)) v of every step, and the mean over steps."""
-    q, k, v = (keras.layers.Dense(64)(h) for _ in range(3))
+    q, k, v = (keras.layers.Dense(64, name=name)(h) for name in ("query", "key", "value"))
     if hasattr(keras, "ops"):
         scores = keras.ops.softmax(q @ keras.ops.transpose(k, (0, 2, 1)) / 8.0, axis=-1)
         return keras.ops.mean(scores @ v, axis=1)
