@@ -58,11 +58,24 @@ def _define(module: ir.Module, rows: int, vectors: int) -> ir.Function:
         address = b.add(base, m.last if n == vectors - 1 else I64(n * VECTOR))
         return pointer(b, address, I64(0), F32, VF)
 
-    columns = [b.load(at(place, n), align=4) for n in range(vectors)]
-    updated = []
-    for row, start in enumerate(starts):
-        x = splatted(b, b.load(pointer(b, start, k, F32)))
-        updated += [muladd(b, x, column, sums[row * vectors + n]) for n, column in enumerate(columns)]
+    def value(start: ir.Value) -> ir.Value:
+        """The value of a row of A at k, in every lane."""
+        return splatted(b, b.load(pointer(b, start, k, F32)))
+
+    updated = list(sums)
+    if rows < vectors:
+        # Fewer rows than vectors: the rows' values stay in registers while B passes by, which 16 registers need.
+        values = [value(start) for start in starts]
+        for n in range(vectors):
+            column = b.load(at(place, n), align=4)
+            for row, x in enumerate(values):
+                updated[row * vectors + n] = muladd(b, x, column, sums[row * vectors + n])
+    else:
+        columns = [b.load(at(place, n), align=4) for n in range(vectors)]
+        for row, start in enumerate(starts):
+            x = value(start)
+            for n, column in enumerate(columns):
+                updated[row * vectors + n] = muladd(b, x, column, sums[row * vectors + n])
     following = b.add(k, I64(1))
     for phi, first, value in [(k, I64(0), following), (place, m.b, b.add(place, m.b_row))]:
         phi.add_incoming(first, before)

@@ -11,7 +11,7 @@ from typing import Any
 from ..program.contracts import REDUCE_OPS
 from .arithmetic import greater_of, lesser_of, truth
 from .elementary import exp
-from .flags import compiled, inlined
+from .flags import ONE, compiled, inlined
 from .memory import load, load_first, load_float, load_part, store_float, store_part
 from .registry import kernel
 from .target import LANES
@@ -20,8 +20,8 @@ from .vector import INFINITY, first_lane, rotated, splat, total
 SUM, MEAN, SUMSQ, PROD, MAX, MIN, ANY, ALL = (
     REDUCE_OPS[name] for name in ("sum", "mean", "sumsq", "prod", "max", "min", "any", "all")
 )  # fmt: skip
-#: Values of each lane that one sum takes, before it is added to the others.
-SHORT = 16
+#: Values of each lane that a short sum takes at least.
+SHORT = 64
 
 
 @inlined
@@ -30,14 +30,23 @@ def _term(op: int, x: Any) -> Any:
     return x * x if op == SUMSQ else x
 
 
+@inlined
+def _short(n: int) -> int:
+    """Values of each lane that a short sum takes of so many: no more than there are sums then, or SHORT."""
+    size = ONE * SHORT
+    while size * size < n:
+        size *= 2
+    return size
+
+
 @compiled
 def _sum_along(op: int, x: int, n: int) -> float:
     """The sum of n values that lie side by side."""
-    whole = splat(0.0)
-    for start in range(0, n, 4 * SHORT * LANES):
-        stop = min(start + 4 * SHORT * LANES, n)
+    whole, size = splat(0.0), _short(n // LANES) * LANES
+    i = 0
+    while i < n:
+        stop = min(i + size, n)
         s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-        i = start
         while i + 4 * LANES <= stop:
             s0 = s0 + _term(op, load(x, i))
             s1 = s1 + _term(op, load(x, i + LANES))
@@ -54,11 +63,11 @@ def _sum_along(op: int, x: int, n: int) -> float:
 @compiled
 def _sum_across(op: int, x: int, step: int, n: int, left: int) -> Any:
     """The sum of n vectors that are so many bytes apart, of which ``left`` values are there."""
-    whole = splat(0.0)
-    for start in range(0, n, 4 * SHORT):
-        stop = min(start + 4 * SHORT, n)
+    whole, size = splat(0.0), _short(n)
+    i = 0
+    while i < n:
+        stop = min(i + size, n)
         s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-        i = start
         while i + 4 <= stop:
             place = x + i * step
             s0 = s0 + _term(op, load_part(place, 0, left))
@@ -148,7 +157,7 @@ def reduce(f: Any) -> None:
         x, y = f.x + 4 * o * n * inner, f.y + 4 * o * inner
         if inner == 1:
             value = _sum_along(op, x, n) if summed else _along(op, x, n)
-            store_float(y, 0, first_lane(splat(value) / divisor) if op == MEAN else value)
+            store_float(y, 0, value / n if op == MEAN else value)
         else:
             for i in range(0, inner, LANES):
                 left = inner - i

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
+from ..program.arithmetic import floats, softmax
 from ..program.ir import Builder, Value
 from ..program.lowering import activated, has_kernel
 from ..spec import LayerSpec, Shape
@@ -110,7 +111,11 @@ class Softmax(ActivationLayer):
             return None
         if b.present is None:  # else the mask may be that of the padding
             self._check(inputs[0].mask)
-        return super().lower(b, inputs, keywords)
+        axes = self.row_axes(self.config.get("axis", -1), len(inputs[0].shape) + 1)
+        if self.stepwise([]) or len(axes) > 1:
+            return super().lower(b, inputs, keywords)
+        value = softmax(b, floats(b, inputs[0]), axes[0] - 1)
+        return None if value is None else (value._replace(mask=inputs[0].mask),)
 
     def _check(self, mask: Any) -> None:
         if mask is not None and self.rules.softmax_reads_mask:

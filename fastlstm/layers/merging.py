@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from ..errors import FastLSTMError, InputError
+from ..program.arithmetic import binary, contracted, floats, reduced, unary
+from ..program.copying import reshaped
 from ..program.ir import At, Builder, Value
 from ..program.lowering import merged, merged_masks
 from ..spec import LayerSpec, Shape
@@ -99,7 +101,7 @@ class ElementWise(Merging):
     def check_sizes(self, inputs: Sequence[Tensor]) -> None:
         """Refuse arrays that do not broadcast."""
         values = [tensor.value for tensor in inputs]
-        if not broadcast(aligned(values)):
+        if not broadcast(array.shape for array in aligned(values)):
             raise self.unlike("arrays", values)
 
     def merged_mask(self, inputs: Sequence[Tensor]) -> np.ndarray | None:
@@ -111,13 +113,14 @@ class ElementWise(Merging):
         if len({mask.ndim for mask in masks}) > 1:
             counts = ", ".join(str(mask.ndim) for mask in masks)
             raise self.error(f"the masks of its inputs have unlike numbers of axes ({counts}): Keras cannot run it either")
-        if not broadcast(masks) or (rule == "and" and len({mask.shape for mask in masks}) > 1):
+        if not broadcast(mask.shape for mask in masks) or (rule == "and" and len({mask.shape for mask in masks}) > 1):
             raise self.unlike("masks", masks)
         return reduce(np.logical_or if rule == "or" else np.logical_and, masks)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         if len({value.shape for value in inputs}) > 1:
-            return None
+            value = None if any(value.mask for value in inputs) else self.spread(b, inputs)
+            return None if value is None else (value,)
         masks = [value.mask for value in inputs if value.mask is not None]
         mask = None
         if masks and self.rules.merge_mask == "or":
@@ -129,6 +132,19 @@ class ElementWise(Merging):
                 return None
             mask = merged_masks(b, "and", masks)
         return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
+
+    def spread(self, b: Builder, inputs: Sequence[Value]) -> Value | None:
+        """The merge of inputs that broadcast, without masks, as kernel calls; None where ``apply`` is to compute it, or to refuse it."""
+        rank = max(len(value.shape) for value in inputs)
+        shapes = [(1,) * (rank - len(value.shape)) + value.shape for value in inputs]
+        if not broadcast(shapes):
+            return None
+        first, *others = (reshaped(b, floats(b, value), shape) for value, shape in zip(inputs, shapes, strict=True))
+        so_far: Value | None = first
+        for other in others:
+            so_far = so_far and binary(b, self.op, so_far, other)
+        scale = self.scale(len(inputs))
+        return so_far if scale == 1 else so_far and binary(b, "multiply", so_far, scale)
 
     def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
         """Where an input counts, with as many axes as the output. Keras forgets the mask of an input to which it adds axes."""
@@ -144,9 +160,9 @@ class ElementWise(Merging):
         return 1.0
 
 
-def broadcast(arrays: Sequence[np.ndarray]) -> bool:
-    """Do arrays of one rank go together, axes of size 1 being repeated?"""
-    return all(len(set(sizes) - {1}) < 2 for sizes in zip(*(array.shape for array in arrays), strict=True))
+def broadcast(shapes: Iterable[Sequence[int]]) -> bool:
+    """Do shapes of one rank go together, axes of size 1 being repeated?"""
+    return all(len(set(sizes) - {1}) < 2 for sizes in zip(*shapes, strict=True))
 
 
 class Add(ElementWise):
@@ -359,6 +375,19 @@ class Dot(Merging):
         (number,) = (n for n, given in enumerate(inputs) if given.steps)
         return axes[number] != 1 and (number == 0 or len(inputs[0].shape) == 2)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, y = (floats(b, value) for value in inputs)
+        one, two = (axis - 1 for axis in self._axes([len(x.shape) + 1, len(y.shape) + 1]))
+        if x.shape[one] != y.shape[two]:
+            return None  # apply says what is wrong
+        if self.config.get("normalize", False):
+            lengths = [of_unit_length(b, value, axis) for value, axis in ((x, one), (y, two))]
+            if lengths[0] is None or lengths[1] is None:
+                return None
+            x, y = lengths[0], lengths[1]
+        value = contracted(b, x, one, y, two)
+        return None if value is None else (value,)
+
     def _pair(self, inputs: Sequence[Tensor]) -> tuple[np.ndarray, np.ndarray]:
         a, b = (floating(tensor.value) for tensor in inputs)
         one, two = self._axes([a.ndim, b.ndim])
@@ -380,6 +409,9 @@ class Cosine(Dot):
         ((batch, *others),) = super().merged_shapes(inputs)
         return ((batch, 1, *others),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> None:
+        """In NumPy: Keras 1 alone has it."""
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         a, b = self._pair(inputs)
         axes = self._axes([a.ndim, b.ndim])
@@ -400,3 +432,11 @@ def dot(a: np.ndarray, b: np.ndarray, one: int, two: int) -> np.ndarray:
 def unit_length(x: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
     """x divided by its length along an axis, as TensorFlow's l2_normalize."""
     return x / np.sqrt(np.maximum(np.sum(x * x, axis=axis, keepdims=True), x.dtype.type(1e-12)))
+
+
+def of_unit_length(b: Builder, x: Value, axis: int) -> Value | None:
+    """:func:`unit_length` as kernel calls; the axis is counted less the batch."""
+    squares = reduced(b, "sumsq", x, [axis], keepdims=True)
+    at_least = squares and binary(b, "maximum", squares, 1e-12)
+    length = at_least and unary(b, "sqrt", at_least)
+    return length and binary(b, "divide", x, length)

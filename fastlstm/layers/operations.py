@@ -127,18 +127,16 @@ class GraphOperation(Layer):
         return self.stepwise(inputs) and len({shape[1] for shape in inputs}) == 1
 
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
-        if not any(given.steps for given in inputs):
-            return Course(tuple(Flow(shape, False) for shape in outputs))
-        rank = max(len(given.shape) for given in inputs)
-        others = [given.shape for given in inputs if not given.steps]
-        if any(len(shape) > rank - 2 and shape[1 - rank] != 1 for shape in others if len(shape) >= rank - 1):
-            return Course(tuple(Flow(shape, False) for shape in outputs), UNLIKE_STEPS)
+        steps = [given.steps for given in inputs]
         operands = self._operands([given.shape for given in inputs])
-        if isinstance(self.meaning, GetItem) and self.meaning.last_step(operands):
+        if not any(steps) or (isinstance(self.meaning, GetItem) and self.meaning.last_step(operands)):
             return Course(tuple(Flow(shape, False) for shape in outputs))
-        if not self._meaning().stepwise(operands):
-            return Course(tuple(Flow(shape, False) for shape in outputs), NEEDS_MORE)
-        return Course(tuple(Flow(shape, True) for shape in outputs))
+        if all(steps):
+            obstacle = "" if self._meaning().stepwise(operands) else NEEDS_MORE
+        else:
+            beside = self._meaning().stepwise_beside(operands, self._filled(steps, lambda number: False))
+            obstacle = "" if beside else UNLIKE_STEPS
+        return Course(tuple(Flow(shape, not obstacle) for shape in outputs), obstacle)
 
     # -- numbers ----------------------------------------------------------------------------------------------------------
 

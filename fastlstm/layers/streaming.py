@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ..errors import Problem
+from ..operations.operands import Unbatched
 from ..program.ir import Value
 from ..spec import Shape, found_in
 from .base import CROSSES, Course, Flow, Held, Layer, Tensor, changed, every_layer
@@ -26,6 +27,7 @@ Compute = Callable[[Layer, Sequence[T], Mapping[str, Any]], Sequence[T]]
 #: Uses of layers that a stream, which keeps states by their names, cannot serve.
 USED_TWICE = "it is used more than once, and a stream keeps one state for each layer"
 SAME_NAME = "two layers go by this name, and a stream keeps states by name; give one of them another name in Keras"
+NO_ROWS = "it computes with shapes, not with data, which is not done step by step here"
 FUTURE_MASK = "it is given a mask for timesteps that are still to come"
 #: Advice where other inputs would be held.
 HOLD = "what is the same for all timesteps is given when the stream begins: stream(batch_size, initial={{{}}})"
@@ -131,6 +133,9 @@ class Survey(Walk):
         shapes = layer.shapes(
             [flow.shape for flow in given], {name: changed(v, Flow, lambda flow: flow.shape) for name, v in words.items()}
         )
+        if any(isinstance(shape, Unbatched) for shape in shapes):
+            self._refuse(layer, NO_ROWS)
+            return [Flow(shape, False) for shape in shapes]
         if all(flow.held is not None for flow in found_in((given, words), Flow)):
             return self._hold(shapes)
         if layer.crosses_rows([flow.shape for flow in given], words):

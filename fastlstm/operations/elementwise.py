@@ -51,6 +51,12 @@ class ElementWise(Meaning):
     def stepwise(self, a: Arguments) -> bool:
         return steps_align(operands_in(a, self.tensors))
 
+    def stepwise_beside(self, a: Arguments, steps: Arguments) -> bool:
+        operands = operands_in(a, self.tensors)
+        rank = max(map(len, operands))
+        stay = [operand for name, operand in zip(self.tensors, operands, strict=True) if steps[name] is not True]
+        return rank > 2 and all(len(operand) < rank - 1 or operand[1 - rank] == 1 for operand in stay)
+
     def compute(self, a: Arguments) -> Any:
         return self.function(*[a[name] for name in self.tensors])
 

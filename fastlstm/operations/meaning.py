@@ -87,6 +87,10 @@ class Meaning:
         """Kernel calls; None where it is computed in NumPy."""
         return None
 
+    def stepwise_beside(self, a: Arguments, steps: Arguments) -> bool:
+        """The same where some tensors stay as they are from step to step: those at whose places ``steps`` does not say True."""
+        return False
+
     def stepwise(self, a: Arguments) -> bool:
         """Does each timestep of the output (axis 1) depend on that timestep of its inputs alone? ``a`` as for ``shapes``."""
         return False

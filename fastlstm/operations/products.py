@@ -77,6 +77,11 @@ class MatMul(Meaning):
         x, y = two_tensors(a)
         return len(x) > 2 and not is_batched(y) and len(y) < 3 and not (a["transpose_a"] and len(x) == 3)
 
+    def stepwise_beside(self, a: Arguments, steps: Arguments) -> bool:
+        """Scores of a query's steps, or what they weigh: matrices that stay are on the right."""
+        x, _ = two_tensors(a)
+        return steps["x1"] is True and steps["x2"] is not True and len(x) > 2 and not (a["transpose_a"] and len(x) == 3)
+
     def compute(self, a: Arguments) -> Any:
         x, y = a["x1"], a["x2"]
         x = np.swapaxes(x, -1, -2) if a["transpose_a"] and x.ndim > 1 else x

@@ -235,7 +235,7 @@ def log_sum_exp(b: Builder, x: Value, axes: Sequence[int], keepdims: bool) -> Va
         lambda v: unary(b, "log", v),
         lambda v: binary(b, "add", v, shift),
     )
-    return total and reshaped(total, tuple(size for axis, size in enumerate(total.shape) if keepdims or axis not in axes))
+    return total and reshaped(b, total, tuple(size for axis, size in enumerate(total.shape) if keepdims or axis not in axes))
 
 
 def log_softmax(b: Builder, x: Value, axis: int) -> Value | None:
@@ -255,7 +255,7 @@ def swapped(b: Builder, x: Value | Array) -> Value | None:
     """x with its last two axes swapped."""
     last = len(x.shape) - 1
     if 1 in x.shape[-2:] and isinstance(x, Value):
-        return reshaped(x, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
+        return reshaped(b, x, (*x.shape[:-2], x.shape[-1], x.shape[-2]))
     return transposed(b, x, [*range(last - 1), last, last - 1])
 
 
@@ -297,6 +297,26 @@ def product(b: Builder, x: Value | Array, y: Value | Array, transpose_x: bool = 
 def matrices(name: str, place: Place, steps: Sequence[int]) -> dict[str, Any]:
     """The fields of ``product`` for one side."""
     return {name: place.address, f"{name}_row": place.row, f"{name}_outer": steps[0], f"{name}_inner": steps[1]}
+
+
+def contracted(b: Builder, x: Value, one: int, y: Value, other: int) -> Value | None:
+    """Sums of products along an axis of x and one of y: the other axes of x, then those of y; one of size 1 where none is left."""
+
+    def last(v: Value, axis: int) -> Value | None:
+        if axis == len(v.shape) - 1:
+            return v
+        return transposed(b, v, [*(n for n in range(len(v.shape)) if n != axis), axis])
+
+    if 0 in (*x.shape, *y.shape):
+        return None
+    size = x.shape[one]
+    outer, inner = (tuple(n for axis, n in enumerate(v.shape) if axis != along) for v, along in ((x, one), (y, other)))
+    left, right = last(x, one), y if other == 0 else last(y, other)
+    if left is None or right is None:
+        return None
+    matrix = reshaped(b, right, (size, math.prod(inner)) if other == 0 else (math.prod(inner), size))
+    out = product(b, reshaped(b, left, (math.prod(outer), size)), matrix, transpose_y=other != 0)
+    return out and reshaped(b, out, (*outer, *inner) or (1,))
 
 
 def weighted(b: Builder, layer: Any, what: str, x: Value, matrix: Callable[[], np.ndarray], shape: tuple[int, int]) -> Value | None:

@@ -132,19 +132,19 @@ def repeated(b: Builder, x: Value | Array, times: int, axis: int) -> Value | Non
     steps = steps_of(x.shape)
     shape = (*x.shape[: axis + 1], times, *x.shape[axis + 1 :])
     out = strided(b, x, shape, (*steps[: axis + 1], 0, *steps[axis + 1 :]))
-    return out and reshaped(out, (*x.shape[:axis], x.shape[axis] * times, *x.shape[axis + 1 :]))
+    return out and reshaped(b, out, (*x.shape[:axis], x.shape[axis] * times, *x.shape[axis + 1 :]))
 
 
 def tiled(b: Builder, x: Value | Array, times: Sequence[int]) -> Value | None:
     """x so many times along each axis."""
     shape = [n for pair in zip(times, x.shape, strict=True) for n in pair]
     out = strided(b, x, shape, [n for step in steps_of(x.shape) for n in (0, step)])
-    return out and reshaped(out, [n * size for n, size in zip(times, x.shape, strict=True)])
+    return out and reshaped(b, out, [n * size for n, size in zip(times, x.shape, strict=True)])
 
 
-def reshaped(x: Value, shape: Sequence[int]) -> Value:
+def reshaped(b: Builder, x: Value, shape: Sequence[int]) -> Value:
     """The same numbers in another shape."""
-    return x._replace(shape=tuple(shape), mask=None)
+    return Value(b.read(x), tuple(shape), integer=x.integer and x.lookup is None)
 
 
 def padded(b: Builder, x: Value | Array, around: Sequence[tuple[int, int]], value: float = 0.0) -> Value | None:

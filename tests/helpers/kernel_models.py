@@ -9,6 +9,8 @@ import numpy as np
 from layer_specs import normal, recurrent
 
 from fastlstm import Model, runtime
+from fastlstm.planner import Constants, ProgramBuilder
+from fastlstm.program.arithmetic import floats, mask_of, of_mask
 from fastlstm.program.ir import Program
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
@@ -26,7 +28,9 @@ def dense(units: int, features: int = FEATURES, **config: Any) -> LayerSpec:
     return simple("Dense", "dense", (features, units), (units,), units=units, **config)
 
 
-def graph(layers: Sequence[LayerSpec], calls: Sequence[tuple[int, ...]], shape: tuple[int | None, ...]) -> ModelSpec:
+def graph(
+    layers: Sequence[LayerSpec], calls: Sequence[tuple[int, ...]], shape: tuple[int | None, ...], dtype: str = "float32"
+) -> ModelSpec:
     """A model of one input: ``calls`` are, by layer, the calls that each reads (0 is the input)."""
     entry = LayerSpec("InputLayer", "x", {"shape": list(shape), "dtype": "float32"})
     made = (Call(0), *(Call(number, tuple(map(Ref, given))) for number, given in enumerate(calls, 1)))
@@ -36,6 +40,25 @@ def graph(layers: Sequence[LayerSpec], calls: Sequence[tuple[int, ...]], shape: 
 
 def chain(*layers: LayerSpec, shape: tuple[int | None, ...] = (None, None, FEATURES)) -> ModelSpec:
     return graph(layers, [(number,) for number in range(len(layers))], shape)
+
+
+def operation(name: str, **arguments: Any) -> LayerSpec:
+    """An operation of a graph, of its inputs ``X``, ``Y`` and ``Z``."""
+    return LayerSpec("Operation", name, {"operation": name, "arguments": arguments})
+
+
+X, Y, Z = ({"input": number} for number in range(3))
+
+
+def operations(units: int) -> Iterator[tuple[str, ModelSpec]]:
+    """(what, model) of operations on tensors."""
+    layers = [
+        dense(units), operation("softmax", x=X, axis=1), operation("cumsum", x=X, axis=1), operation("sum", x=X, axis=1, keepdims=True),
+        operation("less", x1=X, x2=Y), operation("where", condition=X, x1=Y, x2=0.5), operation("log", x=X),
+    ]  # fmt: skip
+    yield "operations", graph(layers, [(0,), (1,), (2,), (3,), (1, 4), (5, 2), (6,)], (None, None, FEATURES))
+    layers = [dense(units), operation("transpose", x=X, axes=[0, 2, 1]), operation("matmul", x1=X, x2=Y), operation("max", x=X, axis=2)]
+    yield "products", graph(layers, [(0,), (1,), (1, 2), (3,)], (None, None, FEATURES))
 
 
 def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
@@ -80,7 +103,7 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
 def models() -> Iterator[tuple[str, ModelSpec]]:
     """(what, model), all of them."""
     for units in UNITS:
-        for what, spec in of_units(units):
+        for what, spec in (*of_units(units), *operations(units)):
             yield f"{what}, {units}", spec
 
 
@@ -94,6 +117,16 @@ def given(model: Model, rows: int, steps: int) -> list[np.ndarray]:
         if len(shape) > 1 and shape[1] > 1:
             found[-1][::2, 1] = 0
     return found
+
+
+def by_hand() -> None:
+    """A mask made of ids, and numbers of it: what hardly any model asks for."""
+    builder = ProgramBuilder(Constants(runtime.lanes()), 0, {})
+    ids = builder.input((5,), vocabulary=VOCABULARY)
+    y = of_mask(builder, mask_of(builder, floats(builder, ids)))
+    given, found = np.eye(3, 5, dtype=np.int32), np.zeros((3, 5), np.float32)
+    runtime.Runner(builder.program((builder.output(0, y, set()),))).run([given], [found], [])
+    np.testing.assert_array_equal(found, given)
 
 
 def main() -> None:
@@ -110,6 +143,7 @@ def main() -> None:
         model = Model(spec)
         for rows, steps in ((1, 1), (7, 5)):
             model.predict(given(model, rows, steps))
+    by_hand()
     missing = set(runtime.kernel_fields()) - used
     assert not missing, missing
 
