@@ -5,7 +5,7 @@ Runs under Python 3.7 to 3.13 and whatever Keras is installed::
     GOLDEN_API=keras|tf.keras|tf_keras python tools/golden_operations.py GENERATION [OPERATION ...]
 
 writes ``tests/corpus/recorded/GENERATION.tar.xz`` (or renews some operations of it) in the layout of make_golden.py: a model an operation,
-an output (or more, where it gives several tensors) a form, and one for each form that is to be refused. A form that this Keras cannot
+an output (or more, where it gives several tensors) a form, and one for each form that may be refused. A form that this Keras cannot
 build, write, or read back to the same numbers is left out, and printed with its reason. GENERATION is operations-tf.keras-2.3 or the like.
 
 Made so far with tf.keras of TensorFlow 2.0, 2.3, 2.10 and 2.15, Keras 3.0.5 and 3.3.3 on TensorFlow 2.16, tf_keras 2.21 and Keras 3.15 on
@@ -27,7 +27,7 @@ from make_golden import API, HERE, MAJOR, VERSION, Input, L, Model, ids, keras, 
 ROWS, STEPS, UNITS = 3, 5, 4
 #: Keras 3.0 takes the axis for the order and the last of several for the first: nobody can have meant that.
 MISTAKEN = {"ops.normalize(h, axis=1)", "ops.take(h, -1, axis=1)"} if VERSION.startswith("3.0.") else set()
-REFUSED = "! "  # before a form: outside what fastlstm computes
+APART = "! "  # before a form that fastlstm may refuse: it is outside the table, or goes across the rows of a batch
 TENSORFLOW = tuple(map(int, tf.__version__.split(".")[:2]))
 KERAS_ARCHIVES = API != "tf.keras" or TENSORFLOW >= (2, 13)  # does it write .keras?
 ENDINGS = [".h5"] + [".keras"] * KERAS_ARCHIVES
@@ -157,7 +157,7 @@ def tried(form, names, path):
 
 
 def written(model):
-    """What stands in the graph: "operations" by the names that its file has for them."""
+    """The operations in a graph, by the names that its file has for them."""
     names = set()
     for node in json.loads(model.to_json())["config"]["layers"]:
         config = node["config"]
@@ -169,7 +169,7 @@ def written(model):
             names.add(re.search(r'"op": "(\w+)"', json.dumps(config["node_def"]).replace("\\", "")).group(1))
         elif "trainable" not in config and node["class_name"] != "InputLayer":
             names.add(node["class_name"])
-    return {"operations": sorted(names)}
+    return sorted(names)
 
 
 def built(listed, names, path):
@@ -181,35 +181,33 @@ def built(listed, names, path):
             print(f"  not here: {form}: {type(error).__name__}: {str(error).strip()[:150]!r}")
 
 
-def save(case, found, names, folder, refuse=""):
+def save(case, found, names, folder, apart=False):
     """Write the model whose outputs are the tensors of some forms; its line of the index."""
     inputs = sorted({name for form, _ in found for name in inputs_of(form)})
     model = Model([names[name] for name in inputs], [tensor for _, tensors in found for tensor in tensors])
     HUNG.get(case, lambda *_: None)(model, names)
     randomise(model, "operations")
-    endings = list(ENDINGS)
-    for ending in endings:
+    for ending in ENDINGS:
         model.save(os.path.join(folder, case + ending))
-    if not refuse:
-        data = {f"x{number}": INPUTS[name] for number, name in enumerate(inputs)}
-        data.update((f"y{number}", array) for number, array in enumerate(computed(model, inputs)))
-        np.savez(os.path.join(folder, case + ".npz"), **data)
-        endings.append(".npz")
+    data = {f"x{number}": INPUTS[name] for number, name in enumerate(inputs)}
+    data.update((f"y{number}", array) for number, array in enumerate(computed(model, inputs)))
+    np.savez(os.path.join(folder, case + ".npz"), **data)
     forms = [{"form": form, "outputs": len(tensors)} for form, tensors in found]
-    files = sorted(case + ending for ending in endings)
-    return {"case": case, "files": files, "forms": forms, "layers": [], "refuse": refuse, "stateful": False, **written(model)}
+    files = sorted(case + ending for ending in [*ENDINGS, ".npz"])
+    layers = ["operations apart"] if apart else []  # what the corpus takes for a reason to refuse
+    return {"case": case, "files": files, "forms": forms, "layers": layers, "refuse": "", "stateful": False, "operations": written(model)}
 
 
 def made(operation, listed, folder):
-    """A line of the index for the forms of an operation, and one for each that is to be refused."""
+    """A line of the index for the forms of an operation, and one for each that stands apart."""
     keras.backend.clear_session()
     names, path = Names(operation in RECURRENT), os.path.join(folder, "trial")
-    found = list(built([form for form in listed if not form.startswith(REFUSED) and form not in MISTAKEN], names, path))
+    found = list(built([form for form in listed if not form.startswith(APART) and form not in MISTAKEN], names, path))
     if found:
         yield save(operation, found, names, folder)
-    refused = [form[len(REFUSED) :] for form in listed if form.startswith(REFUSED)]
-    for number, one in enumerate(built(refused, names, path)):
-        yield save(f"{operation}-refused{number}", [one], names, folder, "outside the table of operations")
+    apart = [form[len(APART) :] for form in listed if form.startswith(APART)]
+    for number, one in enumerate(built(apart, names, path)):
+        yield save(f"{operation}-apart{number}", [one], names, folder, apart=True)
 
 
 def records(generation, wanted, folder):

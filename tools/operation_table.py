@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from fastlstm.operations import FUNCTIONS, KERAS3, OPERATIONS, OPS, Names
-
 from fastlstm.replacing import writing
 
 ROOT = Path(__file__).parents[1]
@@ -53,9 +52,7 @@ def recorded() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in OPERATIONS}
     for generation, lines in indices():
         names = names_of(generation)
-        written = {
-            name.removeprefix("tf.").removeprefix("compat.v1.") for line in lines if not line["refuse"] for name in line["operations"]
-        }
+        written = {name.removeprefix("tf.").removeprefix("compat.v1.") for line in lines for name in line["operations"]}
         for name in sorted({row[0].name for row in map(names.find, written) if row}):
             found[name].append(generation)
     return found

@@ -63,7 +63,6 @@ def of_reals(a: Arguments, dtype: str) -> bool:
 
 TABLE = (
     row("fft(x)", Transform(np.fft.fft, pairs=True, from_pair=True), keras3="FFT"),
-    row("ifft(x)", Transform(np.fft.ifft, pairs=True, from_pair=True), keras3="IFFT"),
     row("rfft(x, fft_length=None)", Transform(np.fft.rfft, pairs=True), keras3="RFFT"),
     row("irfft(x, fft_length=None)", Transform(np.fft.irfft, pairs=True, from_pair=True, to_real=True), keras3="IRFFT"),
     row("complex_fft(x)", Transform(np.fft.fft, pairs=False), tf="signal.fft(input:x)", op="FFT(x)"),
