@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..catalogue import MASKED
+from ..catalogue import MASKED, Role
 from ..errors import FastLSTMError, FormatError, InputError
 from ..operations.operands import Unbatched
 from ..program.ir import Builder, Value
@@ -155,7 +155,7 @@ class Network(Layer):
 
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
             found.append((layer, given))
-            return layer.shapes(given, words)
+            return shapes_of(layer, given, words)
 
         self.walk(inputs, visit, lambda array: array.shape)
         yield from found
@@ -189,7 +189,8 @@ class Network(Layer):
         for size in sizes:
             with suppress(FormatError):
                 self.shapes(self.sized(size), {})
-                return size
+                if self.crosses_rows(self.sized(size), {}) == self.crosses_rows(self.input_shapes(), {}):
+                    return size
         return None
 
     def rows_together(self) -> int:
@@ -222,15 +223,15 @@ class Network(Layer):
 
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
             nonlocal found
-            found = found or layer.crosses_rows(given, words)
-            return layer.shapes(given, words)
+            found = found or (not without_rows(layer, given) and layer.crosses_rows(given, words))
+            return shapes_of(layer, given, words)
 
         self.walk(inputs, visit, lambda array: array.shape, keywords)
         return found
 
     def layer_shapes(self) -> dict[str, Any]:
         """By path: the output shape of each layer's last call (a tuple of them where it has several outputs)."""
-        return self._trace(lambda layer, given, words: layer.shapes(given, words))[0]
+        return self._trace(shapes_of)[0]
 
     def known_shapes(self) -> tuple[dict[str, Any], tuple[Shape | None, ...]]:
         """As :meth:`layer_shapes`, and the outputs' shapes, of a model that cannot be computed: as far as they can be told (else None)."""
@@ -238,7 +239,7 @@ class Network(Layer):
         def told(layer: Layer, given: Sequence[Shape | None], words: Mapping[str, Any]) -> Sequence[Shape | None]:
             known = [shape for shape in given if shape is not None]
             try:
-                return layer.shapes(known, words) if len(known) == len(given) else Untold()
+                return shapes_of(layer, known, words) if len(known) == len(given) else Untold()
             except (FastLSTMError, NotImplementedError, *MALFORMED):
                 return Untold()
 
@@ -288,12 +289,14 @@ class Network(Layer):
             shapes = sound(lambda: layer.shapes(given, words), layer.spec, layer.context)
             made.account(layer, shapes)
             empty = [shape for shape in shapes if any(size is not None and size < 1 for size in shape)]
+            if empty and layer.row.role is Role.OPERATION:
+                raise layer.unsupported(f"its output would have the shape {empty[0]}, without any numbers, which is not computed")
             if empty:
                 raise layer.error(f"its output would have the shape {empty[0]}, of input of shape {given[0] if given else None}")
             return shapes
 
         found = self.walk(inputs, visit, lambda array: array.shape)
-        if any(isinstance(shape, Unbatched) for shape in found):
+        if any(isinstance(shape, Unbatched) or not shape for shape in found):
             raise self.unsupported("one of its outputs has no row for each row of a batch")
         return found
 
@@ -302,7 +305,7 @@ class Network(Layer):
 
         def visit(layer: Layer, given: Sequence[Shape], words: Mapping[str, Any]) -> Sequence[Shape]:
             nonlocal total
-            found = layer.shapes(given, words)
+            found = shapes_of(layer, given, words)
             total += layer.row_numbers(given, words, found)
             return found
 
@@ -340,6 +343,11 @@ def tensors(arrays: Sequence[np.ndarray], dtype: Any) -> list[Tensor]:
     # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
     exact = np.dtype(dtype) == np.float32
     return [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
+
+
+def shapes_of(layer: Layer, given: Sequence[Any], words: Mapping[str, Any]) -> Sequence[Shape]:
+    """The output shapes of a layer, whether or not its inputs have rows."""
+    return unbatched.shapes(layer, given, words) if without_rows(layer, given) else layer.shapes(given, words)
 
 
 def applied(states: States | None, layer: Layer, given: Sequence[Tensor], words: Mapping[str, Any]) -> Sequence[Tensor]:

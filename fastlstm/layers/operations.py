@@ -17,7 +17,7 @@ from ..operations.operands import AcrossError, MisfitError, Operand, Rows, Unbat
 from ..program.arithmetic import floats
 from ..program.ir import Buffer, Builder, Value
 from ..spec import LayerSpec, Shape
-from .base import NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor
+from .base import CROSSES, NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor
 
 #: Advice about operations that are not known.
 SUPPLY = "supply it as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{{!r}: function}})"
@@ -121,14 +121,18 @@ class GraphOperation(Layer):
     # -- time -------------------------------------------------------------------------------------------------------------
 
     def stepwise(self, inputs: Sequence[Shape]) -> bool:
-        return self.meaning is not None and all(map(is_batched, inputs)) and bool(self.meaning.stepwise(self._operands(inputs)))
+        if self.meaning is None or not all(map(is_batched, inputs)) or self.crosses_rows(inputs, {}):
+            return False
+        return bool(self.meaning.stepwise(self._operands(inputs)))
 
     def ignores_padding(self, inputs: Sequence[Shape]) -> bool:
         return self.stepwise(inputs) and len({shape[1] for shape in inputs}) == 1
 
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
-        steps = [given.steps for given in inputs]
-        operands = self._operands([given.shape for given in inputs])
+        steps, shapes = [given.steps for given in inputs], [given.shape for given in inputs]
+        if any(steps) and self.crosses_rows(shapes, {}):
+            return Course(tuple(Flow(shape, False) for shape in outputs), CROSSES)
+        operands = self._operands(shapes)
         if not any(steps) or (isinstance(self.meaning, GetItem) and self.meaning.last_step(operands)):
             return Course(tuple(Flow(shape, False) for shape in outputs))
         if all(steps):
@@ -141,12 +145,15 @@ class GraphOperation(Layer):
     # -- numbers ----------------------------------------------------------------------------------------------------------
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        shapes = [x.value if isinstance(x.value, Unbatched) else (None, *x.value.shape[1:]) for x in inputs]
+        shapes = [x.value if isinstance(x.value, Unbatched) else shape_of(x.value) for x in inputs]
         batched = [computable(x.value) for x in inputs if not isinstance(x.value, Unbatched)]
         dtype = np.dtype(batched[0].real.dtype) if batched else np.dtype(np.float32)
         rows = len(batched[0]) if batched else keywords.get("rows", told_rows(shapes))
-        outputs: tuple[Operand, ...] = self.shapes(shapes, {})
-        self._check_rows(shapes)
+        declared = self.context.declared(self)
+        across = bool(declared) and self.crosses_rows(declared, {})
+        outputs: tuple[Operand, ...] = ((None,),) if across else self.shapes(shapes, {})
+        if not across:
+            self._check_rows(shapes)
         if not any(map(is_batched, outputs)):
             return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
         given = [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
@@ -207,6 +214,11 @@ def filled(value: Any, given: Sequence[Any], constant: Callable[[int], Any]) -> 
             return constant(value["array"])
         return {key: filled(inner, given, constant) for key, inner in value.items()}
     return [filled(inner, given, constant) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def shape_of(array: np.ndarray) -> Shape:
+    """An array's shape as walks have it."""
+    return (None, *array.shape[1:]) if array.ndim else ()
 
 
 def sized(shape: Shape, rows: int, size: int) -> tuple[int, ...]:

@@ -11,7 +11,19 @@ from .. import activations
 from ..program import arithmetic
 from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing, only, tensor_list
-from .operands import AcrossError, MisfitError, Operand, Rows, Unbatched, as_operand, broadcast_shape, computed, is_batched, whole
+from .operands import (
+    AcrossError,
+    MisfitError,
+    Operand,
+    Rows,
+    Unbatched,
+    as_operand,
+    broadcast_shape,
+    computed,
+    is_batched,
+    whole,
+    without_rows,
+)
 from .rows import Operation, row
 
 
@@ -50,6 +62,9 @@ class ElementWise(Meaning):
 
     def stepwise(self, a: Arguments) -> bool:
         return steps_align(operands_in(a, self.tensors))
+
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        return (tuple(broadcast_shape([without_rows(as_operand(a[name])) for name in self.tensors])),)
 
     def stepwise_beside(self, a: Arguments, steps: Arguments) -> bool:
         operands = operands_in(a, self.tensors)
@@ -113,7 +128,7 @@ class Clip(ElementWise):
 class Cast(Unary):
     """Another dtype: whole numbers cut fractions off, booleans ask whether a number is other than 0."""
 
-    FLOATS = ("float32", "float64", "float16", "bfloat16")
+    FLOATS = ("float32", "float64", "float16", "bfloat16", "complex64", "complex128")
 
     def __init__(self) -> None:
         super().__init__(lambda x: x)
@@ -225,7 +240,7 @@ def unary(name: str, function: Any, keras3: str, tf: tuple[str, ...], op: tuple[
 
 
 TABLE = (
-    binary("add", np.add, "add", "Add", ("math.add", "__operators__.add", "nn.bias_add"), ("Add", "AddV2", "BiasAdd"), int.__add__),
+    binary("add", np.add, "add", "Add", ("math.add", "__operators__.add"), ("Add", "AddV2"), int.__add__),
     binary("subtract", np.subtract, "subtract", "Subtract", ("math.subtract", "__operators__.sub"), ("Sub",), int.__sub__),
     binary("multiply", np.multiply, "multiply", "Multiply", ("math.multiply", "__operators__.mul"), ("Mul",), int.__mul__),
     binary("true_divide", np.true_divide, "divide", "TrueDivide", ("math.truediv", "__operators__.truediv"), ("RealDiv", "TrueDiv")),
@@ -254,6 +269,7 @@ TABLE = (
     ),
     row("arctan2(x1, x2)", Binary(np.arctan2), keras3="Arctan2", tf="math.atan2(y:x1, x:x2)", op="Atan2(x1, x2)"),
     binary("logaddexp", np.logaddexp, "", "Logaddexp", (), ()),
+    row("bias_add(x1, x2)", Binary(np.add, "add"), tf="nn.bias_add(value:x1, bias:x2)", op="BiasAdd(x1, x2)"),
     row("scalar_mul(x1, x2)", Binary(np.multiply, "multiply"), tf="math.scalar_mul(scalar:x1, x:x2)"),
     row("multiply_no_nan(x1, x2)", Binary(product_or_zero), tf=("math.multiply_no_nan(x:x1, y:x2)",), op="MulNoNan(x1, x2)"),
     row("add_n(xs)", Sum(), tf=("math.add_n(inputs:xs)", "math.accumulate_n(inputs:xs)"), op="AddN(rest:xs)"),
@@ -346,6 +362,7 @@ TABLE = (
         "convert_to_tensor(x, dtype='float32')",
         Cast(),
         keras3=("ConvertToTensor(x, dtype)", "Array(x, dtype)"),
+        tf=("convert_to_tensor(value:x, dtype)", "keras.backend.cast_to_floatx(x)"),
         gives_back=lambda a, dtype: a.get("dtype") in (None, dtype),
     ),
 )

@@ -145,8 +145,6 @@ TABLE = (
             "stop_gradient(input:x)",
             "debugging.check_numerics(tensor:x)",
             "ensure_shape(x)",
-            "convert_to_tensor(value:x)",
-            "keras.backend.cast_to_floatx(x)",
         ),
         op=("Identity(x)", "StopGradient(x)", "CheckNumerics(x)", "EnsureShape(x)"),
     ),

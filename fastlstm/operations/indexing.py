@@ -19,9 +19,14 @@ OPEN: Any = object()
 class Picked:
     """One axis of a tensor as a key of ``x[key]`` takes it: a part, one member, or a new axis."""
 
-    def __init__(self, axis: int | None, part: slice | int | None):
+    def __init__(self, axis: int | None, part: Any):
         self.axis = axis  # of the input; None: a new one
-        self.part = part
+        self.part = part  # a slice, a number (OPEN where it is not known yet), None
+
+    @property
+    def member(self) -> bool:
+        """Does it take one member of the axis, which goes?"""
+        return isinstance(self.part, int) or self.part is OPEN
 
     def size(self, size: int | None) -> int | None:
         """The size of the output's axis."""
@@ -68,7 +73,7 @@ def picked(key: Any, rank: int) -> list[Picked]:
         elif isinstance(part, tuple) and is_batched(part):
             raise MisfitError("it is indexed by a tensor that depends on data")
         else:
-            found.append(Picked(axis, whole(part, "index")))
+            found.append(Picked(axis, OPEN if isinstance(part, Unbatched) and part.sizes == (None,) else whole(part, "index")))
             axis += 1
     return found
 
@@ -93,7 +98,7 @@ class GetItem(Meaning):
             return (self._unbatched(x, parts),)
         if not parts or parts[0].axis != 0 or not isinstance(parts[0].part, slice) or not takes_all(parts[0].part, x[0]):
             raise AcrossError("it takes rows of the batch apart")
-        return ((x[0], *(self._size(x, one) for one in parts[1:] if not isinstance(one.part, int))),)
+        return ((x[0], *(self._size(x, one) for one in parts[1:] if not one.member)),)
 
     def _size(self, x: tuple[Any, ...], one: Picked) -> int | None:
         return 1 if one.axis is None else one.size(x[one.axis])
@@ -103,7 +108,7 @@ class GetItem(Meaning):
         if x.value is not None:
             return Unbatched.of(x.value[key])
         if x.sizes is None or len(x) != 1 or len(parts) != 1:
-            return Unbatched([self._size(x, one) for one in parts if not isinstance(one.part, int)])
+            return Unbatched([self._size(x, one) for one in parts if not one.member])
         (part,) = key
         return (
             Unbatched.of_sizes((x.sizes[part],), ()) if isinstance(part, int) else Unbatched.of_sizes(x.sizes[part], (len(x.sizes[part]),))
@@ -168,6 +173,13 @@ class Take(Meaning):
             if axis != 0:
                 raise AcrossError("its indices give the batch another place")
             return ((*indices, *x[1:]),)
+        return ((*x[:axis], *indices, *x[axis + 1 :]),)
+
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        x, indices = tuple(as_operand(a["x"])), tuple(as_operand(a["indices"]))
+        if a["axis"] is None or whole(a["batch_dims"], "batch_dims"):
+            raise MisfitError("it takes members through the whole batch")
+        axis = axis_of(a["axis"], len(x), batched=False)
         return ((*x[:axis], *indices, *x[axis + 1 :]),)
 
     def _axis(self, x: tuple[Any, ...], a: Arguments) -> int:
@@ -238,6 +250,11 @@ class OneHot(Meaning):
             return (Unbatched.of(self.compute({**a, "x": x.value})),)
         return ((*x[:axis], count, *x[axis:]),)
 
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        x = tuple(as_operand(a["x"]))
+        axis = axis_of(a["axis"], len(x) + 1, batched=False)
+        return ((*x[:axis], whole(a["num_classes"], "num_classes"), *x[axis:]),)
+
     def stepwise(self, a: Arguments) -> bool:
         return len(a["x"]) > 1 and axis_of(a["axis"], len(a["x"]) + 1, batched=True) > 1
 
@@ -252,8 +269,8 @@ def strided_slice(given: dict[str, Any]) -> dict[str, Any]:
     masks = {name: given.pop(name, 0) for name in ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")}
     begin, end, strides = (given.pop(name, None) for name in ("begin", "end", "strides"))
     strides = [1] * len(begin) if strides is None else strides
-    if not isinstance(begin, list) or not isinstance(end, list):
-        raise KeyError("begin or end of a slice")
+    if not isinstance(begin, list) or not isinstance(end, list) or not isinstance(strides, list):
+        raise ValueError("a slice whose bounds are computed in the graph is not known")
     key: list[Any] = []
     for number in range(len(begin)):
         bit = 1 << number

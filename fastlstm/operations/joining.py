@@ -142,7 +142,7 @@ class Split(Meaning):
                 raise MisfitError("it splits an axis whose size is not known from its end")
             return [end + (size or 0) if end < 0 else end for end in ends]
         count = whole(parts, "indices_or_sections")
-        if size is None or count < 1 or size % count:
+        if size is None or not 1 <= count <= size or size % count:
             raise MisfitError(f"an axis of size {size} is not split into {count} equal parts")
         return [size // count * number for number in range(1, count)]
 

@@ -156,6 +156,13 @@ def bounded(shape: Sequence[int | None]) -> None:
         raise MisfitError(f"a tensor of shape {tuple(shape)} that does not depend on data has more than {MOST} numbers")
 
 
+def without_rows(value: Any) -> Any:
+    """Operands as if none had rows of its own: for what goes across the rows of a batch."""
+    if isinstance(value, list):
+        return [without_rows(one) for one in value]
+    return Unbatched(value) if is_batched(value) else value
+
+
 def joined_size(sizes: Sequence[int | None], what: str) -> int | None:
     """The size of an axis along which sizes are broadcast."""
     known = {size for size in sizes if size is not None and size != 1}

@@ -73,6 +73,17 @@ class MatMul(Meaning):
         sizes = [joined_size(each, what) for each in zip(*padded, strict=True)]
         return ((x if is_batched(x) else y)[0], *sizes[1:])
 
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        x, y = (tuple(one) for one in two_tensors(a))
+        if not x or not y:
+            raise MisfitError(f"tensors of shapes {x} and {y} are not multiplied")
+        left, right = self._matrix(x, a["transpose_a"]), self._matrix(y, a["transpose_b"], column=True)
+        what = f"tensors of shapes {x} and {y} are not multiplied"
+        ahead = max(len(left), len(right)) - 2
+        outer = [(1,) * (ahead + 2 - len(one)) + one[:-2] for one in (left, right)]
+        sizes = [joined_size(each, what) for each in zip(*outer, strict=True)]
+        return ((*sizes, *(() if len(x) == 1 else (left[-2],)), *(() if len(y) == 1 else (right[-1],))),)
+
     def stepwise(self, a: Arguments) -> bool:
         x, y = two_tensors(a)
         return len(x) > 2 and not is_batched(y) and len(y) < 3 and not (a["transpose_a"] and len(x) == 3)
@@ -114,6 +125,11 @@ class Dot(MatMul):
             raise AcrossError("it multiplies each row by all others")
         return super().shapes(a)
 
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        if len(two_tensors(a)[1]) > 2:
+            raise MisfitError("it multiplies each row by all others of a tensor of more than two axes")
+        return super().shapes_across(a)
+
 
 class Contraction(Meaning):
     """The base of sums of products that einsum can say."""
@@ -124,6 +140,16 @@ class Contraction(Meaning):
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         operands = self.operands(a)
+        subscripts, inputs, output, sizes = self._sizes(a, operands)
+        rows = {letters[0] for letters, operand in zip(inputs, operands, strict=True) if is_batched(operand)}
+        if not rows:
+            bounded([sizes[letter] for letter in output])
+            return (Unbatched.of(np.einsum(subscripts, *values_of(*operands))),)
+        self._check_rows(subscripts, rows, inputs, output, operands)
+        return (tuple(sizes[letter] for letter in output),)
+
+    def _sizes(self, a: Arguments, operands: Sequence[Any]) -> tuple[str, list[str], str, dict[str, int | None]]:
+        """Subscripts, the letters of each operand and of the output, and the size that each letter stands for."""
         subscripts = self.said(a, [len(operand) for operand in operands])[0]
         inputs, output = parsed(subscripts, [len(operand) for operand in operands])
         sizes: dict[str, int | None] = {}
@@ -133,11 +159,10 @@ class Contraction(Meaning):
                 if known is not None and size is not None and known != size and 1 not in (known, size):
                     raise MisfitError(f"{subscripts}: tensors of shapes {', '.join(map(str, map(tuple, operands)))} do not go together")
                 sizes[letter] = size if known in (None, 1) else known
-        rows = {letters[0] for letters, operand in zip(inputs, operands, strict=True) if is_batched(operand)}
-        if not rows:
-            bounded([sizes[letter] for letter in output])
-            return (Unbatched.of(np.einsum(subscripts, *values_of(*operands))),)
-        self._check_rows(subscripts, rows, inputs, output, operands)
+        return subscripts, inputs, output, sizes
+
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        _, _, output, sizes = self._sizes(a, self.operands(a))
         return (tuple(sizes[letter] for letter in output),)
 
     def _check_rows(self, subscripts: str, rows: set[str], inputs: list[str], output: str, operands: Sequence[Any]) -> None:

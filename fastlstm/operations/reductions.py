@@ -314,8 +314,10 @@ class Differences(Along):
         return ((*shape[:axis], None if size is None else size - n, *shape[axis + 1 :]),)
 
     def compute(self, a: Arguments) -> Any:
-        (axis,) = self.axes(a["x"].ndim, a, batched=False)
-        return np.diff(a["x"], n=whole(a["n"], "n"), axis=axis)
+        (axis,), n = self.axes(a["x"].ndim, a, batched=False), whole(a["n"], "n")
+        if not 0 <= n <= a["x"].shape[axis]:
+            raise MisfitError(f"n={n} of {a['x'].shape[axis]} numbers")
+        return np.diff(a["x"], n=n, axis=axis)
 
 
 class Triangle(Meaning):

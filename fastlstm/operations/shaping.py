@@ -26,6 +26,7 @@ from .operands import (
     joined_size,
     sizes_of,
     whole,
+    without_rows,
 )  # fmt: skip
 from .rows import row
 
@@ -55,6 +56,9 @@ class Shaping(Meaning):
             return (self.of_sizes(x, Unbatched(shape), a),)
         return (Unbatched.of(self.compute({**a, "x": x.value})),)
 
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        return (tuple(self.shape(without_rows(one_tensor(a)), a)),)
+
     def of_sizes(self, x: Unbatched, shape: Unbatched, a: Arguments) -> Unbatched:
         """The result for a vector of sizes, of which some are not known."""
         return shape
@@ -82,12 +86,10 @@ def filled(shape: Sequence[Size], given: tuple[Any, ...]) -> tuple[int | None, .
         return (given[0], *(None if size == -1 else size for size in rest))  # type: ignore[misc]  # no Rows among them
     if free:
         if not known or total % known:
-            raise MisfitError(f"shape {tuple(shape)} does not fit a tensor of shape {tuple(given)}")
+            raise AcrossError(f"shape {tuple(shape)} does not fit a row of a tensor of shape {tuple(given)}")
         return (given[0], *(total // known if size in (-1, None) else size for size in rest))  # type: ignore[misc]
     if known != total:
-        if first in (-1, None):
-            raise AcrossError(f"shape {tuple(shape)} of a tensor of shape {tuple(given)} joins or splits rows")
-        raise MisfitError(f"shape {tuple(shape)} does not fit a tensor of shape {tuple(given)}")
+        raise AcrossError(f"shape {tuple(shape)} of a tensor of shape {tuple(given)} joins or splits rows")
     return (given[0], *rest)  # type: ignore[arg-type]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import Unary
+from .elementwise import Binary, Unary
 from .meaning import Arguments, Meaning
 from .operands import AcrossError, MisfitError, Operand, as_operand, is_batched, whole
 from .rows import row
@@ -62,6 +62,12 @@ def of_reals(a: Arguments, dtype: str) -> bool:
 
 
 TABLE = (
+    row(
+        "complex(x1, x2)",
+        Binary(lambda x1, x2: x1 + 1j * x2),
+        tf=("dtypes.complex(real:x1, imag:x2)", "complex(real:x1, imag:x2)"),
+        op="Complex(x1, x2)",
+    ),
     row("fft(x)", Transform(np.fft.fft, pairs=True, from_pair=True), keras3="FFT"),
     row("rfft(x, fft_length=None)", Transform(np.fft.rfft, pairs=True), keras3="RFFT"),
     row("irfft(x, fft_length=None)", Transform(np.fft.irfft, pairs=True, from_pair=True, to_real=True), keras3="IRFFT"),

@@ -118,7 +118,7 @@ def test_what_goes_across_rows_is_computed_batch_by_batch(operation: str, argume
 
 
 def test_rows_go_another_way_and_back() -> None:
-    """Time first, rows first again; all steps of all rows as rows, and as steps again: what becomes of one row does not depend on others."""
+    """Time first, rows first again; all steps of all rows as rows, and as steps again: no row depends on others after all."""
     door = LayerSpec("InputLayer", "x", {"shape": [None, 5, 4], "dtype": "float32"})
     operations = [
         ("transpose", {"x": {"input": 0}, "axes": [1, 0, 2]}), ("transpose", {"x": {"input": 0}, "axes": [1, 0, 2]}),

@@ -305,7 +305,7 @@ class Graph:
     def call(self, node: Node, position: Mapping[tuple[int, int], int], new: Mapping[int, int]) -> Call:
         """A node as a Call, its arguments by their role."""
         layer, row = self.layers[node.layer], self.layers[node.layer].row
-        if row.graph_node is not None:
+        if row.graph_node is not None or row.role is Role.OPERATION:
             return self.operation(node, position, new)
         keywords = {key: value for key, value in node.keywords.items() if not is_idle(key, value)}
         inputs = self.positional(node, layer, keywords)

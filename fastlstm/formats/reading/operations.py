@@ -89,7 +89,11 @@ def of_function(node: Node, layer: LayerDraft) -> tuple[Row, dict[str, Any]]:
     row, names = found_row(FUNCTIONS, prefix(str(name)), f"tf.{name}")
     words = {("key" if key == "slice_spec" else key): value for key, value in node.keywords.items()}
     free = [theirs for theirs, _ in names.given if theirs not in words]
-    return row, canonical(row, names, {**words, **positional(free, node.args)})
+    given = canonical(row, names, {**words, **positional(free, node.args)})
+    # The file does not say of what dtype the tensor is. What has a mask is the output of a layer, and so of floats.
+    if row.gives_back is not None and row.gives_back(given, "float32"):
+        return OPERATIONS["same"], {"x": given.get("x")}
+    return row, given
 
 
 def of_method(node: Node, layer: LayerDraft) -> tuple[Row, dict[str, Any]]:
