@@ -372,7 +372,10 @@ class Executor:
         if shapes in self._checked:
             return
         try:
-            self.network.shapes([(info.shape[0], *shape) for info, shape in zip(self.inputs, shapes, strict=True)], {})
+            full = [(info.shape[0], *shape) for info, shape in zip(self.inputs, shapes, strict=True)]
+            self.network.shapes(full, {})
+            if self.network.crosses_rows(full, {}) and not self.crosses_rows:
+                raise FormatError("the rows of a batch would be mixed")
         except FormatError as error:
             given = " and ".join(shape_text((None, *shape)) for shape in shapes)
             raise InputError(f"x: input of shape {given} does not fit: {error}") from error

@@ -324,11 +324,19 @@ class Network(Layer):
         """The outputs that ``apply`` of every layer gives in ``dtype``, for inputs with masks; ``states`` holds those from afterwards."""
         given = [tensor._replace(mask=mask) for tensor, mask in zip_longest(tensors(arrays, dtype), masks)]
         with np.errstate(all="ignore"):  # NaN and infinities are data
-            return tuple(tensor.value for tensor in self.apply(given, {}, states))
+            found = self.apply(given, {}, states)
+        self._check_real([np.iscomplexobj(tensor.value) for tensor in found])
+        return tuple(tensor.value for tensor in found)
+
+    def _check_real(self, pairs: Sequence[bool]) -> None:
+        """Refuse outputs of complex numbers."""
+        if not self.path and any(pairs):
+            raise self.unsupported("one of its outputs is of complex numbers, which are not returned")
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])
         found = self.walk(entered, partial(lowered, b), partial(given_masks.fixed, b))
+        self._check_real([value.pairs for value in found])
         return found if self.keeps_masks(found) else tuple(value._replace(mask=None) for value in found)
 
     def keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:

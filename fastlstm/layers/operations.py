@@ -97,12 +97,6 @@ class GraphOperation(Layer):
                 raise MisfitError(f"tensors of shapes {', '.join(map(str, map(tuple, inputs)))} do not go together ({error})") from error
         return tuple(tuple(n if n == m else None for n, m in zip(*pair, strict=True)) for pair in zip(*trials, strict=True))
 
-    def _check_rows(self, inputs: Sequence[Shape]) -> None:
-        """Refuse data by whose shapes it goes across rows, where the shapes of the file did not tell so."""
-        if self.crosses_rows(inputs, {}) and not self.crosses_rows(self.context.declared(self) or inputs, {}):
-            shapes = ", ".join(str(tuple(shape)) for shape in inputs)
-            raise InputError(f"x: layer {self.path!r} ({self.name}) would mix the rows of a batch for inputs of shapes {shapes}")
-
     def _array(self, number: int) -> np.ndarray:
         return self.spec.weights[number]
 
@@ -148,12 +142,11 @@ class GraphOperation(Layer):
         shapes = [x.value if isinstance(x.value, Unbatched) else shape_of(x.value) for x in inputs]
         batched = [computable(x.value) for x in inputs if not isinstance(x.value, Unbatched)]
         dtype = np.dtype(batched[0].real.dtype) if batched else np.dtype(np.float32)
-        rows = len(batched[0]) if batched else keywords.get("rows", told_rows(shapes))
+        rows = next((len(array) for array in batched if array.ndim), None)
+        rows = keywords.get("rows", told_rows(shapes)) if rows is None else rows
         declared = self.context.declared(self)
         across = bool(declared) and self.crosses_rows(declared, {})
         outputs: tuple[Operand, ...] = ((None,),) if across else self.shapes(shapes, {})
-        if not across:
-            self._check_rows(shapes)
         if not any(map(is_batched, outputs)):
             return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
         given = [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
@@ -174,7 +167,6 @@ class GraphOperation(Layer):
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         shapes = [(None, *value.shape) if value.known is None else value.known for value in inputs]
         outputs: tuple[Operand, ...] = self.shapes(shapes, {})
-        self._check_rows(shapes)
         if not any(map(is_batched, outputs)):
             return tuple(Value(Buffer(-1), (), known=shape) for shape in outputs)
         values: tuple[Value, ...] | None = None
@@ -242,8 +234,6 @@ def at_hand(operand: Unbatched, rows: int, dtype: np.dtype[Any]) -> Any:
     operand = counted(operand, rows)
     if operand.value is not None:
         return operand.value if operand.value.dtype.kind in "iu" and operand.value.ndim < 2 else operand.value.astype(dtype)
-    if operand.sizes is not None and None not in operand.sizes:
-        return Unbatched.of_sizes([size.count if isinstance(size, Rows) else size for size in operand.sizes], tuple(operand))
     raise MisfitError(f"a tensor of shape {tuple(operand)} is not known")
 
 
@@ -251,8 +241,9 @@ def counted(operand: Any, rows: int | None) -> Unbatched:
     """A tensor without rows, for a batch of so many."""
     if operand.sizes is None or rows is None:
         return operand  # type: ignore[no-any-return]
-    sizes = [Rows(rows) if isinstance(size, Rows) and size.count is None else size for size in operand.sizes]
-    return Unbatched(operand, operand.value, sizes)
+    return Unbatched.of_sizes(
+        [Rows(rows) if isinstance(size, Rows) and size.count is None else size for size in operand.sizes], tuple(operand)
+    )
 
 
 def told_rows(operands: Sequence[Any]) -> int | None:

@@ -31,7 +31,7 @@ class Names:
         if found is None:
             return None
         row, text = found
-        return row, signature(text) if "(" in text else row.signature
+        return row, signature(text) if "(" in text else row.signature._replace(name=text)
 
 
 KERAS3, FUNCTIONS, OPS = Names("keras3"), Names("functions"), Names("ops")

@@ -15,7 +15,6 @@ from .operands import (
     AcrossError,
     MisfitError,
     Operand,
-    Rows,
     Unbatched,
     as_operand,
     broadcast_shape,
@@ -35,7 +34,7 @@ def operands_in(a: Arguments, names: tuple[str, ...]) -> list[Any]:
             raise MisfitError(f"{name}: expected a tensor or a number, found {operand!r:.60}")
     if any(map(is_batched, found)):
         for operand in found:
-            if isinstance(operand, Unbatched) and operand.value is None and any(isinstance(size, Rows) for size in operand.sizes or ()):
+            if isinstance(operand, Unbatched) and operand.of_rows:
                 raise AcrossError("it computes with the number of rows of a batch")
     return found
 
@@ -153,6 +152,8 @@ class Cast(Unary):
 
     def compute(self, a: Arguments) -> Any:
         kind = self._kind(a)
+        if np.iscomplexobj(a["x"]) and not a["dtype"].startswith("complex"):
+            return self.compute({**a, "x": a["x"].real})
         if a["dtype"] == "float16":
             return a["x"].astype(np.float16)
         return holds(a["x"]) if kind == "bool" else np.trunc(a["x"]) if kind == "whole" else a["x"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -43,7 +44,9 @@ class Writing(NamedTuple):
         flat = np.asarray(array, np.float32)
         if flat.ndim == len(self.outputs[0]):  # for a batch of one row, and so for all
             flat = flat[0]
-        return Array(self.constant(name, flat.ravel), flat.shape)
+        flat = np.ascontiguousarray(flat)
+        digest = hashlib.sha256(flat.tobytes()).hexdigest()[:16]  # positions, say, are others for other numbers of timesteps
+        return Array(self.constant(f"{name}:{digest}", flat.ravel), flat.shape)
 
 
 def only(value: Value | None) -> tuple[Value, ...] | None:

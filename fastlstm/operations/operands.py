@@ -56,15 +56,21 @@ class Unbatched(tuple[Any, ...]):
         Its numbers.
     sizes : tuple, optional
         Of a vector of sizes, or of a single one (shape ()): each a ``Size``.
+    of_rows : bool
+        Does it depend on the number of rows of the batch, which is not known yet?
     """
 
     value: np.ndarray | None
     sizes: tuple[Size, ...] | None
+    of_rows: bool
 
-    def __new__(cls, shape: Iterable[int | None], value: np.ndarray | None = None, sizes: Sequence[Size] | None = None) -> Unbatched:
+    def __new__(
+        cls, shape: Iterable[int | None], value: np.ndarray | None = None, sizes: Sequence[Size] | None = None, of_rows: bool = False
+    ) -> Unbatched:
         found = super().__new__(cls, shape)
         found.value = value
         found.sizes = None if sizes is None else tuple(sizes)
+        found.of_rows = of_rows or any(isinstance(size, Rows) and size.count is None for size in found.sizes or ())
         return found
 
     @classmethod
@@ -77,13 +83,13 @@ class Unbatched(tuple[Any, ...]):
         return cls(array.shape, array, sizes)
 
     @classmethod
-    def of_sizes(cls, sizes: Sequence[Size], shape: tuple[int, ...]) -> Unbatched:
+    def of_sizes(cls, sizes: Sequence[Size], shape: tuple[int, ...], of_rows: bool = False) -> Unbatched:
         """A vector of sizes, or a single one."""
-        known = [size for size in sizes if isinstance(size, int)]
-        return cls(shape, np.array(known).reshape(shape) if len(known) == len(sizes) else None, sizes)
+        known = [number for number in map(number_of, sizes) if number is not None]
+        return cls(shape, np.array(known).reshape(shape) if len(known) == len(sizes) else None, sizes, of_rows)
 
     def __reduce__(self) -> Any:
-        return Unbatched, (tuple(self), self.value, self.sizes)
+        return Unbatched, (tuple(self), self.value, self.sizes, self.of_rows)
 
 
 #: What a shape rule is given for a tensor, and gives.
@@ -98,6 +104,11 @@ def is_batched(operand: Any) -> bool:
 def as_operand(value: Any) -> Any:
     """Numbers and arrays as operands; anything else as it is."""
     return Unbatched.of(value) if isinstance(value, (int, float, np.ndarray, np.number)) else value
+
+
+def number_of(size: Size) -> int | None:
+    """A size as a number: while a block of rows is computed, how many they are is one."""
+    return size.count if isinstance(size, Rows) else size
 
 
 def sizes_of(value: Any, what: str) -> tuple[Size, ...]:
@@ -199,11 +210,13 @@ def computed(shape: Operand, operands: Sequence[Any], compute: Callable[..., Any
         return shape
     bounded(shape)
     given = [operand for operand in operands if isinstance(operand, Unbatched)]
+    of_rows = any(operand.of_rows for operand in given)
     if len(given) == len(operands) and all(operand.value is not None for operand in given):
         return Unbatched.of(compute(*[operand.value for operand in given]))
     if sizes is not None and len(shape) < 2 and all(operand.sizes is not None for operand in given):
         count = max(len(operand.sizes or ()) for operand in given)
         vectors = [operand.sizes * count if len(operand.sizes or ()) == 1 else operand.sizes for operand in given if operand.sizes]
-        combined = [sizes(*each) if all(isinstance(one, int) for one in each) else None for each in zip(*vectors, strict=True)]
-        return Unbatched.of_sizes(combined, tuple(n or 0 for n in shape))
-    return Unbatched(shape)
+        numbers = [[number_of(one) for one in each] for each in zip(*vectors, strict=True)]
+        combined = [None if None in each else sizes(*each) for each in numbers]
+        return Unbatched.of_sizes(combined, tuple(n or 0 for n in shape), of_rows)
+    return Unbatched(shape, of_rows=of_rows)

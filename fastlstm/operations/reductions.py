@@ -11,7 +11,7 @@ import numpy as np
 from ..program import arithmetic
 from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing, only
-from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axes_of, axis_of, is_batched, whole
+from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axes_of, axis_of, is_batched, number_of, whole
 from .rows import Operation, row
 
 
@@ -47,9 +47,12 @@ class Reduction(Meaning):
         return (tuple(1 if n in axes else size for n, size in enumerate(x) if a["keepdims"] or n not in axes),)
 
     def _of_sizes(self, x: Unbatched, a: Arguments) -> Unbatched:
-        if len(x) > 1:
+        if len(x) > 1 or x.sizes is None:
             raise MisfitError("it reduces a tensor that is not known")
-        return Unbatched.of_sizes((None,), ())
+        numbers = [number_of(size) for size in x.sizes]
+        if None in numbers:
+            return Unbatched.of_sizes((None,), (1,) if a["keepdims"] else (), x.of_rows)
+        return Unbatched.of(self.compute({**a, "x": np.array(numbers)}))
 
     def stepwise(self, a: Arguments) -> bool:
         x = one_tensor(a)

@@ -141,7 +141,7 @@ def test_shapes_that_would_mix_rows_are_refused_when_they_come() -> None:
     """The file leaves the timesteps open: with four of two features the rows stay, with three they would not."""
     model = fastlstm.Model(model_of("reshape", {"x": {"input": 0}, "newshape": [-1, 8]}, shape=(None, None, 2)), source="m")
     assert model.predict(X[:, :4, :2]).shape == (3, 8)
-    with pytest.raises(InputError, match="would mix the rows of a batch"):
+    with pytest.raises(InputError, match="the rows of a batch would be mixed"):
         model.predict(np.zeros((4, 2, 2)))
 
 
