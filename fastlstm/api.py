@@ -318,6 +318,8 @@ def convert(
         As for :func:`load`.
     inputs, outputs
         As for :func:`load`: the part of the model to write. The recorded cases are that part's.
+    custom_layers, custom_activations
+        As for :func:`load`. The file that is written holds their names, and no code: :func:`load` asks for them by these names.
     verify
         Check the native results of the recorded cases against float64 before writing.
     keras
@@ -327,8 +329,6 @@ def convert(
         As for :func:`load`; the cases count too.
     isolated
         As for :func:`load`: this process never looks into ``src``. Not together with ``keras``.
-    custom_layers, custom_activations
-        As for :func:`load`. The file that is written holds their names, and no code: :func:`load` asks for them by these names.
 
     Returns
     -------

@@ -23,6 +23,7 @@ from .layers.network import Network, applied, repeated, tensors
 from .layers.streaming import Beginning, Stepping, Streams, streams
 from .limits import Budget
 from .listing import LayerInfo, layer_infos
+from .outputs import copies
 from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_step
 from .program.ir import Program
 from .spec import ModelSpec, Shape
@@ -318,7 +319,7 @@ class Executor:
             )  # fmt: skip
             return Prepared(runtime.Runner(program, arenas=self.arenas), program)
 
-        return self._kept((shapes, integer, ragged), make)
+        return self._kept((shapes, integer, ragged, masks), make)
 
     def prepared_step(
         self, found: Streams, held: Mapping[Held, Tensor], shapes: Sequence[tuple[int, ...]], ids: tuple[bool, ...] | None = None
@@ -491,17 +492,3 @@ def shapes_of(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
 def per_step(info: TensorInfo) -> bool:
     """Has an output as many timesteps as the input?"""
     return len(info.shape) > 1 and info.shape[1] is None
-
-
-def copies(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Outputs of ``apply`` as arrays of their own: a layer may have given back its very input, or a constant of the model."""
-    return [np.array(y, order="C") for y in outputs]
-
-
-def as_returned(spec: ModelSpec, outputs: Sequence[Any]) -> Any:
-    """Outputs as Keras's ``predict`` returns them: one, a list, or a dict."""
-    if spec.output_kind == "single":
-        return outputs[0]
-    if spec.output_kind == "dict":
-        return dict(zip(spec.output_names, outputs, strict=True))
-    return list(outputs)

@@ -13,12 +13,13 @@ from . import runtime
 from .assembly import make_network
 from .catalogue import Role, is_random
 from .errors import InputError
-from .executor import FOLD_LIMIT, Executor, as_returned
+from .executor import FOLD_LIMIT, Executor
 from .inputs import Ragged, RaggedInputs, gather, gather_masks, positive, told, unreadable
 from .layers.base import every_layer
 from .layers.call_masks import check_masks
 from .limits import Budget
 from .listing import LayerInfo, table
+from .outputs import as_returned
 from .spec import ModelSpec
 from .stream import Stream
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from . import runtime
 from .errors import InputError, UnsupportedError
-from .executor import Begun, Executor, as_returned
+from .executor import Begun, Executor
 from .inputs import TensorInfo, as_array, cast, gather, positive, reading, shape_text, told, unreadable
 from .layers.base import Held, Tensor, carrying
 from .layers.streaming import Streams, is_sequence
+from .outputs import as_returned
 from .planner import flat
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ Origin = frozenset[str]
 NONE: Origin = frozenset()
 MEETS = "a mask that the caller gives meets there one that stands in the file, which Keras prefers"
 TAKES = "it takes off the masks that the caller gives, while the file tells who reads those of the layers"
-ADVICE = "let a layer Masking make the mask, or have the masked model saved with it as an input"
+INSTEAD = "let a layer Masking make the mask, or have the masked model saved with it as an input"
 
 
 def check_masks(network: Network, given: Sequence[bool]) -> None:
@@ -32,7 +32,7 @@ def check_masks(network: Network, given: Sequence[bool]) -> None:
         return
     for layer in every_layer(network):
         if layer.row.takes_masks and network.rules.attention_takes_masks:
-            raise layer.unsupported(TAKES, ADVICE)
+            raise layer.unsupported(f"{TAKES}: {INSTEAD}")
     network.walk([frozenset({GIVEN}) if one else NONE for one in given], visit, fixed)
 
 
@@ -62,5 +62,5 @@ def visit(layer: Layer, inputs: Sequence[Origin], words: Mapping[str, Any]) -> S
         return Several(frozenset({OWN}) if layer.makes_mask else NONE)
     found = frozenset({OWN}) if "mask" in words else NONE.union(*inputs)
     if layer.row.mask is MaskRule.JOINS and found == {OWN, GIVEN}:
-        raise layer.unsupported(MEETS, ADVICE)
+        raise layer.unsupported(f"{MEETS}: {INSTEAD}")
     return Several(NONE if layer.row.mask is MaskRule.NONE else found)

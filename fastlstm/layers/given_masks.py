@@ -59,7 +59,7 @@ def with_buffers(
 
 def _check_kept(layer: Layer, own: Any, mask: Any) -> None:
     if mask is None and own is not None and layer.taken is not None:
-        raise layer.unsupported(NEITHER, "give the model a mask for each of its inputs")
+        raise layer.unsupported(f"{NEITHER}: give the model a mask for each of its inputs")
 
 
 def numbers(words: Mapping[str, Any]) -> np.ndarray | None:

@@ -212,7 +212,8 @@ class Network(Layer):
         """For each input: the ids below which all its readers want it, or None where any reads it as numbers, or it is an output."""
 
         def lowest(readers: Sequence[Layer]) -> int | None:
-            found = [layer.vocabulary for layer in readers]
+            # An operation takes ids as the numbers that they are, beside a layer that looks them up.
+            found = [layer.vocabulary for layer in readers if layer.row.role is not Role.OPERATION]
             return min((v for v in found if v is not None), default=None) if None not in found else None
 
         readers, outputs = self._followed()

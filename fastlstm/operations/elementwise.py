@@ -42,8 +42,9 @@ def operands_in(a: Arguments, names: tuple[str, ...]) -> list[Any]:
 def steps_align(operands: list[Any]) -> bool:
     """Do operands meet timestep by timestep: is each a sequence, or the same for all steps?"""
     rank = max(map(len, operands))
-    along = [operand[1 - rank] for operand in operands if len(operand) >= rank - 1]
-    return rank > 2 and len({size for size in along if size != 1}) == 1
+    along = [operand[1 - rank] for operand in operands if is_batched(operand)]
+    fixed = [operand[1 - rank] for operand in operands if not is_batched(operand) and len(operand) >= rank - 1]
+    return rank > 2 and len({size for size in along if size != 1}) == 1 and set(fixed) <= {1}
 
 
 class ElementWise(Meaning):

@@ -28,6 +28,14 @@ class Activated(Unary):
         known = activations.DEFAULTS.get(self.name, {})
         return {"name": self.name, **known, **given} if given else self.name
 
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        try:
+            self.compute({**a, "x": np.zeros((1, 2), np.float32)})
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            given = {key: value for key, value in a.items() if key != "x"}
+            raise MisfitError(f"arguments {given!r:.80} make no sense ({error})") from error
+        return super().shapes(a)
+
     def compute(self, a: Arguments) -> Any:
         return activations.function(self._canonical(a))(a["x"])
 

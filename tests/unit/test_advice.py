@@ -128,6 +128,50 @@ def test_compile_a_model_of_tensorflow_1_13(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fastlstm.load(path).predict(X), X)
 
 
+def of_one_lstm(path: Path, version: str, *, inside: bool = False, **config: Any) -> Path:
+    """A file of one LSTM, or of one inside TimeDistributed."""
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=shape).astype(np.float32) for shape in ((3, 8), (2, 8), (8,))]
+    own = {
+        "name": "l",
+        "units": 2,
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "kernel_initializer": {"class_name": "Zeros", "config": {}},
+        **config,
+    }
+    start = {"batch_input_shape": [4, 5, 3] if not inside else [4, 2, 5, 3]}
+    wrapped = {"name": "l", "layer": {"class_name": "LSTM", "config": {**own, "name": "inner"}}, **start}
+    layers = ("TimeDistributed", wrapped) if inside else ("LSTM", {**own, **start})
+    return write_h5(path, chain(layers), {"l": weights}, version)
+
+
+@follows("time_major=False would do, with the axes in order")
+def test_time_in_front_of_rows(tmp_path: Path) -> None:
+    refused(of_one_lstm(tmp_path / "m.h5", "2.4.0", stateful=True, time_major=True))
+    model = fastlstm.load(of_one_lstm(tmp_path / "n.h5", "2.4.0", stateful=True, time_major=False))
+    assert model.predict(X).shape == (4, 2)
+
+
+@follows("make the layer stateless (stateful=False), where its state is not needed, and save the model again")
+def test_a_stateful_layer_at_every_step(tmp_path: Path) -> None:
+    refused(of_one_lstm(tmp_path / "m.h5", "2.2.4-tf", inside=True, stateful=True, time_major=False))
+    model = fastlstm.load(of_one_lstm(tmp_path / "n.h5", "2.2.4-tf", inside=True, stateful=False, time_major=False))
+    assert model.predict(np.stack([X, X], 1)).shape == (4, 2, 2)
+
+
+@follows("what is the same for all timesteps is given when the stream begins: stream(batch_size, initial={{}})")
+def test_a_stream_of_what_stays(tmp_path: Path) -> None:
+    layers = [entrance("x", None, 3), entrance("g", 1, 3), layer("Multiply", "m", [[["x", 0, 0, {}], ["g", 0, 0, {}]]])]
+    config = functional(layers, [["x", 0, 0], ["g", 0, 0]], [["m", 0, 0]])
+    model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "2.10.0"))
+    with pytest.raises(UnsupportedError) as caught:
+        model.stream(4)
+    assert any("initial={'g'" in problem.advice for problem in caught.value.problems)
+    stream = model.stream(4, initial={"g": X[:, :1]})
+    np.testing.assert_array_equal(stream.step(X[:, 1]), X[:, 1] * X[:, 0])
+
+
 # -- functions of the caller's ----------------------------------------------------------------------------------------------------
 
 

@@ -201,11 +201,11 @@ def test_calls_counted_outside_the_model(tmp_path: Path) -> None:
 
 
 def test_call_arguments_that_nobody_computes_are_problems(tmp_path: Path) -> None:
-    node = [["x", 0, 0, {"mask": ["m", 0, 0]}]]
+    node = [["x", 0, 0, {"steps": ["m", 0, 0]}]]
     layers = [entrance("x", 4, 3), entrance("m", 4), layer("LSTM", "l", [node], units=2)]
     config = functional(layers, [["x", 0, 0], ["m", 0, 0]], [["l", 0, 0]])
     weights = [np.zeros(one, np.float32) for one in ((3, 8), (2, 8), (8,))]
-    assert "argument mask" in formats.read(write_h5(tmp_path / "m.h5", config, {"l": weights}, "2.9.0")).problems[0].what
+    assert "argument steps" in formats.read(write_h5(tmp_path / "m.h5", config, {"l": weights}, "2.9.0")).problems[0].what
 
 
 def test_keras3_masks_that_say_nothing_are_left_out(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ FLOORS = (
     ("catalogue", "program", "limits"),
     ("operations", "pruning", "lost_masks"),
     ("formats", "layers", "kernels"),
-    ("planner", "inputs"),
+    ("planner", "inputs", "outputs"),
     ("runtime", "assembly", "listing", "isolation"),
     ("executor", "cutting"),
     ("stream",),

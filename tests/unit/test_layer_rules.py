@@ -16,7 +16,8 @@ FILES = sorted(FOLDER.glob("*.py"))
 #: What is kept from call to call, by function: copies of weights in other dtypes, the shapes that a caller's function gave in trials
 #: (later results are held to them), what a caller's function was seen to do, and the problems of a model. None changes a number.
 CACHES = {
-    "Layer.cast": {"_cast"}, "Custom.shapes": {"_known"}, "Custom._computed_masks": {"_masked"}, "Supplied.check_rows": {"seen"},
+    "Layer.cast": {"_cast"}, "Made.account": {"numbers"},
+    "Custom.shapes": {"_known"}, "Custom._computed_masks": {"_masked"}, "Supplied.check_rows": {"seen"},
     "Supplied.check_steps": {"steps_seen"}, "Supplied.activation": {"steps_seen"}, "Supplied.sizes": {"sizes_seen"},
     "Context.note": {"problems"}, "Context.lack": {"lacking"},
     # Of an object made for one walk through a network, what it finds on the way.
