@@ -255,6 +255,8 @@ class Model:
         UnsupportedError
             If a mask that is given would meet one that Keras has written into the file.
         """
+        if not isinstance(training, (bool, int, np.bool_)) and training is not None:
+            raise InputError(f"training: expected False, found {told(training)}")
         if training:
             self._refuse_training(training)
         if mask is None:

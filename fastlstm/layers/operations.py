@@ -15,7 +15,7 @@ from ..operations.making import Full
 from ..operations.meaning import Writing
 from ..operations.operands import AcrossError, MisfitError, Operand, Rows, Unbatched, is_batched
 from ..program.arithmetic import floats
-from ..program.ir import Buffer, Builder, Value
+from ..program.ir import Buffer, Builder, Mask, Value
 from ..spec import LayerSpec, Shape
 from .base import CROSSES, NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor
 
@@ -173,11 +173,15 @@ class GraphOperation(Layer):
         if not any(value.pairs for value in inputs):
             given = [floats(b, value) if value.known is None else value.known for value in inputs]
             values = self._asked(lambda: self._meaning().lower(Writing(b, self, outputs), self._filled(given, self._constant)))
-        if values is not None:
-            return tuple(value._replace(mask=inputs[0].mask if self._meaning().passes_mask else None) for value in values)
-        if all(value.known is None for value in inputs):
-            return None
-        return b.call_numpy(Partly(self, tuple(inputs)), [value for value in inputs if value.known is None], {})
+        if values is None:
+            values = b.call_numpy(Partly(self, tuple(inputs)), [value for value in inputs if value.known is None], {})
+        mask = inputs[0].mask if self._meaning().passes_mask else self._padding(b, inputs, shapes)
+        return tuple(value._replace(mask=mask) for value in values)
+
+    def _padding(self, b: Builder, inputs: Sequence[Value], shapes: Sequence[Shape]) -> Mask | None:
+        """The mask of its output where the caller gives sequences of different lengths: of their padding alone, which no Keras has."""
+        padded = b.present is not None and any(value.mask is not None for value in inputs)
+        return b.present if padded and self.stepwise(shapes) else None
 
 
 class Partly(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from ..program import copying
 from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing
-from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, bounded, is_batched, whole
+from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, bounded, is_batched, number_of, whole
 from .rows import row
 
 #: An end of a slice that is not known before there are data.
@@ -264,6 +264,21 @@ class OneHot(Meaning):
         return np.moveaxis(np.asarray(found), -1, a["axis"])
 
 
+class SequenceMask(Meaning):
+    """Which steps come before a length."""
+
+    tensors = ("x", "maxlen")
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        x, most = as_operand(a["x"]), as_operand(a["maxlen"])
+        if not isinstance(x, tuple) or not is_batched(x) or not isinstance(most, Unbatched) or most.sizes is None or len(most.sizes) != 1:
+            raise MisfitError("expected lengths, and a number of steps that does not depend on them")
+        return ((*x, number_of(most.sizes[0])),)
+
+    def compute(self, a: Arguments) -> Any:
+        return np.arange(whole(a["maxlen"], "maxlen")) < a["x"][..., np.newaxis]
+
+
 def strided_slice(given: dict[str, Any]) -> dict[str, Any]:
     """The op StridedSlice: begin, end and strides of each axis, and masks, a bit for each, that say what they mean."""
     masks = {name: given.pop(name, 0) for name in ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")}
@@ -295,6 +310,7 @@ def begin_and_size(given: dict[str, Any]) -> dict[str, Any]:
 
 MASKS = "begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask"
 TABLE = (
+    row("sequence_mask(x, maxlen, dtype=None)", SequenceMask(), tf="sequence_mask(lengths:x, maxlen, dtype)"),
     row(
         "get_item(x, key)",
         GetItem(),

@@ -165,6 +165,19 @@ class Contraction(Meaning):
         _, _, output, sizes = self._sizes(a, self.operands(a))
         return (tuple(sizes[letter] for letter in output),)
 
+    def _goes_by_steps(self, a: Arguments, steps: Sequence[Any]) -> bool:
+        """Does the output have the timesteps (axis 1) of those tensors that have any, and are they in no other?"""
+        _, inputs, output, _ = self._sizes(a, self.operands(a))
+        times = {letters[1:2] for letters, one in zip(inputs, steps, strict=True) if one is True}
+        stay = "".join(letters for letters, one in zip(inputs, steps, strict=True) if one is not True)
+        return len(times) == 1 and "" not in times and output[1:2] in times and not times & set(stay)
+
+    def stepwise(self, a: Arguments) -> bool:
+        return self._goes_by_steps(a, [is_batched(one) for one in self.operands(a)])
+
+    def stepwise_beside(self, a: Arguments, steps: Arguments) -> bool:
+        return self._goes_by_steps(a, self.arrays(steps))
+
     def _check_rows(self, subscripts: str, rows: set[str], inputs: list[str], output: str, operands: Sequence[Any]) -> None:
         """Refuse sums across the rows of a batch."""
         for letters, operand in zip(inputs, operands, strict=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from keras_configs import entrance, functional, write_h5
+from layer_specs import recurrent
 
 import fastlstm
 from fastlstm.errors import FastLSTMError, FormatError, InputError, UnsupportedError
@@ -199,6 +201,44 @@ def test_in_a_stream() -> None:
         np.testing.assert_array_equal(last.step(X[:, t]), X[:, t])
     with pytest.raises(UnsupportedError, match="timesteps that are still to come"):
         loaded("flip", {"x": {"input": 0}, "axis": 1}).stream(3)
+
+
+@pytest.mark.parametrize(("operation", "arguments"), [("multiply", {"x1": {"input": 0}, "x2": 2.0}), ("sin", {"x": {"input": 0}})])
+def test_lists_of_sequences_of_different_lengths(operation: str, arguments: dict[str, Any]) -> None:
+    """The padding of a list is no mask of Keras's: it goes on where an operation, in a kernel or in NumPy, drops masks."""
+    spec = model_of(operation, arguments, shape=(None, None, 4))
+    lstm = recurrent("LSTM", units=3, features=4, name="lstm")
+    spec = replace(spec, layers=(*spec.layers, lstm), calls=(*spec.calls, Call(2, (Ref(1),))), outputs=(Ref(2),))
+    model = fastlstm.Model(spec, source="m")
+    sequences = [np.random.default_rng(steps).normal(size=(steps, 4)).astype(np.float32) for steps in (9, 3, 5)]
+    for row, alone in zip(model.predict(sequences), sequences, strict=True):
+        np.testing.assert_allclose(row, model.predict(alone[None])[0], atol=1e-6)
+
+
+def test_constants_with_timesteps_are_not_the_same_for_all() -> None:
+    model = fastlstm.Model(model_of("add", {"x1": {"input": 0}, "x2": {"array": 0}}, np.ones((5, 4), np.float32)), source="m")
+    with pytest.raises(UnsupportedError, match="timesteps"):
+        model.stream(3)
+
+
+def test_ids_that_operations_read_too_stay_ids() -> None:
+    """Embedding(ids) where ids != 0: the input is one of ids, as recorded cases need it."""
+    door = LayerSpec("InputLayer", "x", {"shape": [None, 5], "dtype": "int32"})
+    vectors = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    table = LayerSpec("Embedding", "e", {"input_dim": 9, "output_dim": 4}, (vectors,))
+    operations = [
+        ("not_equal", {"x1": {"input": 0}, "x2": 0}), ("expand_dims", {"x": {"input": 0}, "axis": -1}),
+        ("multiply", {"x1": {"input": 0}, "x2": {"input": 1}}),
+    ]  # fmt: skip
+    layers = [LayerSpec("Operation", f"op{n}", {"operation": name, "arguments": words}) for n, (name, words) in enumerate(operations)]
+    calls = (Call(0), Call(1, (Ref(0),)), Call(2, (Ref(0),)), Call(3, (Ref(2),)), Call(4, (Ref(1), Ref(3))))
+    spec = ModelSpec(
+        "m", "Functional", (door, table, *layers), calls, (Ref(0),), (Ref(4),), ("x",), ("op2",), Generation("Keras", "3", "", "test")
+    )  # fmt: skip
+    model = fastlstm.Model(spec, source="m")
+    assert model.inputs[0].vocabulary == 9
+    ids = np.array([[1, 0, 8, 3, 0]], np.int32)
+    np.testing.assert_array_equal(model.predict(ids), vectors[ids] * (ids != 0)[..., None])
 
 
 def junk(random: np.random.Generator, depth: int = 0) -> Any:

@@ -90,6 +90,8 @@ def of_function(node: Node, layer: LayerDraft) -> tuple[Row, dict[str, Any]]:
     words = {("key" if key == "slice_spec" else key): value for key, value in node.keywords.items()}
     free = [theirs for theirs, _ in names.given if theirs not in words]
     given = canonical(row, names, {**words, **positional(free, node.args)})
+    if not any(True for _ in node.tensors()) and row.meaning.tensors:
+        raise UnreadError("the file does not hold the tensors that it is called with: Keras lost them, and cannot load the file either")
     # The file does not say of what dtype the tensor is. What has a mask is the output of a layer, and so of floats.
     if row.gives_back is not None and row.gives_back(given, "float32"):
         return OPERATIONS["same"], {"x": given.get("x")}
