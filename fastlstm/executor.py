@@ -16,6 +16,7 @@ import numpy as np
 
 from . import runtime
 from .assembly import of_example
+from .catalogue import Role
 from .errors import FormatError, InputError
 from .inputs import Ragged, RaggedInputs, TensorInfo, are_ids, shape_text
 from .layers.base import Held, Streaming, Tensor, every_layer
@@ -26,7 +27,7 @@ from .listing import LayerInfo, layer_infos
 from .outputs import copies
 from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_step
 from .program.ir import Program
-from .spec import ModelSpec, Shape
+from .spec import WHOLE, ModelSpec, Shape
 
 T = TypeVar("T")
 #: Programs are kept for this many different input shapes of a model.
@@ -467,11 +468,14 @@ class Executor:
 def input_infos(network: Network, dtype: np.dtype[Any]) -> tuple[TensorInfo, ...]:
     """The inputs of a network that computes in a dtype."""
     spec = network.model
-    inputs = zip(spec.input_names, network.input_shapes(), network.vocabularies(), network.doors, strict=True)
+    inputs = zip(spec.input_names, network.input_shapes(), network.vocabularies(), network.doors, network.readers(), strict=True)
     return tuple(
-        TensorInfo(name, shape, "int32" if vocabulary else dtype.name, vocabulary, door.declared, spec.rules.input_cast == "fed")
-        for name, shape, vocabulary, door in inputs
-    )
+        TensorInfo(
+            name, shape, "int32" if vocabulary else dtype.name, vocabulary, door.declared, spec.rules.input_cast == "fed",
+            door.declared in WHOLE and any(layer.row.role is Role.OPERATION for layer in readers),
+        )
+        for name, shape, vocabulary, door, readers in inputs
+    )  # fmt: skip
 
 
 def known_sizes(shape: Shape) -> tuple[int, ...]:

@@ -27,6 +27,10 @@ NUMBERS = (int, float, bool)
 TOO_DEEP = object()
 
 
+#: The largest whole number below which float32 holds all.
+EXACT = 1 << 24
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """An input or output of a model.
@@ -45,6 +49,8 @@ class TensorInfo:
         The dtype that the file declares for an input.
     fed : bool
         Does Keras cast what is given straight to the declared dtype, not by way of float32?
+    exact : bool
+        Are whole numbers computed with as such, by operations of the graph?
     """
 
     name: str
@@ -53,6 +59,7 @@ class TensorInfo:
     vocabulary: int | None = None
     declared: str = field(default="float32", repr=False)
     fed: bool = field(default=False, repr=False)
+    exact: bool = field(default=False, repr=False)
 
 
 class Ragged(NamedTuple):
@@ -231,6 +238,11 @@ def _typed(array: np.ndarray, info: TensorInfo) -> np.ndarray:
         array = nonzero(array)
     if array.dtype.kind == "f" and whole and info.fed:
         array = np.trunc(array)
+    if info.exact and info.dtype == "float32" and array.dtype.kind in "iu" and array.size and max(array.max(), -array.min()) > EXACT:
+        raise InputError(
+            f"input {info.name!r}: expected whole numbers up to {EXACT}, which float32 holds, found {array.min()} to {array.max()}; "
+            'load(..., precision="float64") computes with larger ones'
+        )
     if info.dtype != "int32":
         return _floats(_floats(array, "float32") if whole and array.dtype.kind == "f" else array, info.dtype)
     if array.dtype.kind == "f":

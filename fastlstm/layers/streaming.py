@@ -135,7 +135,8 @@ class Survey(Walk):
         )
         if any(isinstance(shape, Unbatched) for shape in shapes):
             self._refuse(layer, NO_ROWS)
-            return [Flow(shape, False) for shape in shapes]
+            self.calls.append(tuple(Flow(shape, False) for shape in shapes))
+            return self.calls[-1]
         if all(flow.held is not None for flow in found_in((given, words), Flow)):
             return self._hold(shapes)
         if layer.crosses_rows([flow.shape for flow in given], words):

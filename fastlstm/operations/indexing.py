@@ -151,13 +151,21 @@ def takes_all(part: slice, size: int | None) -> bool:
     return part.start in (None, 0) and part.step in (None, 1) and (part.stop is None or (size is not None and part.stop >= size))
 
 
+def two_operands(a: Arguments) -> tuple[Any, Any]:
+    """The arguments x and indices, both tensors."""
+    found = as_operand(a["x"]), as_operand(a["indices"])
+    if not all(isinstance(one, tuple) for one in found):
+        raise MisfitError(f"expected tensors, found x={a['x']!r:.40} and indices={a['indices']!r:.40}")
+    return found
+
+
 class Take(Meaning):
     """Members of an axis by their numbers, which may be data."""
 
     tensors = ("x", "indices")
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        x, indices = as_operand(a["x"]), as_operand(a["indices"])
+        x, indices = two_operands(a)
         count = whole(a["batch_dims"], "batch_dims")
         if not is_batched(x) and not is_batched(indices):
             if x.value is None or indices.value is None:
@@ -176,7 +184,7 @@ class Take(Meaning):
         return ((*x[:axis], *indices, *x[axis + 1 :]),)
 
     def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
-        x, indices = tuple(as_operand(a["x"])), tuple(as_operand(a["indices"]))
+        x, indices = map(tuple, two_operands(a))
         if a["axis"] is None or whole(a["batch_dims"], "batch_dims"):
             raise MisfitError("it takes members through the whole batch")
         axis = axis_of(a["axis"], len(x), batched=False)
@@ -224,7 +232,7 @@ class TakeAlong(Meaning):
     tensors = ("x", "indices")
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        x, indices = as_operand(a["x"]), as_operand(a["indices"])
+        x, indices = two_operands(a)
         if not is_batched(x) or not is_batched(indices) or len(x) != len(indices) or a["axis"] is None:
             raise AcrossError("it takes members of one row for another")
         axis = axis_of(a["axis"], len(x), batched=True)

@@ -143,7 +143,7 @@ class Along(Meaning):
 
     def stepwise(self, a: Arguments) -> bool:
         x = one_tensor(a)
-        return len(x) > 2 and is_batched(x) and min(self.axes(len(x), a, batched=True)) > 1
+        return len(x) > 2 and is_batched(x) and min(self.axes(len(x), a, batched=True), default=0) > 1
 
     def compute(self, a: Arguments) -> Any:
         return self.function(a["x"], self.axes(a["x"].ndim, a, batched=False))

@@ -241,6 +241,15 @@ def test_ids_that_operations_read_too_stay_ids() -> None:
     np.testing.assert_array_equal(model.predict(ids), vectors[ids] * (ids != 0)[..., None])
 
 
+def test_whole_numbers_that_float32_does_not_hold_are_refused() -> None:
+    spec = model_of("mod", {"x1": {"input": 0}, "x2": 9}, shape=(None, 3))
+    spec = replace(spec, layers=(replace(spec.layers[0], config={"shape": [None, 3], "dtype": "int32"}), spec.layers[1]))
+    large = np.array([[16777217, 5, 9]])
+    with pytest.raises(InputError, match="precision"):
+        fastlstm.Model(spec, source="m").predict(large)
+    np.testing.assert_array_equal(fastlstm.Model(spec, source="m", precision="float64").predict(large), large % 9)
+
+
 def junk(random: np.random.Generator, depth: int = 0) -> Any:
     """A value that an argument may have in a file."""
     kinds: list[Any] = [

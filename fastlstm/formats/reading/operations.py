@@ -47,7 +47,7 @@ def canonical_operation(node: Node, layer: LayerDraft) -> tuple[dict[str, Any], 
         arrays: list[np.ndarray] = []
         arguments = {name: template(value, tensors, arrays, name in row.meaning.tensors) for name, value in given.items()}
         row.bound(arguments)
-    except (UnreadError, ValueError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         return {"operation": written_name(layer), "arguments": {}, "unread": str(error)}, list(node.tensors()), []
     return {"operation": row.name, "arguments": arguments}, tensors, arrays
 
