@@ -24,7 +24,7 @@ from .layers.network import Network, applied, repeated, tensors
 from .layers.streaming import Beginning, Stepping, Streams, streams
 from .limits import Budget
 from .listing import LayerInfo, layer_infos
-from .outputs import copies
+from .outputs import copies, unlike
 from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_step
 from .program.ir import Program
 from .spec import WHOLE, ModelSpec, Shape
@@ -190,7 +190,7 @@ class Executor:
             for piece, y in zip(pieces, self.run(arrays), strict=True):
                 for member, row in zip(members, y, strict=True):
                     piece[member] = row
-        return [piece if per_step(info) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)]
+        return [piece if per_step(info) or unlike(piece) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)]
 
     def streams(self, held: Mapping[int, Shape]) -> Streams:
         """What the network makes of data that stream in, where inputs of these numbers and shapes are held.

@@ -15,6 +15,11 @@ def copies(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.array(y, order="C") for y in outputs]
 
 
+def unlike(rows: Sequence[np.ndarray]) -> bool:
+    """Have rows other shapes than each other?"""
+    return len({row.shape for row in rows}) > 1
+
+
 def as_returned(spec: ModelSpec, outputs: Sequence[Any]) -> Any:
     """Outputs as Keras's ``predict`` returns them: one, a list, or a dict."""
     if spec.output_kind == "single":

@@ -149,7 +149,9 @@ class GraphOperation(Layer):
         outputs: tuple[Operand, ...] = ((None,),) if across else self.shapes(shapes, {})
         if not any(map(is_batched, outputs)):
             return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
-        given = [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
+        given = self._asked(
+            lambda: [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
+        )
         filled = self._filled(given, lambda number: self.cast(dtype)[number])
         if batched or not isinstance(self.meaning, Full):
             found = self._asked(lambda: self._computed(filled, dtype))

@@ -175,6 +175,11 @@ def holds(x: Any) -> Any:
     return np.asarray(x) != 0
 
 
+def floored_quotient(x1: Any, x2: Any) -> Any:
+    """floor(x1 / x2), as TensorFlow computes it at infinities too."""
+    return np.floor(np.true_divide(x1, x2))
+
+
 def erf(x: Any) -> Any:
     """The error function."""
     return activations.erf(np.asarray(x))
@@ -250,7 +255,7 @@ TABLE = (
     binary("divide_no_nan", rounded_quotient, "", "DivideNoNan", ("math.divide_no_nan",), ("DivNoNan",)),
     binary(
         "floor_divide",
-        np.floor_divide,
+        floored_quotient,
         "floor_divide",
         "FloorDivide",
         ("math.floordiv", "__operators__.floordiv", "floor_div", "math.floor_div"),

@@ -11,6 +11,7 @@ from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing
 from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axis_of, bounded, is_batched, number_of, whole
 from .rows import row
+from .shaping import one_tensor
 
 #: An end of a slice that is not known before there are data.
 OPEN: Any = object()
@@ -84,7 +85,7 @@ class GetItem(Meaning):
     tensors = ("x",)
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        x = as_operand(a["x"])
+        x = one_tensor(a)
         parts = picked(a["key"], len(x))
         for one in parts:
             if (
@@ -247,9 +248,10 @@ class OneHot(Meaning):
     """1 at the place that a number names, else 0; all 0 for numbers that name none."""
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        x, count = as_operand(a["x"]), whole(a["num_classes"], "num_classes")
-        if count < 1:
-            raise MisfitError(f"num_classes={count}")
+        x, count = one_tensor(a), whole(a["num_classes"], "num_classes")
+        numbers = [a["on_value"], a["off_value"]]
+        if count < 1 or not all(isinstance(number, (int, float)) for number in numbers):
+            raise MisfitError(f"num_classes={count}, on_value and off_value {numbers!r:.80}")
         axis = axis_of(a["axis"], len(x) + 1, batched=is_batched(x))
         if not is_batched(x):
             bounded((*x, count))

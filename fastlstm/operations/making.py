@@ -12,13 +12,14 @@ from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing, only
 from .operands import MOST, ROWS, AcrossError, MisfitError, Operand, Rows, Unbatched, as_operand, bounded, is_batched, sizes_of
 from .rows import row
+from .shaping import one_tensor
 
 
 class ShapeOf(Meaning):
     """The sizes of a tensor."""
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        x = as_operand(a["x"])
+        x = one_tensor(a)
         return (Unbatched.of_sizes([ROWS, *x[1:]] if is_batched(x) else list(x), (len(x),)),)
 
 
@@ -29,10 +30,10 @@ class SizeOf(Meaning):
         self.axes = axes
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        x = as_operand(a["x"])
+        x = one_tensor(a)
         if self.axes:
             return (Unbatched.of(len(x)),)
-        return (Unbatched.of_sizes([None if is_batched(x) or None in x else int(np.prod(x))], ()),)
+        return (Unbatched.of_sizes([None if is_batched(x) or None in x else int(np.prod(x))], (), is_batched(x)),)
 
 
 def of_dtype(value: Any, dtype: Any, what: str) -> float:
@@ -59,7 +60,7 @@ class Alike(Meaning):
         return of_dtype(value, a["dtype"], "fill_value")
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
-        x = as_operand(a["x"])
+        x = one_tensor(a)
         self._number(a)
         if is_batched(x):
             return (x,)

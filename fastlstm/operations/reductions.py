@@ -11,16 +11,9 @@ import numpy as np
 from ..program import arithmetic
 from ..program.ir import Value
 from .meaning import Arguments, Meaning, Writing, only
-from .operands import AcrossError, MisfitError, Operand, Unbatched, as_operand, axes_of, axis_of, is_batched, number_of, whole
+from .operands import AcrossError, MisfitError, Operand, Unbatched, axes_of, axis_of, is_batched, number_of, whole
 from .rows import Operation, row
-
-
-def one_tensor(a: Arguments) -> Any:
-    """The argument x, which must be a tensor."""
-    x = as_operand(a["x"])
-    if not isinstance(x, tuple):
-        raise MisfitError(f"x: expected a tensor, found {x!r:.60}")
-    return x
+from .shaping import one_tensor
 
 
 class Reduction(Meaning):
@@ -264,6 +257,11 @@ class Extreme(Reduction):
     def __init__(self, function: Callable[..., Any], either: Callable[..., Any], kernel: str):
         super().__init__(function, kernel)
         self.either = either
+
+    def shapes(self, a: Arguments) -> tuple[Operand, ...]:
+        if a["initial"] is not None and (isinstance(a["initial"], bool) or not isinstance(a["initial"], (int, float))):
+            raise MisfitError(f"initial: expected a number, found {a['initial']!r:.60}")
+        return super().shapes(a)
 
     def compute(self, a: Arguments) -> Any:
         found = super().compute(a)

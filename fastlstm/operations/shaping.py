@@ -190,6 +190,8 @@ class ExpandDims(Shaping):
     def shape(self, x: tuple[Any, ...], a: Arguments) -> Sequence[int | None]:
         axes = a["axis"] if isinstance(a["axis"], list) else [a["axis"]]
         found = list(x)
+        if len({whole(one, "axis") % (len(x) + len(axes)) for one in axes}) < len(axes):
+            raise MisfitError(f"axis {a['axis']} names an axis twice")
         for axis in axes_of(axes, len(x) + len(axes), batched=is_batched(x)):
             found.insert(axis, 1)
         return found
@@ -204,7 +206,7 @@ class ExpandDims(Shaping):
     def stepwise(self, a: Arguments) -> bool:
         x = one_tensor(a)
         axes = a["axis"] if isinstance(a["axis"], list) else [a["axis"]]
-        return len(x) > 2 and min(axes_of(axes, len(x) + len(axes), batched=True)) > 1
+        return len(x) > 2 and min(axes_of(axes, len(x) + len(axes), batched=True), default=2) > 1
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         return (Value(w.builder.read(a["x"]), w.shape()),)

@@ -20,6 +20,8 @@ from fastlstm.formats import own as own_files
 from fastlstm.model import Model
 from fastlstm.spec import Functions, LayerSpec, ModelSpec
 
+pytestmark = pytest.mark.slow  # others look at each of these rooms in the quick run
+
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
 START = {"batch_input_shape": [None, 5, 3]}
 

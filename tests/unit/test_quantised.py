@@ -19,6 +19,8 @@ from fastlstm.errors import FormatError, UnsupportedError
 from fastlstm.formats import own
 from fastlstm.spec import ModelSpec
 
+pytestmark = pytest.mark.slow  # others look at each of these rooms in the quick run
+
 RNG = np.random.default_rng(0)
 QUANTIZER = {"class_name": "AbsMaxQuantizer", "config": {"value_range": [-127, 127], "epsilon": 1e-07, "output_dtype": "int8"}}
 

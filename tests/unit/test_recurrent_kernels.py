@@ -12,6 +12,8 @@ from kernel_calls import LEVELS, call, lanes_of
 from fastlstm.activations import NATIVE, function
 from fastlstm.program import contracts, layout
 
+pytestmark = pytest.mark.slow  # grids of shapes and options, at every level
+
 GATE_COUNTS = {
     "lstm": contracts.LSTM_GATES,
     "gru": contracts.GRU_GATES,

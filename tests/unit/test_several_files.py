@@ -19,6 +19,8 @@ from fastlstm.errors import FormatError, InputError
 from fastlstm.formats import several
 from fastlstm.spec import ModelSpec
 
+pytestmark = pytest.mark.slow  # others look at each of these rooms in the quick run
+
 RNG = np.random.default_rng(0)
 CONFIG = keras3_files.chain((None, 5, 3), keras3_files.layer("LSTM", "lstm_4", units=4), keras3_files.layer("Dense", "out", units=2))
 LSTM = [(RNG.normal(size=shape) * 0.5).astype(np.float32) for shape in ((3, 16), (4, 16), (16,))]

@@ -20,6 +20,8 @@ from fastlstm.formats.reading.architecture import load_architecture
 from fastlstm.limits import Budget
 from fastlstm.spec import ModelSpec
 
+pytestmark = pytest.mark.slow  # others look at each of these rooms in the quick run
+
 SECONDS = 20
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
 #: As Keras 2.2.4 and tf.keras 2.2 write it, each with what JSON has no words for.

@@ -26,6 +26,8 @@ def fetched(architecture: Architecture | Source) -> Mapping[str, Any] | str | So
     text = os.fspath(architecture)
     if is_json(text) or is_yaml(text):
         return text
+    if os.path.exists(text) and not os.path.isfile(text):
+        raise FormatError(f"architecture: {text!r} is a folder, a pipe or a device; expected a file of JSON or YAML")
     try:
         with open(text, "rb") as stream:
             return Source(text, data=stream.read(TEXT + 1))
