@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .assembly import EXAMPLE_SIZES, row_bytes
+from .catalogue import Role
 from .errors import InputError
 from .layers.base import Layer, every_layer
 from .layers.network import Network, root
 from .model import Model
-from .spec import Case, LayerSpec, ModelSpec, Shape
+from .spec import WHOLE, Case, LayerSpec, ModelSpec, Shape
 
 #: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by
 #: in the model's own precision, whichever is wider: a network that amplifies rounding does so for Keras too.
@@ -263,6 +264,8 @@ class Draw(NamedTuple):
     positive: bool = False  # as data scaled to 0...1, or a picture's
 
 
+#: Whole numbers that operations compute with are drawn below it.
+SMALL = 4
 #: Tried in turn, until one tells ENOUGH; ids, which have no scale, are drawn anew.
 DRAWS = (Draw(1.0), Draw(0.3), Draw(0.3, positive=True), Draw(0.1), Draw(0.03), Draw(0.01), Draw(3.0), Draw(10.0))
 ENOUGH = 1e4
@@ -290,12 +293,16 @@ def situations(network: Network) -> Iterator[Situation]:
 
 def most_telling(network: Network, situation: Situation, dtype: Any) -> Trial:
     """The first of some random inputs that tells enough, or the one that tells the most."""
-    best, most = None, -1.0
+    best, most, refused = None, -1.0, None
     for number, draw in enumerate(DRAWS):
         random = np.random.default_rng(number)
         inputs = [drawn(network, situation, draw, random) for _ in range(situation.calls)]
-        with np.errstate(all="ignore"):  # NaN and infinities are data
-            truth = [[y.astype(dtype) for y in call] for call in outputs_of(network, inputs, np.float64)]
+        try:
+            with np.errstate(all="ignore"):  # NaN and infinities are data
+                truth = [[y.astype(dtype) for y in call] for call in outputs_of(network, inputs, np.float64)]
+        except InputError as error:  # ids that operations make of data
+            refused = error
+            continue
         responses = [response(calls) for calls in zip(*truth, strict=True)]
         inputs, truth = ([[array[: situation.rows] for array in call] for call in calls] for calls in (inputs, truth))
         rough = outputs_of(network, inputs, dtype)
@@ -306,7 +313,9 @@ def most_telling(network: Network, situation: Situation, dtype: Any) -> Trial:
             best, most = trial, tells
         if most >= ENOUGH:
             break
-    assert best is not None  # tells() is never negative
+    if best is None:  # tells() is never negative
+        assert refused is not None
+        raise refused
     return best
 
 
@@ -324,13 +333,16 @@ def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.
     found = []
     sizes = [(rows, *(steps if n is None else n for n in shape[1:])) for shape in shapes]
     network.context.budget.lend(f"the case {situation.name!r}", DRAWN * rows * row_bytes(network, [size[1:] for size in sizes], itemsize=8))
-    for size, shape, vocabulary, readers in zip(sizes, shapes, vocabularies, network.readers(), strict=True):
+    doors = [door.declared for door in network.doors]
+    for size, shape, vocabulary, readers, declared in zip(sizes, shapes, vocabularies, network.readers(), doors, strict=True):
         masked = mask_value(readers)
         if vocabulary is not None:
             x = random.integers(1 if masked == 0 and vocabulary > 1 else 0, vocabulary, size, dtype=np.int32)
             x.flat[:1] = vocabulary - 1
         elif situation.name == ONE_HOT and like_one_hot(shape, vocabulary, readers):
             x = np.eye(size[-1], dtype=np.float32)[random.integers(0, size[-1], size[:-1])] * np.float32(draw.scale)
+        elif declared in WHOLE and any(layer.row.role is Role.OPERATION for layer in readers):
+            x = random.integers(0, SMALL, size, dtype=np.int32)  # what an operation makes of them may be ids of few
         else:
             x = random.standard_normal(size).astype(np.float32) * np.float32(draw.scale)
             x = np.abs(x) if draw.positive else x

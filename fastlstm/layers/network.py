@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..catalogue import MASKED, Role
-from ..errors import FastLSTMError, FormatError, InputError
+from ..errors import FastLSTMError, FormatError, InputError, UnsupportedError
 from ..operations.operands import Unbatched
 from ..program.ir import Builder, Value
 from ..pruning import pruned
@@ -187,7 +187,7 @@ class Network(Layer):
     def fitting_size(self, sizes: Sequence[int]) -> int | None:
         """The first of some sizes that its inputs may have where they are left open: windows, for example, need some timesteps."""
         for size in sizes:
-            with suppress(FormatError):
+            with suppress(FormatError, UnsupportedError):
                 self.shapes(self.sized(size), {})
                 if self.crosses_rows(self.sized(size), {}) == self.crosses_rows(self.input_shapes(), {}):
                     return size

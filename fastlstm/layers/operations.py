@@ -13,7 +13,7 @@ from ..operations import OPERATIONS
 from ..operations.indexing import GetItem, OutOfRangeError
 from ..operations.making import Full
 from ..operations.meaning import Writing
-from ..operations.operands import AcrossError, MisfitError, Operand, Rows, Unbatched, is_batched
+from ..operations.operands import AcrossError, MisfitError, NotComputedError, Operand, Rows, Unbatched, is_batched
 from ..program.arithmetic import floats
 from ..program.ir import Buffer, Builder, Mask, Value
 from ..spec import LayerSpec, Shape
@@ -93,8 +93,11 @@ class GraphOperation(Layer):
             ]
             try:
                 trials.append([array.shape for array in self._computed(self._filled(given, self._array), np.dtype(np.float32))])
-            except (ValueError, TypeError, IndexError) as error:
-                raise MisfitError(f"tensors of shapes {', '.join(map(str, map(tuple, inputs)))} do not go together ({error})") from error
+            except (ValueError, TypeError, IndexError, NotImplementedError) as error:
+                shapes = ", ".join(map(str, map(tuple, inputs)))
+                raise NotComputedError(f"tensors of shapes {shapes} do not go together for a batch of {rows} rows ({error})") from error
+        if len({(len(trial), *map(len, trial)) for trial in trials}) > 1:
+            raise NotComputedError("how many tensors it gives depends on the number of rows of a batch")
         return tuple(tuple(n if n == m else None for n, m in zip(*pair, strict=True)) for pair in zip(*trials, strict=True))
 
     def _array(self, number: int) -> np.ndarray:
@@ -104,6 +107,8 @@ class GraphOperation(Layer):
         try:
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 return ask()
+        except NotComputedError as error:
+            raise self.unsupported(f"{self.name}: {error}") from error
         except MisfitError as error:
             raise self.error(f"{self.name}: {error}") from error
 
@@ -147,8 +152,13 @@ class GraphOperation(Layer):
         declared = self.context.declared(self)
         across = bool(declared) and self.crosses_rows(declared, {})
         outputs: tuple[Operand, ...] = ((None,),) if across else self.shapes(shapes, {})
-        if not any(map(is_batched, outputs)):
-            return tuple(Tensor(counted(shape, rows)) for shape in outputs)  # type: ignore[arg-type]  # a tensor without rows
+        # Once the number of rows is a number like another, what is made of it no longer looks like a batch.
+        told = self.shapes(declared, {}) if declared and not across else outputs
+        if not any(map(is_batched, (*outputs, *told))):
+            without = [counted(shape, rows) for shape in outputs]
+            if batched and any(one.of_rows and one.value is None for one in without):
+                without = [Unbatched.of(self._meaning().compute(self._filled([x.value for x in inputs], self._array)))]
+            return tuple(Tensor(one) for one in without)  # type: ignore[arg-type]  # a tensor without rows
         given = self._asked(
             lambda: [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
         )
@@ -156,7 +166,8 @@ class GraphOperation(Layer):
         if batched or not isinstance(self.meaning, Full):
             found = self._asked(lambda: self._computed(filled, dtype))
         else:
-            found = [self.meaning.made(rows or 0, outputs[0], filled, dtype)]
+            known = outputs[0][0] if isinstance(outputs[0], Unbatched) else rows
+            found = [self.meaning.made(known or 0, outputs[0], filled, dtype)]
         return tuple(Tensor(array, inputs[0].mask if self._meaning().passes_mask else None) for array in found)
 
     def _computed(self, filled: dict[str, Any], dtype: np.dtype[Any]) -> list[np.ndarray]:
@@ -247,9 +258,8 @@ def counted(operand: Any, rows: int | None) -> Unbatched:
     """A tensor without rows, for a batch of so many."""
     if operand.sizes is None or rows is None:
         return operand  # type: ignore[no-any-return]
-    return Unbatched.of_sizes(
-        [Rows(rows) if isinstance(size, Rows) and size.count is None else size for size in operand.sizes], tuple(operand)
-    )
+    sizes = [Rows(rows) if isinstance(size, Rows) and size.count is None else size for size in operand.sizes]
+    return Unbatched.of_sizes(sizes, tuple(operand), operand.of_rows and None in sizes)
 
 
 def told_rows(operands: Sequence[Any]) -> int | None:

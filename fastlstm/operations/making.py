@@ -35,6 +35,9 @@ class SizeOf(Meaning):
             return (Unbatched.of(len(x)),)
         return (Unbatched.of_sizes([None if is_batched(x) or None in x else int(np.prod(x))], (), is_batched(x)),)
 
+    def compute(self, a: Arguments) -> Any:
+        return np.size(a["x"])  # of a batch
+
 
 def of_dtype(value: Any, dtype: Any, what: str) -> float:
     """A number as a tensor of a dtype holds it."""
@@ -140,6 +143,15 @@ class Range(Meaning):
                 raise MisfitError(f"{name}: expected one number, found {tuple(operand)}")
             found.append(None if operand.value is None else float(operand.value.ravel()[0]))
         return found
+
+    def shapes_across(self, a: Arguments) -> tuple[Operand, ...] | None:
+        return ((None,),)
+
+    def compute(self, a: Arguments) -> Any:
+        start, stop, step = self._ends({name: value for name, value in a.items() if name != "dtype"})
+        if start is None or stop is None or not step or not abs((stop - start) / step) < MOST:
+            raise MisfitError(f"numbers from {start} to {stop} in steps of {step}")
+        return np.arange(start, stop, step)
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         start, stop, step = self._ends(a)

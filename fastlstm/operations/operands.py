@@ -19,6 +19,10 @@ class MisfitError(ValueError):
     """Operands that an operation cannot take."""
 
 
+class NotComputedError(MisfitError):
+    """Operands that Keras takes, and that are not computed here."""
+
+
 class AcrossError(ValueError):
     """An operation that would go across the rows of a batch, where each row is computed by itself here."""
 
@@ -117,7 +121,7 @@ def sizes_of(value: Any, what: str) -> tuple[Size, ...]:
         value = Unbatched.of(value)
     if isinstance(value, Unbatched):
         if value.sizes is None and not (value.value is not None and value.value.size == 0):
-            raise MisfitError(f"{what}: expected sizes, found a tensor of shape {tuple(value)} that depends on data")
+            raise NotComputedError(f"{what}: sizes that depend on data, as those of a tensor of shape {tuple(value)}, are not computed")
         return value.sizes or ()
     if value is None or isinstance(value, Rows):
         return (value,)

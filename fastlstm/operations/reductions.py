@@ -321,30 +321,57 @@ class Differences(Along):
         return np.diff(a["x"], n=n, axis=axis)
 
 
-class Triangle(Meaning):
-    """The numbers of matrices on one side of a diagonal, zeros on the other."""
+class Band(Meaning):
+    """The numbers of matrices on diagonals near the main one, zeros elsewhere."""
 
-    def __init__(self, function: Callable[..., Any]):
-        self.function = function
+    def ends(self, a: Arguments) -> tuple[int | None, int | None]:
+        """How many diagonals below the main one, and above it; None for all."""
+        lower, upper = whole(a["num_lower"], "num_lower"), whole(a["num_upper"], "num_upper")
+        return (None if lower < 0 else lower), (None if upper < 0 else upper)
 
     def shapes(self, a: Arguments) -> tuple[Operand, ...]:
         x = one_tensor(a)
-        whole(a["k"], "k")
-        if not is_batched(x):
-            raise MisfitError("it has no rows")
-        if len(x) < 3:
-            raise AcrossError("it takes a batch for a matrix")
-        return (x,)
+        self.ends(a)
+        if is_batched(x):
+            if len(x) < 3:
+                raise AcrossError("it takes a batch for a matrix")
+            return (x,)
+        if len(x) < 2:
+            raise MisfitError(f"a tensor of shape {tuple(x)} is no matrix")
+        return (Unbatched(x) if x.value is None else Unbatched.of(self.compute({**a, "x": x.value})),)
 
     def compute(self, a: Arguments) -> Any:
-        return self.function(a["x"], whole(a["k"], "k"))
+        x, (lower, upper) = a["x"], self.ends(a)
+        below = np.arange(x.shape[-2])[:, np.newaxis] - np.arange(x.shape[-1])
+        near = (True if lower is None else below <= lower) & (True if upper is None else -below <= upper)
+        return np.where(near, x, np.zeros((), x.dtype))
+
+
+class Lower(Band):
+    """The numbers up to the k-th diagonal."""
+
+    def ends(self, a: Arguments) -> tuple[int | None, int | None]:
+        return None, whole(a["k"], "k")
+
+
+class Upper(Band):
+    """The numbers from the k-th diagonal on."""
+
+    def ends(self, a: Arguments) -> tuple[int | None, int | None]:
+        return -whole(a["k"], "k"), None
 
 
 TABLE = (
     row("moments(x, axes, keepdims=False)", Moments(), keras3="Moments", tf="nn.moments(x, axes, keepdims)"),
     row("diff(x, n=1, axis=-1)", Differences(np.diff), keras3="Diff"),
-    row("tril(x, k=0)", Triangle(np.tril), keras3="Tril"),
-    row("triu(x, k=0)", Triangle(np.triu), keras3="Triu"),
+    row(
+        "band_part(x, num_lower, num_upper)",
+        Band(),
+        tf="linalg.band_part(input:x, num_lower, num_upper)",
+        op="MatrixBandPart(x, num_lower, num_upper)",
+    ),
+    row("tril(x, k=0)", Lower(), keras3="Tril"),
+    row("triu(x, k=0)", Upper(), keras3="Triu"),
     reduction("sum", np.sum, "sum", "Sum", "math.reduce_sum", "Sum"),
     reduction("mean", np.mean, "mean", "Mean", "math.reduce_mean", "Mean"),
     extreme("max", np.max, np.maximum),

@@ -14,6 +14,7 @@ from .meaning import Arguments, Meaning, Writing, only
 from .operands import (
     AcrossError,
     MisfitError,
+    NotComputedError,
     Operand,
     Rows,
     Size,
@@ -34,6 +35,8 @@ from .rows import row
 def one_tensor(a: Arguments) -> Any:
     """The argument x, which must be a tensor."""
     x = as_operand(a["x"])
+    if isinstance(x, list) and any(isinstance(one, tuple) for one in x):
+        raise NotComputedError("x: a list of tensors in place of one, which TensorFlow would stack, is not computed")
     if not isinstance(x, tuple):
         raise MisfitError(f"x: expected a tensor, found {x!r:.60}")
     return x

@@ -16,13 +16,15 @@ from fastlstm.layers import REGISTRY
 SCRIPT = Path(golden.__file__)
 #: Early Keras 2 lost the arguments of cells: where they were no defaults, nobody can tell what the model computed.
 LOST = "saved its cells without their arguments"
+#: Or what an operation would need is known only when data come.
+LATER = "a slice whose bounds are computed in the graph"
 
 
 def test_case(golden_case: golden.Case, golden_results: list[golden.Result]) -> None:
     result = golden.run(golden_case)
     golden_results.append(result)
     assert result.outcome != golden.WRONG, result.detail
-    if result.outcome == golden.REFUSED and LOST not in result.detail:
+    if result.outcome == golden.REFUSED and LOST not in result.detail and LATER not in result.detail:
         classes = set(golden_case.record["layers"]) - {"Functional", "Model", "Sequential"}
         assert not classes <= set(REGISTRY), f"each of its layers is supported, yet it is refused: {result.detail}"
 

@@ -78,19 +78,46 @@ def test_one_layer_with_several_calls_has_arguments_of_each(tmp_path: Path) -> N
     np.testing.assert_array_equal(three, 3 * X)
 
 
-def test_shapes_lead_to_shapes(tmp_path: Path) -> None:
-    """tf.reshape(x, (tf.shape(x)[0], -1)) and tf.zeros((tf.shape(x)[0], 2))."""
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_shapes_lead_to_shapes(precision: str, tmp_path: Path) -> None:
+    """tf.reshape(x, (tf.shape(x)[0], -1)) and tf.zeros((tf.shape(x)[0], 2)), kernels and NumPy, and a part of it alone."""
     shape = lambda_node("compat.v1.shape", ["x", 0, 0], name="shape", out_type="int32")
     rows = lambda_node("__operators__.getitem", ["shape", 0, 0], "SlicingOpLambda", "rows", slice_spec=0)
     flat = lambda_node("reshape", ["x", 0, 0], name="flat", shape=[["rows", 0, 0], -1])
     zeros = {"class_name": "TFOpLambda", "name": "zeros", "config": {"name": "zeros", "function": "zeros"}}
     zeros["inbound_nodes"] = [[["rows", 0, 0, {}], ["_CONSTANT_VALUE", -1, 2, {}]]]
     config = functional([entrance("x", 5, 4), shape, rows, flat, zeros], [["x", 0, 0]], [["flat", 0, 0], ["zeros", 0, 0]])
-    model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "2.10.0"))
+    path = write_h5(tmp_path / "m.h5", config, {}, "2.10.0")
+    model = fastlstm.load(path, precision=precision)
     for count in (1, 3):
         flattened, nothing = model.predict(X[:count])
         np.testing.assert_array_equal(flattened, X[:count].reshape(count, -1))
         np.testing.assert_array_equal(nothing, np.zeros((count, 2)))
+    assert fastlstm.load(path, inputs=["zeros"], outputs=["zeros"]).inputs[0].shape == (None, 2)
+
+
+def test_the_size_of_a_batch(tmp_path: Path) -> None:
+    """x * tf.size(x): how many numbers a batch has is known when it comes."""
+    size = lambda_node("size", ["x", 0, 0], name="size", out_type="int32")
+    cast = lambda_node("cast", ["size", 0, 0], name="cast", dtype="float32")
+    times = lambda_node("math.multiply", ["x", 0, 0], y=["cast", 0, 0])
+    config = functional([entrance("x", 5, 4), size, cast, times], [["x", 0, 0]], [["op", 0, 0]])
+    model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "2.10.0"))
+    for count in (3, 1):
+        np.testing.assert_array_equal(model.predict(X[:count]), X[:count] * np.float32(20 * count))
+
+
+@pytest.mark.parametrize(("lower", "upper", "expected"), [(-1, 0, np.tril), (0, -1, np.triu), (-1, -1, np.array), (1, 0, None)])
+def test_bands_of_matrices(lower: int, upper: int, expected: Any, tmp_path: Path) -> None:
+    node = lambda_node("linalg.band_part", ["x", 0, 0], num_lower=lower, num_upper=upper)
+    found = result(tmp_path, node, "2.10.0")
+    np.testing.assert_array_equal(found, np.tril(X) - np.tril(X, -2) if expected is None else expected(X))
+
+
+def test_a_new_axis_before_the_batch(tmp_path: Path) -> None:
+    """x[None]."""
+    node = lambda_node("__operators__.getitem", ["x", 0, 0], "SlicingOpLambda", slice_spec=None)
+    np.testing.assert_array_equal(result(tmp_path, node, "2.10.0"), X[np.newaxis])
 
 
 @pytest.mark.parametrize(

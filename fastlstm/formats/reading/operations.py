@@ -48,8 +48,14 @@ def canonical_operation(node: Node, layer: LayerDraft) -> tuple[dict[str, Any], 
         arguments = {name: template(value, tensors, arrays, name in row.meaning.tensors) for name, value in given.items()}
         row.bound(arguments)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-        return {"operation": written_name(layer), "arguments": {}, "unread": str(error)}, list(node.tensors()), []
+        plain = {key: value for key, value in {**layer.config, **node.keywords}.items() if is_plain(value)}
+        return {"operation": written_name(layer), "arguments": plain, "unread": str(error)}, list(node.tensors()), []
     return {"operation": row.name, "arguments": arguments}, tensors, arrays
+
+
+def is_plain(value: Any) -> bool:
+    """Is a value a number or a text, or made of them? A function of the caller's may need it."""
+    return all(leaf is None or isinstance(leaf, (bool, int, float, str)) for leaf in leaves_in(value))
 
 
 def written_name(layer: LayerDraft) -> str:
@@ -88,6 +94,8 @@ def of_function(node: Node, layer: LayerDraft) -> tuple[Row, dict[str, Any]]:
     name = layer.config.get("function")
     row, names = found_row(FUNCTIONS, prefix(str(name)), f"tf.{name}")
     words = {("key" if key == "slice_spec" else key): value for key, value in node.keywords.items()}
+    if "key" in words and words["key"] is None:  # x[None]
+        words["key"] = [None]
     free = [theirs for theirs, _ in names.given if theirs not in words]
     given = canonical(row, names, {**words, **positional(free, node.args)})
     if not any(True for _ in node.tensors()) and row.meaning.tensors:
