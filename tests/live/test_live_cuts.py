@@ -172,7 +172,7 @@ def test_losses_and_metrics_of_a_graph(tmp_path: Path) -> None:
     from tf_keras.src.engine import base_layer
 
     x, labels = keras.Input((5, 3), name="x"), keras.Input((4,), name="labels")
-    h = base_layer.AddLoss(unconditional=False, name="loss")(keras.layers.Masking()(x))
+    h = base_layer.AddLoss(unconditional=False, name="loss")(keras.layers.Masking(name="masking")(x))
     h = keras.layers.LSTM(4, name="lstm")(base_layer.AddMetric("mean", "size", name="metric")(h))
     model = keras.Model([x, labels], keras.layers.Dense(2, name="y")(h))
     model.add_loss(tensorflow.reduce_mean(tensorflow.square(h - labels)))
