@@ -134,6 +134,8 @@ class Rules:
     time_distributed_states: Literal["unknown", "none", "carried", "first_twice"] = "unknown"
     # Do GlobalAveragePooling1D and Attention weigh by the numbers of a mask that they are given? Else any but 0 counts as 1.
     masks_weigh: bool = True
+    # Does MultiHeadAttention weigh by the numbers of an attention_mask, where it has no other mask? Else any but 0 counts as 1.
+    heads_mask_weighs: bool = True
     # What Softmax makes of the numbers of a mask that it is given: it weighs by them, or those above a half count as 1.
     softmax_mask: Literal["weighs", "half"] = "weighs"
     # Do Rescaling and Normalization pass a mask on?

@@ -280,7 +280,10 @@ class MultiHeadAttention(Layer):
         return list(zip(weights[::2], weights[1::2], strict=True))
 
     def _mask(self, query: Tensor, value: Tensor, key: Tensor, keywords: Mapping[str, Any]) -> np.ndarray | None:
-        """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it."""
+        """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it.
+
+        Numbers of a mask that is given are left as they are where the layer weighs by them: where there is no other mask.
+        """
         parts = []
         if self.rules.attention_masks:
             query_mask, value_mask, key_mask = self._masks(query, value, key, keywords)
@@ -291,7 +294,8 @@ class MultiHeadAttention(Layer):
             parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
         given = keywords.get("attention_mask")
         if given is not None:
-            parts.append(given_masks.as_bool(given.value))
+            weighs = self.rules.heads_mask_weighs and not parts
+            parts.append(given.value if weighs else given_masks.as_bool(given.value))
         mask: np.ndarray | None = None
         for part in parts:
             part = part[:, None] if part.ndim == 3 else part
@@ -327,8 +331,10 @@ class MultiHeadAttention(Layer):
         k = np.einsum("bsf,fhk->bhsk", key, wk) + per_head(bk)
         v = np.einsum("bsf,fhv->bhsv", value, wv) + per_head(bv)
         scores = (q * q.dtype.type(1 / math.sqrt(self.key_dim))) @ k.swapaxes(2, 3)
-        if mask is not None:
+        if mask is not None and mask.dtype == bool:
             scores = np.where(mask, scores, scores.dtype.type(-FAR))
+        elif mask is not None:
+            scores = scores - scores.dtype.type(FAR) * (1 - mask.astype(scores.dtype))
         weights = activations.softmax(scores)
         explicit = float(self.config.get("dropout") or 0) > 0 or keywords.get("return_attention_scores")
         if mask is not None and explicit and self.rules.blind_attention == "zeros":

@@ -155,7 +155,7 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         merge_mask="none" if numbers < (3, 4) else "or", stacked_masked_output="last", time_distributed_inner_mask=False,
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
         attention_takes_masks=numbers >= (3, 8), softmax_reads_mask=True, time_distributed_states="carried",
-        masks_weigh=numbers < (3, 15),
+        masks_weigh=numbers < (3, 15), heads_mask_weighs=numbers < (3, 7),
         softmax_mask="half" if numbers >= (3, 13) else "weighs",
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
