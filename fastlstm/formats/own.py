@@ -472,7 +472,10 @@ def decode_case(entry: Any, store: Store) -> Case:
     """A case from JSON."""
 
     def arrays(calls: Any) -> tuple[tuple[np.ndarray, ...], ...]:
-        return tuple(tuple(store.array(name) for name in names) for names in typed(calls, list[list[str]], "arrays of a case"))
+        found = tuple(tuple(store.array(name) for name in names) for names in typed(calls, list[list[str]], "arrays of a case"))
+        if not found or not all(call and all(array.ndim for array in call) for call in found):
+            raise ValueError("a case without calls, or one without arrays that have rows")
+        return found
 
     entry = object_of(entry, "a case", CASE_KEYS, frozenset({"tolerances"}))  # older files have one for all outputs
     tolerance, tolerances = typed(entry["tolerance"], float, "tolerance"), typed(entry.get("tolerances", []), list[float], "tolerances")
