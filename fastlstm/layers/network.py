@@ -297,9 +297,14 @@ class Network(Layer):
             return shapes
 
         found = self.walk(inputs, visit, lambda array: array.shape)
-        if any(isinstance(shape, Unbatched) or not shape for shape in found):
-            raise self.unsupported("one of its outputs has no row for each row of a batch")
+        for ref, shape in zip(self.model.outputs, found, strict=True):
+            if isinstance(shape, Unbatched) or not shape:
+                raise self._making(ref).unsupported("its output, one of the model's, has no row for each row of a batch")
         return found
+
+    def _making(self, ref: Ref) -> Layer:
+        """The layer that makes a tensor."""
+        return self.layers[self.model.calls[ref.call].layer]
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         total = numbers_in(*inputs)
@@ -331,8 +336,9 @@ class Network(Layer):
 
     def _check_real(self, pairs: Sequence[bool]) -> None:
         """Refuse outputs of complex numbers."""
-        if not self.path and any(pairs):
-            raise self.unsupported("one of its outputs is of complex numbers, which are not returned")
+        for ref, pair in zip(self.model.outputs, pairs, strict=True):
+            if not self.path and pair:
+                raise self._making(ref).unsupported("its output, one of the model's, is of complex numbers, which are not returned")
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         entered = self.entered(inputs, lambda door, given: b.lower(door, [given], {})[0])

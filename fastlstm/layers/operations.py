@@ -150,11 +150,10 @@ class GraphOperation(Layer):
         rows = next((len(array) for array in batched if array.ndim), None)
         rows = keywords.get("rows", told_rows(shapes)) if rows is None else rows
         declared = self.context.declared(self)
-        across = bool(declared) and self.crosses_rows(declared, {})
-        outputs: tuple[Operand, ...] = ((None,),) if across else self.shapes(shapes, {})
+        told = self._asked(lambda: self._by_row(declared)) if declared else ()
+        outputs: tuple[Operand, ...] = ((None,),) if told is None else self.shapes(shapes, {})
         # Once the number of rows is a number like another, what is made of it no longer looks like a batch.
-        told = self.shapes(declared, {}) if declared and not across else outputs
-        if not any(map(is_batched, (*outputs, *told))):
+        if not any(map(is_batched, (*outputs, *(told or ())))):
             without = [counted(shape, rows) for shape in outputs]
             if batched and any(one.of_rows and one.value is None for one in without):
                 without = [Unbatched.of(self._meaning().compute(self._filled([x.value for x in inputs], self._array)))]

@@ -29,6 +29,10 @@ KINDS: dict[str, tuple[str, tuple[int, ...], Callable[[np.ndarray], np.ndarray]]
 }
 
 
+#: How many of the readers that Keras itself fails with, or that are left out, by kind.
+FAIL = {"keras": {"column": 7}, "tf_keras": {"float": 13, "half": 13, "int": 13, "column": 15}}
+
+
 def readers(keras: ModuleType) -> dict[str, Callable[..., Any]]:
     """Layers that are given masks: of two sequences x and y, by their masks m and n."""
     L = keras.layers
@@ -83,6 +87,18 @@ def shaken(model: Any) -> Any:
     return model
 
 
+def in_float64(keras: ModuleType, through: Callable[..., Any], weights: list[np.ndarray], given: dict[str, np.ndarray]) -> np.ndarray:
+    """What a Keras that computes in float64 gives."""
+    keras.backend.set_floatx("float64")
+    try:
+        starts = [keras.Input(array.shape[1:], dtype="float64", name=name) for name, array in given.items()]
+        model = keras.Model(starts, through(*starts))
+        model.set_weights(weights)
+        return np.asarray(model.predict([array.astype(np.float64) for array in given.values()], verbose=0))
+    finally:
+        keras.backend.set_floatx("float32")
+
+
 @pytest.mark.keras
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,13 +117,13 @@ def test_given_masks_against_keras(keras: ModuleType, tmp_path: Path, kind: str)
             continue
         path = tmp_path / f"model{suffix(keras)}"
         model.save(path)
-        # Half of a place masked is -5e8 added to a number, which float32 loses and float64 keeps.
-        lost = kind == "half" and name.startswith(("softmax", "pairs")) and keras.__name__ != "keras"
-        for precision in ("float32",) if lost else ("float32", "float64"):
+        for precision in ("float32", "float64"):
+            if precision == "float64" and kind == "half" and keras.__name__ != "keras":
+                expected = in_float64(keras, through, model.get_weights(), given)  # -5e8 and a number, of which float32 keeps nothing
             found = fastlstm.load(path, precision=precision).predict(given)
             np.testing.assert_allclose(found, expected, atol=2e-6, rtol=1e-5, err_msg=name)
         computed += 1
-    assert computed > 3
+    assert computed == len(readers(keras)) - FAIL[keras.__name__].get(kind, 0)
 
 
 def called(keras: ModuleType) -> dict[str, Callable[[Any, Any], Any]]:
