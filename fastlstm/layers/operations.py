@@ -47,6 +47,7 @@ class GraphOperation(Layer):
             return
         self.meaning = row.meaning
         self.arguments = row.bound(dict(self.config["arguments"]))
+        self.most_bytes = context.budget.limit  # as it is while a file is read: nothing bounds what a caller gives later
 
     def count_params(self) -> int:
         return 0
@@ -162,12 +163,26 @@ class GraphOperation(Layer):
             lambda: [at_hand(x.value, rows, dtype) if isinstance(x.value, Unbatched) else computable(x.value) for x in inputs]
         )
         filled = self._filled(given, lambda number: self.cast(dtype)[number])
+        if told is None and batched:
+            self._check_growth(inputs, batched)
         if batched or not isinstance(self.meaning, Full):
             found = self._asked(lambda: self._computed(filled, dtype))
         else:
             known = outputs[0][0] if isinstance(outputs[0], Unbatched) else rows
             found = [self.meaning.made(known or 0, outputs[0], filled, dtype)]
         return tuple(Tensor(array, inputs[0].mask if self._meaning().passes_mask else None) for array in found)
+
+    def _check_growth(self, inputs: Sequence[Tensor], batched: Sequence[np.ndarray]) -> None:
+        """Refuse rows that the file asks for, as in ``tf.tile(x, (10**9, 1, 1))``, beyond what it may take: they stand in no row's size."""
+        shapes = [x.value if isinstance(x.value, Unbatched) else x.value.shape for x in inputs]
+        found = self._asked(lambda: self._meaning().shapes_across(self._operands(shapes))) or ()
+        count, given = sum(math.prod(size or 1 for size in shape) for shape in found), sum(array.size for array in batched)
+        needed = count * max(array.itemsize for array in batched)
+        if needed > self.most_bytes and count > given:
+            raise InputError(
+                f"layer {self.path!r} ({self.name}): of a batch of shape {batched[0].shape} it would make {needed} bytes, where a model "
+                f"may take {self.most_bytes}; give a smaller batch_size, or if you trust the file, load(..., max_bytes={needed})"
+            )
 
     def _computed(self, filled: dict[str, Any], dtype: np.dtype[Any]) -> list[np.ndarray]:
         try:

@@ -13,6 +13,7 @@ from layer_specs import recurrent
 
 import fastlstm
 from fastlstm.errors import FastLSTMError, FormatError, InputError, UnsupportedError
+from fastlstm.formats import own
 from fastlstm.operations import OPERATIONS
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
@@ -144,6 +145,25 @@ def test_what_goes_across_rows_is_computed_batch_by_batch(operation: str, argume
     if operation != "subtract":
         with pytest.raises(UnsupportedError, match="stream"):
             model.stream(2)
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("tile", {"repeats": [10**8, 1, 1]}),
+        ("repeat", {"repeats": 10**8, "axis": 0}),
+        ("pad", {"pad_width": [[10**8, 0], [0, 0], [0, 0]]}),
+        ("broadcast_to", {"shape": [10**8, 3, 5, 4]}),
+        ("one_hot", {"num_classes": 10**9, "axis": 0}),
+    ],
+)  # fmt: skip
+def test_rows_that_a_file_asks_for_are_bounded(operation: str, arguments: dict[str, Any], tmp_path: Path) -> None:
+    """Before anything is allocated: what follows the advice would take 8 GB and more."""
+    row = OPERATIONS[operation]
+    own.write(tmp_path / "m.fastlstm", model_of(operation, row.bound({"x": {"input": 0}, **arguments})))
+    model = fastlstm.load(tmp_path / "m.fastlstm")
+    with pytest.raises(InputError, match=rf"layer 'op' \({operation}\).*bytes.*max_bytes="):
+        model.predict(X)
 
 
 def test_rows_go_another_way_and_back() -> None:
