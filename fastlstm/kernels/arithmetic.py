@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program.contracts import BINARY_OPS, UNARY_OPS
+from ..program.contracts.arithmetic import BINARY_OPS, UNARY_OPS
 from .elementary import at_least, at_most, exp, expm1, log, log1p, magnitude
 from .flags import compiled, inlined
 from .memory import load_byte, load_float, load_int32, load_part, stack, store_byte, store_float, store_part

@@ -1,6 +1,6 @@
 """Calls from a kernel into the runtime: to wait for the other threads that compute the same call, and to see whether the call goes on.
 
-Both are functions of the runtime that a kernel is given as addresses (``program/contracts.py``), called rarely.
+Both are functions of the runtime that a kernel is given as addresses (``program/contract.py``), called rarely.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-#: In the order of the runtime's table.
-MODULES = ("lstm", "gru", "simple_rnn", "dense", "elementwise", "pooling", "rearranging", "arithmetic", "reductions", "product")
+#: In the order of their contracts, which is that of the runtime's table.
+MODULES = ("arithmetic", "dense", "elementwise", "pooling", "product", "rearranging", "lstm", "gru", "simple_rnn", "reductions")
 #: Modules outside of this folder that the kernels are made of.
-BESIDE = ("activations.py", "program/__init__.py", "program/contracts.py", "program/layout.py")
+BESIDE = ("activations.py", "program/__init__.py", "program/contract.py", "program/contracts/*.py", "program/layout.py")
 
 
 def symbol(name: str, level: str) -> str:
@@ -31,7 +31,7 @@ def symbol(name: str, level: str) -> str:
 
 def sources() -> list[Path]:
     """Every file of the package that the kernels are made of."""
-    return sorted([*HERE.glob("*.py"), *(HERE.parent / name for name in BESIDE)])
+    return sorted([*HERE.glob("*.py"), *(path for name in BESIDE for path in HERE.parent.glob(name))])
 
 
 def source_hash() -> str:

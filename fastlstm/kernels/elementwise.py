@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program.contracts import MASK_OPS, MERGE_OPS
+from ..program.contracts.elementwise import MASK_OPS, MERGE_OPS
 from .activation import RELU, SIGMOID, TANH, activated, relu
 from .elementary import exp, sigmoid, tanh
 from .flags import compiled

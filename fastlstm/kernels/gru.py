@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..program.contracts import GRU_BEFORE_GATES, GRU_GATES
+from ..program.contracts.recurrent import GRU_BEFORE_GATES, GRU_GATES
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, hard_sigmoid
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
 from .callbacks import meet

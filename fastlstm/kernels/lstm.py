@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..program.contracts import LSTM_GATES
+from ..program.contracts.recurrent import LSTM_GATES
 from .activation import HARD_SIGMOID, RELU, SIGMOID, TANH, hard_sigmoid, relu
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
 from .elementary import fma, sigmoid, sigmoid_denominator, tanh, tanh_numerator

@@ -1,7 +1,7 @@
 """Memory by address: the loads and stores of kernels, the stack, prefetching, and copying.
 
 An address is an int64; an index counts elements from there on. Nothing is checked: contracts say what a kernel may touch
-(``program/contracts.py``). Vectors need no alignment.
+(``program/contracts/``). Vectors need no alignment.
 """
 
 from __future__ import annotations

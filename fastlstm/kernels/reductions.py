@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..program.contracts import REDUCE_OPS
+from ..program.contracts.reductions import REDUCE_OPS
 from .arithmetic import greater_of, lesser_of, truth
 from .elementary import exp
 from .flags import ONE, compiled, inlined

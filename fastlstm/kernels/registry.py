@@ -1,4 +1,4 @@
-"""The kernels by name: each function of a contract's name (``program/contracts.py``). The object files and the runtime's table are
+"""The kernels by name: each function of a contract's name (``program/contracts/``). The object files and the runtime's table are
 made of these."""
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from ..program.contracts import CONTRACTS, Contract
+from ..program.contract import Contract
+from ..program.contracts import CONTRACTS
 
 
 class Kernel(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program.contracts import SIMPLE_RNN_GATES
+from ..program.contracts.recurrent import SIMPLE_RNN_GATES
 from .activation import RELU, TANH, activated, default_alpha, relu
 from .elementary import tanh
 from .flags import compiled

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..activations import Function
 from ..program import layout
-from ..program.contracts import GRU_BEFORE_GATES
+from ..program.contracts.recurrent import GRU_BEFORE_GATES
 from ..program.ir import Buffer, Builder, Constant, Value
 from ..program.lowering import default_code
 from ..spec import LayerSpec

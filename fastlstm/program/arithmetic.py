@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from . import layout
-from .contracts import BINARY_OPS, MERGE_OPS, MOST_AXES, REDUCE_OPS, UNARY_OPS, product_scratch, steps_along
+from .contract import MOST_AXES, steps_along
+from .contracts.arithmetic import BINARY_OPS, UNARY_OPS
+from .contracts.elementwise import MERGE_OPS
+from .contracts.product import product_scratch
+from .contracts.reductions import REDUCE_OPS
 from .copying import Array, Place, broadcast, broadcast_steps, filled_up, joined, place_of, reshaped, transposed
 from .ir import Builder, Mask, Value
 from .lowering import activated, has_kernel, merged

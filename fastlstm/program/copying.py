@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .contracts import MOST_AXES
+from .contract import MOST_AXES
 from .ir import At, Buffer, Builder, Constant, Value
 
 

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 from .. import activations
-from .contracts import MASK_OPS, MERGE_OPS
+from .contracts.elementwise import MASK_OPS, MERGE_OPS
 from .ir import At, Buffer, Builder, Mask, Value
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.

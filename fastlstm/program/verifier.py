@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import KernelError
-from .contracts import CONTRACTS, COUNTS, SIGNED, Contract, Room, Span
+from .contract import Contract, Room, Span
+from .contracts import CONTRACTS
 from .ir import At, Buffer, BufferInfo, Constant, Instruction, Program
 
 #: What fits the fields of kernels.
@@ -122,9 +123,9 @@ class Check:
             return float(value)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not -WORD <= value < WORD:
             raise self.error(f"{name} is {value!r}, expected an integer of 64 bits")
-        if value < 0 and name not in SIGNED:
+        if value < 0 and name not in self.contract.signed:
             raise self.error(f"{name} is {value}, expected none below 0")
-        if value < 1 and name in COUNTS:
+        if value < 1 and name in self.contract.counts:
             raise self.error(f"{name} is {value}, expected 1 or more")
         return int(value)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..program.arena import arrange
-from ..program.contracts import TEAM, WATCH
+from ..program.contract import TEAM, WATCH
 from ..program.ir import At, Buffer, BufferInfo, Constant, Instruction, Program
 from ..program.layout import FLOAT
 from .levels import Engine

@@ -17,7 +17,7 @@ import fastlstm
 from fastlstm.catalogue import ALIASES, EARLY_NAMES, INPUT_LAYER, ROWS, MaskRule, Role, Row, canonical, row_of
 from fastlstm.formats.reading.dialect import dialect
 from fastlstm.layers import REGISTRY, Tensor
-from fastlstm.program import contracts
+from fastlstm.program.contracts import recurrent as contracts
 from fastlstm.spec import LayerSpec, Rules
 
 PACKAGE = Path(fastlstm.__file__).parent

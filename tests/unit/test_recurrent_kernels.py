@@ -10,7 +10,8 @@ import pytest
 from kernel_calls import LEVELS, call, lanes_of
 
 from fastlstm.activations import NATIVE, function
-from fastlstm.program import contracts, layout
+from fastlstm.program import layout
+from fastlstm.program.contracts import recurrent as contracts
 
 pytestmark = pytest.mark.slow  # grids of shapes and options, at every level
 

@@ -15,7 +15,8 @@ from tensor_calls import Calls, computed
 
 from fastlstm import runtime
 from fastlstm.program import arithmetic, copying
-from fastlstm.program.contracts import BINARY_OPS, REDUCE_OPS, UNARY_OPS
+from fastlstm.program.contracts.arithmetic import BINARY_OPS, UNARY_OPS
+from fastlstm.program.contracts.reductions import REDUCE_OPS
 from fastlstm.program.ir import Builder, Value
 
 RNG = np.random.default_rng(0)

@@ -20,7 +20,8 @@ from fastlstm.layers.network import Network
 from fastlstm.layers.recurrent import Recurrent
 from fastlstm.planner import ProgramBuilder
 from fastlstm.program import arithmetic, layout
-from fastlstm.program.contracts import AXES, CONTRACTS, COUNTS, SIGNED
+from fastlstm.program.contract import AXES
+from fastlstm.program.contracts import CONTRACTS
 from fastlstm.program.copying import flipped, padded
 from fastlstm.program.ir import At, Buffer, BufferInfo, Builder, Constant, Instruction, Program, Value
 from fastlstm.program.verifier import verify
@@ -339,7 +340,11 @@ def moves(instruction: Instruction, field: str) -> bool:
     if "_" in field:
         return given[field.partition("_")[2]] > 1
     if field[1:].isdigit():
-        return given[field[0]] is not None and given[f"n{field[1:]}"] > 1 and (field not in SIGNED or given[field] != 0)
+        return (
+            given[field[0]] is not None
+            and given[f"n{field[1:]}"] > 1
+            and (field not in CONTRACTS[instruction.kernel].signed or given[field] != 0)
+        )
     return True
 
 
@@ -352,7 +357,7 @@ def test_more_of_anything_is_refused() -> None:
         if field in contract.reads | contract.writes | contract.floats or how:
             continue
         # A step that is a little longer may stay within the row of what another instruction writes between.
-        value = 2 * instruction.fields[field] if field in SIGNED else instruction.fields[field] + 1
+        value = 2 * instruction.fields[field] if field in contract.signed else instruction.fields[field] + 1
         more = changed(PROGRAMS[name], number, **{field: value})
         assert refused(more) == matters(instruction, field), f"{name}: {instruction.kernel}.{field} = {value}"
         checked += 1
@@ -400,7 +405,7 @@ def test_addresses_that_are_none() -> None:
                 assert refused(changed(PROGRAMS[name], number, ids=None)), "what is looked up by no ids"
         else:
             assert refused(changed(PROGRAMS[name], number, **{field: Buffer(0)})), "an address is no number"
-            if field in COUNTS:
+            if field in contract.counts:
                 assert refused(changed(PROGRAMS[name], number, **{field: 0}))
             if field not in contract.floats:
                 assert refused(changed(PROGRAMS[name], number, **{field: 1 << 63}))

@@ -1,0 +1,9 @@
+"""The kernels' contracts, a module for each of ``kernels/``.
+
+The kernels are declared by them (``kernels/registry.py``), and no Program runs that does not keep them (``verifier.py``).
+"""
+
+from ..contract import CONTRACTS
+from . import arithmetic, dense, elementwise, pooling, product, rearranging, recurrent, reductions
+
+__all__ = ["CONTRACTS", "arithmetic", "dense", "elementwise", "pooling", "product", "rearranging", "recurrent", "reductions"]
