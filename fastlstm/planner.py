@@ -16,6 +16,7 @@ from .layers.network import Network, lowered
 from .layers.streaming import Beginning, Stepping, Streams
 from .limits import Budget
 from .program import layout
+from .program.fusing import fused
 from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
 from .program.lowering import merged_masks
 from .spec import found_in
@@ -221,6 +222,7 @@ class ProgramBuilder:
 
     def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
         """The instructions collected so far, as a Program, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
+        self.instructions = fused(self.instructions, self.buffers, self.lanes)
         per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
         rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
         arrays = tuple(self.constants.arrays[key] for key in self.used)

@@ -19,9 +19,28 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 #: In the order of their contracts, which is that of the runtime's table.
-MODULES = ("arithmetic", "dense", "elementwise", "pooling", "product", "rearranging", "lstm", "gru", "simple_rnn", "reductions")
+MODULES = (
+    "arithmetic",
+    "convolution",
+    "dense",
+    "elementwise",
+    "pooling",
+    "product",
+    "rearranging",
+    "lstm",
+    "gru",
+    "simple_rnn",
+    "reductions",
+)
 #: Modules outside of this folder that the kernels are made of.
-BESIDE = ("activations.py", "program/__init__.py", "program/contract.py", "program/contracts/*.py", "program/layout.py")
+BESIDE = (
+    "activations.py",
+    "program/__init__.py",
+    "program/contract.py",
+    "program/contracts/*.py",
+    "program/layout.py",
+    "program/windows.py",
+)
 
 
 def symbol(name: str, level: str) -> str:
@@ -60,7 +79,7 @@ def _emit(level: Any, output: Path) -> None:
     kernels = importlib.import_module("fastlstm.kernels.registry").KERNELS
     missing = set(importlib.import_module("fastlstm.program.contracts").CONTRACTS) - set(kernels)
     assert not missing, f"contracts without a kernel: {sorted(missing)}"
-    texts = [importlib.import_module(f"fastlstm.kernels.{name}").tiles() for name in ("tile", "data_tile")]
+    texts = [importlib.import_module(f"fastlstm.kernels.{name}").tiles() for name in ("tile", "data_tile", "window_tile")]
     for name, item in kernels.items():
         text = exported(item.record())(item.function).inspect_llvm()
         found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)

@@ -1,4 +1,4 @@
-"""Kernels of windows over steps: padding, which convolutions as well as pooling ask for, and pooling."""
+"""Pooling over timesteps, of which a mask may leave some out."""
 
 from __future__ import annotations
 
@@ -6,21 +6,10 @@ from typing import Any
 
 from .callbacks import PATIENCE, patience_after
 from .flags import ONE, compiled
-from .memory import clear, copy, load_byte, load_part, store_part
+from .memory import load_byte, load_part, store_part
 from .registry import kernel
 from .target import LANES
 from .vector import INFINITY, select, splat
-
-
-@kernel
-def pad(f: Any) -> None:
-    """``before`` and ``after`` steps of zeros around the steps of each row."""
-    width = 4 * f.features
-    for r in range(f.rows):
-        x, y = f.x + r * f.steps * width, f.y + r * (f.before + f.steps + f.after) * width
-        clear(y, f.before * f.features)
-        copy(y + f.before * width, x, f.steps * f.features)
-        clear(y + (f.before + f.steps) * width, f.after * f.features)
 
 
 @compiled

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from .. import activations
-from ..program import layout
-from ..program.ir import At, Builder, Value
-from ..program.lowering import activated, copied, default_code, has_kernel
+from ..program.arithmetic import floats
+from ..program.convolving import Axis, Follow, Output, convolved, convolved_depthwise
+from ..program.copying import repeated, steps_of, transposed
+from ..program.ir import At, Buffer, Builder, Value
+from ..program.lowering import activated, activation_call, copied, has_kernel
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert, numbers_in
 
@@ -111,6 +113,12 @@ def convolve_depthwise(x: np.ndarray, kernel: np.ndarray, strides: Sequence[int]
     return out.reshape(*out.shape[:-2], math.prod(out.shape[-2:]))
 
 
+def window_axis(length: int, size: int, stride: int, dilation: int, padding: str) -> Axis:
+    """A window along an axis of so many places, as the kernels take it."""
+    before, after = padding_amounts(length, size, stride, dilation, padding)
+    return Axis(length, before, after, size, dilation, stride, output_length(length, size, stride, dilation, padding) or 0)
+
+
 class Convolution(Layer):
     """The base of all convolutions: geometry, bias, activation, and channels in front (``data_format``)."""
 
@@ -204,6 +212,46 @@ class Convolution(Layer):
         # Keras's activations work on the last axis, whichever the channels' is.
         return (Tensor(self.act(np.moveaxis(out, -1, 1) if self.channels_first else out)),)
 
+    def convolved(self, b: Builder, x: Value, axes: Sequence[Axis], follow: Follow) -> Value | None:
+        """The convolution itself as kernel calls, with bias and a native activation; channels last."""
+        raise NotImplementedError
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if not has_kernel(self.activation_name):
+            return None
+        x: Value | None = floats(b, inputs[0])
+        if x is not None and self.channels_first:
+            x = transposed(b, x, [*range(1, self.axes + 1), 0])
+        if x is None or 0 in x.shape:
+            return None
+        padding = self.padding
+        history = b.state(self.path, 0, math.prod(self.state_shapes()[0])) if self.state_shapes() else None
+        if history is not None:
+            x, padding = self._with_history(b, x, history), "valid"
+        call = activation_call(self.activation_name)
+        follow = Follow((lambda: self.cast(np.float32)[-1]) if self.use_bias else None, *(call or ()))
+        axes = self.axes_of(x.shape[:-1], padding)
+        out = None if any(axis.positions < 1 for axis in axes) else self.convolved(b, x, axes, follow)
+        if out is not None and self.channels_first:
+            out = transposed(b, out, [self.axes, *range(self.axes)])
+        if out is None:
+            return None
+        return (out if call else activated(b, self.activation_name, out),)
+
+    def _with_history(self, b: Builder, x: Value, history: Buffer) -> Value:
+        """The inputs of earlier calls in front, of which those that the next windows see are kept."""
+        (before, channels), (steps, _) = self.state_shapes()[0], x.shape
+        whole = (before + steps) * channels
+        out = Value(b.buffer(whole), (before + steps, channels))
+        copied(b, before * channels, history, before * channels, out.buffer, whole)
+        copied(b, steps * channels, b.read(x), steps * channels, At(out.buffer, before * channels), whole)
+        copied(b, before * channels, At(out.buffer, steps * channels), whole, history, before * channels)
+        return out
+
+    def axes_of(self, places: Sequence[int], padding: str) -> list[Axis]:
+        """How the window goes along each axis of so many places."""
+        return [window_axis(*each, padding) for each in zip(places, self.size, self.strides, self.dilation, strict=True)]
+
 
 class Conv(Convolution):
     """Conv1D, Conv2D, Conv3D."""
@@ -231,48 +279,11 @@ class Conv(Convolution):
     def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
         return convolve(x, weights[0], self.strides, self.dilation, padding, self.groups)
 
-    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.axes != 1 or self.dilation != (1,) or self.groups != 1 or self.channels_first or not has_kernel(self.activation_name):
-            return None
-        (steps, channels), (size,), (stride,) = inputs[0].shape, self.size, self.strides
-        before, after = padding_amounts(steps, size, stride, 1, self.padding)
-        x, whole = b.read(inputs[0]), before + steps + after
-        history = b.state(self.path, 0, before * channels) if self.state_shapes() else None
-        if before or after:
-            padded = b.buffer(whole * channels)
-            if history is None:
-                b.emit("pad", steps=steps, features=channels, before=before, after=after, x=x, y=padded)
-            else:
-                # The inputs of earlier calls stand in front, and those that the next windows see are kept.
-                copied(b, before * channels, history, before * channels, padded, whole * channels)
-                copied(b, steps * channels, x, steps * channels, At(padded, before * channels), whole * channels)
-                copied(b, before * channels, At(padded, steps * channels), whole * channels, history, before * channels)
-            x, steps = padded, whole
-        length, filters = (steps - size) // stride + 1, self.filters
-        if length < 1:
-            return None
-        # A window is so many steps one after the other in memory: a row of a Dense layer, one stride after the previous row.
-        kernel = b.constant(self, "kernel", lambda: layout.pack_dense(self.cast(np.float32)[0].reshape(-1, filters), b.lanes))
-        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
-        out = b.buffer(length * filters)
-        code = default_code(self.activation_name)
-        b.emit(
-            "dense",
-            steps=length,
-            features=size * channels,
-            units=filters,
-            x=x,
-            x_row=steps * channels,
-            x_step=stride * channels,
-            kernel=kernel,
-            bias=bias,
-            y=out,
-            y_row=length * filters,
-            y_step=filters,
-            activation=code or 0,
-        )
-        value = Value(out, (length, filters))
-        return (value if code is not None else activated(b, self.activation_name, value),)
+    def convolved(self, b: Builder, x: Value, axes: Sequence[Axis], follow: Follow) -> Value | None:
+        def kernel() -> np.ndarray:
+            return self.cast(np.float32)[0]
+
+        return convolved(b, self, "", x, axes, kernel, self.spec.weights[0].shape, follow)
 
 
 class SeparableConv(Convolution):
@@ -296,6 +307,13 @@ class SeparableConv(Convolution):
     def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
         return convolve_depthwise(x, weights[0], self.strides, self.dilation, padding) @ weights[1][(0,) * self.axes]
 
+    def convolved(self, b: Builder, x: Value, axes: Sequence[Axis], follow: Follow) -> Value | None:
+        each = by_channel(b, self, x, axes, Follow())
+        if each is None:
+            return None
+        places = [Axis(n, 0, 0, 1, 1, 1, n) for n in each.shape[:-1]]
+        return convolved(b, self, "pointwise", each, places, lambda: self.cast(np.float32)[1], self.spec.weights[1].shape, follow)
+
 
 class DepthwiseConv(Convolution):
     """DepthwiseConv1D, DepthwiseConv2D: each channel by itself."""
@@ -315,6 +333,20 @@ class DepthwiseConv(Convolution):
 
     def compute(self, x: np.ndarray, weights: Sequence[np.ndarray], padding: str) -> np.ndarray:
         return convolve_depthwise(x, weights[0], self.strides, self.dilation, padding)
+
+    def convolved(self, b: Builder, x: Value, axes: Sequence[Axis], follow: Follow) -> Value | None:
+        return by_channel(b, self, x, axes, follow)
+
+
+def by_channel(b: Builder, layer: Convolution, x: Value, axes: Sequence[Axis], follow: Follow) -> Value | None:
+    """Each channel of x convolved by itself with the first weights of a layer, (*window, channels, multiplier)."""
+    *window, channels, multiplier = layer.spec.weights[0].shape
+    each = x if multiplier == 1 else repeated(b, x, multiplier, len(x.shape) - 1)
+
+    def kernel() -> np.ndarray:
+        return layer.cast(np.float32)[0].reshape(*window, channels * multiplier)
+
+    return None if each is None else convolved_depthwise(b, layer, each, axes, kernel, follow)
 
 
 class ConvTranspose(Convolution):
@@ -358,3 +390,49 @@ class ConvTranspose(Convolution):
             out[reached] += x @ kernel[offset].T
         kept = (slice(None), *(slice(left, left + n) for left, n in zip(before, lengths, strict=True)))
         return out[kept]
+
+    def convolved(self, b: Builder, x: Value, axes: Sequence[Axis], follow: Follow) -> Value | None:
+        """As many convolutions as there are places within a stride: each reads the kernel's places that reach there."""
+        places = x.shape[:-1]
+        lengths = [n or 0 for n in self.lengths(places)]
+        phases = [list(transposed_axes(*each, self.padding)) for each in zip(places, lengths, self._geometry(), strict=True)]
+        # Strides and dilation together, which Keras refuses, may leave the first places of the input out.
+        if 0 in lengths or any(phase.axis.before < 0 for each in phases for phase in each):
+            return None
+        out = Value(b.buffer(math.prod(lengths) * self.filters), (*lengths, self.filters))
+        steps = steps_of(out.shape)
+        for number, chosen in enumerate(product(*phases)):
+            taps = [phase.taps for phase in chosen]
+            shape = (*map(len, taps), x.shape[-1], self.filters)
+
+            def kernel(taps: Sequence[Sequence[int]] = taps) -> np.ndarray:
+                chosen = self.cast(np.float32)[0][np.ix_(*taps)]
+                return np.ascontiguousarray(chosen.swapaxes(-1, -2))
+
+            first = sum(phase.first * step for phase, step in zip(chosen, steps, strict=False))
+            apart = [stride * step for stride, step in zip(self.strides, steps, strict=False)]
+            to = Output(out, first, apart)
+            convolved(b, self, str(number), x, [phase.axis for phase in chosen], kernel, shape, follow, to)
+        return out
+
+
+class Phase(NamedTuple):
+    """Every so many places of the output of a transposed convolution."""
+
+    first: int  # place
+    axis: Axis  # how they see the input
+    taps: Sequence[int]  # the places of the kernel that reach them, in order of the input
+
+
+def transposed_axes(places: int, length: int, geometry: tuple[int, int, int], padding: str) -> Iterator[Phase]:
+    """How the places of the output along an axis see the input: those that are a stride apart see it alike."""
+    size, stride, dilation = geometry
+    left = padding_amounts(length, size, stride, dilation, padding)[0]
+    for first in range(min(stride, length)):
+        # The kernel's place k brings what is at (first + left - k * dilation) / stride.
+        taps = [k for k in reversed(range(size)) if (first + left - k * dilation) % stride == 0]
+        sees = [(first + left - k * dilation) // stride for k in taps] or [0]
+        positions = -(-(length - first) // stride)
+        apart = sees[1] - sees[0] if len(sees) > 1 else 1
+        after = max(sees[-1] + positions - places, 0)
+        yield Phase(first, Axis(places, -sees[0], after, len(taps), apart, 1, positions), taps)

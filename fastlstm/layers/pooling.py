@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ..program.arithmetic import floats
+from ..program.convolving import pooled_windows
+from ..program.copying import transposed
 from ..program.ir import Builder, Value
 from ..spec import LayerSpec, Shape, found_in
 from . import given_masks
 from .base import Context, Layer, States, Tensor, floating, numbers_in
-from .convolution import output_length, padded_numbers, padding_amounts, per_axis, windows
+from .convolution import output_length, padded_numbers, per_axis, window_axis, windows
 
 
 class Pooling(Layer):
@@ -61,14 +64,19 @@ class Pooling(Layer):
         return [view for _, view in windows(x, self.size, self.strides, (1,) * self.axes, self.padding, fill)]
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.axes != 1 or self.channels_first:
+        x: Value | None = floats(b, inputs[0])
+        if x is not None and self.channels_first:
+            x = transposed(b, x, [*range(1, self.axes + 1), 0])
+        if x is None or 0 in x.shape:
             return None
-        steps, (window,), (stride,) = inputs[0].shape[0], self.size, self.strides
-        length = output_length(steps, window, stride, 1, self.padding) or 0
-        if length < 1:
+        geometry = zip(x.shape[:-1], self.size, self.strides, strict=True)
+        axes = [window_axis(n, size, stride, 1, self.padding) for n, size, stride in geometry]
+        if any(axis.positions < 1 for axis in axes):
             return None
-        before, _ = padding_amounts(steps, window, stride, 1, self.padding)
-        return (pooled(b, inputs[0], length, window=window, stride=stride, before=before, mean=self.mean),)
+        out: Value | None = pooled_windows(b, x, axes, mean=self.mean)
+        if out is not None and self.channels_first:
+            out = transposed(b, out, [self.axes, *range(self.axes)])
+        return None if out is None else (out,)
 
 
 class MaxPooling(Pooling):

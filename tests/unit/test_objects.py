@@ -118,10 +118,25 @@ def test_tiles_of_data_keep_their_sums_in_registers(built: Path, level: str) -> 
 
 
 @pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
+def test_tiles_of_windows_keep_their_sums_in_registers(built: Path, level: str) -> None:
+    seen = []
+    for name, body in loops(built):
+        tile = re.match(r"tile_of_windows_(\d+)x(\d)", name)
+        if not tile:
+            continue
+        seen.append(name)
+        assert not [line for line in body if "%rsp" in line and re.search(r"[xyz]mm", line)], f"{name} spills in its loop"
+        windows, vectors = map(int, tile.groups())
+        sums = [line for line in body if re.match(r"vfmadd|addps", line) and WIDEST[level] in line]
+        assert len(sums) == windows * vectors, name
+    assert len(seen) == 2 * {"v2": 16, "v3": 25, "v4": 38}[level]  # a loop for each operand
+
+
+@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
 def test_activations_are_vectors(built: Path, level: str) -> None:
     divisions = {name: [line for line in body if re.match(r"v?div[ps]s", line)] for name, body in functions(built)}
     # Pooling and means divide by a count once for each output; everything else that divides computes whole vectors.
-    activations = [line for name, lines in divisions.items() if not re.search("pooling|reductions", name) for line in lines]
+    activations = [line for name, lines in divisions.items() if not re.search("pool|reductions", name) for line in lines]
     assert activations
     for line in activations:
         assert re.match(r"v?divps", line), f"a single float is divided: {line}"

@@ -8,12 +8,6 @@ from typing import Any
 from ..contract import FLAG, WATCH, Room, Span, declared, flat
 
 
-@declared("rows", "steps", "features", "before", "after", "x", "y", reads=("x",), writes=("y",))
-def pad(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    """y = x with ``before`` and ``after`` steps of zeros around the steps of each row."""
-    return {"x": flat(f.steps * f.features), "y": flat((f.before + f.steps + f.after) * f.features)}
-
-
 @declared(
     "rows", "steps", "features", "x", "mask", "window", "stride", "before", "y", "y_steps", "mean", *WATCH,
     reads=("x", "mask"), writes=("y",), optional=("mask",),
