@@ -20,27 +20,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 #: In the order of their contracts, which is that of the runtime's table.
 MODULES = (
-    "arithmetic",
-    "convolution",
-    "dense",
-    "elementwise",
-    "pooling",
-    "product",
-    "rearranging",
-    "lstm",
-    "gru",
-    "simple_rnn",
+    "arithmetic", "convolution", "lstm", "gru", "simple_rnn", "conv_lstm", "dense", "elementwise", "pooling", "product", "rearranging",
     "reductions",
-)
+)  # fmt: skip
 #: Modules outside of this folder that the kernels are made of.
 BESIDE = (
-    "activations.py",
-    "program/__init__.py",
-    "program/contract.py",
-    "program/contracts/*.py",
-    "program/layout.py",
-    "program/windows.py",
-)
+    "activations.py", "program/__init__.py", "program/contract.py", "program/contracts/*.py", "program/layout.py", "program/windows.py",
+)  # fmt: skip
 
 
 def symbol(name: str, level: str) -> str:

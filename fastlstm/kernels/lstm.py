@@ -95,22 +95,28 @@ _any = by_equations(gate_by_code, activation_by_code, compiled)
 
 
 @inlined
-def _visit(f, w, step, t):
-    states = states_of(w, step)
-    multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
-    gate, code, at = f.recurrent_activation, f.activation, t.first * w.row + t.unit
-    walk = blocks_of(t, w)
-    b = Blocks(walk.count, w.result, walk.gates, t.width, w.held + at, states.after + at, walk.units, gate, code)
-    if gate == SIGMOID and code == TANH:
+def update(b, t):
+    """Update blocks by the equations of their activations."""
+    if b.gate == SIGMOID and b.code == TANH:
         _usual(b, t)
-    elif gate == HARD_SIGMOID and code == TANH:
+    elif b.gate == HARD_SIGMOID and b.code == TANH:
         _hard(b, t)
-    elif gate == SIGMOID and code == RELU:
+    elif b.gate == SIGMOID and b.code == RELU:
         _relu(b, t)
-    elif gate == HARD_SIGMOID and code == RELU:
+    elif b.gate == HARD_SIGMOID and b.code == RELU:
         _hard_relu(b, t)
     else:
         _any(b, t)
+
+
+@inlined
+def _visit(f, w, step, t):
+    states = states_of(w, step)
+    multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
+    at = t.first * w.row + t.unit
+    walk = blocks_of(t, w)
+    b = Blocks(walk.count, w.result, walk.gates, t.width, w.held + at, states.after + at, walk.units, f.recurrent_activation, f.activation)
+    update(b, t)
 
 
 @compiled

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..spec import LayerSpec, Shape
+from ..program import layout
+from ..program.contracts.recurrent import LSTM_GATES
+from ..program.convolving import Axis, Recurrence, convolved_in_time
+from ..program.ir import Builder, Constant, Value
+from ..program.lowering import default_code
+from ..spec import LayerSpec, Shape, found_in
 from .base import Context, States
 from .cell_base import Cell
 from .cells import LSTMCell, lstm_states
-from .convolution import convolve, output_length, per_axis
+from .convolution import convolve, output_length, per_axis, window_axis
 from .recurrent import LOOP_HONOURED, LOOP_INERT, Recurrent, states_given
 
 CELL_KEYS = frozenset(
@@ -73,6 +79,27 @@ class ConvLSTMCell(Cell):
         geometry = zip(spatial, self.size, self.strides, self.dilation, strict=True)
         return tuple(output_length(n, k, s, d, self.padding) for n, k, s, d in geometry)
 
+    @property
+    def codes(self) -> tuple[int | None, int | None]:
+        """The activations as the kernel takes them: of the cell, and of its gates."""
+        return default_code(self.activation_name), default_code(self.recurrent_activation_name)
+
+    def axes_of(self, places: Sequence[int]) -> list[Axis]:
+        """How the window goes over the input."""
+        geometry = zip(places, self.size, self.strides, self.dilation, strict=True)
+        return [window_axis(*each, self.padding) for each in geometry]
+
+    def packed(self, b: Builder) -> dict[str, Constant]:
+        """The weights."""
+        kernel, recurrent, *bias = self.cast(np.float32)
+        offset = bias[0] if bias else np.zeros(kernel.shape[-1], np.float32)
+
+        def constant(name: str, array: np.ndarray) -> Constant:
+            matrix = array.reshape(-1, array.shape[-1])
+            return b.constant(self, name, lambda: layout.pack_panels(matrix, LSTM_GATES, b.lanes))
+
+        return {"kernel": constant("kernel", kernel), "recurrent": constant("recurrent", recurrent), "bias": constant("bias", offset)}
+
     def step(self, x: np.ndarray, states: tuple[np.ndarray, ...]) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         kernel, recurrent, *bias = self.cast(x.dtype)
         h, c = states
@@ -123,6 +150,27 @@ class ConvLSTM(Recurrent):
         if keywords.get("initial_state") is not None:
             return super().start(x, keywords, states)
         return tuple(np.zeros((len(x), *self.output_shape(x)), x.dtype) for _ in self.state_sizes)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, mask, (code, gate_code) = inputs[0], inputs[0].mask, self.cell.codes
+        given = list(found_in(keywords.get("initial_state"), Value))
+        axes = self.cell.axes_of(x.shape[1:-1])
+        if code is None or gate_code is None or 0 in x.shape or any(axis.positions < 1 for axis in axes):
+            return None
+        if (mask is not None and mask.shape != x.shape[:1]) or any(value.integer for value in (x, *given)):
+            return None
+        if given and not self._honours_mask(keywords):
+            mask = None
+        shape = (*(axis.positions for axis in axes), self.cell.filters)
+        out = Value(b.buffer((x.shape[0] if self.return_sequences else 1) * math.prod(shape)), shape)
+        finals = [Value(b.buffer(math.prod(shape)), shape) for _ in self.state_sizes] if self.return_state else []
+        recurrence = Recurrence(
+            self.cell.packed(b), self.cell.size, self.cell.filters, (code, gate_code), mask, self.go_backwards,
+            [b.read(value) for value in given], [value.buffer for value in finals], int(self.zero_output), int(self.head_state),
+        )  # fmt: skip
+        convolved_in_time(b, x, axes, recurrence, out.buffer, self.return_sequences)
+        result = out._replace(shape=(x.shape[0], *shape), mask=x.mask) if self.return_sequences else out
+        return (result, *finals)
 
     def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
         return (*(n or 0 for n in self.cell.lengths(x.shape[2:-1])), self.cell.filters)

@@ -14,7 +14,7 @@ from .contract import Room
 from .contracts import CONTRACTS
 from .contracts.convolution import SPATIAL
 from .copying import steps_of
-from .ir import At, Builder, Value
+from .ir import At, Buffer, Builder, Constant, Mask, Value
 
 
 class Axis(NamedTuple):
@@ -157,6 +157,40 @@ def scratch_bytes(kernel: str, given: Mapping[str, Any], lanes: int, members: in
     room = CONTRACTS[kernel].extents(SimpleNamespace(**given, members=members), lanes)["scratch"]
     assert isinstance(room, Room)
     return room.fixed_bytes
+
+
+class Recurrence(NamedTuple):
+    """A recurrence over images."""
+
+    weights: Mapping[str, Constant]  # packed: kernel, recurrent, bias
+    window: Sequence[int]  # over the state
+    filters: int
+    codes: tuple[int, int]  # of the activation and that of the gates
+    mask: Mask | None
+    reverse: bool
+    starts: Sequence[Buffer]  # h and c, or none
+    finals: Sequence[Buffer]  # the same
+    fill: int  # as of the recurrent kernels
+    head: int
+
+
+def convolved_in_time(b: Builder, x: Value, axes: Sequence[Axis], recurrence: Recurrence, out: Buffer, sequences: bool) -> None:
+    """Write the LSTM of images x (timesteps, *places, channels): the outputs of all steps, or of the last one."""
+    r, steps, every = recurrence, x.shape[0], all_axes(axes)
+    image, size = merged_runs(image_fields(every, x.shape[-1]), every)
+    state = r.filters * math.prod(axis.positions for axis in axes)
+    nowhere: list[Buffer | None] = [None, None]
+    (h0, c0), (h_out, c_out) = (list(buffers) or nowhere for buffers in (r.starts, r.finals))
+    row = steps * state if sequences else state
+    emitted(b, "conv_lstm", {
+        "x": b.read(x), "x_row": math.prod(x.shape), "x_time": math.prod(x.shape[1:]), "steps": steps, **image, "size": size,
+        "units": r.filters, **fields("w", [1] * (SPATIAL - len(axes)) + list(r.window)), **r.weights,
+        "activation": r.codes[0], "recurrent_activation": r.codes[1],
+        "mask": r.mask.buffer if r.mask else None, "mask_row": steps, "reverse": int(r.reverse),
+        "h0": h0, "h0_row": state, "c0": c0, "h_out": h_out, "c_out": c_out, "out_row": state,
+        "y": out if sequences else None, "y_row": row, "y_step": state, "y_time_order": 0,
+        "last": None if sequences else out, "last_row": row, "fill": r.fill, "head": r.head,
+    })  # fmt: skip
 
 
 def convolved_depthwise(b: Builder, layer: Any, x: Value, axes: Sequence[Axis], kernel: Callable[[], np.ndarray], follow: Follow) -> Value:

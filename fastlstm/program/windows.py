@@ -59,13 +59,40 @@ def lay_out_windows(start: int, member: int, runs: int, image: int, stripe: int)
     return Windows(table + mine, image_at + mine, stripe_at + mine, end + mine)
 
 
+class Images(NamedTuple):
+    """Where things are in the scratch of an LSTM of images: addresses."""
+
+    # Shared by all threads of a call.
+    h_even: int  # state before even steps, with zeros around it
+    h_odd: int  # state before odd ones
+    c: int
+    # Each thread's own.
+    table: int  # the distances of the runs of a window over the input
+    state_table: int  # ... over the state
+    image: int  # the input of a step with padding around it
+    end: int
+
+
+def lay_out_images(start: int, member: int, runs: int, state_runs: int, image: int, padded: int, state: int) -> Images:
+    """Divide up the scratch of an LSTM of images. Sizes are of runs, and of floats: of the input, of a state with padding and without."""
+    h_even = after(start, 0)
+    h_odd = after(h_even, FLOAT * padded)
+    c = after(h_odd, FLOAT * padded)
+    table = after(c, FLOAT * state)
+    state_table = after(table, ADDRESS * runs)
+    image_at = after(state_table, ADDRESS * state_runs)
+    end = after(image_at, FLOAT * image)
+    mine = member * (end - table)
+    return Images(h_even, h_odd, c, table + mine, state_table + mine, image_at + mine, end + mine)
+
+
 def dots_windows(units: int, size: int, lanes: int) -> int:
     """Is each output of a convolution a dot product of its own: where a panel would be nearly empty, and runs fill vectors?"""
     return 1 if units <= DOT_UNITS and size >= lanes else 0
 
 
 #: What kernels compile, each after those that it calls.
-COMPILED = (jobs_of, lay_out_windows, dots_windows)
+COMPILED = (jobs_of, lay_out_windows, lay_out_images, dots_windows)
 
 
 # -- arrays -------------------------------------------------------------------------------------------------------------------
@@ -74,6 +101,11 @@ COMPILED = (jobs_of, lay_out_windows, dots_windows)
 def windows_scratch(runs: int, image: int, stripe: int, members: int = 1) -> int:
     """Bytes of scratch that so many threads take, whatever address it begins at."""
     return ALIGNMENT + lay_out_windows(0, members - 1, runs, image, stripe).end
+
+
+def conv_lstm_scratch(runs: int, state_runs: int, image: int, padded: int, state: int, members: int) -> int:
+    """The same of an LSTM of images."""
+    return ALIGNMENT + lay_out_images(0, members - 1, runs, state_runs, image, padded, state).end
 
 
 def windows_size(runs: int, size: int, units: int, lanes: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernel_models import chain, simple
@@ -95,3 +96,37 @@ def poolings(draw: st.DrawFn) -> tuple[ModelSpec, np.ndarray]:
 @given(poolings())
 def test_any_window_of_pooling(case: tuple[ModelSpec, np.ndarray]) -> None:
     check(*case)
+
+
+@st.composite
+def images_in_time(draw: st.DrawFn) -> tuple[ModelSpec, np.ndarray]:
+    axes = draw(st.integers(1, 3))
+    size = tuple(draw(st.integers(1, 3)) for _ in range(axes))
+    filters, channels, steps = draw(st.sampled_from([1, 2, 5, 8, 16, 19, 33])), draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    config: dict[str, Any] = {"filters": filters, "kernel_size": list(size), "padding": draw(st.sampled_from(["valid", "same"]))}
+    config["strides"] = [draw(st.integers(1, 2))] * axes
+    config["activation"] = draw(st.sampled_from(["tanh", "relu", "softsign"]))
+    config["recurrent_activation"] = draw(st.sampled_from(["sigmoid", "hard_sigmoid"]))
+    for name in ("return_sequences", "go_backwards", "use_bias", "zero_output_for_mask"):
+        config[name] = draw(st.booleans())
+    shapes = [(*size, channels, 4 * filters), (*size, filters, 4 * filters), (4 * filters,)]
+    layers = [simple(f"ConvLSTM{axes}D", "conv", *shapes[: 3 if config["use_bias"] else 2], **config)]
+    x = image(draw(st.integers(1, 3)), steps, *(n + draw(st.integers(0, 4)) for n in size), channels)
+    return chain(*layers, shape=(None, *x.shape[1:])), x
+
+
+@given(images_in_time())
+def test_any_lstm_of_images(case: tuple[ModelSpec, np.ndarray]) -> None:
+    check(*case, scale=1e-4)
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("backwards", [True, False])
+def test_masked_steps_of_images(zeros: bool, sequences: bool, backwards: bool) -> None:
+    config = {"filters": 5, "kernel_size": [3], "padding": "same", "return_sequences": sequences, "go_backwards": backwards}
+    conv = simple("ConvLSTM1D", "conv", (3, 2, 20), (3, 5, 20), (20,), zero_output_for_mask=zeros, **config)
+    places = LayerSpec("TimeDistributed", "t", {}, (), (simple("Reshape", "r", target_shape=[4, 2]),))
+    x = image(3, 5, 8)
+    x[0, [0, 3]] = x[1, [4]] = x[2] = 0
+    check(chain(simple("Masking", "m", mask_value=0.0), places, conv, shape=(None, 5, 8)), x)

@@ -215,6 +215,8 @@ def programs() -> Iterator[tuple[str, Program]]:
         layer("Conv2DTranspose", "t", (3, 3, 5, 33), (5,), filters=5, kernel_size=[3, 3], strides=[2, 2], padding="same"),
     ]  # fmt: skip
     calls = [call(number, number - 1) for number in range(1, len(images) + 1)]
+    film = layer("ConvLSTM1D", "l", (3, 2, 20), (3, 5, 20), (20,), filters=5, kernel_size=[3], padding="same", return_sequences=True)
+    yield "film", program(model([*inputs((None, 4, 6, 2), (None, 6, 5), (None, 6, 5)), film], [call(3, 0, initial_state=(Ref(1), Ref(2)))]))
     yield "images", program(model([*inputs((None, 9, 11, 3)), *images], calls))
     yield "concatenated", program(model([*inputs(sequences, sequences), layer("Concatenate", "c", axis=-1)], [call(2, 0, 1)]))
     for write in TENSORS:
@@ -321,6 +323,9 @@ HOW = {
     "stride",
     "before",
     "turned",
+    "pool0",
+    "pool1",
+    "pool2",
     "pool_mean",
     "then",
 }
@@ -344,20 +349,20 @@ def sees(instruction: Instruction, field: str) -> bool:
         return given[WINDOW_STEPS[name] + axis] > 1
     if name == "n":
         return given[f"s{axis}"] != 0
-    if name == "pool":  # the larger, the less is written
-        return all(given[f"pool{n}"] == 1 for n in range(3))
     if name == "before":
         return any(given[f"a{n}"] != given[f"padded{n}"] for n in range(3))
+    if field == "x_time":
+        return given["steps"] > 1
     return field != "x_group" or given["groups"] > 1
 
 
 def matters(instruction: Instruction, field: str) -> bool:
     """Does a kernel read by this field at all?"""
-    if "k0" in instruction.fields:
-        return sees(instruction, field)
     given, table, ids = instruction.fields, instruction.fields.get("table"), instruction.fields.get("ids")
     if field in STRIDES:
         return given.get(STRIDES[field]) is not None
+    if "k0" in instruction.fields and field != "y_step":
+        return sees(instruction, field)
     if instruction.kernel in ("rearrange", "binary", "product") and field[0] in "abxyn":
         return moves(instruction, field)
     if field == "x_row":

@@ -4,6 +4,9 @@ The kernels are declared by them (``kernels/registry.py``), and no Program runs 
 """
 
 from ..contract import CONTRACTS
-from . import arithmetic, convolution, dense, elementwise, pooling, product, rearranging, recurrent, reductions
+from . import arithmetic, conv_lstm, convolution, dense, elementwise, pooling, product, rearranging, recurrent, reductions
 
-__all__ = ["CONTRACTS", "arithmetic", "convolution", "dense", "elementwise", "pooling", "product", "rearranging", "recurrent", "reductions"]
+__all__ = [
+    "CONTRACTS", "arithmetic", "conv_lstm", "convolution", "dense", "elementwise", "pooling", "product", "rearranging", "recurrent",
+    "reductions",
+]  # fmt: skip
