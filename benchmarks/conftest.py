@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--engine-threads", type=int, default=1, metavar="N")
     group.addoption("--rounds", type=int, default=1, metavar="N", help="measure everything so many times")
     group.addoption("--turns", default="", metavar="FROM,TO", help="file descriptors: read a byte before each test, write one after it")
+    group.addoption("--refused", type=Path, metavar="FILE", help="write there what an engine cannot run, and why: a line of JSON each")
     group.addoption("--prepared", type=Path, default=HERE / ".prepared", help="folder for the engines' files")
 
 

@@ -11,6 +11,9 @@ import numpy as np
 from .engine import Engine, UnavailableError
 from .keras_file import SavedLayer, layers
 
+#: Keras's class -> PyTorch's, and the order of its gates.
+CELLS = {"LSTM": ("LSTM", "ifco"), "GRU": ("GRU", "rzh"), "SimpleRNN": ("RNN", "h")}
+
 
 class PyTorch(Engine):
     """Padded rows are packed (``pack_padded_sequence``), lists of sequences too, so that it computes no padding either."""
@@ -26,6 +29,9 @@ class PyTorch(Engine):
         self.torch = torch
         self.mask_value: float | None = None
         saved = [layer for layer in layers(model) if not self._is_mask(layer)]
+        unknown = sorted({layer.class_name for layer in saved} - {"Embedding", "Dense", "Bidirectional", *CELLS})
+        if unknown:
+            raise UnavailableError(f"its adapter here does not know {', '.join(unknown)}")
         recurrent = [number for number, layer in enumerate(saved) if layer.class_name not in ("Embedding", "Dense")]
         self.steps = [
             {"Embedding": embedding, "Dense": dense}[layer.class_name](torch, layer)
@@ -71,7 +77,7 @@ class Recurrent:
         for key, value in expected.items():
             if key in config and config[key] != value:
                 raise UnavailableError(f"its {inner['class_name']} knows only {key}={value}, the model has {config[key]}")
-        kind, gates = {"LSTM": ("LSTM", "ifco"), "GRU": ("GRU", "rzh"), "SimpleRNN": ("RNN", "h")}[inner["class_name"]]
+        kind, gates = CELLS[inner["class_name"]]
         kernel = layer.weights[0]
         self.cell = getattr(torch.nn, kind)(kernel.shape[0], config["units"], batch_first=True, bidirectional=bidirectional)
         for direction, suffix in enumerate(("", "_reverse")[: 1 + bidirectional]):
