@@ -200,8 +200,8 @@ COMPANIONS = (
         chain=False,
     ),
     Workload(
-        "companion_image", "(Conv2D, BatchNormalization, MaxPooling2D) x 3, MultiHeadAttention(4, 32), no recurrent layer, images of 64x64", BATCHES,
-        image, numbers(64, 64, 3), chain=False,
+        "companion_image", "(Conv2D, BatchNormalization, MaxPooling2D) x 3, MultiHeadAttention(4, 32): no recurrent layer, images of 64x64",
+        BATCHES, image, numbers(64, 64, 3), chain=False,
     ),
 )  # fmt: skip
 

@@ -46,6 +46,17 @@ class Workload:
         """Different inputs to rotate through: as many ids as would not stay in cache by chance."""
         return list(itertools.islice(self.endless(batch), max(4, math.ceil(64 / batch))))
 
+    def many(self, rows: int) -> np.ndarray:
+        """So many rows, made one after the other, so that memory at its most holds them alone."""
+        following = self.endless(1)
+        first = next(following)
+        if isinstance(first, dict):
+            raise TypeError(f"{self.name}: expected a workload of one input, found {', '.join(first)}")
+        x = np.empty((rows, *first.shape[1:]), first.dtype)
+        for row, made in zip(x, itertools.chain([first], following), strict=False):
+            row[:] = arrays(made)["x"][0]
+        return x
+
 
 def arrays(x: Rows) -> dict[str, np.ndarray]:
     """The inputs by name; that of a model with one is called x."""
