@@ -188,7 +188,8 @@ COMPANIONS = (
     ),
     Workload("companion_activity", "Conv1D x 2, LSTM(100), 128 steps of 9", BATCHES, activity, numbers(128, 9)),
     Workload(
-        "companion_video", "TimeDistributed(Conv2D, MaxPooling2D) x 2, LSTM(32), 16 frames of 64x64", BATCHES, video, numbers(16, 64, 64, 3)
+        "companion_video", "TimeDistributed(Conv2D, MaxPooling2D) x 2, LSTM(32), 16 frames of 64x64", BATCHES, video,
+        numbers(16, 64, 64, 3), memory=(1, 16, 256),
     ),
     Workload(
         "companion_separable", "SeparableConv1D, LayerNormalization, GRU(48), Attention, 60 steps of 24", BATCHES, separable,

@@ -21,12 +21,12 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from .run import ENGINES, HERE, REPOSITORY, environment, prepare
+from .workload import Workload
 from .workloads import WORKLOADS
 
 PACKAGES = ("numpy", "fastlstm", "ai-edge-litert", "onnxruntime", "openvino", "torch", "tensorflow")
 MEGABYTE = 1e6
 WORKLOAD = "imdb_lstm64"
-LARGE, LARGE_ROWS = "companion_video", (1, 16, 256)
 
 #: Linux's own figure, since ru_maxrss of a process starts with that of the one that started it.
 PEAK = """
@@ -123,22 +123,21 @@ def cold_start(engine: str, prepared: Path, rounds: int) -> tuple[float, float] 
     return statistics.median(seconds), statistics.median(peaks)
 
 
-def peak_memory(engine: str, prepared: Path, rows: int) -> float | None:
+def peak_memory(engine: str, workload: Workload, prepared: Path, rows: int) -> float | None:
     """Megabytes at most of a process that predicts so many rows twice, the rows themselves among them; None where it cannot."""
-    line = run(MEASURE_COLD, engine, LARGE, str(prepared), str(rows), "2")
+    line = run(MEASURE_COLD, engine, workload.name, str(prepared), str(rows), "2")
     return None if line is None else json.loads(line)
 
 
-def memory(prepared: Path) -> None:
+def memory(workload: Workload, prepared: Path) -> None:
     """The table of memory by the number of rows."""
-    (workload,) = (workload for workload in WORKLOADS if workload.name == LARGE)
-    prepare(prepared, f"^{LARGE}$")
+    prepare(prepared, f"^{workload.name}$")
     row = workload.many(1).nbytes / MEGABYTE
-    print(f"Peak memory in MB of a process that predicts {LARGE} ({workload.what}) twice, one thread, engine and rows included:\n")
-    print("| rows | " + " | ".join(f"{rows}" for rows in LARGE_ROWS) + " |\n|---|" + "--:|" * len(LARGE_ROWS))
-    print("| the rows alone | " + " | ".join(f"{rows * row:,.1f}" for rows in LARGE_ROWS) + " |")
+    print(f"Peak memory in MB of a process that predicts {workload.name} ({workload.what}) twice, one thread, engine and rows included:\n")
+    print("| rows | " + " | ".join(f"{rows}" for rows in workload.memory) + " |\n|---|" + "--:|" * len(workload.memory))
+    print("| the rows alone | " + " | ".join(f"{rows * row:,.1f}" for rows in workload.memory) + " |")
     for engine, adapter in ENGINES.items():
-        peaks = [peak_memory(engine, prepared, rows) for rows in LARGE_ROWS]
+        peaks = [peak_memory(engine, workload, prepared, rows) for rows in workload.memory]
         cells = ("not available" if peak is None else f"{peak:,.0f}" for peak in peaks)
         print(f"| {adapter.label} | " + " | ".join(cells) + " |", flush=True)
 
@@ -150,10 +149,12 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, help="a built wheel of fastlstm")
     parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder with the files that prepare.py makes")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", action="store_true", help=f"only the memory that {LARGE} takes, by the number of rows")
+    parser.add_argument("--memory", action="store_true", help="only the memory that predictions take, by the number of rows")
     arguments = parser.parse_args()
     if arguments.memory:
-        memory(arguments.prepared.resolve())
+        for workload in WORKLOADS:
+            if workload.memory:
+                memory(workload, arguments.prepared.resolve())
         return 0
     print("| package | version | own files MB | with all it needs MB | import ms | import MB |\n|---|---|--:|--:|--:|--:|")
     for name in PACKAGES:

@@ -50,7 +50,7 @@ def prepare(workload: Workload, folder: Path) -> None:
     x = next(workload.endless(1))
     attempt(to_onnx, model, path.with_suffix(".onnx"), x)
     attempt(to_openvino, model, path.with_suffix(".openvino.xml"), x)
-    for batch in workload.batches:
+    for batch in sorted({*workload.batches, *workload.memory}):
         attempt(to_litert, model, path.with_suffix(f".{batch}.tflite"), x, batch)
     answers = io.BytesIO()
     np.savez(answers, **expected)

@@ -30,6 +30,8 @@ class Workload:
     ragged: Callable[[np.ndarray], list[np.ndarray]] | None = None
     #: Is it a Sequential? The weights of other models are found by the names of their layers.
     chain: bool = True
+    #: So many rows at a time where its memory is measured.
+    memory: tuple[int, ...] = ()
 
     def model(self, keras: ModuleType) -> Any:
         """As a model of that Keras."""
