@@ -131,7 +131,7 @@ def peak_memory(engine: str, workload: Workload, prepared: Path, rows: int) -> f
 
 def memory(workload: Workload, prepared: Path) -> None:
     """The table of memory by the number of rows."""
-    prepare(prepared, f"^{workload.name}$")
+    prepare(prepared, f"^{workload.name}/")
     row = workload.many(1).nbytes / MEGABYTE
     print(f"Peak memory in MB of a process that predicts {workload.name} ({workload.what}) twice, one thread, engine and rows included:\n")
     print("| rows | " + " | ".join(f"{rows}" for rows in workload.memory) + " |\n|---|" + "--:|" * len(workload.memory))

@@ -9,7 +9,6 @@ import argparse
 import io
 import math
 import os
-import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -138,7 +137,7 @@ def main() -> None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for workload in WORKLOADS:
-        if re.search(arguments.workloads, workload.name) and not is_prepared(workload, arguments.folder):
+        if workload.chosen(arguments.workloads) and not is_prepared(workload, arguments.folder):
             print(workload.name, flush=True)
             prepare(workload, arguments.folder)
 

@@ -10,7 +10,6 @@ import argparse
 import itertools
 import json
 import math
-import re
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -167,7 +166,7 @@ def valid_steps(workload: Workload, x: np.ndarray) -> np.ndarray:
     return (x[:, :, 0] != PAD).sum(1) if masked else np.full(len(x), math.prod(x.shape[1:-1] or x.shape[1:]))
 
 
-def measure(folder: Path, pattern: Any, seconds: float) -> dict[str, Any]:
+def measure(folder: Path, pattern: str, seconds: float) -> dict[str, Any]:
     """Every workload beside the peaks."""
     import fastlstm
 
@@ -176,7 +175,7 @@ def measure(folder: Path, pattern: Any, seconds: float) -> dict[str, Any]:
     cases = []
     for workload in WORKLOADS:
         path = folder / f"{workload.name}.h5"
-        batches = [batch for batch in workload.batches if pattern.search(f"{workload.name}/{batch}")]
+        batches = workload.chosen(pattern)
         if not batches or not countable(path):
             continue
         for fold in (True, False) if workload.name in WITHOUT_FOLDING else (True,):
@@ -261,7 +260,7 @@ def main() -> None:
     parser.add_argument("--workloads", default="", metavar="REGEX")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each workload, all rounds together")
     arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.folder, re.compile(arguments.workloads), arguments.seconds)))
+    print(json.dumps(measure(arguments.folder, arguments.workloads, arguments.seconds)))
 
 
 if __name__ == "__main__":

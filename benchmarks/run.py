@@ -158,7 +158,7 @@ def collect(one: Started) -> tuple[list[Measurement], list[Refusal]]:
 
 
 def run_suite(arguments: argparse.Namespace) -> int:
-    prepare(arguments.prepared, arguments.workloads.split("/")[0])
+    prepare(arguments.prepared, arguments.workloads)
     with tempfile.TemporaryDirectory() as folder:
         started = [start(engine, arguments, Path(folder)) for engine in arguments.engines.split(",")]
         take_turns(started, PAUSE if arguments.threads > 1 else 0.0)
@@ -203,7 +203,7 @@ def run_streams(arguments: argparse.Namespace) -> int:
 
 
 def run_roofline(arguments: argparse.Namespace) -> int:
-    prepare(arguments.prepared, arguments.workloads.split("/")[0])
+    prepare(arguments.prepared, arguments.workloads)
     seconds = 0.2 if arguments.quick else 2.0
     text = script("roofline", arguments.prepared, "--workloads", arguments.workloads, "--seconds", seconds, capture=True)
     if text is None:

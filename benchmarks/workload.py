@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
@@ -37,6 +38,10 @@ class Workload:
         """As a model of that Keras."""
         made = self.build(keras)
         return keras.Sequential(made) if isinstance(made, list) else made
+
+    def chosen(self, pattern: str) -> list[int]:
+        """Those of its numbers of rows whose name/batch the regular expression is found in."""
+        return [batch for batch in self.batches if re.search(pattern, f"{self.name}/{batch}")]
 
     def endless(self, batch: int) -> Iterator[Rows]:
         """Inputs, always the same ones."""

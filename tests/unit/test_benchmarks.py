@@ -139,3 +139,10 @@ def test_a_graph_is_a_chain_where_each_layer_takes_the_one_before_it(module: Any
     assert is_chain([given, attention, out])
     assert not is_chain([given, attention, residual])
     assert not is_chain([given, attention, twice])
+
+
+def test_a_pattern_chooses_workloads_and_numbers_of_rows(module: Any) -> None:
+    (workload,) = (each for each in module("workloads").WORKLOADS if each.name == "companion_activity")
+    assert workload.chosen("") == workload.chosen("^companion_activity/") == [1, 16]
+    assert workload.chosen("relu50_T10/1$|_activity/16$") == [16]
+    assert workload.chosen("relu50_T10/1$") == []
