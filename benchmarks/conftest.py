@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,19 +24,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--engine-threads", type=int, default=1, metavar="N")
     group.addoption("--rounds", type=int, default=1, metavar="N", help="measure everything so many times")
     group.addoption("--turns", default="", metavar="FROM,TO", help="file descriptors: read a byte before each test, write one after it")
+    group.addoption("--refused", type=Path, metavar="FILE", help="write there what an engine cannot run, and why: a line of JSON each")
     group.addoption("--prepared", type=Path, default=HERE / ".prepared", help="folder for the engines' files")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    chosen = re.compile(metafunc.config.getoption("--workloads"))
+    pattern = metafunc.config.getoption("--workloads")
     engines = metafunc.config.getoption("--engines").split(",")
     measured = [
         pytest.param(workload, batch, engine, id=f"{workload.name}-{batch}-{engine}-{number}")
         for number in range(metafunc.config.getoption("--rounds"))
         for workload in WORKLOADS
-        for batch in workload.batches
+        for batch in workload.chosen(pattern)
         for engine in engines
-        if chosen.search(f"{workload.name}/{batch}")
     ]
     metafunc.parametrize(("workload", "batch", "engine"), measured)
 
@@ -60,10 +59,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def prepared(pytestconfig: pytest.Config) -> Path:
     """The folder with models, conversions and Keras's answers; made in another process where it lacks any."""
     folder = pytestconfig.getoption("--prepared").resolve()
-    chosen = pytestconfig.getoption("--workloads").split("/")[0]
-    if not all(is_prepared(workload, folder) for workload in WORKLOADS if re.search(chosen, workload.name)):
+    pattern = pytestconfig.getoption("--workloads")
+    if not all(is_prepared(workload, folder) for workload in WORKLOADS if workload.chosen(pattern)):
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.prepare", folder, "--workloads", chosen], cwd=HERE.parent, check=True, env=environment
+            [sys.executable, "-m", "benchmarks.prepare", folder, "--workloads", pattern], cwd=HERE.parent, check=True, env=environment
         )
     return folder

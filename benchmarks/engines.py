@@ -10,6 +10,7 @@ import numpy as np
 from .engine import Engine, UnavailableError, beside, onnx_session
 from .pytorch import PyTorch
 from .with_tensorflow import XLA, KerasPredict, KerasPredictOnBatch, TensorFlowFunction
+from .workload import Rows, arrays
 
 
 class FastLSTM(Engine):
@@ -32,8 +33,8 @@ class ONNXRuntime(Engine):
     def __init__(self, model: Path, batch: int, threads: int):
         self.session = onnx_session(model, threads)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.session.run(None, {"x": x})[0]
+    def predict(self, x: Rows) -> np.ndarray:
+        return self.session.run(None, arrays(x))[0]
 
 
 class OpenVINO(Engine):
@@ -48,7 +49,7 @@ class OpenVINO(Engine):
         path = beside(model, ".openvino.xml")
         core = openvino.Core()
         graph = core.read_model(path if path.exists() else beside(model, ".onnx"))
-        graph.reshape([batch, *list(graph.inputs[0].partial_shape)[1:]])
+        graph.reshape({port: [batch, *list(port.partial_shape)[1:]] for port in graph.inputs})
         properties: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
         try:
             compiled = core.compile_model(graph, "CPU", {**properties, **self.precision()})
@@ -63,8 +64,8 @@ class OpenVINO(Engine):
     def check(self, compiled: Any) -> None:
         """Raise UnavailableError where the model that was compiled is not what the label says."""
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.request.infer({0: x})[0]
+    def predict(self, x: Rows) -> np.ndarray:
+        return self.request.infer(x if isinstance(x, dict) else {0: x})[0]
 
 
 class OpenVINODefault(OpenVINO):
@@ -96,12 +97,13 @@ class LiteRT(Engine):
 
         self.interpreter = Interpreter(str(path), num_threads=threads)
         self.interpreter.allocate_tensors()
-        self.given = self.interpreter.get_input_details()[0]["index"]
+        self.given = self.interpreter.get_input_details()
         self.result = self.interpreter.get_output_details()[0]["index"]
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: Rows) -> np.ndarray:
         self.interpreter.reset_all_variables()  # its LSTM keeps its state from call to call
-        self.interpreter.set_tensor(self.given, x)
+        for entry, array in zip(self.given, arrays(x).values(), strict=True):
+            self.interpreter.set_tensor(entry["index"], array)
         self.interpreter.invoke()
         return self.interpreter.get_tensor(self.result)
 

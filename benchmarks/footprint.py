@@ -1,8 +1,10 @@
 """The cost of having an engine, before it computes anything: size on disk, time and memory of the import, the cold start.
 
     python -m benchmarks.footprint [--wheel dist/fastlstm-*.whl] [--prepared FOLDER] [--rounds 5]
+    python -m benchmarks.footprint --memory        peak memory by the number of rows, of a workload whose layers have large outputs
 
-Every figure is the median of fresh processes. The cold start, process start to first prediction, needs files made by ``prepare.py``.
+Every figure comes from fresh processes, each of one engine. The cold start, process start to first prediction, needs files made by
+``prepare.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-from .run import ENGINES, HERE, REPOSITORY, environment
+from .run import ENGINES, HERE, REPOSITORY, environment, prepare
+from .workload import Workload
+from .workloads import WORKLOADS
 
 PACKAGES = ("numpy", "fastlstm", "ai-edge-litert", "onnxruntime", "openvino", "torch", "tensorflow")
 MEGABYTE = 1e6
@@ -50,8 +54,12 @@ from benchmarks.engine import UnavailableError
 from benchmarks.engines import ENGINES
 from benchmarks.workloads import WORKLOADS
 (workload,) = (workload for workload in WORKLOADS if workload.name == sys.argv[2])
+rows, times = int(sys.argv[4]), int(sys.argv[5])
+x = workload.many(rows)
 try:
-    ENGINES[sys.argv[1]](Path(sys.argv[3]) / (workload.name + ".h5"), 1, 1).predict(workload.inputs(1)[0])
+    engine = ENGINES[sys.argv[1]](Path(sys.argv[3]) / (workload.name + ".h5"), rows, 1)
+    for _ in range(times):
+        engine.predict(x)
 except (UnavailableError, ImportError) as reason:
     sys.exit(str(reason))
 print(json.dumps(peak()))
@@ -107,12 +115,31 @@ def cold_start(engine: str, prepared: Path, rounds: int) -> tuple[float, float] 
     figures = []
     for _ in range(rounds):
         start = time.perf_counter()
-        line = run(MEASURE_COLD, engine, WORKLOAD, str(prepared))
+        line = run(MEASURE_COLD, engine, WORKLOAD, str(prepared), "1", "1")
         if line is None:
             return None
         figures.append((time.perf_counter() - start, json.loads(line)))
     seconds, peaks = zip(*figures, strict=True)
     return statistics.median(seconds), statistics.median(peaks)
+
+
+def peak_memory(engine: str, workload: Workload, prepared: Path, rows: int) -> float | None:
+    """Megabytes at most of a process that predicts so many rows twice, the rows themselves among them; None where it cannot."""
+    line = run(MEASURE_COLD, engine, workload.name, str(prepared), str(rows), "2")
+    return None if line is None else json.loads(line)
+
+
+def memory(workload: Workload, prepared: Path) -> None:
+    """The table of memory by the number of rows."""
+    prepare(prepared, f"^{workload.name}/")
+    row = workload.many(1).nbytes / MEGABYTE
+    print(f"Peak memory in MB of a process that predicts {workload.name} ({workload.what}) twice, one thread, engine and rows included:\n")
+    print("| rows | " + " | ".join(f"{rows}" for rows in workload.memory) + " |\n|---|" + "--:|" * len(workload.memory))
+    print("| the rows alone | " + " | ".join(f"{rows * row:,.1f}" for rows in workload.memory) + " |")
+    for engine, adapter in ENGINES.items():
+        peaks = [peak_memory(engine, workload, prepared, rows) for rows in workload.memory]
+        cells = ("not available" if peak is None else f"{peak:,.0f}" for peak in peaks)
+        print(f"| {adapter.label} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> int:
@@ -122,7 +149,13 @@ def main() -> int:
     parser.add_argument("--wheel", type=Path, help="a built wheel of fastlstm")
     parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder with the files that prepare.py makes")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="only the memory that predictions take, by the number of rows")
     arguments = parser.parse_args()
+    if arguments.memory:
+        for workload in WORKLOADS:
+            if workload.memory:
+                memory(workload, arguments.prepared.resolve())
+        return 0
     print("| package | version | own files MB | with all it needs MB | import ms | import MB |\n|---|---|--:|--:|--:|--:|")
     for name in PACKAGES:
         found = list(installed(name, {}))

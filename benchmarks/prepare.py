@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
-import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from .files import write_bytes, write_text
-from .workloads import WORKLOADS, Workload
+from .workload import Rows, Workload, arrays, count
+from .workloads import WORKLOADS
 
 #: So many of a workload's inputs are compared with Keras before an engine is timed.
 CHECKED = 2
@@ -41,15 +42,15 @@ def prepare(workload: Workload, folder: Path) -> None:
     path = folder / f"{workload.name}.h5"
     model.save(path)
     expected = {
-        f"batch{batch}_{number}": model.predict(x, batch_size=len(x), verbose=0)
+        f"batch{batch}_{number}": model.predict(x, batch_size=count(x), verbose=0)
         for batch in workload.batches
         for number, x in enumerate(workload.inputs(batch)[:CHECKED])
     }
-    row = workload.inputs(1)[0].shape[1:]
-    attempt(to_onnx, model, path.with_suffix(".onnx"), row)
-    attempt(to_openvino, model, path.with_suffix(".openvino.xml"), row)
-    for batch in workload.batches:
-        attempt(to_litert, model, path.with_suffix(f".{batch}.tflite"), (batch, *row))
+    x = next(workload.endless(1))
+    attempt(to_onnx, model, path.with_suffix(".onnx"), x)
+    attempt(to_openvino, model, path.with_suffix(".openvino.xml"), x)
+    for batch in sorted({*workload.batches, *workload.memory}):
+        attempt(to_litert, model, path.with_suffix(f".{batch}.tflite"), x, batch)
     answers = io.BytesIO()
     np.savez(answers, **expected)
     write_bytes(path.with_suffix(".npz"), answers.getvalue())  # last: says that the rest is complete
@@ -58,8 +59,16 @@ def prepare(workload: Workload, folder: Path) -> None:
 def randomize(model: Any, name: str) -> None:
     """Give a model weights that do something, always the same ones."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    weights = model.get_weights()
-    model.set_weights([rng.normal(size=w.shape) * (0.5 if w.ndim == 1 else 1 / np.sqrt(min(w.shape))) for w in weights])
+    values = [rng.normal(size=w.shape) * scale(w.shape) for w in model.weights]
+    named = zip(model.weights, values, strict=True)
+    model.set_weights([0.5 + abs(value) if "variance" in weight.name else value for weight, value in named])
+
+
+def scale(shape: tuple[int, ...]) -> float:
+    """Of weights, so that numbers stay near 1 on their way through layers, whose convolutions and heads add over all axes but the last."""
+    if len(shape) == 1:
+        return 0.5
+    return 1 / math.sqrt(min(shape) if len(shape) == 2 else math.prod(shape[:-1]))
 
 
 def attempt(convert: Callable[..., None], model: Any, path: Path, *arguments: Any) -> None:
@@ -75,18 +84,29 @@ def attempt(convert: Callable[..., None], model: Any, path: Path, *arguments: An
         write_text(failed, f"conversion failed: {type(error).__name__}: {reason[:300]}")
 
 
-def to_onnx(model: Any, path: Path, row: tuple[int, ...]) -> None:
-    """By tf2onnx, any batch."""
+def signature(x: Rows, batch: int | None) -> list[Any]:
+    """What a function of the model is given: tensors in the order of its inputs."""
     import tensorflow as tf
+
+    return [tf.TensorSpec((batch, *array.shape[1:]), array.dtype, name=name) for name, array in arrays(x).items()]
+
+
+def as_function(model: Any) -> Any:
+    """A model as a function of its inputs, one after the other."""
+    import tensorflow as tf
+
+    return tf.function(lambda *given: model.call(list(given) if len(given) > 1 else given[0]))
+
+
+def to_onnx(model: Any, path: Path, x: Rows) -> None:
+    """By tf2onnx, any batch."""
     import tf2onnx
 
-    signature = [tf.TensorSpec((None, *row), model.inputs[0].dtype, name="x")]
-    function = tf.function(model.call, input_signature=signature)
-    converted, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=18)
+    converted, _ = tf2onnx.convert.from_function(as_function(model), input_signature=signature(x, None), opset=18)
     write_bytes(path, converted.SerializeToString())
 
 
-def to_openvino(model: Any, path: Path, row: tuple[int, ...]) -> None:
+def to_openvino(model: Any, path: Path, x: Rows) -> None:
     """From TensorFlow, where OpenVINO does not understand the ONNX file; that one it runs better."""
     import openvino
 
@@ -95,17 +115,17 @@ def to_openvino(model: Any, path: Path, row: tuple[int, ...]) -> None:
         openvino.Core().read_model(onnx)
     except RuntimeError:
         graph = openvino.convert_model(model)
-        graph.reshape([-1, *row])
+        graph.reshape({port: [-1, *array.shape[1:]] for port, array in zip(graph.inputs, arrays(x).values(), strict=True)})
         openvino.save_model(graph, path, compress_to_fp16=False)
 
 
-def to_litert(model: Any, path: Path, shape: tuple[int, ...]) -> None:
+def to_litert(model: Any, path: Path, x: Rows, batch: int) -> None:
     """For one batch: only then one operator comes out of an LSTM."""
     import tensorflow as tf
 
     owner = tf.Module()
     owner.weights = model.variables
-    function = tf.function(lambda x: model.call(x)).get_concrete_function(tf.TensorSpec(shape, model.inputs[0].dtype))
+    function = as_function(model).get_concrete_function(*signature(x, batch))
     write_bytes(path, tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert())
 
 
@@ -117,7 +137,7 @@ def main() -> None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for workload in WORKLOADS:
-        if re.search(arguments.workloads, workload.name) and not is_prepared(workload, arguments.folder):
+        if workload.chosen(arguments.workloads) and not is_prepared(workload, arguments.folder):
             print(workload.name, flush=True)
             prepare(workload, arguments.folder)
 

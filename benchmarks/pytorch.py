@@ -1,8 +1,7 @@
-"""PyTorch's fused recurrent layers, with the weights of the file copied into them."""
+"""PyTorch's fused recurrent layers, with the weights of the file copied into them, and functions for the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,10 @@ import numpy as np
 
 from .engine import Engine, UnavailableError
 from .keras_file import SavedLayer, layers
+from .pytorch_layers import make
+
+#: Keras's class -> PyTorch's, and the order of its gates.
+CELLS = {"LSTM": ("LSTM", "ifco"), "GRU": ("GRU", "rzh"), "SimpleRNN": ("RNN", "h")}
 
 
 class PyTorch(Engine):
@@ -26,13 +29,8 @@ class PyTorch(Engine):
         self.torch = torch
         self.mask_value: float | None = None
         saved = [layer for layer in layers(model) if not self._is_mask(layer)]
-        recurrent = [number for number, layer in enumerate(saved) if layer.class_name not in ("Embedding", "Dense")]
-        self.steps = [
-            {"Embedding": embedding, "Dense": dense}[layer.class_name](torch, layer)
-            if layer.class_name in ("Embedding", "Dense")
-            else Recurrent(torch, layer, is_last=number == recurrent[-1])
-            for number, layer in enumerate(saved)
-        ]
+        recurrent = ("Bidirectional", *CELLS)
+        self.steps = [Recurrent(torch, layer) if layer.class_name in recurrent else make(torch, layer) for layer in saved]
 
     def _is_mask(self, layer: SavedLayer) -> bool:
         if layer.class_name == "Masking":
@@ -63,7 +61,7 @@ class PyTorch(Engine):
 class Recurrent:
     """An LSTM, GRU or SimpleRNN, or Bidirectional of one: its sequence, or what comes out at the end."""
 
-    def __init__(self, torch: Any, layer: SavedLayer, *, is_last: bool):
+    def __init__(self, torch: Any, layer: SavedLayer):
         bidirectional = layer.class_name == "Bidirectional"
         inner = layer.config["layer"] if bidirectional else {"class_name": layer.class_name, "config": layer.config}
         config = inner["config"]
@@ -71,7 +69,7 @@ class Recurrent:
         for key, value in expected.items():
             if key in config and config[key] != value:
                 raise UnavailableError(f"its {inner['class_name']} knows only {key}={value}, the model has {config[key]}")
-        kind, gates = {"LSTM": ("LSTM", "ifco"), "GRU": ("GRU", "rzh"), "SimpleRNN": ("RNN", "h")}[inner["class_name"]]
+        kind, gates = CELLS[inner["class_name"]]
         kernel = layer.weights[0]
         self.cell = getattr(torch.nn, kind)(kernel.shape[0], config["units"], batch_first=True, bidirectional=bidirectional)
         for direction, suffix in enumerate(("", "_reverse")[: 1 + bidirectional]):
@@ -79,11 +77,11 @@ class Recurrent:
                 getattr(self.cell, name + suffix).data = torch.from_numpy(value)
         self.cell.eval()
         self.cat = torch.cat
-        self.is_last = is_last
+        self.sequences = config["return_sequences"]
 
     def __call__(self, x: Any) -> Any:
         sequence, state = self.cell(x)
-        if not self.is_last:
+        if self.sequences:
             return sequence
         h = state[0] if isinstance(state, tuple) else state
         return h[0] if len(h) == 1 else self.cat((h[0], h[1]), 1)
@@ -106,14 +104,3 @@ def direction_weights(weights: list[np.ndarray], gates: str) -> dict[str, np.nda
         "bias_ih_l0": arranged(biases[0]),
         "bias_hh_l0": arranged(biases[1]),
     }
-
-
-def embedding(torch: Any, layer: SavedLayer) -> Callable[[Any], Any]:
-    table = torch.from_numpy(layer.weights[0])
-    return lambda ids: torch.nn.functional.embedding(ids, table)
-
-
-def dense(torch: Any, layer: SavedLayer) -> Callable[[Any], Any]:
-    weights, bias = torch.from_numpy(np.ascontiguousarray(layer.weights[0].T)), torch.from_numpy(layer.weights[1])
-    activation = {"linear": lambda y: y, "sigmoid": torch.sigmoid}[layer.config["activation"]]
-    return lambda x: activation(torch.nn.functional.linear(x, weights, bias))

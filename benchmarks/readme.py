@@ -9,9 +9,17 @@ from typing import Any
 
 from . import roofline, streams
 from .files import write_text
-from .report import OURS, Measurement, by_workload, chart, geometric_means, markdown, microseconds, ratio
+from .report import MANY_ROWS, OURS, Measurement, Refusal, by_workload, chart, geometric_means, markdown, microseconds, ratio
+from .workloads import COMPANIONS
 
 HERE = Path(__file__).resolve().parent
+#: Files of figures, in the order of RESULTS.md.
+SUITES = {
+    "1_thread": "One thread",
+    "2_threads": "Two threads",
+    "companions_1_thread": "Companions of recurrent layers, one thread",
+    "companions_2_threads": "Companions of recurrent layers, two threads",
+}
 README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md"
 
 
@@ -19,8 +27,8 @@ def read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def suite(found: dict[str, Any]) -> list[Measurement]:
-    return [Measurement(**result) for result in found["results"]]
+def suite(found: dict[str, Any] | None) -> list[Measurement]:
+    return [Measurement(**result) for result in found["results"]] if found else []
 
 
 def best(row: dict[str, Measurement]) -> Measurement | None:
@@ -53,26 +61,27 @@ def sentence(one: list[Measurement]) -> str:
     single, many = geometric_means(one)
     return (
         f"In the geometric mean of the benchmarks fastlstm is {single:.1f} times as fast as the best of the other engines for one row, "
-        f"{many:.1f} times for 32 rows and more."
+        f"{many:.1f} times for {MANY_ROWS} rows and more."
     )
 
 
 def part(found: dict[str, Any], results: Path) -> str:
     """docs/benchmarks.md's part."""
-    one, second = suite(found), read(results / "2_threads.json")
-    two = suite(second) if second else []
+    one, two = suite(found), suite(read(results / "2_threads.json"))
     single, many = geometric_means(one)
     labels = list(dict.fromkeys(result.label for result in one if result.engine != OURS))
     lines = [
         f"One thread, {found['machine']['processor']}, the median of the fastest of four rounds, in which the engines take turns; "
         "each is checked against Keras before it is timed. "
         f"The others are {', '.join(labels[:-1])} and {labels[-1]}; the best of those that compute in float32 stands beside fastlstm. "
-        f"In the geometric mean fastlstm is {single:.1f} times as fast as that one for one row, {many:.1f} times for 32 rows and more.",
+        f"In the geometric mean fastlstm is {single:.1f} times as fast as that one for one row, {many:.1f} times for "
+        f"{MANY_ROWS} rows and more.",
         "",
         "![Time of each engine as a multiple of fastlstm's](../benchmarks/chart.svg)",
         "",
         compact(one, two),
     ]
+    lines += companions(results)
     stream = read(results / "streams.json")
     if stream:
         lines += ["", "Streams, one step of some rows:", "", streams.markdown(stream["results"], threads=False)]
@@ -80,20 +89,31 @@ def part(found: dict[str, Any], results: Path) -> str:
     return "\n".join(lines)
 
 
+def companions(results: Path) -> list[str]:
+    """The part on what stands around recurrent layers: what the models are, and how fast."""
+    one, two = (suite(read(results / f"companions_{threads}.json")) for threads in ("1_thread", "2_threads"))
+    if not one:
+        return []
+    measured = {result.workload for result in one}
+    what = [f"- {workload.name}: {workload.what}" for workload in COMPANIONS if workload.name in measured]
+    return ["", "Convolutions, attention and normalisation around recurrent layers:", "", compact(one, two), "", *what]
+
+
 def everything(results: Path) -> str:
     """RESULTS.md."""
     lines = ["# Benchmark results", "", "Written by `python -m benchmarks --readme`."]
-    for name, title in (("1_thread", "One thread"), ("2_threads", "Two threads")):
+    for name, title in SUITES.items():
         found = read(results / f"{name}.json")
         if found:
-            lines += ["", f"## {title}", "", markdown(suite(found), found["machine"])]
+            refused = [Refusal(**each) for each in found.get("refused", [])]
+            lines += ["", f"## {title}", "", markdown(suite(found), found["machine"], refused)]
     found = read(results / "streams.json")
     if found:
         lines += ["", "## Streams", "", streams.markdown(found["results"])]
     found = read(results / "roofline.json")
     if found:
         lines += ["", "## Roofline", "", roofline.markdown({**found, "workloads": found["results"]})]
-    for name, title in (("footprint", "Footprint"), ("soak", "Soak")):
+    for name, title in (("footprint", "Footprint"), ("memory", "Memory"), ("soak", "Soak")):
         path = results / f"{name}.md"
         if path.exists():
             lines += ["", f"## {title}", "", path.read_text().strip()]

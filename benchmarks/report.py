@@ -15,6 +15,7 @@ import numpy as np
 from .files import write_bytes, write_text
 
 OURS = "fastlstm"
+MANY_ROWS = 16
 
 
 class Measurement(NamedTuple):
@@ -30,6 +31,16 @@ class Measurement(NamedTuple):
     threads: int
     versions: dict[str, str]
     float32: bool  # counts where the best peer is named
+
+
+class Refusal(NamedTuple):
+    """An engine that does not run a workload."""
+
+    workload: str
+    batch: int
+    engine: str
+    label: str
+    reason: str
 
 
 def measurements(found: dict[str, Any]) -> list[Measurement]:
@@ -97,10 +108,10 @@ def microseconds(seconds: float) -> str:
 
 
 def geometric_means(results: list[Measurement]) -> tuple[float, float]:
-    """Of best peer / fastlstm, for one row and for 32 rows and more."""
+    """Of best peer / fastlstm, for one row and for many."""
     ratios = {key: times for key, row in by_workload(results).items() if (times := ratio(row)) is not None}
     single = [times for (_, batch), times in ratios.items() if batch == 1]
-    many = [times for (_, batch), times in ratios.items() if batch >= 32]
+    many = [times for (_, batch), times in ratios.items() if batch >= MANY_ROWS]
     return geometric_mean(single), geometric_mean(many)
 
 
@@ -110,7 +121,7 @@ def write(path: Path, described: dict[str, Any], results: list[dict[str, Any]]) 
     write_text(path, "{" + head + ', "results": [\n' + ",\n".join(json.dumps(result) for result in results) + "\n]}\n")
 
 
-def markdown(results: list[Measurement], on: dict[str, str]) -> str:
+def markdown(results: list[Measurement], on: dict[str, str], refused: Iterable[Refusal] = ()) -> str:
     """The table: medians in microseconds, and how many times as fast as the best peer fastlstm is."""
     rows = by_workload(results)
     labels = {result.engine: result.label for result in results}
@@ -130,11 +141,22 @@ def markdown(results: list[Measurement], on: dict[str, str]) -> str:
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + ".",
     ]
-    means = zip(geometric_means(results), ("one row", "32 rows and more"), strict=True)
+    means = zip(geometric_means(results), ("one row", f"{MANY_ROWS} rows and more"), strict=True)
     said = ", ".join(f"{mean:.2f} for {rows}" for mean, rows in means if not math.isnan(mean))
     if said:
         lines.append(f"Geometric mean of best peer / fastlstm: {said}.")
+    said_missing = missing(refused)
+    if said_missing:
+        lines += ["", "Blank are:", "", *said_missing]
     return "\n".join(lines)
+
+
+def missing(refused: Iterable[Refusal]) -> list[str]:
+    """Why cells of the table are blank: a line for each engine and reason."""
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for one in refused:
+        names.setdefault((one.label, one.reason), {})[one.workload] = None
+    return [f"- {label}, {', '.join(workloads)}: {reason}" for (label, reason), workloads in names.items()]
 
 
 def chart(results: list[Measurement], out: Path) -> None:

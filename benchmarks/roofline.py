@@ -10,18 +10,20 @@ import argparse
 import itertools
 import json
 import math
-import re
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 
+from .engine import UnavailableError
 from .keras_file import SavedLayer, layers
 from .machine import SETS, Peaks, peaks
-from .workloads import PAD, VOCABULARY, WORKLOADS, Workload
+from .workload import VOCABULARY, Workload
+from .workloads import PAD, WORKLOADS
 
 #: Evaluations of an activation in one step of one unit; relu and hard_sigmoid cost next to nothing.
 SIGMOIDS = {"LSTM": 3, "GRU": 2, "SimpleRNN": 0}
@@ -31,38 +33,82 @@ WITHOUT_FOLDING = ("imdb_lstm64",)
 ROUNDS = 6
 
 
-class Work(NamedTuple):
+@dataclass
+class Work:
     """The work that a prediction has to do, whoever does it."""
 
-    multiply_adds: float
-    sigmoids: float
-    tanhs: float
-    weights_read: dict[str, float]  # bytes, by the cache that they must come from
+    multiply_adds: float = 0.0
+    sigmoids: float = 0.0
+    tanhs: float = 0.0
+    softmaxes: float = 0.0  # values that come out of one
+    weights_read: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SETS, 0.0))  # bytes, by the cache that they must come from
 
 
 def work(model: Path, steps: np.ndarray, folded: bool, lanes: int) -> Work:
-    """Count it. ``steps`` are the valid timesteps of each row; ``folded``: x @ W of an Embedding is looked up, not computed."""
-    multiply_adds = sigmoids = tanhs = 0.0
-    read = dict.fromkeys(SETS, 0.0)
+    """Count it. ``steps`` are the valid timesteps, or the places, of each row; ``folded``: x @ W of an Embedding is looked up."""
+    found = Work()
     after_embedding = False
     for layer in layers(model):
         if layer.class_name == "Dense":
-            multiply_adds += len(steps) * layer.weights[0].size
+            found.multiply_adds += len(steps) * layer.weights[0].size
+        elif layer.class_name == "Conv2D":
+            multiply_places(found, layer.weights[0], steps, lanes)
+        elif layer.class_name == "MultiHeadAttention":
+            attend(found, layer, steps, lanes)
         for class_name, config, weights in directions(layer):
-            kernel, recurrent_kernel = weights[0].size, weights[1].size
-            looked_up = folded and after_embedding
-            multiply_adds += steps.sum() * (recurrent_kernel + (0 if looked_up else kernel))
-            sigmoids += steps.sum() * config["units"] * SIGMOIDS[class_name] * (config.get("recurrent_activation") == "sigmoid")
-            tanhs += steps.sum() * config["units"] * TANHS[class_name] * (config["activation"] == "tanh")
-            used = 4 * (recurrent_kernel + (0 if looked_up or len(steps) < TILE_ROWS else kernel))
-            # Rows of one tile share what is read. With many rows a panel stays near while all of them pass by.
-            near = used if len(steps) < TILE_ROWS else used * lanes / config["units"]
-            if looked_up:
-                columns = weights[0].shape[1]
-                read[held_by(4.0 * VOCABULARY * columns)] += 4.0 * columns * steps.sum()
-            read[held_by(near)] += float(used * math.ceil(len(steps) / TILE_ROWS) * steps.mean())
+            recur(found, class_name, config, weights, steps, folded and after_embedding, lanes)
         after_embedding = layer.class_name == "Embedding"
-    return Work(float(multiply_adds), float(sigmoids), float(tanhs), read)
+    return found
+
+
+def recur(
+    found: Work, class_name: str, config: dict[str, Any], weights: list[np.ndarray], steps: np.ndarray, looked_up: bool, lanes: int
+) -> None:
+    """Add a recurrent layer."""
+    kernel, recurrent_kernel = weights[0].size, weights[1].size
+    found.multiply_adds += steps.sum() * (recurrent_kernel + (0 if looked_up else kernel))
+    found.sigmoids += steps.sum() * config["units"] * SIGMOIDS[class_name] * (config.get("recurrent_activation") == "sigmoid")
+    found.tanhs += steps.sum() * config["units"] * TANHS[class_name] * (config["activation"] == "tanh")
+    used = 4 * (recurrent_kernel + (0 if looked_up or len(steps) < TILE_ROWS else kernel))
+    # Rows of one tile share what is read. With many rows a panel stays near while all of them pass by.
+    near = used if len(steps) < TILE_ROWS else used * lanes / config["units"]
+    if looked_up:
+        columns = weights[0].shape[1]
+        found.weights_read[held_by(4.0 * VOCABULARY * columns)] += 4.0 * columns * steps.sum()
+    found.weights_read[held_by(near)] += float(used * math.ceil(len(steps) / TILE_ROWS) * steps.mean())
+
+
+def multiply_places(found: Work, kernel: np.ndarray, places: np.ndarray, lanes: int, columns: int | None = None) -> None:
+    """Add a kernel that every place of every row is multiplied with; so many places of a tile share what is read."""
+    found.multiply_adds += float(places.sum()) * kernel.size
+    panel = kernel.nbytes * lanes / (columns or kernel.shape[-1])
+    found.weights_read[held_by(panel)] += float(kernel.nbytes * math.ceil(places.sum() / TILE_ROWS))
+
+
+def attend(found: Work, layer: SavedLayer, steps: np.ndarray, lanes: int) -> None:
+    """Add attention of all steps of a row to each other: projections, scores, their softmax, and the sums that they weigh."""
+    heads, key = layer.config["num_heads"], layer.config["key_dim"]
+    *projections, output = (weights for weights in layer.weights if weights.ndim == 3)
+    for kernel in projections:
+        multiply_places(found, kernel, steps, lanes, columns=kernel.shape[1] * kernel.shape[2])
+    multiply_places(found, output, steps, lanes)
+    pairs = float((steps**2).sum()) * heads
+    found.multiply_adds += pairs * (key + (layer.config["value_dim"] or key))
+    found.softmaxes += pairs
+
+
+def countable(model: Path) -> bool:
+    """Is the work of all its layers counted here?"""
+    try:
+        return all(map(is_counted, layers(model)))
+    except UnavailableError:
+        return False
+
+
+def is_counted(layer: SavedLayer) -> bool:
+    if layer.class_name == "Conv2D":
+        return (layer.config["padding"], list(layer.config["strides"]), layer.config["groups"]) == ("same", [1, 1], 1)
+    return layer.class_name in ("Dense", "Embedding", "Masking", "MultiHeadAttention") or bool(directions(layer))
 
 
 def directions(layer: SavedLayer) -> list[tuple[str, dict[str, Any], list[np.ndarray]]]:
@@ -115,22 +161,25 @@ def activation_seconds(name: str) -> float:
 
 
 def valid_steps(workload: Workload, x: np.ndarray) -> np.ndarray:
+    """Timesteps of each row that are computed; places of an image."""
     masked = workload.name.startswith("masked")
-    return (x[:, :, 0] != PAD).sum(1) if masked else np.full(len(x), x.shape[1])
+    return (x[:, :, 0] != PAD).sum(1) if masked else np.full(len(x), math.prod(x.shape[1:-1] or x.shape[1:]))
 
 
-def measure(folder: Path, pattern: Any, seconds: float) -> dict[str, Any]:
+def measure(folder: Path, pattern: str, seconds: float) -> dict[str, Any]:
     """Every workload beside the peaks."""
     import fastlstm
 
     at_start = peaks(seconds)
-    costs = dict.fromkeys(("sigmoid", "tanh"), np.inf)
+    costs = dict.fromkeys(("sigmoid", "tanh", "softmax"), np.inf)
     cases = []
     for workload in WORKLOADS:
         path = folder / f"{workload.name}.h5"
-        batches = [batch for batch in workload.batches if workload.chain and pattern.search(f"{workload.name}/{batch}")]
-        for fold in (True, False) if batches and workload.name in WITHOUT_FOLDING else (True,):
-            loaded = fastlstm.load(path, **({} if fold else {"fold_limit": 0})) if batches else None
+        batches = workload.chosen(pattern)
+        if not batches or not countable(path):
+            continue
+        for fold in (True, False) if workload.name in WITHOUT_FOLDING else (True,):
+            loaded = fastlstm.load(path, **({} if fold else {"fold_limit": 0}))
             cases += [(workload, batch, fold, loaded) for batch in batches if fold or batch == 1 or batch >= 32]
     fastest: dict[int, tuple[float, float]] = {}
     for _ in range(ROUNDS):
@@ -166,8 +215,12 @@ def parts(needed: list[Work], measured: Peaks, peak: float, costs: dict[str, flo
         "multiply_adds": float(np.mean([one.multiply_adds for one in needed])),
         "fma": float(np.mean([one.multiply_adds for one in needed])) / peak,
         "weights": float(np.mean([sum(one.weights_read[name] / measured.bandwidth[name] for name in SETS) for one in needed])),
-        "activations": float(np.mean([one.sigmoids * costs["sigmoid"] + one.tanhs * costs["tanh"] for one in needed])),
+        "activations": float(np.mean([activation_cost(one, costs) for one in needed])),
     }
+
+
+def activation_cost(one: Work, costs: dict[str, float]) -> float:
+    return one.sigmoids * costs["sigmoid"] + one.tanhs * costs["tanh"] + one.softmaxes * costs["softmax"]
 
 
 def bound(entry: dict[str, Any]) -> str:
@@ -207,7 +260,7 @@ def main() -> None:
     parser.add_argument("--workloads", default="", metavar="REGEX")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each workload, all rounds together")
     arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.folder, re.compile(arguments.workloads), arguments.seconds)))
+    print(json.dumps(measure(arguments.folder, arguments.workloads, arguments.seconds)))
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 from . import readme, roofline, streams
 from .engines import ENGINES
-from .report import Measurement, chart, fastest_rounds, machine, markdown, measurements, write
+from .report import Measurement, Refusal, chart, fastest_rounds, machine, markdown, measurements, write
 from .stream_engines import STREAM_ENGINES
 from .stream_engines import is_prepared as streams_are_prepared
-from .workloads import WORKLOADS
+from .workloads import RECURRENT, WORKLOADS
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -82,6 +82,7 @@ class Started(NamedTuple):
     go: int  # a byte written there lets it measure one workload
     over: int  # and one comes from there when it has
     figures: Path
+    refused: Path
     text: Path
 
 
@@ -89,7 +90,7 @@ def start(engine: str, arguments: argparse.Namespace, folder: Path) -> Started:
     """The suite for one engine."""
     turn, go = os.pipe()
     over, done = os.pipe()
-    figures, text = folder / f"{engine}.json", folder / f"{engine}.txt"
+    figures, refused, text = (folder / f"{engine}{suffix}" for suffix in (".json", ".refused", ".txt"))
     seconds = (0.1 if arguments.quick else 0.7) / ROUNDS
     command = [
         sys.executable,
@@ -107,6 +108,7 @@ def start(engine: str, arguments: argparse.Namespace, folder: Path) -> Started:
         f"--prepared={arguments.prepared}",
         f"--turns={turn},{done}",
         f"--rounds={ROUNDS}",
+        f"--refused={refused}",
         f"--benchmark-json={figures}",
         "--benchmark-warmup=off",
         "--benchmark-disable-gc",
@@ -125,7 +127,7 @@ def start(engine: str, arguments: argparse.Namespace, folder: Path) -> Started:
         )
     os.close(turn)
     os.close(done)
-    return Started(engine, process, go, over, figures, text)
+    return Started(engine, process, go, over, figures, refused, text)
 
 
 def take_turns(started: list[Started], pause: float) -> None:
@@ -143,32 +145,47 @@ def take_turns(started: list[Started], pause: float) -> None:
                 waiting.remove(one)
 
 
-def collect(one: Started) -> list[Measurement]:
-    """The figures of one engine; prints a line on how it went."""
+def collect(one: Started) -> tuple[list[Measurement], list[Refusal]]:
+    """The figures of one engine, and what it cannot run; prints a line on how it went."""
     one.process.wait()
     lines = one.text.read_text().strip().splitlines()
     notable = [line for line in lines if line.startswith(("SKIPPED", "FAILED", "ERROR", "E  "))]
     print("\n".join([f"{one.engine}: {lines[-1] if lines else 'nothing said'}", *notable]), file=sys.stderr, flush=True)
     some = one.figures.exists() and one.figures.stat().st_size
-    return fastest_rounds(measurements(json.loads(one.figures.read_text()))) if some else []
+    found = fastest_rounds(measurements(json.loads(one.figures.read_text()))) if some else []
+    refusals = one.refused.read_text().splitlines() if one.refused.exists() else []
+    return found, list(dict.fromkeys(Refusal(**json.loads(line)) for line in refusals))
 
 
 def run_suite(arguments: argparse.Namespace) -> int:
-    prepare(arguments.prepared, arguments.workloads.split("/")[0])
+    prepare(arguments.prepared, arguments.workloads)
     with tempfile.TemporaryDirectory() as folder:
         started = [start(engine, arguments, Path(folder)) for engine in arguments.engines.split(",")]
         take_turns(started, PAUSE if arguments.threads > 1 else 0.0)
-        results = [result for one in started for result in collect(one)]
+        found = [collect(one) for one in started]
+    results, refused = ([each for both in found for each in both[part]] for part in (0, 1))
     if not results:
         print("nothing was measured", file=sys.stderr)
         return 1
-    described = {"machine": machine(), "threads": arguments.threads}
-    for path in outputs(arguments, f"{arguments.threads}_thread{'s' if arguments.threads > 1 else ''}"):
-        write(path, described, [result._asdict() for result in results])
-    print(markdown(results, described["machine"]))
+    on, kept = machine(), f"{arguments.threads}_thread{'s' if arguments.threads > 1 else ''}"
+    if arguments.json:
+        write_suite(arguments.json, on, arguments.threads, results, refused)
+    if arguments.record:
+        recurrent = {workload.name for workload in RECURRENT}
+        for name, of_them in ((kept, True), (f"companions_{kept}", False)):
+            measured, without = ([each for each in part if (each.workload in recurrent) == of_them] for part in (results, refused))
+            if measured:
+                write_suite(RESULTS / f"{name}.json", on, arguments.threads, measured, without)
+    print(markdown(results, on, refused))
     if arguments.chart:
         chart(results, arguments.chart)
     return 0
+
+
+def write_suite(path: Path, on: dict[str, str], threads: int, results: list[Measurement], refused: list[Refusal]) -> None:
+    """Figures of the suite, and what is missing among them."""
+    described = {"machine": on, "threads": threads, "refused": [each._asdict() for each in refused]}
+    write(path, described, [result._asdict() for result in results])
 
 
 def run_streams(arguments: argparse.Namespace) -> int:
@@ -186,7 +203,7 @@ def run_streams(arguments: argparse.Namespace) -> int:
 
 
 def run_roofline(arguments: argparse.Namespace) -> int:
-    prepare(arguments.prepared, arguments.workloads.split("/")[0])
+    prepare(arguments.prepared, arguments.workloads)
     seconds = 0.2 if arguments.quick else 2.0
     text = script("roofline", arguments.prepared, "--workloads", arguments.workloads, "--seconds", seconds, capture=True)
     if text is None:

@@ -116,7 +116,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there")
     arguments = parser.parse_args()
 
-    prepare(arguments.prepared, "^(relu50_T10|masked_lstm128_post)$")
+    prepare(arguments.prepared, "^(relu50_T10|masked_lstm128_post)/")
     prepare_streams(arguments.prepared)
     print("| what | how often | seconds | MB before | most | after | results |\n|---|--:|--:|--:|--:|--:|---|")
     found = []

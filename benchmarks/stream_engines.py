@@ -14,7 +14,8 @@ from .engine import Engine, UnavailableError, onnx_session
 from .files import write_bytes
 from .keras_file import layers
 from .prepare import attempt, randomize
-from .pytorch import dense, direction_weights
+from .pytorch import direction_weights
+from .pytorch_layers import dense
 
 #: Steps that are compared with Keras before an engine is timed.
 CHECKED = 20

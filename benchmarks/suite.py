@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from .engine import Engine, UnavailableError
 from .engines import ENGINES
 from .prepare import CHECKED
-from .workloads import Workload
+from .report import OURS, Refusal
+from .workload import Workload
 
 
 class Ready(NamedTuple):
@@ -39,7 +41,10 @@ def test_workload(
     if pytestconfig.getoption("--rounds") == 1:
         _ready.clear()
     if key not in _ready:
-        _ready[key] = made_ready(workload, batch, adapter, threads, prepared)
+        try:
+            _ready[key] = made_ready(workload, batch, adapter, threads, prepared)
+        except Exception as error:  # noqa: BLE001  engines refuse in their own ways; the reason is shown in the report
+            refuse(Refusal(workload.name, batch, engine, adapter.label, reason(error)), error, pytestconfig.getoption("--refused"))
     predict, following = _ready[key]
     benchmark.group = f"{workload.name} batch {batch}"
     benchmark.extra_info.update(
@@ -57,10 +62,7 @@ def test_workload(
 
 def made_ready(workload: Workload, batch: int, adapter: type[Engine], threads: int, prepared: Path) -> Ready:
     """Load, and compare with Keras's own answers."""
-    try:
-        loaded = adapter(prepared / f"{workload.name}.h5", batch, threads)
-    except (UnavailableError, ImportError) as reason:
-        pytest.skip(str(reason))
+    loaded = adapter(prepared / f"{workload.name}.h5", batch, threads)
     inputs = workload.inputs(batch)
     given = [workload.ragged(x) for x in inputs] if workload.ragged and adapter.takes_ragged else inputs
     with np.load(prepared / f"{workload.name}.npz") as answers:
@@ -70,6 +72,24 @@ def made_ready(workload: Workload, batch: int, adapter: type[Engine], threads: i
     ready = Ready(loaded.predict, itertools.cycle(given).__next__)
     warm_up(*ready)
     return ready
+
+
+def reason(error: Exception) -> str:
+    """Why an engine is not measured, in a line."""
+    if isinstance(error, AssertionError):
+        return "its numbers are not those of Keras"
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
+    return said if isinstance(error, (UnavailableError, ImportError)) else f"it fails: {type(error).__name__}: {said}"
+
+
+def refuse(refusal: Refusal, error: Exception, kept: Path | None) -> NoReturn:
+    """Tell the report, and skip; what fastlstm cannot do, and wrong numbers of anybody, are failures."""
+    if kept is not None:
+        with kept.open("a") as stream:
+            stream.write(json.dumps(refusal._asdict()) + "\n")
+    if isinstance(error, AssertionError) or refusal.engine == OURS:
+        raise error
+    pytest.skip(refusal.reason)
 
 
 def warm_up(predict: Callable[[Any], Any], following: Callable[[], Any], seconds: float = 0.1) -> None:

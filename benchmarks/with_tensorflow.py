@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .engine import Engine
+from .workload import Rows, count
 
 
 class KerasPredict(Engine):
@@ -18,14 +19,14 @@ class KerasPredict(Engine):
     def __init__(self, model: Path, batch: int, threads: int):
         self.model = keras_model(model, threads)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.model.predict(x, batch_size=len(x), verbose=0)
+    def predict(self, x: Rows) -> np.ndarray:
+        return self.model.predict(x, batch_size=count(x), verbose=0)
 
 
 class KerasPredictOnBatch(KerasPredict):
     label = "Keras predict_on_batch"
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: Rows) -> np.ndarray:
         return self.model.predict_on_batch(x)
 
 
@@ -41,8 +42,9 @@ class TensorFlowFunction(Engine):
         self.constant = tf.constant
         self.function = tf.function(lambda x: loaded(x, training=False), jit_compile=self.compiled)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.function(self.constant(x)).numpy()
+    def predict(self, x: Rows) -> np.ndarray:
+        given = {name: self.constant(array) for name, array in x.items()} if isinstance(x, dict) else self.constant(x)
+        return self.function(given).numpy()
 
 
 class XLA(TensorFlowFunction):

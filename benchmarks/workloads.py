@@ -1,50 +1,17 @@
-"""The workloads: models that Keras users have, and the inputs that they see."""
+"""All workloads; here those of recurrent layers with little around them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-VOCABULARY = 10000
+from .companions import COMPANIONS, LAYERS
+from .workload import VOCABULARY, Workload, hard_sigmoid, ids, numbers
+
 PAD = -1.0
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A model, how many rows at a time it is asked, and what they look like."""
-
-    name: str
-    what: str
-    batches: tuple[int, ...]
-    build: Callable[[ModuleType], Any]  # Keras -> layers of a Sequential, or a model
-    rows: Callable[[np.random.Generator, int], np.ndarray]  # (generator, batch) -> x
-    #: What fastlstm is given instead of the padded array, where it needs none.
-    ragged: Callable[[np.ndarray], list[np.ndarray]] | None = None
-    #: Is it a Sequential, whose work can be counted layer by layer?
-    chain: bool = True
-
-    def model(self, keras: ModuleType) -> Any:
-        """As a model of that Keras."""
-        made = self.build(keras)
-        return keras.Sequential(made) if isinstance(made, list) else made
-
-    def inputs(self, batch: int) -> list[np.ndarray]:
-        """Different inputs to rotate through: as many ids as would not stay in cache by chance."""
-        rng = np.random.default_rng([batch, *self.name.encode()])
-        return [self.rows(rng, batch) for _ in range(max(4, math.ceil(64 / batch)))]
-
-
-def ids(rng: np.random.Generator, batch: int) -> np.ndarray:
-    return rng.integers(1, VOCABULARY, (batch, 200), dtype=np.int32)
-
-
-def numbers(timesteps: int, features: int) -> Callable[[np.random.Generator, int], np.ndarray]:
-    return lambda rng, batch: rng.normal(size=(batch, timesteps, features)).astype(np.float32)
 
 
 def padded(in_front: bool) -> Callable[[np.random.Generator, int], np.ndarray]:
@@ -61,13 +28,6 @@ def padded(in_front: bool) -> Callable[[np.random.Generator, int], np.ndarray]:
 
 def unpadded(x: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(row[row[:, 0] != PAD]) for row in x]
-
-
-def hard_sigmoid(keras: ModuleType) -> Any:
-    """Keras 2's: clip(0.2 x + 0.5, 0, 1). What Keras 3 calls so is something else."""
-    if hasattr(keras, "ops"):
-        return lambda x: keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
-    return "hard_sigmoid"
 
 
 def text(*layers: Callable[[ModuleType], Any]) -> Callable[[ModuleType], list[Any]]:
@@ -128,21 +88,23 @@ def masked(timesteps: int | None) -> Callable[[ModuleType], list[Any]]:
     return regressor((timesteps, 1), lambda k: k.layers.Masking(PAD), lambda k: k.layers.LSTM(128))
 
 
-WORKLOADS = (
+RECURRENT = (
     Workload(
         "relu50_T10", "LSTM(50, relu), 10 steps of 1", (1, 32, 1000),
         regressor((10, 1), lambda k: k.layers.LSTM(50, activation="relu")), numbers(10, 1),
     ),
     Workload("sum128_T10", "LSTM(128), 10 steps of 1", (1, 300), regressor((10, 1), lambda k: k.layers.LSTM(128)), numbers(10, 1)),
-    Workload("imdb_lstm64", "Embedding(10000, 128), LSTM(64), 200 ids", (*range(1, 9), 32, 256), text(lambda k: k.layers.LSTM(64)), ids),
-    Workload("imdb_gru64", "Embedding(10000, 128), GRU(64), 200 ids", (1, 32, 256), text(lambda k: k.layers.GRU(64)), ids),
+    Workload(
+        "imdb_lstm64", "Embedding(10000, 128), LSTM(64), 200 ids", (*range(1, 9), 32, 256), text(lambda k: k.layers.LSTM(64)), ids(200)
+    ),
+    Workload("imdb_gru64", "Embedding(10000, 128), GRU(64), 200 ids", (1, 32, 256), text(lambda k: k.layers.GRU(64)), ids(200)),
     Workload(
         "imdb_stack", "Embedding(10000, 128), LSTM(64), LSTM(32), 200 ids", (1, 32),
-        text(lambda k: k.layers.LSTM(64, return_sequences=True), lambda k: k.layers.LSTM(32)), ids,
+        text(lambda k: k.layers.LSTM(64, return_sequences=True), lambda k: k.layers.LSTM(32)), ids(200),
     ),
     Workload(
         "imdb_bi64", "Embedding(10000, 128), Bidirectional(LSTM(64)), 200 ids", (1, 32),
-        text(lambda k: k.layers.Bidirectional(k.layers.LSTM(64))), ids,
+        text(lambda k: k.layers.Bidirectional(k.layers.LSTM(64))), ids(200),
     ),
     Workload(
         "simple64_T50", "SimpleRNN(64), 50 steps of 1", (1, 32),
@@ -160,10 +122,10 @@ WORKLOADS = (
     ),
     Workload(
         "imdb_lstm64_hard", "LSTM(64) with hard_sigmoid gates, 200 ids", (1, 32),
-        text(lambda k: k.layers.LSTM(64, recurrent_activation=hard_sigmoid(k))), ids,
+        text(lambda k: k.layers.LSTM(64, recurrent_activation=hard_sigmoid(k))), ids(200),
     ),
     Workload(
-        "imdb_gru64_before", "GRU(64, reset_after=False), 200 ids", (1, 32), text(lambda k: k.layers.GRU(64, reset_after=False)), ids
+        "imdb_gru64_before", "GRU(64, reset_after=False), 200 ids", (1, 32), text(lambda k: k.layers.GRU(64, reset_after=False)), ids(200)
     ),
     Workload(
         "attention_additive", "LSTM(64), additive attention written as operations, 50 steps of 16", (1, 32), graph(additive_attention),
@@ -174,3 +136,5 @@ WORKLOADS = (
         numbers(50, 16), chain=False,
     ),
 )  # fmt: skip
+
+WORKLOADS = (*RECURRENT, *COMPANIONS, *LAYERS)

@@ -1,0 +1,148 @@
+"""What the benchmarks say is what was measured: tables, reasons for blank cells, the work that a roofline counts."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of the benchmarks, which are not installed, by its name."""
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+
+    def get(name: str) -> ModuleType:
+        return importlib.import_module(f"benchmarks.{name}")
+
+    return get
+
+
+def figures(workload: str, batch: int, engine: str, median: float, threads: int = 1) -> dict[str, Any]:
+    """A figure as it is kept."""
+    return {
+        "workload": workload,
+        "batch": batch,
+        "engine": engine,
+        "label": engine,
+        "median": median,
+        "iqr": 0.0,
+        "rounds": 4,
+        "threads": threads,
+        "versions": {engine: "1.0"},
+        "float32": True,
+    }
+
+
+REFUSED = {"workload": "companion_video", "batch": 16, "engine": "other", "label": "Other", "reason": "it knows no film"}
+
+
+def kept(folder: Path, name: str, results: list[dict[str, Any]]) -> None:
+    found = {"machine": {"processor": "a processor"}, "threads": 1, "refused": [REFUSED], "results": results}
+    (folder / f"{name}.json").write_text(json.dumps(found))
+
+
+def test_companions_stand_beside_their_best_peer_on_both_numbers_of_threads(module: Any, tmp_path: Path) -> None:
+    one = [figures("companion_video", 1, "fastlstm", 2e-4), figures("companion_video", 1, "other", 6e-4)]
+    two = [figures("companion_video", 1, "fastlstm", 1e-4, 2), figures("companion_video", 1, "other", 5e-4, 2)]
+    kept(tmp_path, "companions_1_thread", one)
+    kept(tmp_path, "companions_2_threads", two)
+    lines = module("readme").companions(tmp_path)
+    assert "| companion_video | 1 | 200 | 600 | other | 3.0 | 5.0 |" in "\n".join(lines)
+    assert any(line.startswith("- companion_video: ") for line in lines)
+    assert not any("companion_crnn" in line for line in lines)
+    assert module("readme").companions(tmp_path / "empty") == []
+
+
+def test_results_say_why_cells_are_blank(module: Any, tmp_path: Path) -> None:
+    kept(tmp_path, "companions_1_thread", [figures("companion_video", 1, "fastlstm", 2e-4)])
+    text = module("readme").everything(tmp_path)
+    assert "## Companions of recurrent layers, one thread" in text
+    assert "- Other, companion_video: it knows no film" in text
+
+
+def test_an_engine_that_fails_is_told_and_skipped_and_fastlstm_is_not(module: Any, tmp_path: Path) -> None:
+    suite, report, engine = module("suite"), module("report"), module("engine")
+    assert suite.reason(engine.UnavailableError("not here")) == "not here"
+    assert suite.reason(RuntimeError("first\nsecond")) == "it fails: RuntimeError: first"
+    assert suite.reason(AssertionError("1 is not 2")) == "its numbers are not those of Keras"
+    path = tmp_path / "refused"
+    with pytest.raises(pytest.skip.Exception):
+        suite.refuse(report.Refusal(**REFUSED), RuntimeError("first"), path)
+    with pytest.raises(RuntimeError):
+        suite.refuse(report.Refusal(**{**REFUSED, "engine": "fastlstm"}), RuntimeError("first"), path)
+    with pytest.raises(AssertionError):
+        suite.refuse(report.Refusal(**REFUSED), AssertionError("1 is not 2"), path)
+    assert [json.loads(line)["engine"] for line in path.read_text().splitlines()] == ["other", "fastlstm", "other"]
+
+
+def test_workloads_have_names_of_their_own_and_the_same_inputs_every_time(module: Any) -> None:
+    workloads = module("workloads").WORKLOADS
+    assert len({workload.name for workload in workloads}) == len(workloads)
+    for workload in workloads:
+        first, again = (module("workload").arrays(next(workload.endless(1))) for _ in range(2))
+        assert all(np.array_equal(array, again[name]) for name, array in first.items())
+        assert all(len(array) == 1 for array in first.values())
+
+
+def test_many_rows_are_those_of_one_after_the_other(module: Any) -> None:
+    (workload,) = (each for each in module("workloads").WORKLOADS if each.name == "companion_activity")
+    following = workload.endless(1)
+    expected = np.concatenate([next(following) for _ in range(3)])
+    assert np.array_equal(workload.many(3), expected)
+
+
+def test_weights_keep_numbers_near_1(module: Any) -> None:
+    scale = module("prepare").scale
+    assert scale((64,)) == 0.5
+    assert scale((32, 256)) == 1 / math.sqrt(32)
+    assert scale((3, 3, 64, 64)) == 1 / math.sqrt(3 * 3 * 64)
+
+
+def test_work_of_a_convolution_and_of_attention(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    roofline, saved = module("roofline"), module("keras_file").SavedLayer
+    config = {"padding": "same", "strides": [1, 1], "groups": 1}
+    convolution = saved("Conv2D", config, [np.zeros((3, 3, 4, 8), np.float32), np.zeros(8, np.float32)])
+    kernels = [np.zeros(shape, np.float32) for shape in [(6, 2, 5)] * 3 + [(2, 5, 6)]]
+    biases = [np.zeros(shape, np.float32) for shape in [(2, 5)] * 3 + [(6,)]]
+    weights = [array for both in zip(kernels, biases) for array in both]
+    attention = saved("MultiHeadAttention", {"num_heads": 2, "key_dim": 5, "value_dim": None}, weights)
+    places = np.full(2, 100)
+
+    monkeypatch.setattr(roofline, "layers", lambda model: [convolution])
+    assert roofline.countable(Path())
+    assert roofline.work(Path(), places, True, 16).multiply_adds == 2 * 100 * 3 * 3 * 4 * 8
+    monkeypatch.setattr(roofline, "layers", lambda model: [attention])
+    assert roofline.countable(Path())
+    found = roofline.work(Path(), places, True, 16)
+    assert found.multiply_adds == 2 * (100 * 4 * 6 * 10 + 100 * 100 * 2 * (5 + 5))
+    assert found.softmaxes == 2 * 100 * 100 * 2
+    monkeypatch.setattr(roofline, "layers", lambda model: [saved("Conv2D", {**config, "strides": [2, 2]}, convolution.weights)])
+    assert not roofline.countable(Path())
+
+
+def test_a_graph_is_a_chain_where_each_layer_takes_the_one_before_it(module: Any) -> None:
+    is_chain = module("keras_file").is_chain
+    given = {"name": "x", "inbound_nodes": []}
+    attention = {"name": "attention", "inbound_nodes": [[["x", 0, 0, {"value": ["x", 0, 0]}]]]}
+    out = {"name": "out", "inbound_nodes": [[["attention", 0, 0, {}]]]}
+    residual = {"name": "sum", "inbound_nodes": [[["x", 0, 0, {}], ["attention", 0, 0, {}]]]}
+    twice = {"name": "out", "inbound_nodes": [[["attention", 0, 0, {}]], [["attention", 0, 0, {}]]]}
+    assert is_chain([given, attention, out])
+    assert not is_chain([given, attention, residual])
+    assert not is_chain([given, attention, twice])
+
+
+def test_a_pattern_chooses_workloads_and_numbers_of_rows(module: Any) -> None:
+    (workload,) = (each for each in module("workloads").WORKLOADS if each.name == "companion_activity")
+    assert workload.chosen("") == workload.chosen("^companion_activity/") == [1, 16]
+    assert workload.chosen("relu50_T10/1$|_activity/16$") == [16]
+    assert workload.chosen("relu50_T10/1$") == []
