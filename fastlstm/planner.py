@@ -16,10 +16,11 @@ from .layers.network import Network, lowered
 from .layers.streaming import Beginning, Stepping, Streams
 from .limits import Budget
 from .program import layout
-from .program.fusing import fused
+from .program.convolving import multiply_adds
+from .program.fusing import fused, touched_by
 from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
 from .program.lowering import merged_masks
-from .spec import found_in
+from .spec import UNLIMITED, found_in
 
 T = TypeVar("T")
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
@@ -29,6 +30,8 @@ BLOCK_BYTES = 4 << 20
 LONG = 1 << 40
 #: Fields with weights that kernels read at every step.
 WEIGHTS = frozenset(("kernel", "recurrent", "kernel_h", "recurrent_h"))
+#: Kernels of which threads may share the positions.
+CONVOLUTIONS = frozenset(("convolve", "convolve_depthwise", "conv_lstm"))
 #: Blocks are multiples of this many rows, which every CPU level's tiles divide.
 ROW_GROUP = layout.MOST_TILE_ROWS
 MAX_BLOCK_ROWS = 64 * ROW_GROUP
@@ -223,14 +226,16 @@ class ProgramBuilder:
     def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
         """The instructions collected so far, as a Program, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
         self.instructions = fused(self.instructions, self.buffers, self.lanes)
-        per_row = sum(info.row_bytes for info in self.buffers if info.kind == "scratch")
+        used = {index for instruction in self.instructions for index in touched_by(instruction)}
+        per_row = sum(info.row_bytes for number, info in enumerate(self.buffers) if info.kind == "scratch" and number in used)
         rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
         arrays = tuple(self.constants.arrays[key] for key in self.used)
         work = sum(info.row_bytes for info in self.buffers) + sum(map(self._multiply_adds, self.instructions))
         alone = any(instruction.function is not None for instruction in self.instructions)
         members = 1 if alone else max((instruction.members for instruction in self.instructions), default=1)
         return Program(
-            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members, work,
+            tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members,
+            self._together(members), work,
             tuple(f"{layer.path}:{what}" for layer, what, _ in self.used),
             tuple(self.held),
         )  # fmt: skip
@@ -246,7 +251,14 @@ class ProgramBuilder:
         read = {fields[name].index for name in names if isinstance(fields.get(name), Constant)}
         return sum(self.constants.arrays[keys[index]].size for index in read)
 
+    def _together(self, members: int) -> int:
+        """Up to how many rows threads share kernels rather than rows: always where weights are large, which each would read by itself."""
+        large = any(instruction.members > 1 and instruction.kernel not in CONVOLUTIONS for instruction in self.instructions)
+        return UNLIMITED if large else members - 1
+
     def _multiply_adds(self, instruction: Instruction) -> int:
+        if instruction.kernel in CONVOLUTIONS:
+            return instruction.times * multiply_adds(instruction.fields)
         if instruction.kernel == "product":
             return instruction.times * math.prod(instruction.fields[name] for name in ("outer", "inner", "m", "k", "n"))
         steps = instruction.fields.get("steps", 1)

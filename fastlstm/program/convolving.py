@@ -13,6 +13,7 @@ from . import windows
 from .contract import Room
 from .contracts import CONTRACTS
 from .contracts.convolution import SPATIAL
+from .contracts.recurrent import LSTM_GATES
 from .copying import steps_of
 from .ir import At, Buffer, Builder, Constant, Mask, Value
 
@@ -33,6 +34,9 @@ class Axis(NamedTuple):
         """Places with padding."""
         return self.before + self.size + self.after
 
+
+#: Multiply-adds of about ten microseconds: so much of a row's work is worth dividing among threads, which wait for each other after it.
+DIVIDED_WORK = 500_000
 
 #: An axis of one place.
 NONE = Axis(1, 0, 0, 1, 1, 1, 1)
@@ -149,7 +153,19 @@ def convolved(
 
 def emitted(b: Builder, kernel: str, given: Mapping[str, Any]) -> None:
     """Write a kernel's call, with the scratch that its contract says it needs."""
-    b.emit(kernel, **given, scratch=b.buffer(0, fixed_bytes=scratch_bytes(kernel, given, b.lanes)))
+    members = b.threads if kernel != "convolve_depthwise" and multiply_adds(given) >= DIVIDED_WORK else 1
+    b.emit(kernel, members=members, **given, scratch=b.buffer(0, fixed_bytes=scratch_bytes(kernel, given, b.lanes, members)))
+
+
+def multiply_adds(given: Mapping[str, Any]) -> int:
+    """Of a convolution, for each row."""
+    positions, runs = (math.prod(given[f"{name}{axis}"] for axis in range(SPATIAL)) for name in "nk")
+    if "w0" in given:
+        state = given["units"] * math.prod(given[f"w{axis}"] for axis in range(SPATIAL))
+        return LSTM_GATES * given["units"] * given["steps"] * positions * (runs * given["size"] + state)
+    if "size" in given:
+        return positions * runs * given["size"] * given["groups"] * given["units"]
+    return positions * runs * given["channels"]
 
 
 def scratch_bytes(kernel: str, given: Mapping[str, Any], lanes: int, members: int = 1) -> int:

@@ -71,6 +71,7 @@ class Program:
     output_shapes: tuple[tuple[int, ...], ...]  # less the batch
     block_rows: int  # how many rows at a time keep the scratch in cache
     members: int = 1  # so many threads may run it together
+    together_rows: int = UNLIMITED  # they do up to so many rows, of more each computes its share of the rows
     work: int = UNLIMITED  # multiply-adds and bytes written for each row, roughly
     names: tuple[str, ...] = ()  # what the constants are: "layer:what"
     # Tensors that the model's file holds: the caller gives them as further inputs, repeated for this many rows for each row of the batch.

@@ -90,6 +90,11 @@ class Pool:
             self._tasks.put(None)
 
 
+def together_at(program: Program, rows: int, pool: Pool) -> bool:
+    """Do threads compute the kernels of so many rows together, rather than each its share of the rows?"""
+    return 1 < program.members <= pool.size + 1 and rows <= min(program.block_rows, program.together_rows)
+
+
 class Workers:
     """The threads that one Model shares its calls with: started when there is work for them, and anew in a forked process.
 
@@ -116,7 +121,7 @@ class Workers:
         arrays = inputs, outputs, states
         if pool is None:
             runner.run(*arrays, 0, rows)
-        elif 1 < program.members <= pool.size + 1 and rows <= program.block_rows and pool.free.acquire(blocking=False):
+        elif together_at(program, rows, pool) and pool.free.acquire(blocking=False):
             try:
                 team = Team(runner, *arrays, program.members)
                 together(pool, team, team.work, [(member,) for member in range(program.members)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_models import chain, simple
 from layer_specs import normal
-from level_runs import check
+from level_runs import check, planned
 
+from fastlstm import Model, runtime
 from fastlstm.spec import LayerSpec, ModelSpec
 
 KINDS = ("Conv", "SeparableConv", "DepthwiseConv", "ConvTranspose")
@@ -130,3 +132,29 @@ def test_masked_steps_of_images(zeros: bool, sequences: bool, backwards: bool) -
     x = image(3, 5, 8)
     x[0, [0, 3]] = x[1, [4]] = x[2] = 0
     check(chain(simple("Masking", "m", mask_value=0.0), places, conv, shape=(None, 5, 8)), x)
+
+
+@pytest.mark.parametrize("kind", ["image", "pooled", "sequence", "film"])
+def test_threads_compute_the_same_bits(kind: str) -> None:
+    if kind == "film":
+        config = {"filters": 20, "kernel_size": [3, 3], "padding": "same", "return_sequences": True}
+        layers = [simple("ConvLSTM2D", "conv", (3, 3, 2, 80), (3, 3, 20, 80), (80,), **config)]
+        x = image(2, 3, 9, 11, 2)
+    elif kind == "sequence":
+        layers, x = [layer("Conv", (5,), 16, 70, padding="same")], image(2, 400, 16)
+    else:
+        layers, x = [layer("Conv", (3, 3), 8, 70, padding="same", activation="tanh")], image(2, 31, 29, 8)
+        layers += [simple("MaxPooling2D", "pool", pool_size=[2, 2])] if kind == "pooled" else []
+    spec = chain(*layers, shape=(None, *x.shape[1:]))
+    alone, program = Model(spec).predict(x[:1]), planned(spec, x, runtime.level(), threads=3)
+    assert program.members == 3
+    y = np.full((1, *program.output_shapes[0]), np.nan, np.float32)
+    runner = runtime.Runner(program)
+    team = runtime.Team(runner, [x[:1]], [y], [], 3)
+    workers = [threading.Thread(target=team.work, args=(member,)) for member in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    np.testing.assert_array_equal(y, alone)
+    np.testing.assert_array_equal(Model(spec, threads=2).predict(x), Model(spec).predict(x))

@@ -122,7 +122,7 @@ def convolve_depthwise(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     runs, width = math.prod(sizes(f, "k")), f.channels
     return {
         "x": read(f, f.channels),
-        "y": flat(math.prod(sizes(f, "n")) * width),
+        "y": Span(f.y_row, 0, math.prod(sizes(f, "n")) * width),
         "kernel": Span(0, 0, runs * width),
         "bias": Span(0, 0, width),
         "scratch": Room(0, windows.windows_scratch(runs, image_size(f, f.channels), 0)),
