@@ -39,13 +39,13 @@ def truth(condition: Any) -> Any:
 @inlined
 def greater_of(a: Any, b: Any) -> Any:
     """The maximum; NaN where either is."""
-    return select(a > b, a, select(a != a, a, b))
+    return select(a != a, a, select(a > b, a, b))  # the inner one is one instruction
 
 
 @inlined
 def lesser_of(a: Any, b: Any) -> Any:
     """The minimum; NaN where either is."""
-    return select(a < b, a, select(a != a, a, b))
+    return select(a != a, a, select(a < b, a, b))
 
 
 @compiled

@@ -6,6 +6,7 @@ Where there is padding, each image is copied once, with zeros around it, into sc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..program.layout import MOST_VECTORS
@@ -201,73 +202,127 @@ class Job(NamedTuple):
 
 
 @inlined
-def _line(f: Any, job: Any, q: int) -> Any:
-    """Line number q of a job: of those that are pooled together one after another."""
-    together = f.pool0 * f.pool1
-    pooled, lines = job.first + q // together, f.n1 // f.pool1
-    rest = q % together
-    i, j = pooled // lines * f.pool0 + rest // f.pool1, pooled % lines * f.pool1 + rest % f.pool1
+def _line(f: Any, job: Any, i: int, j: int, number: int) -> Any:
+    """The line at i, j of the first two axes, so many after the job's first one."""
     x = job.x + 4 * (i * f.s0 + j * f.s1 + job.start * f.s2)
     if job.stripe:
         width = 4 * f.groups * f.units
-        return Line(x, job.stripe + q * job.chunk * width, width, job.positions)
+        return Line(x, job.stripe + number * job.chunk * width, width, job.positions)
     return Line(x, job.y + 4 * (i * f.y0 + j * f.y1 + job.start * f.y2), 4 * f.y2, job.positions)
 
 
 @compiled
-def _multiply(f: Any, w: Any, job: Any, result: int, zeros: int) -> None:
+def _panel_of_job(f: Any, w: Any, job: Any, group: int, filters: Any, space: Any) -> None:
+    """One panel for all lines of a job."""
+    lines = f.n1 // f.pool1
+    i, j = job.first // lines, job.first % lines
+    number = ZERO
+    for _ in range(job.count):
+        for a in range(f.pool0):
+            for b in range(f.pool1):
+                one = _line(f, job, i * f.pool0 + a, j * f.pool1 + b, number)
+                line = Line(one.x + 4 * group * f.x_group, one.y + 4 * filters.first, one.y_step, one.count)
+                if space.dots:
+                    _dots(f, w, line, filters)
+                else:
+                    _panel(f, w, line, filters, space.result)
+                number += 1
+        j += 1
+        if j == lines:
+            i, j = i + 1, ZERO
+
+
+class Space(NamedTuple):
+    """What all jobs share: addresses on the stack, and whether each filter is a dot product."""
+
+    result: int
+    zeros: int
+    dots: int
+
+
+@compiled
+def _multiply(f: Any, w: Any, job: Any, space: Any) -> None:
     """All filters of a job, panel by panel."""
     width, runs = columns(f.units, ONE, ONE * LANES), f.k0 * f.k1 * f.k2
-    lines = job.count * f.pool0 * f.pool1
-    dots = dots_windows(f.units, f.size, ONE * LANES)
-    of_group = runs * (f.units * padded_units(f.size, ONE * LANES) if dots else f.size * width)
-    panels = ONE if dots else (f.units + BLOCK - 1) // BLOCK
+    of_group = runs * (f.units * padded_units(f.size, ONE * LANES) if space.dots else f.size * width)
+    panels = ONE if space.dots else (f.units + BLOCK - 1) // BLOCK
     last = last_vectors(f.units, ONE, ONE * LANES)
     for group in range(f.groups):
         weights = f.kernel + 4 * group * of_group
         for panel in range(panels):
             first = panel * BLOCK
-            whole = first + BLOCK <= f.units
             filters = Filters(
                 first=group * f.units + first,
                 count=min(f.units - first, ONE * BLOCK),
-                vectors=ONE * MOST_VECTORS if whole else last,
+                vectors=ONE * MOST_VECTORS if first + BLOCK <= f.units else last,
                 weights=weights + 4 * first * runs * f.size,
-                bias=f.bias + 4 * (group * width + first) if f.bias else zeros,
+                bias=f.bias + 4 * (group * width + first) if f.bias else space.zeros,
             )
-            for q in range(lines):
-                one = _line(f, job, q)
-                line = Line(one.x + 4 * group * f.x_group, one.y + 4 * filters.first, one.y_step, one.count)
-                if dots:
-                    _dots(f, w, line, filters)
-                else:
-                    _panel(f, w, line, filters, result)
+            _panel_of_job(f, w, job, group, filters, space)
 
 
-@compiled
-def _pooled(f: Any, x: int, line: int, i: int, left: int) -> Any:
-    """A vector of the maximum or mean of the positions from address x on that make one; lines are so many bytes apart."""
-    step = 4 * f.groups * f.units
-    so_far = splat(0.0 if f.pool_mean else -INFINITY)
-    for q in range(f.pool0 * f.pool1):
-        for k in range(f.pool2):
-            value = load_part(x + q * line + k * step, i, left)
-            so_far = so_far + value if f.pool_mean else greater_of(so_far, value)
-    return so_far / splat(f.pool0 * f.pool1 * f.pool2) if f.pool_mean else so_far
+@inlined
+def _whole(x: int, i: int, left: int) -> Any:
+    return load(x, i)
+
+
+def pooler(fetch: Callable[[int, int, int], Any]) -> Callable[..., Any]:
+    """A function: a vector of the maximum or mean of the positions from address x on that make one; lines are so many bytes apart.
+
+    ``fetch(address, index, left)`` loads a vector, of which so many values are there.
+    """
+
+    @compiled
+    def most(f, x, line, i, left):
+        step = 4 * f.groups * f.units
+        so_far = splat(-INFINITY)
+        for q in range(f.pool0 * f.pool1):
+            place = x + q * line
+            for _ in range(0, f.pool2 - 1, 2):
+                so_far = greater_of(so_far, greater_of(fetch(place, i, left), fetch(place + step, i, left)))
+                place += 2 * step
+            if f.pool2 & 1:
+                so_far = greater_of(so_far, fetch(place, i, left))
+        return so_far
+
+    @compiled
+    def mean(f, x, line, i, left):
+        step = 4 * f.groups * f.units
+        so_far = splat(0.0)
+        for q in range(f.pool0 * f.pool1):
+            for k in range(f.pool2):
+                so_far = so_far + fetch(x + q * line + k * step, i, left)
+        return so_far / splat(f.pool0 * f.pool1 * f.pool2)
+
+    @inlined
+    def pooled(f, x, line, i, left):
+        return mean(f, x, line, i, left) if f.pool_mean else most(f, x, line, i, left)
+
+    return pooled
+
+
+_pooled, _pooled_part = pooler(_whole), pooler(load_part)
 
 
 @compiled
 def _pool(f: Any, job: Any) -> None:
     """What a job gives, from positions that are not pooled yet."""
     width, lines = f.groups * f.units, f.n1 // f.pool1
-    line = 4 * job.chunk * width
-    for n in range(job.count):
-        i, j = (job.first + n) // lines, (job.first + n) % lines
+    line, whole = 4 * job.chunk * width, width & -LANES
+    i, j, x = job.first // lines, job.first % lines, job.stripe
+    for _ in range(job.count):
         y = job.y + 4 * (i * f.y0 + j * f.y1 + job.start // f.pool2 * f.y2)
-        x = job.stripe + n * f.pool0 * f.pool1 * line
         for t in range(job.positions // f.pool2):
-            for c in range(0, width, LANES):
-                store_part(y + 4 * t * f.y2, c, _pooled(f, x + 4 * t * f.pool2 * width, line, c, width - c), width - c)
+            place = x + 4 * t * f.pool2 * width
+            for c in range(0, whole, LANES):
+                store(y, c, _pooled(f, place, line, c, ONE * LANES))
+            if whole < width:
+                store_part(y, whole, _pooled_part(f, place, line, whole, width - whole), width - whole)
+            y += 4 * f.y2
+        x += f.pool0 * f.pool1 * line
+        j += 1
+        if j == lines:
+            i, j = i + 1, ZERO
 
 
 @inlined
@@ -285,8 +340,8 @@ def convolve(f: Any) -> None:
     jobs = jobs_of(lines, f.n2, f.pool0 * f.pool1, f.pool2)
     image, stripe = image_floats(f, last), _stripe_floats(f, jobs)
     w = lay_out_windows(f.scratch, f.member, f.k0 * f.k1 * f.k2, image, stripe)
-    result, zeros = _result(), _zeros()
-    clear(zeros, ONE * BLOCK)
+    space = Space(_result(), _zeros(), dots_windows(f.units, f.size, ONE * LANES))
+    clear(space.zeros, ONE * BLOCK)
     fill_table(f, w.table)
     if image:
         clear(w.image, image)
@@ -309,7 +364,7 @@ def convolve(f: Any) -> None:
                 positions=min(jobs.chunk, f.n2 - start),
                 chunk=jobs.chunk,
             )
-            _multiply(f, w, job, result, zeros)
+            _multiply(f, w, job, space)
             if stripe:
                 _pool(f, job)
             left = patience_after(f, left, work)
