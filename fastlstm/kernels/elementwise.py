@@ -151,3 +151,20 @@ def place(f: Any) -> None:
     for r in range(f.rows):
         for t in range(f.steps):
             copy(f.y + 4 * (r * f.y_row + t * f.y_step), f.x + 4 * (r * f.x_row + t * f.x_step), f.width)
+
+
+@kernel
+def carry(f: Any) -> None:
+    """y[row, step] = x[row, step], or where the mask is 0 what the step before had."""
+    for r in range(f.rows):
+        before = 0
+        for t in range(f.steps):
+            n = r * f.steps + t
+            y = f.y + 4 * n * f.width
+            if load_byte(f.mask, n) != 0:
+                copy(y, f.x + 4 * n * f.width, f.width)
+            elif before:
+                copy(y, before, f.width)
+            else:
+                clear(y, f.width)
+            before = y
