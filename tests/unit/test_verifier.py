@@ -190,6 +190,10 @@ def programs() -> Iterator[tuple[str, Program]]:
         for limit in (0, 1 << 20):
             spec = model([*inputs((None, 4), dtype="int32"), table, recurrent(kind, 6, 5, "rnn", **config)], [call(1, 0), call(2, 1)])
             yield f"{kind} {config} of ids", program(spec, fold_limit=limit)
+        yield (
+            f"{kind} {config} of softmax",
+            program(model([*inputs(sequences), recurrent(kind, 6, 3, activation="softmax", **config)], [call(1, 0)])),
+        )
         both = LayerSpec("Bidirectional", "both", {"merge_mode": "concat"}, (), (cell, replace(cell, name="back")))
         yield f"both ways, {kind}", program(model([*inputs(sequences), both], [call(1, 0)]))
     yield "table", program(model([*inputs((None, 4), dtype="int32"), table, layer("Flatten", "f")], [call(1, 0), call(2, 1)]))
