@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..program.arithmetic import floats, of_mask, selected
+from ..program.arithmetic import binary, cumulated, floats, of_mask, selected
 from ..program.copying import flipped, reshaped, sliced
 from ..program.ir import At, Buffer, Builder, Mask, Value
 from ..program.lowering import copied
@@ -68,6 +68,20 @@ class Heads:
         valid = (begun > 0) | np.logical_or.accumulate(mask, axis=1)
         shown = valid if out.ndim > 2 else valid[:, -1]
         return Tensor(np.where(expanded(shown, out), out, out.dtype.type(0)), mask), Tensor(valid[:, -1:].astype(out.dtype))
+
+    def lower(self, b: Builder, inputs: Sequence[Value]) -> tuple[Value, Value] | None:
+        """The same as kernel calls."""
+        out, begun = inputs
+        assert out.mask is not None
+        steps = out.mask.shape[0]
+        so_far = cumulated(b, reshaped(b, of_mask(b, out.mask), (steps,)), 0)
+        count = so_far and binary(b, "add", so_far, begun)
+        valid = count and binary(b, "greater", count, 0.0)
+        last = valid and sliced(b, valid, [(steps - 1, 1, 1)])
+        if valid is None or last is None:
+            return None
+        shown = selected(b, reshaped(b, valid, (steps, 1)) if len(out.shape) > 1 else last, out, 0.0)
+        return None if shown is None else (shown._replace(mask=out.mask), last)
 
 
 class Recurrent(Layer):
@@ -274,7 +288,10 @@ class Recurrent(Layer):
         result = Value(out, (steps, units), x.mask) if sequence else Value(out, (units,), x.mask)
         begun = b.state(self.path, len(self.state_sizes), 1) if b.streaming and x.mask is not None else None
         if begun is not None:
-            result, now = b.call_numpy(Heads(self.path), [result, Value(begun, (1,))], {})
+            shown = Heads(self.path).lower(b, [result, Value(begun, (1,))])
+            if shown is None:
+                return None
+            result, now = shown
             copied(b, 1, now.buffer, 1, begun, 1)
         return (result if sequence else result._replace(mask=None), *states)
 
