@@ -12,7 +12,7 @@ from .. import activations
 from ..errors import InputError
 from ..program import layout
 from ..program.arithmetic import binary, floats, mask_of, of_mask, unary
-from ..program.copying import reshaped, transposed
+from ..program.copying import Array, reshaped, transposed
 from ..program.ir import Builder, Lookup, Mask, Value
 from ..program.lowering import activated, default_code, has_kernel, present_only
 from ..spec import WHOLE, LayerSpec, Shape
@@ -174,20 +174,32 @@ class Dense(Layer):
         return super().row_numbers(inputs, keywords, outputs) + quantised.more_numbers(self, inputs)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.quantised or not has_kernel(self.activation_name):
+        if not has_kernel(self.activation_name):
             return None
-        *outer, features = inputs[0].shape
+        x, mask = floats(b, inputs[0]), inputs[0].mask
+        if not self.quantised:
+            code = default_code(self.activation_name)
+            value = self._product(b, x, self.use_bias, code or 0)._replace(mask=mask)
+            return (value if code is not None else activated(b, self.activation_name, value),)
+        whole = quantised.lowered(b, self, x, lambda numbers: self._product(b, numbers, False, 0))
+        if whole is not None and self.use_bias:
+            vector = b.constant(self, "bias of whole numbers", lambda: self.cast(np.float32)[1])
+            whole = binary(b, "add", whole, Array(vector, (self.units,)))
+        return None if whole is None else (activated(b, self.activation_name, whole)._replace(mask=mask),)
+
+    def _product(self, b: Builder, x: Value, use_bias: bool, activation: int) -> Value:
+        """activation(x W + b), of an activation's code."""
+        *outer, features = x.shape
         steps, units = math.prod(outer), self.units
         out = b.buffer(steps * units)
         kernel = b.constant(self, "kernel", lambda: layout.pack_dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
-        code = default_code(self.activation_name)
+        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if use_bias else None
         b.emit(
             "dense",
             steps=steps,
             features=features,
             units=units,
-            x=b.read(inputs[0]),
+            x=b.read(x),
             x_row=steps * features,
             x_step=features,
             kernel=kernel,
@@ -195,10 +207,9 @@ class Dense(Layer):
             y=out,
             y_row=steps * units,
             y_step=units,
-            activation=code or 0,
+            activation=activation,
         )
-        value = Value(out, (*outer, units), inputs[0].mask)
-        return (value if code is not None else activated(b, self.activation_name, value),)
+        return Value(out, (*outer, units))
 
 
 class Embedding(Layer):
