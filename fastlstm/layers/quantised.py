@@ -85,11 +85,13 @@ def computed(layer: Layer, x: np.ndarray, axes: tuple[int, ...], product: Produc
 
 
 def lowered(b: Builder, layer: Layer, x: Value, product: Callable[[Value], Value]) -> Value | None:
-    """:func:`computed` as kernel calls, of sums along the last axis: ``product`` writes them."""
+    """:func:`computed` as kernel calls, of sums along the last axis, which ``product`` writes; None where float32 may not hold the sums."""
     array = layer.cast(np.float32)[-1]
     scale = Array(b.constant(layer, "scale", lambda: array), array.shape)
     if layer.config["quantization"] == WEIGHTS_ALONE:
         return binary(b, "divide", product(x), scale)
+    if x.shape[-1] * PRODUCT > EXACT:
+        return None
     largest = chained(unary(b, "absolute", x), lambda v: reduced(b, "max", v, [len(v.shape) - 1], True))
     scales = chained(largest, lambda v: binary(b, "add", v, EPSILON), lambda v: binary(b, "divide", float(LARGEST), v))
     numbers = chained(
