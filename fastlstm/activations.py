@@ -34,6 +34,9 @@ NATIVE: dict[str, int] = {
     "leaky_relu": 16,
 }
 
+#: Codes of those that need all units of a row at once: recurrent kernels take them too, and compute whole rows then.
+ALONG_UNITS: dict[str, int] = {"softmax": 64, "log_softmax": 65}
+
 Function = Callable[[np.ndarray], np.ndarray]
 
 _erf = np.frompyfunc(math.erf, 1, 1)

@@ -132,8 +132,10 @@ class ProgramBuilder:
     def repeated(self, times: int) -> Iterator[None]:
         """See ir.Builder."""
         self.times *= times
+        present, self.present = self.present, None  # it says nothing of what is inside a step
         yield
         self.times //= times
+        self.present = present
 
     def lower(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer as kernel calls, or as a call back into NumPy where it has none."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..program.layout import Work
-from .activation import activated, default_alpha
+from .activation import activated
 from .flags import ONE, inlined
 from .memory import load_one, load_pair, store_one, store_pair
 from .sweep import Tile, fetch
@@ -74,10 +74,10 @@ def always(activation: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
 @inlined
 def gate_by_code(b: Any, x: Any) -> Any:
     """The recurrent activation, by its code in the blocks."""
-    return activated(b.gate, x, default_alpha(b.gate))
+    return activated(b.gate, x, b.gate_alpha)
 
 
 @inlined
 def activation_by_code(b: Any, x: Any) -> Any:
     """The activation, by its code in the blocks."""
-    return activated(b.code, x, default_alpha(b.code))
+    return activated(b.code, x, b.alpha)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..program.contracts.recurrent import LSTM_GATES
 from ..program.layout import MOST_VECTORS
+from .activation import default_alpha
 from .callbacks import PATIENCE, meet, patience_after
 from .convolution import copy_image, fill_table, image_floats, windows_parts
 from .flags import ONE, ZERO, compiled, inlined
@@ -63,13 +64,15 @@ def _update(f: Any, space: Any, block: Any, h: int, c: int, count: int) -> None:
     step, whole = 4 * f.units, block.count >= LANES
     row = VECTOR * block.vectors
     idle = Tile(ZERO, ZERO, ZERO, ONE, block.width, block.vectors, ZERO, ZERO, row, ZERO, ZERO, ZERO, ZERO)
+    gate, code = f.recurrent_activation, f.activation
+    gate_alpha, alpha = default_alpha(gate), default_alpha(code)
     if whole:
-        blocks = Blocks(count, space.result, row, block.width, c, h, step, f.recurrent_activation, f.activation)
+        blocks = Blocks(count, space.result, row, block.width, c, h, step, gate, code, gate_alpha, alpha)
         update(blocks, idle)
         return
     for n in range(count):
         store_part(space.c + n * VECTOR, 0, load_part(c + n * step, 0, block.count), ONE * LANES)
-    blocks = Blocks(count, space.result, row, block.width, space.c, space.h, ONE * VECTOR, f.recurrent_activation, f.activation)
+    blocks = Blocks(count, space.result, row, block.width, space.c, space.h, ONE * VECTOR, gate, code, gate_alpha, alpha)
     update(blocks, idle)
     for n in range(count):
         store_part(c + n * step, 0, load_part(space.c + n * VECTOR, 0, ONE * LANES), block.count)

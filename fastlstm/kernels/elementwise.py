@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..program.contracts.elementwise import MASK_OPS, MERGE_OPS
+from . import along_units
 from .activation import RELU, SIGMOID, TANH, activated, relu
-from .elementary import exp, sigmoid, tanh
+from .elementary import sigmoid, tanh
 from .flags import compiled
-from .memory import clear, copy, load, load_byte, load_first, load_int32, load_part, store_byte, store_first, store_part
+from .memory import clear, copy, load, load_byte, load_first, load_int32, load_part, store_byte, store_part
 from .registry import kernel
 from .target import LANES
-from .vector import INFINITY, any_true, largest, select, splat, total
+from .vector import any_true, select, splat
 
 ADD, SUBTRACT, MULTIPLY, MAXIMUM = (MERGE_OPS[name] for name in ("add", "subtract", "multiply", "maximum"))
 AND = MASK_OPS["and"]
@@ -119,22 +120,7 @@ def softmax(f: Any) -> None:
     """exp(x - max) / sum over the features of each step."""
     size = f.features
     for r in range(f.rows * f.steps):
-        x, y = f.x + 4 * r * size, f.y + 4 * r * size
-        tops = splat(-INFINITY)
-        for i in range(0, size, LANES):
-            v = load_first(x, i, min(size - i, LANES), -INFINITY)
-            tops = select(v > tops, v, tops)
-        top = splat(largest(tops))
-        sums = splat(0.0)
-        for i in range(0, size, LANES):
-            left = min(size - i, LANES)
-            v = exp(load_first(x, i, left, -INFINITY) - top)
-            sums = sums + v
-            store_first(y, i, v, left)
-        whole = splat(total(sums))
-        for i in range(0, size, LANES):
-            left = min(size - i, LANES)
-            store_first(y, i, load_first(y, i, left, 0.0) / whole, left)
+        along_units.softmax(f.y + 4 * r * size, f.x + 4 * r * size, size)
 
 
 @kernel
@@ -151,3 +137,20 @@ def place(f: Any) -> None:
     for r in range(f.rows):
         for t in range(f.steps):
             copy(f.y + 4 * (r * f.y_row + t * f.y_step), f.x + 4 * (r * f.x_row + t * f.x_step), f.width)
+
+
+@kernel
+def carry(f: Any) -> None:
+    """y[row, step] = x[row, step], or where the mask is 0 what the step before had."""
+    for r in range(f.rows):
+        before = 0
+        for t in range(f.steps):
+            n = r * f.steps + t
+            y = f.y + 4 * n * f.width
+            if load_byte(f.mask, n) != 0:
+                copy(y, f.x + 4 * n * f.width, f.width)
+            elif before:
+                copy(y, before, f.width)
+            else:
+                clear(y, f.width)
+            before = y

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..program.contracts.recurrent import GRU_BEFORE_GATES, GRU_GATES
-from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, default_alpha, hard_sigmoid
+from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, hard_sigmoid
+from .along_units import activate_row, along_units, keep, kept_at, mine, unpack, unpacked_at
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
 from .callbacks import meet
 from .elementary import fma, sigmoid, tanh
 from .flags import ONE, ZERO, compiled, inlined
-from .memory import fill_addresses, load, load_int, store, store_int
+from .memory import copy, fill_addresses, load, load_int, load_part, store, store_int, store_part
 from .registry import kernel
 from .sequence import Cell, driver, nothing, one_product, states_of
 from .sweep import Operand, columns_of, fetch, multiply, projector, sweeper
@@ -38,6 +39,8 @@ class Blocks(NamedTuple):
     step: int  # of both
     gate: int  # codes of activations
     code: int
+    gate_alpha: float  # and their parameters
+    alpha: float
 
 
 @inlined
@@ -65,6 +68,7 @@ def updater(gate: Callable[..., Any], activation: Callable[..., Any], how: Calla
 
 _usual, _hard = updater(always(sigmoid), always(tanh)), updater(always(hard_sigmoid), always(tanh))
 _any = updater(gate_by_code, activation_by_code, compiled)
+_columns = columns_of(GRU_GATES)
 
 
 @inlined
@@ -95,13 +99,54 @@ def _visit(f, w, step, t):
         step=walk.units,
         gate=gate,
         code=code,
+        gate_alpha=f.recurrent_alpha,
+        alpha=f.alpha,
     )
     if gate == SIGMOID and code == TANH:
         _usual(b, t)
     elif gate == HARD_SIGMOID and code == TANH:
         _hard(b, t)
+    elif along_units(f):
+        for n in range(t.rows):
+            x = w.result + n * t.row if own else load_int(w.sums_at, t.first + n) + t.panel
+            keep(f, _columns(f.units), t, n, x, ZERO)
+            keep(f, _columns(f.units), t, n, w.second_result + n * t.row, _columns(f.units))
     else:
         _any(b, t)
+
+
+@compiled
+def _advance(states, row, z, candidate, units):
+    """h = z * h + (1 - z) * candidate of a whole row."""
+    for u in range(0, units, LANES):
+        left = units - u
+        gate = load_part(z, u, left)
+        value = fma(gate, load_part(states.before + row, u, left), (1.0 - gate) * load_part(candidate, u, left))
+        store_part(states.after + row, u, value, left)
+
+
+@compiled
+def _by_rows(f, w, rows, step):
+    """The gates and states of whole rows."""
+    first, last = mine(f, rows)
+    states, units, columns = states_of(w, step), f.units, _columns(f.units)
+    for slot in range(first, last):
+        of_x, kept = unpacked_at(f, columns, slot), kept_at(f, columns, slot)
+        size = unpack(of_x, kept, units, ONE * GRU_GATES)
+        of_h = of_x + GRU_GATES * size
+        unpack(of_h, kept + 4 * columns, units, ONE * GRU_GATES)
+        z, r, candidate = of_x, of_x + size, of_x + 2 * size
+        for u in range(0, units, LANES):
+            left = units - u
+            store_part(z, u, load_part(z, u, left) + load_part(of_h, u, left), left)
+            store_part(r, u, load_part(r, u, left) + load_part(of_h + size, u, left), left)
+        activate_row(f.recurrent_activation, f.recurrent_alpha, z, units)
+        activate_row(f.recurrent_activation, f.recurrent_alpha, r, units)
+        for u in range(0, units, LANES):
+            left = units - u
+            store_part(candidate, u, fma(load_part(r, u, left), load_part(of_h + 2 * size, u, left), load_part(candidate, u, left)), left)
+        activate_row(f.activation, f.alpha, candidate, units)
+        _advance(states, slot * w.row, z, candidate, units)
 
 
 @compiled
@@ -109,7 +154,7 @@ def _start(f, w):
     fill_addresses(w.second_sums_at, f.rows, f.recurrent_bias, ZERO)
 
 
-_gru = one_product(GRU_GATES, _visit, _start)
+_gru = one_product(GRU_GATES, _visit, _by_rows, _start)
 
 
 @kernel
@@ -125,12 +170,20 @@ _project_gates, _project_candidate = map(projector, GRU_BEFORE_GATES)
 
 
 @compiled
+def _columns_both(units):
+    return _columns_gates(units) + _columns_candidate(units)
+
+
+@compiled
 def _visit_gates(f, w, step, t):
     """Compute z, and r * h."""
     states = states_of(w, step)
     multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
-    gate = f.recurrent_activation
-    alpha = default_alpha(gate)
+    if along_units(f):
+        for n in range(t.rows):
+            keep(f, _columns_both(f.units), t, n, w.result + n * t.row, ZERO)
+        return
+    gate, alpha = f.recurrent_activation, f.recurrent_alpha
     for slot in range(t.first, t.first + t.rows):
         n = slot - t.first
         fetch(t, n)
@@ -153,8 +206,11 @@ def _visit_candidate(f, w, step, t):
     states = states_of(w, step)
     x, reset_h = Operand(w.x_at, f.kernel_h, step.features), Operand(w.reset_h_at, f.recurrent_h, f.units)
     multiply(t, w.result, w.second_sums_at, x, reset_h)
-    code = f.activation
-    alpha = default_alpha(code)
+    if along_units(f):
+        for n in range(t.rows):
+            keep(f, _columns_both(f.units), t, n, w.result + n * t.row, ZERO)
+        return
+    code, alpha = f.activation, f.alpha
     for slot in range(t.first, t.first + t.rows):
         n = slot - t.first
         fetch(t, n)
@@ -170,8 +226,29 @@ _sweep_gates, _sweep_candidate = map(sweeper, GRU_BEFORE_GATES, (_visit_gates, _
 
 
 @compiled
-def _columns_both(units):
-    return _columns_gates(units) + _columns_candidate(units)
+def _gates_by_rows(f, w, rows, step):
+    """z, and r * h, of whole rows."""
+    first, last = mine(f, rows)
+    states, units = states_of(w, step), f.units
+    for slot in range(first, last):
+        z, row = unpacked_at(f, _columns_both(units), slot), slot * w.row
+        r = z + unpack(z, kept_at(f, _columns_both(units), slot), units, ONE * GRU_BEFORE_GATES[0])
+        activate_row(f.recurrent_activation, f.recurrent_alpha, z, units)
+        activate_row(f.recurrent_activation, f.recurrent_alpha, r, units)
+        copy(w.held + row, z, units)
+        for u in range(0, units, LANES):
+            left = units - u
+            store_part(w.reset_h + row, u, load_part(r, u, left) * load_part(states.before + row, u, left), left)
+
+
+@compiled
+def _candidates_by_rows(f, w, rows, step):
+    """The candidates of whole rows, and with z the new states."""
+    first, last = mine(f, rows)
+    for slot in range(first, last):
+        candidate, row = kept_at(f, _columns_both(f.units), slot), slot * w.row
+        activate_row(f.activation, f.alpha, candidate, f.units)
+        _advance(states_of(w, step), row, w.held + row, candidate, f.units)
 
 
 @compiled
@@ -198,7 +275,13 @@ def _step_before(f, w, rows, step):
     gates = 4 * _columns_gates(f.units)
     _sweep_gates(f, w, step, rows, ZERO, gates if f.table else 4 * step.features)
     meet(f)
+    if along_units(f):
+        _gates_by_rows(f, w, rows, step)
+        meet(f)
     _sweep_candidate(f, w, step, rows, gates, 4 * _columns_candidate(f.units) if f.table else ZERO)
+    if along_units(f):
+        meet(f)
+        _candidates_by_rows(f, w, rows, step)
 
 
 _gru_before = driver(Cell(_columns_both, _start_before, _project_both, _prepare_both, _step_before, nothing))

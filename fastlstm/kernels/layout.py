@@ -8,6 +8,7 @@ from .flags import compiled_together
 _COMPILED = compiled_together((*layout.COMPILED, *windows.COMPILED))
 last_width, last_vectors, columns = _COMPILED["last_width"], _COMPILED["last_vectors"], _COMPILED["columns"]
 padded_units, chunk_rows, lay_out = _COMPILED["padded_units"], _COMPILED["chunk_rows"], _COMPILED["lay_out"]
+kept_row = _COMPILED["kept_row"]
 dots_product, packs_product = _COMPILED["dots_product"], _COMPILED["packs_product"]
 jobs_of, dots_windows = _COMPILED["jobs_of"], _COMPILED["dots_windows"]
 lay_out_windows, lay_out_images = _COMPILED["lay_out_windows"], _COMPILED["lay_out_images"]

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 from ..program.contracts.recurrent import LSTM_GATES
 from .activation import HARD_SIGMOID, RELU, SIGMOID, TANH, hard_sigmoid, relu
+from .along_units import activate_row, along_units, keep, kept_at, mine, unpack, unpacked_at
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
 from .elementary import fma, sigmoid, sigmoid_denominator, tanh, tanh_numerator
-from .flags import compiled, inlined
-from .memory import copy, load_int
+from .flags import ONE, ZERO, compiled, inlined
+from .memory import copy, load_int, load_part, store_part
 from .registry import kernel
 from .sequence import one_product, states_in, states_of
-from .sweep import Operand, multiply
+from .sweep import Operand, columns_of, multiply
+from .target import LANES
 
 
 class Blocks(NamedTuple):
@@ -29,6 +31,8 @@ class Blocks(NamedTuple):
     step: int  # of c and h
     gate: int  # codes of activations
     code: int
+    gate_alpha: float  # and their parameters
+    alpha: float
 
 
 def updater(carry: Callable[..., Any], output: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
@@ -92,6 +96,7 @@ def _output(b, o, c):
 _usual, _hard = updater(_carry, _output), by_equations(always(hard_sigmoid), always(tanh))
 _relu, _hard_relu = by_equations(always(sigmoid), always(relu)), by_equations(always(hard_sigmoid), always(relu))
 _any = by_equations(gate_by_code, activation_by_code, compiled)
+_columns = columns_of(LSTM_GATES)
 
 
 @inlined
@@ -115,8 +120,39 @@ def _visit(f, w, step, t):
     multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
     at = t.first * w.row + t.unit
     walk = blocks_of(t, w)
-    b = Blocks(walk.count, w.result, walk.gates, t.width, w.held + at, states.after + at, walk.units, f.recurrent_activation, f.activation)
-    update(b, t)
+    gate, code = f.recurrent_activation, f.activation
+    b = Blocks(
+        walk.count, w.result, walk.gates, t.width, w.held + at, states.after + at, walk.units, gate, code, f.recurrent_alpha, f.alpha
+    )
+    if along_units(f):
+        for n in range(t.rows):
+            keep(f, _columns(f.units), t, n, w.result + n * t.row, ZERO)
+    else:
+        update(b, t)
+
+
+@compiled
+def _by_rows(f, w, rows, step):
+    """The gates and states of whole rows."""
+    first, last = mine(f, rows)
+    states, units = states_of(w, step), f.units
+    for slot in range(first, last):
+        gates, row = unpacked_at(f, _columns(units), slot), slot * w.row
+        size = unpack(gates, kept_at(f, _columns(units), slot), units, ONE * LSTM_GATES)
+        i, forget, g, o, carried = gates, gates + size, gates + 2 * size, gates + 3 * size, gates + 4 * size
+        activate_row(f.recurrent_activation, f.recurrent_alpha, i, units)
+        activate_row(f.recurrent_activation, f.recurrent_alpha, forget, units)
+        activate_row(f.recurrent_activation, f.recurrent_alpha, o, units)
+        activate_row(f.activation, f.alpha, g, units)
+        c, h = w.held + row, states.after + row
+        for u in range(0, units, LANES):
+            left = units - u
+            value = fma(load_part(forget, u, left), load_part(c, u, left), load_part(i, u, left) * load_part(g, u, left))
+            store_part(c, u, value, left)
+            store_part(carried, u, value, left)
+        activate_row(f.activation, f.alpha, carried, units)
+        for u in range(0, units, LANES):
+            store_part(h, u, load_part(o, u, units - u) * load_part(carried, u, units - u), units - u)
 
 
 @compiled
@@ -132,7 +168,7 @@ def _deliver_c(f, w):
             copy(f.c_out + 4 * load_int(w.row_of, slot) * f.out_row, w.held + slot * w.row, f.units)
 
 
-_lstm = one_product(LSTM_GATES, _visit, _fetch_c, _deliver_c)
+_lstm = one_product(LSTM_GATES, _visit, _by_rows, _fetch_c, _deliver_c)
 
 
 @kernel

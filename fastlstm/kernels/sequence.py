@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..program.layout import Work
+from .along_units import along_units
 from .callbacks import PATIENCE, meet, patience_after, stopped
 from .flags import ONE, ZERO, compiled, inlined
 from .layout import chunk_rows, lay_out
@@ -293,9 +294,12 @@ def nothing(f: Any, w: Work) -> None:
 
 
 def one_product(
-    gates: int, visit: Callable[[Any, Work, Step, Tile], None], start: Any = nothing, finish: Any = nothing
+    gates: int, visit: Callable[[Any, Work, Step, Tile], None], by_rows: Any, start: Any = nothing, finish: Any = nothing
 ) -> Callable[[Any], None]:
-    """The body of a cell that computes all of its gates, from x and h, in one sweep: of ``visit``, which computes a tile's units."""
+    """The body of a cell that computes all of its gates, from x and h, in one sweep: of ``visit``, which computes a tile's units.
+
+    Where activations need all units of a row, ``visit`` keeps the pre-activations, and ``by_rows(f, w, rows, step)`` does the rest.
+    """
     columns, project, sweep = columns_of(gates), projector(gates), sweeper(gates, visit)
 
     @compiled
@@ -309,5 +313,8 @@ def one_product(
     @compiled
     def advance(f, w, rows, step):
         sweep(f, w, step, rows, ZERO, 4 * (columns(f.units) if f.table else step.features))
+        if along_units(f):
+            meet(f)
+            by_rows(f, w, rows, step)
 
     return driver(Cell(columns, start, project_chunk, prepare, advance, finish))

@@ -5,22 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from ..program.contracts.recurrent import SIMPLE_RNN_GATES
-from .activation import RELU, TANH, activated, default_alpha, relu
+from .activation import RELU, TANH, activated, relu
+from .along_units import activate_row, along_units, keep, kept_at, mine
 from .elementary import tanh
-from .flags import compiled
-from .memory import load, store
+from .flags import ZERO, compiled
+from .memory import copy, load, store
 from .registry import kernel
 from .sequence import one_product, states_of
-from .sweep import Operand, fetch, multiply
+from .sweep import Operand, columns_of, fetch, multiply
 from .target import LANES
+
+_columns = columns_of(SIMPLE_RNN_GATES)
 
 
 @compiled
 def _visit(f, w, step, t):
     states = states_of(w, step)
     multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
-    code = f.activation
-    alpha = default_alpha(code)
+    if along_units(f):
+        for n in range(t.rows):
+            keep(f, _columns(f.units), t, n, w.result + n * t.row, ZERO)
+        return
+    code, alpha = f.activation, f.alpha
     for slot in range(t.first, t.first + t.rows):
         n = slot - t.first
         fetch(t, n)
@@ -34,7 +40,18 @@ def _visit(f, w, step, t):
                 store(h, i, activated(code, load(z, i), alpha))
 
 
-_simple_rnn = one_product(SIMPLE_RNN_GATES, _visit)
+@compiled
+def _by_rows(f, w, rows, step):
+    """The states of whole rows."""
+    first, last = mine(f, rows)
+    states = states_of(w, step)
+    for slot in range(first, last):
+        z = kept_at(f, _columns(f.units), slot)
+        activate_row(f.activation, f.alpha, z, f.units)
+        copy(states.after + slot * w.row, z, f.units)
+
+
+_simple_rnn = one_product(SIMPLE_RNN_GATES, _visit, _by_rows)
 
 
 @kernel

@@ -8,6 +8,7 @@ from . import (
     advanced_activations,
     attention,
     cells,
+    concatenate,
     conv_recurrent,
     convolution,
     core,

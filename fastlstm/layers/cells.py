@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..activations import Function
+from ..activations import ALONG_UNITS, Function
 from ..program import layout
-from ..program.contracts.recurrent import GRU_BEFORE_GATES
+from ..program.contracts.recurrent import FIRST_ALONG, GRU_BEFORE_GATES
 from ..program.ir import Buffer, Builder, Constant, Value
-from ..program.lowering import default_code
+from ..program.lowering import activation_call
 from ..spec import LayerSpec
 from .base import Context, Layer, inert
 from .cell_base import Cell
@@ -76,7 +76,13 @@ class GatedCell(Cell):
     # -- as kernels: every gate's weights side by side in panels ----------------------------------------------------------
 
     def has_kernel(self) -> bool:
-        return all(default_code(name) is not None for name in (self.activation_name, self.recurrent_activation_name))
+        return self._call(self.activation_name) is not None and self._call(self.recurrent_activation_name) is not None
+
+    @staticmethod
+    def _call(activation: Any) -> tuple[int, float] | None:
+        """Code and parameter with which the kernels of cells compute an activation; None where only NumPy has it."""
+        along = ALONG_UNITS.get(activation) if isinstance(activation, str) else None
+        return activation_call(activation) if along is None else (along, 0.0)
 
     def parts(self) -> tuple[tuple[str, slice, int], ...]:
         """The GEMMs of a step: suffix of the kernel's fields, columns of the weights, number of gates."""
@@ -86,8 +92,11 @@ class GatedCell(Cell):
         """The kernel's name and those of its fields that do not depend on the call."""
         kernel, recurrent, *rest = self.cast(np.float32)
         bias = rest[0] if rest else np.zeros(self.bias_shape(), np.float32)
-        fields: dict[str, Any] = {"activation": default_code(self.activation_name)}
-        fields["recurrent_activation"] = default_code(self.recurrent_activation_name)
+        fields: dict[str, Any] = {}
+        for name, activation in (("", self.activation_name), ("recurrent_", self.recurrent_activation_name)):
+            call = self._call(activation)
+            assert call is not None  # has_kernel said so
+            fields |= {f"{name}activation": call[0], f"{name}alpha": call[1]}
 
         def constant(name: str, array: np.ndarray, gates: int) -> Constant:
             return b.constant(self, name, lambda: layout.pack_panels(array, gates, b.lanes))
@@ -119,6 +128,8 @@ class GatedCell(Cell):
         kernel, fields = self.packed(b)
         for name, start, final in zip(("h", "c"), before, after, strict=False):
             fields |= {f"{name}0": start, f"{name}_out": final}
+        if max(fields["activation"], fields["recurrent_activation"]) >= FIRST_ALONG:
+            fields["kept"] = b.buffer(layout.kept_row(self.columns(b.lanes), self.units, b.lanes))
         fields |= {"steps": x.shape[0], "units": self.units, "h0_row": self.units, "out_row": self.units}
         b.emit(kernel, **fields, **self._input_fields(b, x), **how)
 

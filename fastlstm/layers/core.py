@@ -11,6 +11,8 @@ import numpy as np
 from .. import activations
 from ..errors import InputError
 from ..program import layout
+from ..program.arithmetic import binary, floats, mask_of, of_mask, unary
+from ..program.copying import Array, reshaped, transposed
 from ..program.ir import Builder, Lookup, Mask, Value
 from ..program.lowering import activated, default_code, has_kernel, present_only
 from ..spec import WHOLE, LayerSpec, Shape
@@ -56,8 +58,20 @@ class InputLayer(Layer):
         return tuple(given if given.value.dtype.kind != "f" else given._replace(value=np.trunc(given.value)) for given in inputs)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        bools = self.declared == "bool" and not self.nested  # the caller's are 0 and 1 by now
-        return tuple(inputs) if not self.cuts or bools or all(given.integer for given in inputs) else None
+        bools = self.declared == "bool"
+        if not self.cuts or (bools and not self.nested):  # the caller's are 0 and 1 by now
+            return tuple(inputs)
+        cut = [given if given.integer else self._cut(b, given, bools) for given in inputs]
+        return None if None in cut else tuple(value for value in cut if value is not None)
+
+    def _cut(self, b: Builder, given: Value, bools: bool) -> Value | None:
+        """A tensor of whole numbers, or of 0 and 1, as kernel calls."""
+        if bools:
+            return reshaped(b, of_mask(b, mask_of(b, given)), given.shape)._replace(mask=given.mask)
+        size, sign = unary(b, "absolute", given), unary(b, "sign", given)
+        whole = size and unary(b, "floor", size)
+        cut = whole and sign and binary(b, "multiply", sign, whole)
+        return cut and cut._replace(mask=given.mask)
 
 
 class Inert(Layer):
@@ -160,20 +174,32 @@ class Dense(Layer):
         return super().row_numbers(inputs, keywords, outputs) + quantised.more_numbers(self, inputs)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.quantised or not has_kernel(self.activation_name):
+        if not has_kernel(self.activation_name):
             return None
-        *outer, features = inputs[0].shape
+        x, mask = floats(b, inputs[0]), inputs[0].mask
+        if not self.quantised:
+            code = default_code(self.activation_name)
+            value = self._product(b, x, self.use_bias, code or 0)._replace(mask=mask)
+            return (value if code is not None else activated(b, self.activation_name, value),)
+        whole = quantised.lowered(b, self, x, lambda numbers: self._product(b, numbers, False, 0))
+        if whole is not None and self.use_bias:
+            vector = b.constant(self, "bias of whole numbers", lambda: self.cast(np.float32)[1])
+            whole = binary(b, "add", whole, Array(vector, (self.units,)))
+        return None if whole is None else (activated(b, self.activation_name, whole)._replace(mask=mask),)
+
+    def _product(self, b: Builder, x: Value, use_bias: bool, activation: int) -> Value:
+        """activation(x W + b), of an activation's code."""
+        *outer, features = x.shape
         steps, units = math.prod(outer), self.units
         out = b.buffer(steps * units)
         kernel = b.constant(self, "kernel", lambda: layout.pack_dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if self.use_bias else None
-        code = default_code(self.activation_name)
+        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if use_bias else None
         b.emit(
             "dense",
             steps=steps,
             features=features,
             units=units,
-            x=b.read(inputs[0]),
+            x=b.read(x),
             x_row=steps * features,
             x_step=features,
             kernel=kernel,
@@ -181,10 +207,9 @@ class Dense(Layer):
             y=out,
             y_row=steps * units,
             y_step=units,
-            activation=code or 0,
+            activation=activation,
         )
-        value = Value(out, (*outer, units), inputs[0].mask)
-        return (value if code is not None else activated(b, self.activation_name, value),)
+        return Value(out, (*outer, units))
 
 
 class Embedding(Layer):
@@ -271,18 +296,9 @@ class Masking(Layer):
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         *outer, features = inputs[0].shape
-        if len(outer) != 1:
-            return None
-        out, mask = b.buffer(outer[0] * features), Mask(b.buffer(outer[0], itemsize=1), (outer[0],))
-        b.emit(
-            "masking",
-            steps=outer[0],
-            features=features,
-            x=b.read(inputs[0]),
-            y=out,
-            mask=mask.buffer,
-            value=self.mask_value,
-        )
+        steps = math.prod(outer)
+        out, mask = b.buffer(steps * features), Mask(b.buffer(steps, itemsize=1), tuple(outer))
+        b.emit("masking", steps=steps, features=features, x=b.read(inputs[0]), y=out, mask=mask.buffer, value=self.mask_value)
         return (Value(out, inputs[0].shape, present_only(b, mask)),)
 
 
@@ -303,9 +319,11 @@ class Flatten(Layer):
         return (Tensor(x.reshape(len(x), math.prod(x.shape[1:]))),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.config.get("data_format") == "channels_first":
-            return None
-        return (Value(b.read(inputs[0]), (math.prod(inputs[0].shape),)),)
+        x, axes = inputs[0], range(len(inputs[0].shape))
+        if self.config.get("data_format") == "channels_first" and len(axes) > 1:
+            moved = transposed(b, floats(b, x), [*axes[1:], 0])
+            return None if moved is None else (reshaped(b, moved, (math.prod(x.shape),)),)
+        return (reshaped(b, x, (math.prod(x.shape),)),)
 
 
 class Reshape(Layer):

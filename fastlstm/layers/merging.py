@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import FastLSTMError, InputError
-from ..program.arithmetic import binary, contracted, floats, reduced, unary
+from ..program.arithmetic import binary, contracted, floats, reduced, selected, unary
 from ..program.copying import reshaped
-from ..program.ir import At, Builder, Value
-from ..program.lowering import merged, merged_masks
-from ..spec import LayerSpec, Shape
-from .base import Context, Flow, Layer, States, Tensor, floating
+from ..program.ir import Builder, Value
+from ..program.lowering import merged
+from ..program.masks import column, united
+from ..spec import Shape
+from .base import Flow, Layer, States, Tensor, floating
 
 #: Why merges of sequences with other tensors cannot run in a stream.
 UNLIKE_FLOWS = "it merges a sequence of timesteps with a tensor that is none, which is not computed step by step here"
@@ -118,33 +118,51 @@ class ElementWise(Merging):
         return reduce(np.logical_or if rule == "or" else np.logical_and, masks)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if len({value.shape for value in inputs}) > 1:
-            value = None if any(value.mask for value in inputs) else self.spread(b, inputs)
-            return None if value is None else (value,)
         masks = [value.mask for value in inputs if value.mask is not None]
-        mask = None
-        if masks and self.rules.merge_mask == "or":
-            if self.masks_count or len(masks) < len(inputs) or len({mask.shape for mask in masks}) > 1:
-                return None
-            mask = merged_masks(b, "or", masks)
-        elif masks and self.rules.merge_mask == "and":
-            if len({mask.shape for mask in masks}) > 1:
-                return None
-            mask = merged_masks(b, "and", masks)
-        return (merged(b, self.op, inputs, self.scale(len(inputs)))._replace(mask=mask),)
+        rule, mask = self.rules.merge_mask, None
+        if rule != "none" and masks and (rule == "and" or len(masks) == len(inputs)):
+            mask = united(b, rule, masks)
+            if mask is None or (rule == "and" and len({each.shape for each in masks}) > 1):
+                return None  # for apply to refuse
+        if masks and rule == "or" and self.masks_count:
+            value = self.merged_where_there(b, inputs)
+        elif len({value.shape for value in inputs}) > 1:
+            value = self.spread(b, inputs)
+        else:
+            value = merged(b, self.op, inputs, self.scale(len(inputs)))
+        return None if value is None else (value._replace(mask=mask),)
 
     def spread(self, b: Builder, inputs: Sequence[Value]) -> Value | None:
         """The merge of inputs that broadcast, without masks, as kernel calls; None where ``apply`` is to compute it, or to refuse it."""
-        rank = max(len(value.shape) for value in inputs)
-        shapes = [(1,) * (rank - len(value.shape)) + value.shape for value in inputs]
-        if not broadcast(shapes):
+        values = self.of_one_rank(b, inputs)
+        if values is None:
             return None
-        first, *others = (reshaped(b, floats(b, value), shape) for value, shape in zip(inputs, shapes, strict=True))
+        first, *others = values
         so_far: Value | None = first
         for other in others:
             so_far = so_far and binary(b, self.op, so_far, other)
         scale = self.scale(len(inputs))
         return so_far if scale == 1 else so_far and binary(b, "multiply", so_far, scale)
+
+    def of_one_rank(self, b: Builder, inputs: Sequence[Value]) -> list[Value] | None:
+        """The inputs with as many axes each; None where they do not broadcast."""
+        rank = max(len(value.shape) for value in inputs)
+        shapes = [(1,) * (rank - len(value.shape)) + value.shape for value in inputs]
+        if not broadcast(shapes):
+            return None
+        return [reshaped(b, floats(b, value), shape) for value, shape in zip(inputs, shapes, strict=True)]
+
+    def merged_where_there(self, b: Builder, inputs: Sequence[Value]) -> Value | None:
+        """The merge where masks are united and count, as kernel calls; None as :meth:`spread`."""
+        raise NotImplementedError
+
+    def there(self, b: Builder, inputs: Sequence[Value]) -> list[Value | None] | None:
+        """:meth:`counted` of each input, as numbers; None for one that counts everywhere. None where ``apply`` is to refuse them."""
+        rank = max(len(value.shape) for value in inputs)
+        whole = [value for value in inputs if len(value.shape) == rank]
+        if any(value.mask is not None and len(value.mask.shape) != rank - 1 for value in whole):
+            return None
+        return [None if value.mask is None or len(value.shape) < rank else column(b, value.mask) for value in inputs]
 
     def counted(self, tensor: Tensor, inputs: Sequence[Tensor]) -> np.ndarray:
         """Where an input counts, with as many axes as the output. Keras forgets the mask of an input to which it adds axes."""
@@ -198,6 +216,21 @@ class Extreme(ElementWise):
             out, counted = self.combine(np.where(counted, out, value), value), counted | mask
         return (Tensor(out, self.merged_mask(inputs)),)
 
+    def merged_where_there(self, b: Builder, inputs: Sequence[Value]) -> Value | None:
+        values, masks = self.of_one_rank(b, inputs), self.there(b, inputs)
+        if values is None or masks is None:
+            return None
+        out: Value | None = values[0]
+        counted = masks[0]
+        for value, mask in zip(values[1:], masks[1:], strict=True):
+            other = value if mask is None or out is None else selected(b, mask, value, out)
+            if out is None or other is None:
+                return None
+            kept = out if counted is None else selected(b, counted, out, other)
+            out = kept and binary(b, self.op, kept, other)
+            counted = None if counted is None or mask is None else binary(b, "logical_or", counted, mask)
+        return out
+
 
 class Maximum(Extreme):
     CLASSES = ("Maximum",)
@@ -248,94 +281,20 @@ class Multiply(ElementWise):
             value = np.where(reduce(np.logical_or, counted), value, value.dtype.type(0))
         return (Tensor(value, mask),)
 
-
-class Concatenate(Merging):
-    """Inputs one after the other along an axis."""
-
-    CLASSES = ("Concatenate",)
-    HONOURED = frozenset({"axis"})
-
-    def __init__(self, spec: LayerSpec, context: Context):
-        super().__init__(spec, context)
-        self.axis = int(self.config.get("axis", -1))
-
-    def merged_shapes(self, inputs: Sequence[Shape]) -> tuple[Shape, ...]:
-        rank = len(inputs[0])
-        (axis,) = self.row_axes(self.axis, rank)
-        if any(len(shape) != rank for shape in inputs):
-            raise self.error(f"inputs of shapes {', '.join(map(str, inputs))} do not go together")
-        out: list[int | None] = []
-        for place, sizes in enumerate(zip(*inputs, strict=True)):
-            known = [size for size in sizes if size is not None]
-            if place == axis:
-                out.append(sum(known) if len(known) == len(sizes) else None)
-            elif len(set(known)) > 1:
-                raise self.error(f"inputs of shapes {', '.join(map(str, inputs))} do not go together along axis {self.axis}")
-            else:
-                out.append(known[0] if known else None)
-        return (tuple(out),)
-
-    def causal(self, inputs: Sequence[Shape]) -> bool:
-        rank = len(inputs[0])
-        return rank > 2 and self.row_axes(self.axis, rank) == (rank - 1,) and len({shape[1] for shape in inputs}) == 1
-
-    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        values = [floating(tensor.value) for tensor in inputs]
-        return (Tensor(self._joined("arrays", values), self._mask(inputs)),)
-
-    def _joined(self, what: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        try:
-            return np.concatenate(arrays, axis=self.axis)
-        except ValueError as error:
-            raise self.unlike(what, arrays, f" along axis {self.axis}") from error
-
-    def _mask(self, inputs: Sequence[Tensor]) -> np.ndarray | None:
-        if self.rules.merge_mask == "none" or all(tensor.mask is None for tensor in inputs):
+    def merged_where_there(self, b: Builder, inputs: Sequence[Value]) -> Value | None:
+        values, masks = self.of_one_rank(b, inputs), self.there(b, inputs)
+        if values is None or masks is None:
             return None
-        joined = self._joined("masks", [self._full(tensor) for tensor in inputs])
-        united: np.ndarray = np.any(joined, axis=-1) if self.rules.merge_mask == "or" else np.all(joined, axis=-1)
-        return united
 
-    def _full(self, tensor: Tensor) -> np.ndarray:
-        """The mask of an input as Keras concatenates it."""
-        value, mask = tensor
-        if mask is None:
-            return np.ones(value.shape, bool)
-        if mask.ndim >= value.ndim:
-            return mask
-        mask = mask[..., None]
-        if self.rules.merge_mask == "and":
-            return mask
-        if mask.ndim != value.ndim:
-            raise self.error(f"an input of {value.ndim} axes has a mask of {mask.ndim - 1}: Keras cannot run it either")
-        return np.broadcast_to(mask, value.shape)
+        def product(one: Value | None, other: Value | None) -> Value | None:
+            return one and other and binary(b, self.op, one, other)
 
-    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        ranks = {len(value.shape) for value in inputs}
-        if len(ranks) > 1 or any(value.mask is not None for value in inputs):
-            return None
-        axis = self.axis % (ranks.pop() + 1) - 1
-        if len({(*value.shape[:axis], *value.shape[axis + 1 :]) for value in inputs}) > 1:
-            return None  # for apply to refuse
-        outer = math.prod(inputs[0].shape[:axis])
-        widths = [math.prod(value.shape[axis:]) for value in inputs]
-        total, start = sum(widths), 0
-        out = b.buffer(outer * total)
-        for value, width in zip(inputs, widths, strict=True):
-            b.emit(
-                "place",
-                steps=outer,
-                width=width,
-                x=b.read(value),
-                x_row=outer * width,
-                x_step=width,
-                y=At(out, start),
-                y_row=outer * total,
-                y_step=total,
-            )
-            start += width
-        joined = sum(value.shape[axis] for value in inputs)
-        return (Value(out, (*inputs[0].shape[:axis], joined, *inputs[0].shape[axis + 1 :])),)
+        def either(one: Value | None, other: Value | None) -> Value | None:
+            return one and other and binary(b, "logical_or", one, other)
+
+        out = reduce(product, (value if mask is None else selected(b, mask, value, 1.0) for value, mask in zip(values, masks, strict=True)))
+        counted = reduce(either, masks)
+        return out if out is None or counted is None else selected(b, counted, out, 0.0)
 
 
 class Dot(Merging):

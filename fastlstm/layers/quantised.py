@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..program.arithmetic import binary, chained, clipped, reduced, unary
+from ..program.copying import Array
+from ..program.ir import Builder, Value
 from ..spec import Shape
 from .base import Layer, numbers_in
 
@@ -79,6 +82,23 @@ def computed(layer: Layer, x: np.ndarray, axes: tuple[int, ...], product: Produc
         exact = np.float32 if math.prod(x.shape[axis] for axis in axes) * PRODUCT <= EXACT else np.float64
         sums = product(numbers.astype(exact, copy=False), layer.cast(exact)[0])
         return sums.astype(x.dtype, copy=False) / (scale * align(scales).astype(x.dtype, copy=False))
+
+
+def lowered(b: Builder, layer: Layer, x: Value, product: Callable[[Value], Value]) -> Value | None:
+    """:func:`computed` as kernel calls, of sums along the last axis, which ``product`` writes; None where float32 may not hold the sums."""
+    array = layer.cast(np.float32)[-1]
+    scale = Array(b.constant(layer, "scale", lambda: array), array.shape)
+    if layer.config["quantization"] == WEIGHTS_ALONE:
+        return binary(b, "divide", product(x), scale)
+    if x.shape[-1] * PRODUCT > EXACT:
+        return None
+    largest = chained(unary(b, "absolute", x), lambda v: reduced(b, "max", v, [len(v.shape) - 1], True))
+    scales = chained(largest, lambda v: binary(b, "add", v, EPSILON), lambda v: binary(b, "divide", float(LARGEST), v))
+    numbers = chained(
+        scales, lambda v: binary(b, "multiply", x, v), lambda v: unary(b, "round", v), lambda v: clipped(b, v, -LARGEST, LARGEST)
+    )
+    both = chained(scales, lambda v: binary(b, "multiply", scale, v))
+    return numbers and both and binary(b, "divide", product(numbers), both)
 
 
 def more_numbers(layer: Layer, inputs: Sequence[Shape]) -> int:

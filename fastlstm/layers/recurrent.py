@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..program.ir import At, Buffer, Builder, Value
+from ..program.arithmetic import binary, cumulated, floats, of_mask, selected
+from ..program.copying import flipped, reshaped, sliced
+from ..program.ir import At, Buffer, Builder, Mask, Value
 from ..program.lowering import copied
 from ..spec import LayerSpec, Shape, found_in
-from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, floating
+from .base import Context, Course, Flow, Layer, States, Streaming, Tensor, changed, floating
 from .cell_base import Cell
 from .cells import CELL_HONOURED, CELL_INERT, GatedCell, GRUCell, LSTMCell, SimpleRNNCell, cell_of
 
@@ -65,6 +68,20 @@ class Heads:
         valid = (begun > 0) | np.logical_or.accumulate(mask, axis=1)
         shown = valid if out.ndim > 2 else valid[:, -1]
         return Tensor(np.where(expanded(shown, out), out, out.dtype.type(0)), mask), Tensor(valid[:, -1:].astype(out.dtype))
+
+    def lower(self, b: Builder, inputs: Sequence[Value]) -> tuple[Value, Value] | None:
+        """The same as kernel calls."""
+        out, begun = inputs
+        assert out.mask is not None
+        steps = out.mask.shape[0]
+        so_far = cumulated(b, reshaped(b, of_mask(b, out.mask), (steps,)), 0)
+        count = so_far and binary(b, "add", so_far, begun)
+        valid = count and binary(b, "greater", count, 0.0)
+        last = valid and sliced(b, valid, [(steps - 1, 1, 1)])
+        if valid is None or last is None:
+            return None
+        shown = selected(b, reshaped(b, valid, (steps, 1)) if len(out.shape) > 1 else last, out, 0.0)
+        return None if shown is None else (shown._replace(mask=out.mask), last)
 
 
 class Recurrent(Layer):
@@ -257,22 +274,32 @@ class Recurrent(Layer):
                 )
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        inputs, keywords = (
+            [floats(b, value) for value in inputs],
+            {name: changed(v, Value, partial(floats, b)) for name, v in keywords.items()},
+        )
         x, units = inputs[0], self.cell.output_size
         steps = x.shape[0]
         if not self.has_kernel(inputs, keywords):
-            return None
+            return self._emitting_first(b, inputs, keywords)
         sequence = self.return_sequences
         out = b.buffer(steps * units if sequence else units)
         states = self.write(b, x, keywords, out, row=steps * units if sequence else units, step=units)
         result = Value(out, (steps, units), x.mask) if sequence else Value(out, (units,), x.mask)
         begun = b.state(self.path, len(self.state_sizes), 1) if b.streaming and x.mask is not None else None
         if begun is not None:
-            result, now = b.call_numpy(Heads(self.path), [result, Value(begun, (1,))], {})
+            shown = Heads(self.path).lower(b, [result, Value(begun, (1,))])
+            if shown is None:
+                return None
+            result, now = shown
             copied(b, 1, now.buffer, 1, begun, 1)
         return (result if sequence else result._replace(mask=None), *states)
 
     def has_kernel(self, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> bool:
         """Can :meth:`write` write this layer?"""
+        return self._has_kernels(inputs, keywords) and not self._emits_first(inputs[0], keywords)
+
+    def _has_kernels(self, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> bool:
         given = list(found_in(keywords.get("initial_state"), Value))
         if self.time_major:
             return False
@@ -280,11 +307,47 @@ class Recurrent(Layer):
             return False
         if given and self.stateful and self.rules.recorded_state_wins:
             return False
-        if inputs[0].mask is not None and inputs[0].mask.shape != inputs[0].shape[:1]:
-            return False
-        if self.cell.children and self._first_cell_emits and inputs[0].mask is not None:
+        steps = inputs[0].shape[:1]
+        if inputs[0].mask is not None and inputs[0].mask.shape not in (steps, (*steps, 1)):
             return False
         return all(cell.has_kernel() for cell in self.cell.cells)
+
+    def _emits_first(self, x: Value, keywords: Mapping[str, Any]) -> bool:
+        """Do masked steps emit the state of the first of several cells?"""
+        return bool(self.cell.children) and self._first_cell_emits and not self.zero_output and self._mask(x, keywords) is not None
+
+    def _mask(self, x: Value, keywords: Mapping[str, Any]) -> Mask | None:
+        """The mask that counts."""
+        return x.mask if not keywords.get("initial_state") or self._honours_mask(keywords) else None
+
+    def _emitting_first(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        """The layer where masked steps emit the state of the first cell, which is what that cell emits there."""
+        x, cells = inputs[0], self.cell.cells
+        units, steps = self.cell.output_size, x.shape[0]
+        alike = cells[0].output_size == units and len(cells) > 1
+        mask = self._mask(x, keywords)
+        if mask is None or not alike or not self._has_kernels(inputs, keywords):
+            return None
+        out = Value(b.buffer(steps * units), (steps, units))
+        how = {
+            "y": out.buffer,
+            "y_row": steps * units,
+            "y_step": units,
+            "y_time_order": 1,
+            "last": None,
+            "last_row": 0,
+            "fill": 0,
+            "head": 0,
+        }
+        states, first = self._write(b, x, keywords, how)
+        valid = reshaped(b, of_mask(b, mask), (steps, 1))
+        shown = first and selected(b, valid, out, first)
+        if shown is not None and not self.return_sequences:
+            shown = sliced(b, shown, [(0 if self.go_backwards else steps - 1, 1, 1), (0, units, 1)])
+            return None if shown is None else (reshaped(b, shown, (units,)), *states)
+        if shown is not None and self.go_backwards:
+            shown = flipped(b, shown, [0])
+        return None if shown is None else (shown._replace(mask=x.mask), *states)
 
     def write(self, b: Builder, x: Value, keywords: Mapping[str, Any], out: Buffer | At, *, row: int, step: int) -> tuple[Value, ...]:
         """Write the kernel calls: outputs go to ``out``, ``row`` floats from row to row and ``step`` from step to step.
@@ -294,9 +357,17 @@ class Recurrent(Layer):
         tuple of Value
             The final states, with ``return_state``.
         """
+        return self._write(b, x, keywords, self._output_fields(b, out, row, step))[0]
+
+    def _write(
+        self, b: Builder, x: Value, keywords: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> tuple[tuple[Value, ...], Value | None]:
+        """Write the kernel calls; ``outputs``: what the last cell's is told of its output. Gives the final states, with
+        ``return_state``, and of several cells what the first emits, in the order of time.
+        """
         steps = x.shape[0]
         given = list(found_in(keywords.get("initial_state"), Value))
-        mask = x.mask if not keywords.get("initial_state") or self._honours_mask(keywords) else None
+        mask = self._mask(x, keywords)
         carried = [b.state(self.path, n, size) for n, size in enumerate(self.state_sizes)]
         if b.streaming and None not in carried:  # which began with those given
             given = []
@@ -305,19 +376,26 @@ class Recurrent(Layer):
         if self.return_state:
             finals = [state or b.buffer(size) for state, size in zip(carried, self.state_sizes, strict=True)]
         common = {"mask": mask.buffer if mask else None, "mask_row": steps, "reverse": int(self.go_backwards)}
+        first: Value | None = None
         # Stacked cells are layers one after the other: where a step is masked no cell computes it.
         for cell, mine in zip(self.cell.cells, self.cell.state_numbers(), strict=True):
             assert isinstance(cell, GatedCell)  # has_kernel said so
             units = cell.units
             before, after = [starts[n] for n in mine], [finals[n] for n in mine]
             if cell is self.cell.cells[-1]:
-                cell.emit(b, x, before, after, {**common, **self._output_fields(b, out, row, step)})
+                cell.emit(b, x, before, after, {**common, **outputs})
             else:
-                inner = b.buffer(steps * units)
-                between: dict[str, Any] = {"y": inner, "y_row": steps * units, "y_step": units, "y_time_order": 1, "fill": 0, "head": 0}
-                cell.emit(b, x, before, after, {**common, **between, "last": None, "last_row": 0})
-                x = Value(inner, (steps, units))
-        return self._returned(b, carried, finals) if self.return_state else ()
+                inner = Value(b.buffer(steps * units), (steps, units))
+                cell.emit(b, x, before, after, {**common, **self._in_time_order(inner)})
+                x, first = inner, first or inner
+        return (self._returned(b, carried, finals) if self.return_state else ()), first
+
+    @staticmethod
+    def _in_time_order(sequence: Value) -> Mapping[str, Any]:
+        """What the kernel of a cell is told that writes each step in its place; at masked ones it repeats its state."""
+        steps, units = sequence.shape
+        fields = {"y": sequence.buffer, "y_row": steps * units, "y_step": units, "y_time_order": 1, "fill": 0, "head": 1}
+        return {**fields, "last": None, "last_row": 0}
 
     def _output_fields(self, b: Builder, out: Buffer | At, row: int, step: int) -> dict[str, Any]:
         """Where the kernel of the last cell writes, and what it writes at masked steps."""

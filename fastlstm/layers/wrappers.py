@@ -11,8 +11,11 @@ import numpy as np
 
 from ..catalogue import Role
 from ..program import layout
-from ..program.ir import At, Buffer, Builder, Value
+from ..program.arithmetic import mask_of, of_mask, reduced
+from ..program.copying import concatenated, flipped
+from ..program.ir import At, Buffer, Builder, Mask, Value
 from ..program.lowering import merged
+from ..program.masks import carried
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Flow, Layer, States, Tensor, every_layer
 from .network import Network
@@ -121,9 +124,9 @@ class Bidirectional(Layer):
         one, other = self.forward, self.backward
         forwards, backwards = self._split(keywords, Value)
         if not (isinstance(one, Recurrent) and isinstance(other, Recurrent) and one.return_sequences == other.return_sequences):
-            return None
+            return self._apart(b, inputs, forwards, backwards)
         if not (one.has_kernel(inputs, forwards) and other.has_kernel(inputs, backwards)):
-            return None
+            return self._apart(b, inputs, forwards, backwards)
         x, sequence = inputs[0], one.return_sequences
         steps = x.shape[0] if sequence else 1
         widths = (one.cell.output_size, other.cell.output_size)
@@ -144,17 +147,39 @@ class Bidirectional(Layer):
         if self.merge_mode == "concat":
             return (value(first, row), *final, *more)
         assert isinstance(second.target, Buffer)
-        pair = (value(first, widths[0]), value(second.target, widths[1]))
+        merged = self._merged(b, value(first, widths[0]), value(second.target, widths[1]))
+        return None if merged is None else (*merged, *final, *more)
+
+    def _apart(
+        self, b: Builder, inputs: Sequence[Value], forwards: Mapping[str, Any], backwards: Mapping[str, Any]
+    ) -> tuple[Value, ...] | None:
+        """Each direction as the layer that it is, where they are not written together."""
+        one, *final = b.lower(self.forward, inputs[:1], forwards)
+        other, *more = b.lower(self.backward, inputs[:1], backwards)
+        turned: Value | None = other
+        if getattr(self.backward, "return_sequences", False):
+            turned = flipped(b, other, [0])
+        merged = turned and self._merged(b, one, turned._replace(mask=other.mask))
+        return None if merged is None else (*merged, *final, *more)
+
+    def _merged(self, b: Builder, one: Value, other: Value) -> tuple[Value, ...] | None:
+        """The outputs of both directions, merged; None where ``apply`` is to refuse them."""
         if self.merge_mode is None:
-            return (*pair, *final, *more)
-        sides = [self._widened(b, side, max(widths)) for side in pair]
+            return (one, other)
+        if one.shape[:-1] != other.shape[:-1]:
+            return None
+        if self.merge_mode == "concat":
+            return (concatenated(b, [one, other], len(one.shape) - 1)._replace(mask=one.mask),)
         op, scale = {"sum": ("add", 1.0), "mul": ("multiply", 1.0), "ave": ("add", 0.5)}[self.merge_mode]
-        return (merged(b, op, sides, scale)._replace(mask=mask), *final, *more)
+        sides = [self._widened(b, side, max(one.shape[-1], other.shape[-1])) for side in (one, other)]
+        if sides[0].shape != sides[1].shape:
+            return None
+        return (merged(b, op, sides, scale)._replace(mask=one.mask),)
 
     def _widened(self, b: Builder, side: Value, width: int) -> Value:
         """The output of a direction of one unit, repeated: the product with a row of ones."""
         *outer, units = side.shape
-        if units == width:
+        if units == width or units != 1:
             return side
         steps, out = math.prod(outer), b.buffer(math.prod(outer) * width)
         ones = b.constant(self, f"{width} ones", lambda: layout.pack_dense(np.ones((1, width), np.float32), b.lanes))
@@ -305,18 +330,32 @@ class TimeDistributed(Layer):
         return self._hands_on and any(layer.makes_mask for layer in (self.layer, *every_layer(self.layer)))
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        x = inputs[0]
-        if x.mask is not None and len(x.mask.shape) > 1:
-            return None
-        if self._makes_mask or self._carries:
-            return None
-        if self._repeats and x.mask is not None:
+        x, mask = inputs[0], inputs[0].mask
+        repeats = self._repeats and mask is not None
+        if self._carries or (repeats and mask is not None and len(mask.shape) > 1):
             return None
         steps, *rest = x.shape
-        step = Value(b.read(x), tuple(rest), integer=x.integer)
+        inner = mask if mask is not None and self.rules.time_distributed_passes_mask and not self._loops else None
+        inner = Mask(inner.buffer, inner.shape[1:]) if inner is not None and len(inner.shape) > 1 else None
+        step = Value(b.read(x), tuple(rest), inner, integer=x.integer)
         with b.repeated(steps):  # what follows has a row for each step
             outputs = b.lower(self.layer, [step], {})
-        return tuple(value._replace(shape=(steps, *value.shape), mask=x.mask) for value in outputs)
+        found = []
+        for out in outputs:
+            value = out._replace(shape=(steps, *out.shape), mask=self._mask_of(b, out.mask, mask, steps))
+            found.append(carried(b, value, mask) if repeats and mask is not None else value)
+        return tuple(found)
+
+    def _mask_of(self, b: Builder, made: Mask | None, given: Mask | None, steps: int) -> Mask | None:
+        """:meth:`_mask` as kernel calls."""
+        if not self._hands_on:
+            return given
+        if made is not None:
+            return Mask(made.buffer, (steps, *made.shape))
+        if given is None or len(given.shape) == 1:
+            return given
+        some = reduced(b, "any", of_mask(b, given), range(1, len(given.shape)))
+        return some and mask_of(b, some)
 
 
 class SpectralNormalization(Layer):

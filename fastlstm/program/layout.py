@@ -139,6 +139,13 @@ def chunk_rows(columns: int) -> int:
     return LEAST_CHUNK_ROWS if rows < LEAST_CHUNK_ROWS else rows // MOST_TILE_ROWS * MOST_TILE_ROWS
 
 
+def kept_row(columns: int, units: int, lanes: int) -> int:
+    """Floats in a row of ``kept``, where activations need all units of a row: panel-ordered pre-activations of two products, then the
+    units of up to six gates, each by itself.
+    """
+    return 2 * columns + 6 * padded_units(units, lanes)
+
+
 def dots_product(m: int, n: int, turned: int) -> bool:
     """Is a product of data with data computed as a dot product for each element? Where b's columns lie along k, and rows are few."""
     return n == 1 or (turned != 0 and m < TURNED_ROWS)
@@ -229,8 +236,8 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
 
 #: What kernels compile, each after those that it calls.
 COMPILED = (
-    padded_units, block_units, panel_vectors, last_width, last_vectors, columns, state_row, chunk_rows, dots_product, packs_product,
-    after, lay_out,
+    padded_units, block_units, panel_vectors, last_width, last_vectors, columns, state_row, chunk_rows, kept_row, dots_product,
+    packs_product, after, lay_out,
 )  # fmt: skip
 
 

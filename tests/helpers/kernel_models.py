@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastlstm import Model, runtime
 from fastlstm.planner import Constants, ProgramBuilder
 from fastlstm.program.arithmetic import floats, mask_of, of_mask
 from fastlstm.program.ir import Program
-from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
+from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref, Rules
 
 FEATURES, VOCABULARY = 3, 11
 #: One below, at and above what the vectors of some CPU level hold, so that last blocks of every width come about.
@@ -77,6 +78,8 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
     yield "gru", chain(cell("GRU", reset_after=True, return_sequences=True, go_backwards=True))
     yield "gru of Keras 2", chain(cell("GRU"))
     yield "simple rnn", chain(cell("SimpleRNN", return_sequences=True))
+    for kind, config in (("LSTM", {}), ("GRU", {"reset_after": True}), ("GRU", {}), ("SimpleRNN", {})):
+        yield f"{kind} of softmax {config}", chain(masking, cell(kind, activation="softmax", return_sequences=True, **config))
     yield "stack", chain(cell("LSTM", name="a", return_sequences=True), cell("GRU", units, "b"), dense(units, units, activation="tanh"))
     yield "both ways", chain(LayerSpec("Bidirectional", "both", {"merge_mode": "concat"}, (), both))
     yield "masked", chain(masking, cell("LSTM", return_sequences=True))
@@ -97,6 +100,9 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
     yield "normalised", chain(dense(units), simple("BatchNormalization", "n", *[(units,)] * 4, axis=-1, epsilon=1e-1))
     yield "activations", chain(*(simple("Activation", kind, activation=kind) for kind in ("elu", "softplus", "sigmoid", "softmax")))
     yield "repeated", chain(simple("RepeatVector", n=3), cell("LSTM"), shape=(None, FEATURES))
+    loop = LayerSpec("TimeDistributed", "t", {}, (), (dense(units),))
+    rules = Rules(time_distributed_loops="all", time_distributed_loop_repeats=True)
+    yield "in a loop", replace(chain(masking, loop, shape=(7, None, FEATURES)), rules=rules)
     yield "at every step", chain(LayerSpec("TimeDistributed", "t", {}, (), (dense(units),)), simple("Permute", dims=[2, 1]))
 
 

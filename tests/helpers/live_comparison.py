@@ -17,17 +17,24 @@ from fastlstm.errors import FastLSTMError
 class Tried:
     counts: Counter[str] = field(default_factory=Counter)
     worst: float = 0.0
+    native: int = 0  # layers that have not run in NumPy
+    in_numpy: Counter[str] = field(default_factory=Counter)  # those that have, by class
 
     def __str__(self) -> str:
         counts = ", ".join(f"{name} {count}" for name, count in sorted(self.counts.items()))
-        return f"{counts}; largest difference {self.worst:.2g} of what is allowed"
+        others = ", ".join(f"{name} {count}" for name, count in sorted(self.in_numpy.items())) or "none"
+        return f"{counts}; largest difference {self.worst:.2g} of what is allowed; {self.native} layers native, in NumPy: {others}"
 
 
 def compare(path: Path, given_arrays: list[np.ndarray], theirs: list[np.ndarray] | None, tried: Tried, script: list[str]) -> None:
     found: dict[str, list[np.ndarray] | FastLSTMError] = {}
     for precision in ("float32", "float64"):
         try:
-            found[precision] = golden.flat(fastlstm.load(path, precision=precision).predict(given_arrays))
+            model = fastlstm.load(path, precision=precision)
+            found[precision] = golden.flat(model.predict(given_arrays))
+            if precision == "float32":
+                tried.native += sum(layer.runs != "NumPy" for layer in model.layers)
+                tried.in_numpy.update(layer.class_name for layer in model.layers if layer.runs == "NumPy")
         except FastLSTMError as error:
             found[precision] = error
     native, truth = found["float32"], found["float64"]

@@ -61,3 +61,29 @@ def test_live_keras_activations(keras: Any, tmp_path: Path) -> None:
         assert np.abs(y - expected).max() <= 2e-6 + 1e-5 * np.abs(expected).max()
         with pytest.raises(InputError, match="different parameters at"):
             fastlstm.load(path, custom_activations={**functions, "Times": lambda x: x})
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_activations_of_cells_that_kernels_compute_by_rows(keras: Any, tmp_path: Path, reset_after: bool) -> None:
+    """Those along the units, and one with a parameter of its own."""
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    masked = X.copy()
+    masked[1, 2] = masked[2, :2] = 0
+    model = keras.Sequential(
+        [
+            keras.Input((5, 3)),
+            layers.Masking(),
+            layers.Bidirectional(layers.LSTM(4, activation="softmax", recurrent_activation="softmax", return_sequences=True)),
+            layers.GRU(5, activation="softmax", recurrent_activation="sigmoid", reset_after=reset_after, return_sequences=True),
+            layers.GRU(5, activation="tanh", recurrent_activation="softmax", reset_after=reset_after, return_sequences=True),
+            layers.LSTM(19, activation=layers.LeakyReLU(0.45), return_sequences=True),
+            layers.SimpleRNN(3, activation="softmax"),
+        ]
+    )
+    path = tmp_path / "m.h5"
+    model.save(path)
+    found, expected = fastlstm.load(path), model.predict(masked, verbose=0)
+    assert all(layer.runs != "NumPy" for layer in found.layers)
+    np.testing.assert_allclose(found.predict(masked), expected, rtol=1e-5, atol=2e-6)

@@ -27,7 +27,7 @@ EXAMPLES = int(os.environ.get("FASTLSTM_EXAMPLES", "40"))
 ROWS, UNITS, VOCABULARY = 2, 4, 6
 NAMES = ("lstm", "0", "a.b", "a-", "None", "true", "weights", "vars", "cell", "layers", "a" * 90)
 FREE_NAMES = (*NAMES, "a b", "é", "層", "x:y", "'", "-")  # which Keras 3 takes too
-ACTIVATIONS = ("tanh", "relu", "linear", "softsign", "elu")
+ACTIVATIONS = ("tanh", "relu", "linear", "softsign", "elu", "softmax")
 
 
 @dataclass
@@ -139,6 +139,10 @@ def one_to_one(pool: Pool) -> None:
         "BatchNormalization": lambda: layers.BatchNormalization(**name("b")),
         "Masking": lambda: layers.Masking(0.0, **name("m")),
         "TimeDistributed": lambda: layers.TimeDistributed(layers.Dense(UNITS), **name("t")),
+        "TimeDistributed of a model": lambda: each_step(pool, name),
+        "Bidirectional": lambda: layers.Bidirectional(
+            layers.RNN([layers.LSTMCell(UNITS), layers.GRUCell(UNITS)], return_sequences=True), merge_mode="ave", **name("2")
+        ),
         "Conv1D": lambda: layers.Conv1D(UNITS, 2, padding=pool.draw(st.sampled_from(("same", "causal"))), **name("v")),
         "UpSampling1D": lambda: layers.UpSampling1D(2, **name("u")),
         "MaxPooling1D": lambda: layers.MaxPooling1D(2, padding="same", **name("p")),
@@ -146,6 +150,16 @@ def one_to_one(pool: Pool) -> None:
     kind = pool.draw(st.sampled_from(tuple(kinds)))
     x = pool.pick(pool.steps)
     pool.add(kind, True, lambda: kinds[kind]()(x))
+
+
+def each_step(pool: Pool, name: Callable[[str], dict[str, Any]]) -> Any:
+    """A model of a short masked sequence for each timestep."""
+    layers = pool.layers
+    start = pool.keras.Input((UNITS,))
+    columns = layers.Masking()(layers.Reshape((UNITS, 1))(layers.Activation("relu")(start)))
+    sequence = layers.LSTM(UNITS, return_sequences=True)(columns)
+    last = layers.GRU(UNITS)(layers.Concatenate()([sequence, layers.Maximum()([sequence, columns])]))
+    return layers.TimeDistributed(pool.keras.Model(start, last), **name("s"))
 
 
 def to_rows(pool: Pool) -> None:

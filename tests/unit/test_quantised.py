@@ -84,7 +84,9 @@ def test_dense(tmp_path: Path, policy: Any, bias: bool) -> None:
     path = model(tmp_path, (None, 3, 6), {"layers/dense/vars": arrays}, layer("Dense", "d", units=4, use_bias=bias, dtype=policy))
     expected = dense(x, kernel, scales) + (offset if bias else 0)
     for isolated in (False, True):
-        np.testing.assert_array_equal(fastlstm.load(path, isolated=isolated).predict(x), expected)
+        loaded = fastlstm.load(path, isolated=isolated)
+        np.testing.assert_array_equal(loaded.predict(x), expected)
+        assert loaded.layers[-1].runs == "native"
     assert isinstance(same_as_here(path), ModelSpec)
     fastlstm.convert(path, tmp_path / "m.fastlstm")
     for isolated in (False, True):
@@ -103,7 +105,9 @@ def test_sums_are_exact_however_long(tmp_path: Path, features: int) -> None:
     path = model(
         tmp_path, (None, features), {"layers/dense/vars": [kernel, scales]}, layer("Dense", "d", units=3, use_bias=False, dtype=POLICY)
     )
-    np.testing.assert_array_equal(fastlstm.load(path).predict(x), dense(x, kernel, scales))
+    loaded = fastlstm.load(path)
+    np.testing.assert_array_equal(loaded.predict(x), dense(x, kernel, scales))
+    assert loaded.layers[-1].runs == ("native" if features <= 1024 else "NumPy"), "float32 does not hold every longer sum"
 
 
 def test_numbers_that_are_none(tmp_path: Path) -> None:

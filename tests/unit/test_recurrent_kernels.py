@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from kernel_calls import LEVELS, call, lanes_of
 
-from fastlstm.activations import NATIVE, function
+from fastlstm.activations import ALONG_UNITS, NATIVE, function
 from fastlstm.program import layout
 from fastlstm.program.contracts import recurrent as contracts
+from fastlstm.program.lowering import activation_call
 
 pytestmark = pytest.mark.slow  # grids of shapes and options, at every level
 
@@ -43,9 +44,25 @@ class Case:
     by_id: bool = False
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
+    slope: float | None = None  # of a leaky_relu: its parameter
     block_rows: int | None = None
     members: int = 1
     seed: int = 0
+
+    def meant(self, activation: str) -> str | dict[str, Any]:
+        """An activation with its parameter."""
+        changed = self.slope is not None and activation == "leaky_relu"
+        return {"name": activation, "negative_slope": self.slope} if changed else activation
+
+    def activations(self) -> dict[str, Any]:
+        """The fields that say them."""
+        fields: dict[str, Any] = {}
+        for prefix, name in (("", self.activation), ("recurrent_", self.recurrent_activation)):
+            code = ALONG_UNITS.get(name)
+            found = (code, 0.0) if code is not None else activation_call(self.meant(name))
+            assert found is not None
+            fields |= {f"{prefix}activation": found[0], f"{prefix}alpha": found[1]}
+        return fields
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights and inputs."""
@@ -70,7 +87,7 @@ class Case:
 def truth(case: Case, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The layer's meaning, step after step in float64."""
     x, W, U, b, b2, h, c = (given[name].astype(np.float64) for name in ("x", "W", "U", "b", "b2", "h0", "c0"))
-    gate, act = function(case.recurrent_activation), function(case.activation)
+    gate, act = (function(case.meant(name)) for name in (case.recurrent_activation, case.activation))
     u = case.units
     y = np.zeros((case.rows, case.steps, u))
     emitted = h.copy() if case.head and case.initial else np.zeros_like(h)
@@ -86,7 +103,7 @@ def truth(case: Case, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             c_new, h_new = c, z * h + (1 - z) * act(zx[:, 2 * u :] + r * zh[:, 2 * u :])
         elif case.cell == "gru_before":
             zx = x[:, t] @ W + b
-            z, r = np.split(gate(zx[:, : 2 * u] + h @ U[:, : 2 * u]), 2, axis=1)
+            z, r = map(gate, np.split(zx[:, : 2 * u] + h @ U[:, : 2 * u], 2, axis=1))
             c_new, h_new = c, z * h + (1 - z) * act(zx[:, 2 * u :] + (r * h) @ U[:, 2 * u :])
         else:
             c_new, h_new = c, act(x[:, t] @ W + h @ U + b)
@@ -152,14 +169,18 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
         del made["c_out"]
     fields = weights | {
         "steps": steps, "features": features, "units": u, "x_row": steps * features, "x_step": features, "ids_row": steps, "vocabulary": 7,
-        "mask_row": steps, "reverse": int(case.reverse), "activation": NATIVE[case.activation], "h0_row": u,
+        "mask_row": steps, "reverse": int(case.reverse), "h0_row": u,
         "y_row": steps * u, "y_step": u, "y_time_order": int(case.y_time_order), "last_row": u, "out_row": u,
         "fill": case.fill, "head": case.head,
     }  # fmt: skip
-    if case.cell != "simple_rnn":
-        fields["recurrent_activation"] = NATIVE[case.recurrent_activation]
+    fields |= case.activations()
+    if case.cell == "simple_rnn":
+        del fields["recurrent_activation"], fields["recurrent_alpha"]
+    if {case.activation, case.recurrent_activation} & ALONG_UNITS.keys():
+        made["kept"] = np.full((case.rows, layout.kept_row(columns, u, lanes_of(level))), 7.0, np.float32)
     scratch = layout.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level), case.members)
     call(level, case.cell, case.rows, inputs, made, fields, scratch, case.block_rows, members=case.members)
+    made.pop("kept", None)
     return made
 
 
@@ -199,16 +220,22 @@ def test_large(level: str, cell: str) -> None:
         check(Case(cell, 401, rows, features=151, steps=3), level, 5e-6)
 
 
+#: Pairs of which each takes another way through the kernels.
+ACTIVATIONS = [("tanh", "sigmoid"), ("softmax", "sigmoid"), ("relu", "softmax")]
+
+
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("members", [2, 3])
-def test_threads_that_divide_the_units(level: str, cell: str, members: int) -> None:
+@pytest.mark.parametrize("activations", ACTIVATIONS[:2])
+def test_threads_that_divide_the_units(level: str, cell: str, members: int, activations: tuple[str, str]) -> None:
     """They compute, to the last bit, what one computes; also where some have no panel, and where rows are few or masked."""
     sizes = ((1, 70, 20, None), (1, 200, 3, "holes"), (3, 37, 40, "pre"), (13, 130, 33, "post"), (7, 5, 4, "holes"))
     for rows, units, features, kind in sizes:
         for folded in (False, True):
             mask = masks(rows, 9)[kind] if kind else None
             case = Case(cell, units, rows, features, 9, mask, initial=True, folded=folded, block_rows=6 if rows > 6 else None)
+            case = replace(case, activation=activations[0], recurrent_activation=activations[1])
             given = case.arrays()
             alone, together = run(case, level, given), run(replace(case, members=members), level, given)
             for name, found in together.items():
@@ -267,11 +294,32 @@ def test_activations(level: str, cell: str, activation: str) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax", "tanh", "relu"])
+@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
+def test_activations_that_need_all_units(level: str, cell: str, activation: str, gate: str) -> None:
+    for units in (1, 3, 5, 10, 17, 33, 50, 64, 96):
+        for rows, kind, folded in ((1, None, False), (7, "holes", True), (7, "post", False), (13, None, False)):
+            mask = masks(rows, 5)[kind] if kind else None
+            case = Case(cell, units, rows, 3 if folded else 20, 5, mask, folded=folded, initial=True, reverse=rows == 7)
+            check(replace(case, activation=activation, recurrent_activation=gate, block_rows=6 if rows > 7 else None), level, 5e-6)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("activations", [("leaky_relu", "sigmoid"), ("leaky_relu", "hard_sigmoid"), ("tanh", "leaky_relu")])
+def test_activations_with_a_parameter(level: str, cell: str, activations: tuple[str, str]) -> None:
+    case = Case(cell, 21, 7, 4, 3, activation=activations[0], recurrent_activation=activations[1], slope=0.45)
+    check(case, level, 4e-6)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("folded", [False, True])
-def test_a_rows_bits_do_not_depend_on_its_batch(level: str, cell: str, folded: bool) -> None:
+@pytest.mark.parametrize("activations", ACTIVATIONS[:2])
+def test_a_rows_bits_do_not_depend_on_its_batch(level: str, cell: str, folded: bool, activations: tuple[str, str]) -> None:
     for units, features in ((37, 30), (64, 5)):
         mask = masks(23, 40)["holes"]
-        case = Case(cell, units, 23, features, 40, mask, folded=folded)
+        case = Case(cell, units, 23, features, 40, mask, folded=folded, activation=activations[0], recurrent_activation=activations[1])
         given = case.arrays()
         together = run(case, level, given)
         in_blocks = run(replace(case, block_rows=5), level, given)
@@ -288,8 +336,9 @@ def test_a_rows_bits_do_not_depend_on_its_batch(level: str, cell: str, folded: b
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_stay_in_their_row(level: str, cell: str, bad: float) -> None:
-    case = Case(cell, 18, 9, 11, 6)
+@pytest.mark.parametrize("activations", ACTIVATIONS)
+def test_nan_and_infinity_stay_in_their_row(level: str, cell: str, bad: float, activations: tuple[str, str]) -> None:
+    case = Case(cell, 18, 9, 11, 6, activation=activations[0], recurrent_activation=activations[1])
     given = case.arrays()
     clean = run(case, level, given)
     spoilt = dict(given, x=given["x"].copy())

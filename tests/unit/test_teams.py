@@ -96,9 +96,9 @@ def test_only_where_weights_are_large(tmp_path: Path) -> None:
     assert [i.members for i in program.instructions if i.kernel == "lstm"] == [2, 1]
     x = np.random.default_rng(0).normal(size=(1, 40, 20))
     assert together(large, 2).predict(x).tobytes() == fastlstm.load(large).predict(x).tobytes()
-    for name, options in (("small", {"units": 64}), ("numpy", {"units": 256, "activation": "softmax"})):
+    for name, options, own in (("small", {"units": 64}, {}), ("numpy", {"units": 256, "activation": "mine"}, {"mine": np.tanh})):
         path = h5_files.save(tmp_path / f"{name}.h5", [recurrent("LSTM", features=20, **options)], (None, 20))
-        program = fastlstm.load(path, threads=2).executor.example_program()
+        program = fastlstm.load(path, threads=2, custom_activations=own).executor.example_program()
         assert program is not None
         assert program.members == 1
 

@@ -15,11 +15,11 @@ from fastlstm import InputError, Model, runtime
 from fastlstm.errors import KernelError
 from fastlstm.executor import Executor
 from fastlstm.layers.base import Layer
-from fastlstm.layers.merging import Concatenate
+from fastlstm.layers.concatenate import Concatenate
 from fastlstm.layers.network import Network
 from fastlstm.layers.recurrent import Recurrent
 from fastlstm.planner import ProgramBuilder
-from fastlstm.program import arithmetic, layout
+from fastlstm.program import arithmetic, layout, masks
 from fastlstm.program.contract import AXES
 from fastlstm.program.contracts import CONTRACTS
 from fastlstm.program.copying import flipped, padded
@@ -190,11 +190,15 @@ def programs() -> Iterator[tuple[str, Program]]:
         for limit in (0, 1 << 20):
             spec = model([*inputs((None, 4), dtype="int32"), table, recurrent(kind, 6, 5, "rnn", **config)], [call(1, 0), call(2, 1)])
             yield f"{kind} {config} of ids", program(spec, fold_limit=limit)
+        yield (
+            f"{kind} {config} of softmax",
+            program(model([*inputs(sequences), recurrent(kind, 6, 3, activation="softmax", **config)], [call(1, 0)])),
+        )
         both = LayerSpec("Bidirectional", "both", {"merge_mode": "concat"}, (), (cell, replace(cell, name="back")))
         yield f"both ways, {kind}", program(model([*inputs(sequences), both], [call(1, 0)]))
     yield "table", program(model([*inputs((None, 4), dtype="int32"), table, layer("Flatten", "f")], [call(1, 0), call(2, 1)]))
-    masks = [*inputs(sequences, sequences), masking, replace(masking, name="n"), layer("Add", "a"), recurrent("LSTM", 6, 3, "rnn")]
-    yield "masks", program(model(masks, [call(2, 0), call(3, 1), call(4, 2, 3), call(5, 4)]))
+    masked = [*inputs(sequences, sequences), masking, replace(masking, name="n"), layer("Add", "a"), recurrent("LSTM", 6, 3, "rnn")]
+    yield "masks", program(model(masked, [call(2, 0), call(3, 1), call(4, 2, 3), call(5, 4)]))
     convolution = layer("Conv1D", "c", (3, 3, 6), (6,), filters=6, kernel_size=[3], strides=[1], padding="same", activation="gelu")
     chain = [convolution, layer("BatchNormalization", "b", *[(6,)] * 4, axis=-1), layer("Activation", "s", activation="softmax")]
     chain += [layer("MaxPooling1D", "p", pool_size=[2], strides=[2], padding="valid"), layer("GlobalMaxPooling1D", "g")]
@@ -268,7 +272,13 @@ def products(calls: Calls) -> Value | None:
     return mixed and arithmetic.product(b, mixed, x, transpose_y=True)
 
 
-TENSORS = (broadcast_sum, constant_less, halved, chosen_where_there, padded_and_turned, of_integers, along_axes, products)
+def carried_on(calls: Calls) -> Value | None:
+    b, x = calls.builder, calls.values[1]
+    there = arithmetic.reduced(b, "any", x, [1])
+    return there and masks.carried(b, x, arithmetic.mask_of(b, there))
+
+
+TENSORS = (broadcast_sum, constant_less, halved, chosen_where_there, padded_and_turned, of_integers, along_axes, products, carried_on)
 
 
 def program(spec: ModelSpec, **options: Any) -> Program:

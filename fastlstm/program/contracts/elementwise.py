@@ -77,3 +77,9 @@ def repeat(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 def place(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     """y = x: ``steps`` pieces of ``width`` floats in each row, each side with its own strides."""
     return {"x": strided(f.x_row, f.steps, f.x_step, f.width), "y": strided(f.y_row, f.steps, f.y_step, f.width)}
+
+
+@declared("rows", "steps", "width", "x", "mask", "y", reads=("x", "mask"), writes=("y",))
+def carry(f: Any, lanes: int) -> Mapping[str, Span | Room]:
+    """y = x, at masked steps y of the step before; zeros where there is none."""
+    return {"x": flat(f.steps * f.width), "mask": Span(f.steps, 0, f.steps, FLAG), "y": flat(f.steps * f.width)}

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...activations import ALONG_UNITS
 from .. import layout
-from ..contract import FLAG, ID, TEAM, WATCH, Extents, Room, Span, declared, strided
+from ..contract import FLAG, ID, TEAM, WATCH, Extents, Room, Span, declared, flat, strided
 
 #: Gates of each product that a cell computes at a step; ``gru_before`` computes two.
 LSTM_GATES, GRU_GATES, GRU_BEFORE_GATES, SIMPLE_RNN_GATES = 4, 3, (2, 1), 1
+
+#: The first code of an activation that needs all units of a row.
+FIRST_ALONG = min(ALONG_UNITS.values())
 
 #: Fields that every recurrent kernel has. Strides are in elements.
 RECURRENT = (
@@ -21,7 +25,8 @@ RECURRENT = (
     "mask", "mask_row",  # uint8 (rows, steps), or 0: every step is valid
     "reverse",  # 1: from the last step to the first
     "kernel", "recurrent", "bias",  # packed
-    "activation", "recurrent_activation",  # codes
+    "activation", "recurrent_activation",  # codes: of activations.NATIVE, or of ALONG_UNITS
+    "alpha", "recurrent_alpha",  # the parameter of each
     "h0", "h0_row",  # state to start from, or 0: zeros
     "y", "y_row", "y_step", "y_time_order",  # output of every step, or 0; 1: step t in place t even in reverse
     "last", "last_row",  # output of the step processed last, or 0
@@ -29,6 +34,7 @@ RECURRENT = (
     "fill",  # output of masked steps: 0 the previous one, 1 zeros
     "head",  # with fill 0, before the first valid step: 0 zeros, 1 the initial state
     "scratch",
+    "kept",  # scratch besides, where an activation is one of ALONG_UNITS: (rows, layout.kept_row)
     *TEAM, *WATCH,
     # Of some cells only. All cells have one struct, so that what they share is compiled once.
     "c0", "c_out",  # lstm: rows as those of h0 and h_out
@@ -56,6 +62,8 @@ def recurrent(f: Any, lanes: int, *gates: int) -> dict[str, Span | Room]:
         "h_out": Span(f.out_row, 0, f.units),
         "scratch": Room(*scratch),
     }
+    if max(f.activation, f.recurrent_activation) >= FIRST_ALONG:
+        touched["kept"] = flat(layout.kept_row(columns, f.units, lanes))
     if f.table:
         touched["table"] = Span(0, 0, f.vocabulary * columns)
     else:
@@ -68,8 +76,9 @@ def declared_recurrent(*more: str, state: tuple[str, ...] = ()) -> Callable[[Ext
     return declared(
         *RECURRENT,
         reads=("x", "ids", "table", "mask", "kernel", "recurrent", "bias", "h0", *state[:1], *more),
-        writes=("y", "last", "h_out", *state[1:], "scratch"),
+        writes=("y", "last", "h_out", *state[1:], "scratch", "kept"),
         optional=("ids", "table", "mask", "h0", "y", "last", "h_out", *state),
+        floats=("alpha", "recurrent_alpha"),
         needs=(("table", "ids"),),
     )
 
