@@ -344,7 +344,7 @@ def convolutional() -> Iterator[Row]:
     separable = with_bias("depthwise_kernel", "pointwise_kernel")
     yield from along(Row("SeparableConv{}", arrays=separable, aliases=("SeparableConvolution{}",)), 1, 2)
     yield from along(Row("DepthwiseConv{}", arrays=depthwise), 1, 2, later=(1,))
-    yield from along(Row("LocallyConnected{}", arrays=kernel), 1)
+    yield from along(Row("LocallyConnected{}", arrays=kernel), 1, 2)
     yield from along(Row("MaxPooling{}", arrays=no_arrays, aliases=("MaxPool{}",)), 1, 2, 3)
     yield from along(Row("AveragePooling{}", arrays=no_arrays, aliases=("AvgPool{}",)), 1, 2, 3)
     yield from along(Row("GlobalMaxPooling{}", arrays=no_arrays, aliases=("GlobalMaxPool{}",)), 1, 2, 3)

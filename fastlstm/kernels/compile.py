@@ -19,7 +19,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 #: In the order of their contracts, which is that of the runtime's table.
-MODULES = ("arithmetic", "dense", "elementwise", "pooling", "product", "rearranging", "lstm", "gru", "simple_rnn", "reductions")
+MODULES = (
+    "arithmetic", "curves", "dense", "elementwise", "normalising", "pooling", "product", "rearranging", "lstm", "gru", "simple_rnn",
+    "reductions", "resampling",
+)  # fmt: skip
 #: Modules outside of this folder that the kernels are made of.
 BESIDE = ("activations.py", "program/__init__.py", "program/contract.py", "program/contracts/*.py", "program/layout.py")
 

@@ -31,7 +31,7 @@ def _term(op: int, x: Any) -> Any:
 
 
 @inlined
-def _short(n: int) -> int:
+def short_sum(n: int) -> int:
     """Values of each lane that a short sum takes of so many: no more than there are sums then, or SHORT."""
     size = ONE * SHORT
     while size * size < n:
@@ -40,9 +40,9 @@ def _short(n: int) -> int:
 
 
 @compiled
-def _sum_along(op: int, x: int, n: int) -> float:
+def sum_along(op: int, x: int, n: int) -> float:
     """The sum of n values that lie side by side."""
-    whole, size = splat(0.0), _short(n // LANES) * LANES
+    whole, size = splat(0.0), short_sum(n // LANES) * LANES
     i = 0
     while i < n:
         stop = min(i + size, n)
@@ -61,9 +61,9 @@ def _sum_along(op: int, x: int, n: int) -> float:
 
 
 @compiled
-def _sum_across(op: int, x: int, step: int, n: int, left: int) -> Any:
+def sum_across(op: int, x: int, step: int, n: int, left: int) -> Any:
     """The sum of n vectors that are so many bytes apart, of which ``left`` values are there."""
-    whole, size = splat(0.0), _short(n)
+    whole, size = splat(0.0), short_sum(n)
     i = 0
     while i < n:
         stop = min(i + size, n)
@@ -156,13 +156,13 @@ def reduce(f: Any) -> None:
     for o in range(f.rows * f.outer):
         x, y = f.x + 4 * o * n * inner, f.y + 4 * o * inner
         if inner == 1:
-            value = _sum_along(op, x, n) if summed else _along(op, x, n)
+            value = sum_along(op, x, n) if summed else _along(op, x, n)
             store_float(y, 0, value / n if op == MEAN else value)
         else:
             for i in range(0, inner, LANES):
                 left = inner - i
                 if summed:
-                    store_part(y, i, _sum_across(op, x + 4 * i, 4 * inner, n, left) / divisor, left)
+                    store_part(y, i, sum_across(op, x + 4 * i, 4 * inner, n, left) / divisor, left)
                 else:
                     store_part(y, i, _across(op, x + 4 * i, 4 * inner, n, left), left)
 

@@ -11,6 +11,8 @@ import numpy as np
 from .. import activations
 from ..errors import InputError
 from ..program import layout
+from ..program.arithmetic import floats
+from ..program.copying import transposed
 from ..program.ir import Builder, Lookup, Mask, Value
 from ..program.lowering import activated, default_code, has_kernel, present_only
 from ..spec import WHOLE, LayerSpec, Shape
@@ -303,9 +305,10 @@ class Flatten(Layer):
         return (Tensor(x.reshape(len(x), math.prod(x.shape[1:]))),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if self.config.get("data_format") == "channels_first":
-            return None
-        return (Value(b.read(inputs[0]), (math.prod(inputs[0].shape),)),)
+        x: Value | None = inputs[0]
+        if self.config.get("data_format") == "channels_first" and len(inputs[0].shape) > 1:
+            x = transposed(b, floats(b, inputs[0]), [*range(1, len(inputs[0].shape)), 0])
+        return x and (Value(b.read(x), (math.prod(x.shape),)),)
 
 
 class Reshape(Layer):
@@ -377,3 +380,7 @@ class Permute(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return (Tensor(np.ascontiguousarray(inputs[0].value.transpose(self.order))),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        value = transposed(b, floats(b, inputs[0]), [axis - 1 for axis in self.order[1:]])
+        return value and (value,)

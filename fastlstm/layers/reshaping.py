@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..program.arithmetic import floats
+from ..program.copying import enlarged, padded, sliced, transposed
+from ..program.ir import Builder, Value
+from ..program.resampling import blended
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor
+from . import interpolation
+from .base import Context, Layer, States, Tensor, floating
 from .convolution import per_axis
 
 
@@ -25,13 +30,10 @@ def pairs(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
 class Reshaping(Layer):
     """The base of the layers of this file."""
 
-    HONOURED = frozenset({"padding", "cropping", "size", "data_format", "interpolation"})
-
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.axes = self.row.axes
         self.first = 2 if self.config.get("data_format") == "channels_first" else 1
-        self.only("interpolation", "nearest")
 
     def length(self, axis: int, n: int) -> int:
         """Size of a spatial axis of the output."""
@@ -49,6 +51,7 @@ class Reshaping(Layer):
 
 class ZeroPadding(Reshaping):
     CLASSES = ("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
+    HONOURED = frozenset({"padding", "data_format"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -63,9 +66,19 @@ class ZeroPadding(Reshaping):
         amounts[self.first : self.first + self.axes] = self.amounts
         return (Tensor(np.pad(x, amounts)),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        if 0 in x.shape or min(map(min, self.amounts)) < 0:
+            return None
+        around = [(0, 0)] * len(x.shape)
+        around[self.first - 1 : self.first - 1 + self.axes] = self.amounts
+        value = padded(b, x, around)
+        return value and (value,)
+
 
 class Cropping(Reshaping):
     CLASSES = ("Cropping1D", "Cropping2D", "Cropping3D")
+    HONOURED = frozenset({"cropping", "data_format"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -81,21 +94,73 @@ class Cropping(Reshaping):
             kept[axis] = slice(before, max(x.shape[axis] - after, before))
         return (Tensor(np.ascontiguousarray(x[tuple(kept)])),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        parts = [(0, size, 1) for size in x.shape]
+        for axis, (before, after) in enumerate(self.amounts, start=self.first - 1):
+            parts[axis] = (before, x.shape[axis] - before - after, 1)
+        if min(map(min, self.amounts)) < 0 or any(count < 1 for _, count, _ in parts):
+            return None
+        value = sliced(b, x, parts)
+        return value and (value,)
+
 
 class UpSampling(Reshaping):
-    """Each step repeated."""
+    """Each step repeated; or, over images, blended with its neighbours."""
 
     CLASSES = ("UpSampling1D", "UpSampling2D", "UpSampling3D")
+    HONOURED = frozenset({"size", "data_format", "interpolation"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.times = per_axis(self.config.get("size", 2), self.axes)
+        self.method = str(self.config.get("interpolation", "nearest"))
+        if self.axes != 2:
+            self.only("interpolation", "nearest")
+        else:
+            self.only("interpolation", "nearest", "bilinear", "bicubic", "area", *interpolation.FILTERS)
+        if self.method == "bilinear":
+            if self.rules.bilinear_places == "unknown":
+                self.refuse("argument interpolation='bilinear' is not computed for the backend that this file was made with")
+            self.method = "corners" if self.rules.bilinear_places == "corners" else "bilinear"
 
     def length(self, axis: int, n: int) -> int:
         return n * self.times[axis]
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = inputs[0].value
+        if self.method != "nearest":
+            x = floating(x)
         for axis, times in enumerate(self.times, start=self.first):
-            x = np.repeat(x, times, axis=axis)
+            if self.method == "nearest":
+                x = np.repeat(x, times, axis=axis)
+            else:
+                x = interpolation.resized(x, axis, interpolation.taps(self.method, x.shape[axis], x.shape[axis] * times))
         return (Tensor(x),)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        # The weights of both axes are no more than those of a few numbers each.
+        return super().row_numbers(inputs, keywords, outputs) * (1 if self.method == "nearest" else MOST_TAPS)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        if 0 in x.shape or min(self.times) < 1:
+            return None
+        if self.method == "nearest":
+            value = enlarged(b, x, self.times, self.first - 1)
+        else:
+            sizes = [self.length(axis, n) for axis, n in enumerate(x.shape[self.first - 1 :][: self.axes])]
+            value = resized(b, self, x, self.first == 2, self.method, sizes)
+        return value and (value,)
+
+
+#: Neighbours that a place of a larger image is made of, at the most: those of the widest filter.
+MOST_TAPS = 11
+
+
+def resized(b: Builder, layer: Layer, x: Value, channels_first: bool, method: str, sizes: Sequence[int]) -> Value | None:
+    """Images (height, width, channels), or with their channels first, in another size."""
+    image = transposed(b, x, (1, 2, 0)) if channels_first else x
+    for axis, size in enumerate(sizes):
+        image = image and blended(b, layer, image, axis, interpolation.taps(method, image.shape[axis], size))
+    return transposed(b, image, (2, 0, 1)) if channels_first and image else image

@@ -4,6 +4,9 @@ The kernels are declared by them (``kernels/registry.py``), and no Program runs 
 """
 
 from ..contract import CONTRACTS
-from . import arithmetic, dense, elementwise, pooling, product, rearranging, recurrent, reductions
+from . import arithmetic, curves, dense, elementwise, normalising, pooling, product, rearranging, recurrent, reductions, resampling
 
-__all__ = ["CONTRACTS", "arithmetic", "dense", "elementwise", "pooling", "product", "rearranging", "recurrent", "reductions"]
+__all__ = [
+    "CONTRACTS", "arithmetic", "curves", "dense", "elementwise", "normalising", "pooling", "product", "rearranging", "recurrent",
+    "reductions", "resampling",
+]  # fmt: skip
