@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program.contracts.reductions import REDUCE_OPS
 from .flags import compiled
 from .memory import load_float, load_part, store_part
-from .reductions import sum_across
 from .registry import kernel
+from .sums import SUM, sum_across
 from .target import LANES
 from .vector import fma, splat
-
-SUM = REDUCE_OPS["sum"]
 
 
 @kernel

@@ -140,6 +140,9 @@ class PlaceWise(Layer):
 
     HONOURED = frozenset({"shared_axes"})
 
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return 1 in (self.config.get("shared_axes") or ())
+
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shared = self.config.get("shared_axes") or ()
         sizes = [1 if axis in shared else n for axis, n in enumerate(inputs[0][1:], start=1)]

@@ -67,7 +67,7 @@ def normalised(
     shape = [x.shape[axis] for axis in axes]
     n = math.prod(shape)
     if axes[-1] - axes[0] == len(axes) - 1 and inner > 1:
-        out = across(b, x, (outer, n, inner), 1, norm)
+        out = across(b, x, (outer, n, inner, 1), norm)
         return out if factor is None and offset is None else by_place(b, layer, out, axes, (nothing, factor or once, offset or nothing))
     moved = at_the_end(b, x, axes)
     if moved is None:
@@ -102,8 +102,8 @@ def normalised_groups(
         return None
     factors = factor and flat_constant(b, layer, "factor", factor, [channels])
     offsets = offset and flat_constant(b, layer, "offset", offset, [channels])
-    sizes = (1, before * after, channels)
-    return moved.restored(b, across(b, moved.value, sizes, channels // groups, norm._replace(factor=factors, offset=offsets)))
+    sizes = (1, before * after, groups, channels // groups)
+    return moved.restored(b, across(b, moved.value, sizes, norm._replace(factor=factors, offset=offsets)))
 
 
 def in_stretches(b: Builder, x: Value, n: int, norm: Norm) -> Value:
@@ -116,13 +116,13 @@ def in_stretches(b: Builder, x: Value, n: int, norm: Norm) -> Value:
     return out
 
 
-def across(b: Builder, x: Value, sizes: tuple[int, int, int], width: int, norm: Norm) -> Value:
-    """x, seen as (outer, n, inner), normalised along n and among ``width`` neighbours along inner, * factor + offset."""
-    outer, n, inner = sizes
+def across(b: Builder, x: Value, sizes: tuple[int, int, int, int], norm: Norm) -> Value:
+    """x, seen as (outer, n, groups, width), each group normalised along n and width, * factor + offset."""
+    outer, n, groups, width = sizes
     out = new(b, x.shape)
     b.emit(
-        "norm_across", outer=outer, n=n, inner=inner, width=width, x=b.read(x), factor=norm.factor, offset=norm.offset, y=out.buffer,
-        op=NORMS[norm.op], epsilon=norm.epsilon, scratch=b.buffer(0, fixed_bytes=across_scratch(inner)),
+        "norm_across", outer=outer, n=n, groups=groups, width=width, x=b.read(x), factor=norm.factor, offset=norm.offset, y=out.buffer,
+        op=NORMS[norm.op], epsilon=norm.epsilon, scratch=b.buffer(0, fixed_bytes=across_scratch(groups * width)),
     )  # fmt: skip
     return out
 

@@ -24,13 +24,14 @@ def layer_norm(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 
 
 @declared(
-    "rows", "outer", "n", "inner", "width", "x", "factor", "offset", "y", "op", "epsilon", "scratch",
-    reads=("x", "factor", "offset"), writes=("y", "scratch"), optional=("factor", "offset"), floats=("epsilon",),
+    "rows", "outer", "n", "groups", "width", "x", "factor", "offset", "y", "op", "epsilon", "scratch",
+    reads=("x", "factor", "offset"), writes=("y", "scratch"), optional=("factor", "offset"), floats=("epsilon",), counts=("groups",),
 )  # fmt: skip
 def norm_across(f: Any, lanes: int) -> Mapping[str, Span | Room]:
-    """y = x (outer, n, inner), normalised along n and among ``width`` neighbours along inner, * factor + offset, which are by inner."""
-    whole, each = flat(f.outer * f.n * f.inner), Span(0, 0, f.inner)
-    return {"x": whole, "factor": each, "offset": each, "y": whole, "scratch": Room(0, across_scratch(f.inner))}
+    """y = x (outer, n, groups, width), each group normalised along n and width, * factor + offset, which are by groups and width."""
+    inner = f.groups * f.width
+    whole, each = flat(f.outer * f.n * inner), Span(0, 0, inner)
+    return {"x": whole, "factor": each, "offset": each, "y": whole, "scratch": Room(0, across_scratch(inner))}
 
 
 def across_scratch(inner: int) -> int:
