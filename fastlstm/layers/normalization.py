@@ -10,7 +10,7 @@ import numpy as np
 
 from ..program.arithmetic import floats
 from ..program.ir import Builder, Value
-from ..program.normalising import Made, Norm, by_place, normalised, normalised_groups
+from ..program.normalising import Made, Norm, by_place, normalised, normalised_groups, nothing
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert
 from .merging import LEAST_SQUARE, unit_length
@@ -207,10 +207,6 @@ class Dividing(Layer):
     def stepwise(self, inputs: Sequence[Shape]) -> bool:
         return self.axes(len(inputs[0])) == (len(inputs[0]) - 1,)
 
-    def divided(self, b: Builder, x: Value, norm: Norm, factor: Made | None = None) -> Value | None:
-        """x normalised along its axes."""
-        return normalised(b, self, floats(b, x), [axis - 1 for axis in self.axes(len(x.shape) + 1)], norm, factor)
-
 
 class RMSNormalization(Dividing):
     """Divided by the root mean square along ``axis``, times a learned scale."""
@@ -223,22 +219,34 @@ class RMSNormalization(Dividing):
         self.epsilon = float(self.config.get("epsilon", 1e-6))
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        sizes = tuple(inputs[0][axis] for axis in self.axes(len(inputs[0])))
+        shape = inputs[0]
+        self.axes(len(shape))
+        axis = self.config.get("axis", -1)
+        sizes = tuple(shape[one] for one in sorted([axis] if isinstance(axis, int) else axis))
         if None in sizes:
-            raise self.error(f"the size of its axes is not known (shape {inputs[0]})")
+            raise self.error(f"the size of its axes is not known (shape {shape})")
         self.arrays(tuple(size for size in sizes if size is not None))
-        return (inputs[0],)
+        # Keras multiplies by the scale as it is, which goes along the last axes then, whichever were normalised along.
+        last = shape[1:][-len(sizes) :]
+        if len(last) != len(sizes) or any(None not in (m, n) and m not in (1, n) for m, n in zip(sizes, last, strict=True)):
+            raise self.error(f"its scale of shape {sizes} does not fit the last axes of its input {shape}: Keras cannot run it either")
+        return (shape,)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        axes = self.axes(x.ndim)
-        scale = self.cast(x.dtype)[0].reshape([n if axis in axes else 1 for axis, n in enumerate(x.shape)])
-        power = np.mean(x * x, axis=axes, keepdims=True)
+        power = np.mean(x * x, axis=self.axes(x.ndim), keepdims=True)
         # Unlike its neighbours it does not declare that it supports masks.
-        return (Tensor(x / np.sqrt(power + x.dtype.type(self.epsilon)) * scale),)
+        return (Tensor(x / np.sqrt(power + x.dtype.type(self.epsilon)) * self.cast(x.dtype)[0]),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        value = self.divided(b, inputs[0], Norm("mean_square", self.epsilon), lambda: self.spec.weights[0])
+        x, norm, scale = floats(b, inputs[0]), Norm("mean_square", self.epsilon), self.spec.weights[0]
+        axes = [axis - 1 for axis in self.axes(len(x.shape) + 1)]
+        last = list(range(len(x.shape) - scale.ndim, len(x.shape)))
+        if axes == last:
+            value = normalised(b, self, x, axes, norm, lambda: scale)
+        else:
+            value = normalised(b, self, x, axes, norm)
+            value = value and by_place(b, self, value, last, (nothing, lambda: scale, nothing))
         return value and (value,)
 
 
@@ -257,4 +265,5 @@ class UnitNormalization(Dividing):
         return (Tensor(unit_length(x, self.axes(x.ndim)), inputs[0].mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        return with_mask(self.divided(b, inputs[0], Norm("length", LEAST_SQUARE)), inputs[0])
+        axes = [axis - 1 for axis in self.axes(len(inputs[0].shape) + 1)]
+        return with_mask(normalised(b, self, floats(b, inputs[0]), axes, Norm("length", LEAST_SQUARE)), inputs[0])

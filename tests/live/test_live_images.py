@@ -63,7 +63,9 @@ def test_live_normalisations(keras: Any, tmp_path: Path) -> None:
     for layer in normalisations(layers):
         compared(keras, tmp_path / "n.h5", (6, 5, 4), layer)
     if hasattr(layers, "RMSNormalization"):
-        compared(keras, tmp_path / "n.keras", (6, 5, 4), layers.RMSNormalization(), layers.RMSNormalization(axis=1))
+        compared(keras, tmp_path / "n.keras", (6, 5, 4), layers.RMSNormalization(), layers.RMSNormalization(axis=[2, 3]))
+        # Along another axis than the last, Keras multiplies by the scale along the last all the same.
+        compared(keras, tmp_path / "o.keras", (4, 5, 4), layers.RMSNormalization(axis=1))
     compared(keras, tmp_path / "p.h5", (6, 5, 4), layers.Rescaling(0.5, 0.1), layers.Rescaling([0.5, 1.0, 2.0, 3.0]))
     compared(keras, tmp_path / "q.h5", (6, 5, 4), layers.Normalization(axis=-1, mean=[0.1, 0.2, 0.3, 0.4], variance=[1.0, 2.0, 3.0, 4.0]))
     compared(keras, tmp_path / "r.h5", (6, 5, 4), layers.Normalization(axis=None, mean=0.3, variance=2.0, invert=True))

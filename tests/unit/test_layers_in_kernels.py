@@ -12,6 +12,7 @@ from layer_specs import simple as specified
 from tensor_calls import Calls
 
 from fastlstm import Model, activations, runtime
+from fastlstm.errors import FormatError
 from fastlstm.layers import interpolation
 from fastlstm.program import normalising
 from fastlstm.program.normalising import Norm
@@ -76,12 +77,27 @@ def test_normalisations(axis: int | list[int], shape: tuple[int, ...]) -> None:
     check_one("LayerNormalization", shape, each, each, axis=axis)
     check_one("LayerNormalization", shape, each, axis=axis, center=False)
     check_one("LayerNormalization", shape, axis=axis, center=False, scale=False)
-    check_one("RMSNormalization", shape, each, axis=axis)
     check_one("UnitNormalization", shape, axis=axis)
     check_one("BatchNormalization", shape, *[each] * 4, axis=axis, epsilon=2.0)
     moments = {"mean": np.linspace(-1, 1, np.prod(each)).reshape(each).tolist(), "variance": np.full(each, 2.0).tolist()}
     check_one("Normalization", shape, axis=axis, **moments)
     check_one("Normalization", shape, axis=axis, invert=True, **moments)
+
+
+@pytest.mark.parametrize(
+    ("axis", "shape", "scale"),
+    [
+        (-1, (5, 7), (7,)), (1, (7,), (7,)), ([1, 2], (5, 7), (5, 7)), (1, (7, 7), (7,)), ([1, 3], (4, 4, 6), (4, 6)),
+        ([1, 2], (4, 5, 5), None),
+    ],
+)  # fmt: skip
+def test_root_mean_square(axis: object, shape: tuple[int, ...], scale: tuple[int, ...] | None) -> None:
+    """The scale goes along the last axes, whichever were normalised along; what does not fit there is refused, as by Keras."""
+    if scale is not None:
+        check_one("RMSNormalization", shape, scale, axis=axis)
+        return
+    with pytest.raises(FormatError, match=r"scale of shape \(4, 5\) does not fit the last axes"):
+        check_one("RMSNormalization", shape, (4, 5), axis=axis)
 
 
 def test_moments_that_are_numbers() -> None:
