@@ -53,7 +53,9 @@ def taps(method: str, n: int, size: int) -> Taps:
     """What an axis of n steps becomes at ``size`` places by one of ``METHODS``."""
     centres = (np.arange(size) + 0.5) * (n / size) - 0.5  # of the new places, in steps of the old ones
     if method == "nearest":
-        return packed(np.minimum(np.floor(centres + 0.5).astype(np.int64), n - 1), np.ones((size, 1)), n)
+        # In float32, which decides where a centre falls between two steps.
+        nearest = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * (np.float32(n) / np.float32(size))
+        return packed(np.minimum(nearest.astype(np.int64), n - 1), np.ones((size, 1)), n)
     if method == "bilinear":
         return between(centres, n)
     if method == "corners":
@@ -105,7 +107,7 @@ def filtered(of: Filter, centres: np.ndarray, n: int) -> Taps:
     first = np.ceil(centres - of.radius).astype(np.int64)
     steps = first[:, np.newaxis] + np.arange(int(2 * of.radius) + 1)
     distances = np.abs(steps - centres[:, np.newaxis])
-    return normal(first, np.where(distances <= of.radius, of.curve(distances), 0), n)
+    return normal(first, np.where(distances < of.radius, of.curve(distances), 0), n)
 
 
 def overlaps(n: int, size: int) -> Taps:

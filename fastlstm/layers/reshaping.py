@@ -1,4 +1,4 @@
-"""Layers that pad, crop and repeat along time or over images. None passes a mask on, in any Keras."""
+"""Layers that pad, crop, repeat and resize along time or over images. None passes a mask on, in any Keras."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..program.ir import Builder, Value
 from ..program.resampling import blended
 from ..spec import LayerSpec, Shape
 from . import interpolation
-from .base import Context, Layer, States, Tensor, floating
+from .base import Context, Layer, States, Tensor, floating, numbers_in
 from .convolution import per_axis
 
 
@@ -164,3 +164,81 @@ def resized(b: Builder, layer: Layer, x: Value, channels_first: bool, method: st
     for axis, size in enumerate(sizes):
         image = image and blended(b, layer, image, axis, interpolation.taps(method, image.shape[axis], size))
     return transposed(b, image, (2, 0, 1)) if channels_first and image else image
+
+
+class ToSize(Layer):
+    """The base of layers that make images of one size."""
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.first = 2 if self.config.get("data_format") == "channels_first" else 1
+        self.size = int(self.config["height"]), int(self.config["width"])
+        if min(self.size) < 1:
+            raise self.error(f"makes images of {self.size[0]} x {self.size[1]}")
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape = inputs[0]
+        if len(shape) != 4:
+            raise self.error(f"reads a batch of images, found shape {shape}")
+        return ((*shape[: self.first], *self.size, *shape[self.first + 2 :]),)
+
+
+class Resizing(ToSize):
+    """Images in another size, larger or smaller, without regard to their proportions."""
+
+    CLASSES = ("Resizing",)
+    HONOURED = frozenset({"height", "width", "interpolation", "data_format", "antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"})
+    INERT = frozenset({"fill_mode", "fill_value"})  # of padding
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.method = str(self.config.get("interpolation", "bilinear"))
+        self.only("interpolation", "bilinear", "nearest", "bicubic", "area", *interpolation.FILTERS)
+        for key in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+            self.only(key, False)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        # Of "area", the weights of a place are as many as the steps that it covers.
+        return MOST_TAPS * super().row_numbers(inputs, keywords, outputs) + 4 * (numbers_in(*inputs) + sum(self.size))
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        for axis, size in enumerate(self.size, start=self.first):
+            x = interpolation.resized(x, axis, interpolation.taps(self.method, x.shape[axis], size))
+        return (Tensor(x),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        value = None if 0 in x.shape else resized(b, self, x, self.first == 2, self.method, self.size)
+        return value and (value,)
+
+
+class CenterCrop(ToSize):
+    """The middle of images that are as large at least."""
+
+    CLASSES = ("CenterCrop",)
+    HONOURED = frozenset({"height", "width", "data_format"})
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        made = super().shapes(inputs, keywords)
+        there = inputs[0][self.first : self.first + 2]
+        if any(n is not None and n < size for n, size in zip(there, self.size, strict=True)):
+            raise self.unsupported(f"it is given images of {there[0]} x {there[1]}, which Keras would enlarge first")
+        return made
+
+    def parts(self, row: Sequence[int]) -> list[tuple[int, int, int]]:
+        """What is kept of each axis, as ``program.copying.sliced`` takes it, of images of a shape less the batch."""
+        parts = [(0, n, 1) for n in row]
+        for axis, size in enumerate(self.size, start=self.first - 1):
+            parts[axis] = ((row[axis] - size) // 2, size, 1)
+        return parts
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        kept = [slice(None), *(slice(start, start + count) for start, count, _ in self.parts(x.shape[1:]))]
+        return (Tensor(np.ascontiguousarray(x[tuple(kept)])),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        value = sliced(b, x, self.parts(x.shape))
+        return value and (value,)

@@ -48,6 +48,28 @@ def test_live_upsampling(keras: Any, tmp_path: Path, interpolation: str) -> None
             compared(keras, tmp_path / f"{n}.h5", shape, layer)
 
 
+@pytest.mark.keras
+@pytest.mark.parametrize(
+    "interpolation", ["nearest", "bilinear", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic"]
+)  # fmt: skip
+def test_live_resizing(keras: Any, tmp_path: Path, interpolation: str) -> None:
+    """Larger and smaller."""
+    for n, (height, width) in enumerate(((9, 4), (3, 13), (20, 7), (6, 1))):
+        try:
+            layer = keras.layers.Resizing(height, width, interpolation=interpolation)
+            layer(np.zeros((1, 14, 8, 2), np.float32))
+        except (ValueError, NotImplementedError):
+            pytest.skip("this Keras has no such interpolation")
+        compared(keras, tmp_path / f"{n}.keras", (20, 8, 2), layer)
+        compared(keras, tmp_path / f"{n}.keras", (7, 10, 2), keras.layers.Resizing(height, width, interpolation=interpolation))
+
+
+@pytest.mark.keras
+def test_live_center_crop(keras: Any, tmp_path: Path) -> None:
+    for height, width in ((3, 4), (6, 5), (1, 2)):
+        compared(keras, tmp_path / "c.keras", (6, 5, 3), keras.layers.CenterCrop(height, width))
+
+
 def normalisations(layers: Any) -> Sequence[Any]:
     """Normalising layers that both generations have."""
     return (

@@ -12,7 +12,7 @@ from layer_specs import simple as specified
 from tensor_calls import Calls
 
 from fastlstm import Model, activations, runtime
-from fastlstm.errors import FormatError
+from fastlstm.errors import FormatError, UnsupportedError
 from fastlstm.layers import interpolation
 from fastlstm.program import normalising
 from fastlstm.program.normalising import Norm
@@ -163,6 +163,16 @@ def test_windows_and_copies(axes: int, data_format: str) -> None:
 def test_images_resized(data_format: str, method: str) -> None:
     for shape in ((6, 7, 5), (1, 2, 40)):
         check_one("UpSampling2D", shape, size=[2, 3], interpolation=method, data_format=data_format)
+
+
+@pytest.mark.parametrize("data_format", BOTH)
+def test_images_of_one_size(data_format: str) -> None:
+    for method in ("nearest", "bilinear", "area", "lanczos5"):
+        for height, width in ((3, 4), (9, 2)):
+            check_one("Resizing", (6, 7, 5), height=height, width=width, interpolation=method, data_format=data_format)
+    check_one("CenterCrop", (6, 7, 5), height=3, width=4, data_format=data_format)
+    with pytest.raises(UnsupportedError, match="images of 6 x 7, which Keras would enlarge first"):
+        check_one("CenterCrop", (6, 7, 5), height=3, width=8)
 
 
 def test_bilinear_before_tensorflow_2() -> None:
