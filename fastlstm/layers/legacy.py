@@ -205,9 +205,11 @@ class LocallyConnected(Layer):
         seen = np.moveaxis(seen, 1, self.axes + 1) if self.channels_first else np.moveaxis(seen, self.axes + 1, -1)
         value = np.einsum("bpk,pkf->bpf", seen.reshape(len(x), *kernel.shape[:2]), kernel)
         value = value.reshape(len(x), *self.places(x.shape[1:]), self.filters)
-        for offset in bias:
-            value = value + offset
-        return (Tensor(self.act(np.moveaxis(value, -1, 1) if self.channels_first else value)),)
+        if self.channels_first:
+            value = np.moveaxis(value, -1, 1)
+        for offset in bias:  # with the channels first, Keras takes its numbers as they lie
+            value = value + offset.reshape(value.shape[1:])
+        return (Tensor(self.act(value)),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x, places = floats(b, inputs[0]), self.places(inputs[0].shape)
@@ -226,9 +228,9 @@ class LocallyConnected(Layer):
         kernel = Array(b.constant(self, "kernel", lambda: self.spec.weights[0].astype(np.float32)), self.spec.weights[0].shape)
         value = product(b, reshaped(b, seen, (kernel.shape[0], 1, kernel.shape[1])), kernel)
         value = value and reshaped(b, value, (*places, self.filters))
-        if value and self.use_bias:
-            bias = self.spec.weights[1]
-            value = binary(b, "add", value, Array(b.constant(self, "bias", lambda: bias.astype(np.float32)), bias.shape))
         if value and self.channels_first:
             value = transposed(b, value, (self.axes, *range(self.axes)))
+        if value and self.use_bias:
+            bias = self.spec.weights[1]
+            value = binary(b, "add", value, Array(b.constant(self, "bias", lambda: bias.astype(np.float32)), value.shape))
         return value and (activated(b, self.activation_name, value),)

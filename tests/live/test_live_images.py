@@ -112,6 +112,8 @@ def test_live_locally_connected(keras: Any, tmp_path: Path) -> None:
     if not hasattr(layers, "LocallyConnected2D"):
         pytest.skip("Keras 3 has none")
     compared(keras, tmp_path / "l.h5", (6, 5, 4), layers.LocallyConnected2D(3, (2, 3), strides=(2, 1), activation="relu"))
+    first = layers.LocallyConnected2D(3, (2, 3), data_format="channels_first")
+    compared(keras, tmp_path / "f.h5", (6, 5, 4), layers.Permute((3, 1, 2)), first)
     compared(keras, tmp_path / "m.h5", (9, 4), layers.LocallyConnected1D(3, 2, strides=2, activation="tanh"))
 
 
