@@ -167,7 +167,8 @@ class GroupNormalization(Normalizing):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         (channels,) = self.parameter_shape(inputs[0])
-        if channels % self._groups(channels):
+        groups = self._groups(channels)
+        if groups < 1 or channels % groups:
             raise self.error(f"groups={self.config.get('groups')} do not divide {channels} channels")
         return super().shapes(inputs, keywords)
 

@@ -26,12 +26,12 @@ def passed(layer: Layer, given: Tensor | Value) -> Any:
     return given.mask if layer.rules.preprocessing_masks else None
 
 
-def varying(array: np.ndarray, shape: Sequence[int]) -> list[int] | None:
-    """The axes of a row of a shape along which an array is other numbers; None where it does not broadcast to rows of that shape."""
-    sizes = (*(1,) * (len(shape) + 1 - array.ndim), *array.shape)
-    if len(sizes) > len(shape) + 1 or sizes[0] != 1 or any(m not in (1, n) for m, n in zip(sizes[1:], shape, strict=True)):
+def beside(array: np.ndarray, shape: Shape) -> tuple[int, ...] | None:
+    """The sizes of an array beside tensors of a shape, less the batch; None where it does not broadcast to rows of them."""
+    sizes = (*(1,) * (len(shape) - array.ndim), *array.shape)
+    if len(sizes) > len(shape) or sizes[0] != 1 or any(n is not None and m not in (1, n) for m, n in zip(sizes, shape, strict=True)):
         return None
-    return [axis for axis, size in enumerate(sizes[1:]) if size != 1]
+    return sizes[1:]
 
 
 class Rescaling(Layer):
@@ -39,9 +39,14 @@ class Rescaling(Layer):
 
     CLASSES = ("Rescaling",)
     HONOURED = frozenset({"scale", "offset", "data_format"})
-    STEPWISE = True
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return all((beside(array, inputs[0]) or (1,))[0] == 1 for array in self.by)
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        for name, array in zip(("scale", "offset"), self.by, strict=True):
+            if beside(array, inputs[0]) is None:
+                raise self.error(f"its {name} of shape {array.shape} does not broadcast to input of shape {inputs[0]}")
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
@@ -58,10 +63,8 @@ class Rescaling(Layer):
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         x = floats(b, inputs[0])
         scale, offset = self.by
-        along = [varying(array, x.shape) for array in (scale, offset)]
-        axes = sorted({axis for each in along for axis in each or ()})
-        if None in along:
-            return None
+        each = [beside(array, (1, *x.shape)) or () for array in (scale, offset)]
+        axes = sorted({axis for sizes in each for axis, size in enumerate(sizes) if size != 1})
         if not axes:
             value = unary(b, "affine", x, scale.item(), offset.item())
         else:

@@ -107,6 +107,15 @@ def test_moments_that_are_numbers() -> None:
         check_one("Rescaling", (5, 7), scale=scale, offset=offset)
 
 
+def test_arguments_that_fit_no_input() -> None:
+    for scale in ([1.0, 2.0], [[[[1.0]]]]):
+        with pytest.raises(FormatError, match="does not broadcast to input of shape"):
+            check_one("Rescaling", (5, 7), scale=scale)
+    for groups in (0, -2, 3):
+        with pytest.raises(FormatError, match="do not divide 8 channels"):
+            check_one("GroupNormalization", (5, 8), (8,), (8,), groups=groups)
+
+
 @pytest.mark.parametrize(
     ("shape", "axis", "groups"),
     [((6, 8), -1, 4), ((6, 8), -1, -1), ((6, 8), 1, 3), ((4, 5, 8), -1, 2), ((8, 4, 5), 1, 4), ((4, 8, 5), 2, 4), ((8,), -1, 2)],
