@@ -247,7 +247,8 @@ class RMSNormalization(Dividing):
             value = normalised(b, self, x, axes, norm, lambda: scale)
         else:
             value = normalised(b, self, x, axes, norm)
-            value = value and by_place(b, self, value, last, (nothing, lambda: scale, nothing))
+            wide = [axis for axis, size in zip(last, scale.shape, strict=True) if size > 1]
+            value = value and by_place(b, self, value, wide, (nothing, scale.squeeze, nothing))
         return value and (value,)
 
 

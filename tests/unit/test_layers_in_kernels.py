@@ -88,7 +88,7 @@ def test_normalisations(axis: int | list[int], shape: tuple[int, ...]) -> None:
     ("axis", "shape", "scale"),
     [
         (-1, (5, 7), (7,)), (1, (7,), (7,)), ([1, 2], (5, 7), (5, 7)), (1, (7, 7), (7,)), ([1, 3], (4, 4, 6), (4, 6)),
-        ([1, 2], (4, 5, 5), None),
+        ([1, 3], (1, 4, 6), (1, 6)), ([1, 2], (4, 5, 5), None),
     ],
 )  # fmt: skip
 def test_root_mean_square(axis: object, shape: tuple[int, ...], scale: tuple[int, ...] | None) -> None:
