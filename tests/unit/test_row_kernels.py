@@ -97,7 +97,7 @@ def test_statistics_of_many_numbers_stay_exact(level: str, shape: tuple[int, ...
     exact = x.astype(np.float64)
     expected = (exact - exact.mean(axis + 1, keepdims=True)) / exact.std(axis + 1, keepdims=True)
     unit = np.spacing(np.float32(100)) / exact.std(axis + 1).min()
-    assert np.abs(found - expected).max() < 3 * unit
+    assert np.abs(found - expected).max() < 8 * unit
 
 
 @pytest.mark.parametrize("level", LEVELS)
