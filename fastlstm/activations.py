@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: The kernels' codes of the activations that they compute. ``leaky_relu`` takes its slope as parameter.
+#: The kernels' codes of the activations that they compute, each number by itself; of those with a parameter, any.
 NATIVE: dict[str, int] = {
     "linear": 0,
     "tanh": 1,
@@ -32,6 +32,17 @@ NATIVE: dict[str, int] = {
     "relu6": 14,
     "mish": 15,
     "leaky_relu": 16,
+    "hard_silu": 17,
+    "hard_tanh": 18,
+    "celu": 19,
+    "log_sigmoid": 20,
+    "tanh_shrink": 21,
+    "soft_shrink": 22,
+    "hard_shrink": 23,
+    "squareplus": 24,
+    "sparse_plus": 25,
+    "sparse_sigmoid": 26,
+    "thresholded_relu": 27,
 }
 
 #: Codes of those that need all units of a row at once: recurrent kernels take them too, and compute whole rows then.

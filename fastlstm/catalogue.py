@@ -344,7 +344,7 @@ def convolutional() -> Iterator[Row]:
     separable = with_bias("depthwise_kernel", "pointwise_kernel")
     yield from along(Row("SeparableConv{}", arrays=separable, aliases=("SeparableConvolution{}",)), 1, 2)
     yield from along(Row("DepthwiseConv{}", arrays=depthwise), 1, 2, later=(1,))
-    yield from along(Row("LocallyConnected{}", arrays=kernel), 1)
+    yield from along(Row("LocallyConnected{}", arrays=kernel), 1, 2)
     yield from along(Row("MaxPooling{}", arrays=no_arrays, aliases=("MaxPool{}",)), 1, 2, 3)
     yield from along(Row("AveragePooling{}", arrays=no_arrays, aliases=("AvgPool{}",)), 1, 2, 3)
     yield from along(Row("GlobalMaxPooling{}", arrays=no_arrays, aliases=("GlobalMaxPool{}",)), 1, 2, 3)
@@ -354,6 +354,7 @@ def convolutional() -> Iterator[Row]:
     yield from along(Row("AdaptiveAveragePooling{}", arrays=no_arrays, later=True), 1, 2, 3)
     for name in ("ZeroPadding{}", "Cropping{}", "UpSampling{}"):
         yield from along(Row(name, arrays=no_arrays), 1, 2, 3)
+    yield from named(Row("", arrays=no_arrays, later=True), "Resizing", "CenterCrop")
 
 
 def merging() -> Iterator[Row]:
@@ -416,7 +417,7 @@ def unread() -> Iterator[Row]:
     """Layers that are recognised and refused: their code is in the file, they read text, or they make categories of numbers."""
     yield Row("Lambda", Role.CODE)
     yield from named(Row("", Role.TEXT, later=True), "StringLookup", "TextVectorization")
-    yield from named(Row("", later=True), "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup", "Resizing")
+    yield from named(Row("", later=True), "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup")
 
 
 def operations() -> Iterator[Row]:

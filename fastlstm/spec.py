@@ -140,6 +140,9 @@ class Rules:
     softmax_mask: Literal["weighs", "half"] = "weighs"
     # Do Rescaling and Normalization pass a mask on?
     preprocessing_masks: bool = False
+    # Where "bilinear" takes the places of a larger image to be: pixels are squares, or points that meet in the first corner. Nobody
+    # knows, where Theano computed.
+    bilinear_places: Literal["centres", "corners", "unknown"] = "centres"
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ EXAMPLES: dict[str, Example] = {
     "Normalization": Example({"mean": [0.5] * 4, "variance": [2.0] * 4}),
     "Permute": Example({"dims": [2, 1]}),
     "RNN": Example(children=(("LSTMCell", "cell"),)),
+    **dict.fromkeys(("Resizing", "CenterCrop"), Example({"height": 5, "width": 4}, IMAGES)),
     "RepeatVector": Example({"n": 3}, ((4,),)),
     "Reshape": Example({"target_shape": [3, 8]}),
     "SpectralNormalization": Example(children=(("Dense", "inner"),), arrays=((1, 4),)),

@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 
 from ..activations import NATIVE
-from .elementary import at_least, at_most, exp, expm1_negative, fma, magnitude, normal_cdf, select, sigmoid, softplus, tanh
+from .elementary import at_least, at_most, exp, expm1, expm1_negative, fma, magnitude, normal_cdf, select, sigmoid, softplus, tanh
 from .flags import compiled, inlined
+from .vector import sqrt
 
 TANH, SIGMOID, RELU = NATIVE["tanh"], NATIVE["sigmoid"], NATIVE["relu"]
 HARD_SIGMOID, HARD_SIGMOID_KERAS3 = NATIVE["hard_sigmoid"], NATIVE["hard_sigmoid_keras3"]
 ELU, SELU, SOFTPLUS, SOFTSIGN, EXPONENTIAL = (NATIVE[name] for name in ("elu", "selu", "softplus", "softsign", "exponential"))
 SILU, GELU, GELU_TANH, RELU6, MISH = (NATIVE[name] for name in ("silu", "gelu", "gelu_tanh", "relu6", "mish"))
-LEAKY_RELU = NATIVE["leaky_relu"]
+LEAKY_RELU, CELU, THRESHOLDED_RELU = (NATIVE[name] for name in ("leaky_relu", "celu", "thresholded_relu"))
+HARD_SILU, HARD_TANH, LOG_SIGMOID, TANH_SHRINK = (NATIVE[name] for name in ("hard_silu", "hard_tanh", "log_sigmoid", "tanh_shrink"))
+SOFT_SHRINK, HARD_SHRINK, SQUAREPLUS, SPARSE_PLUS = (NATIVE[name] for name in ("soft_shrink", "hard_shrink", "squareplus", "sparse_plus"))
+SPARSE_SIGMOID = NATIVE["sparse_sigmoid"]
 
 
 @inlined
@@ -57,9 +61,57 @@ def _mish(x: Any) -> Any:
     return x * (n / (n + 2.0))
 
 
+@inlined
+def _tanh_shrink(x: Any) -> Any:
+    # Near 0 the difference is a small part of either number: a polynomial in x * x, fitted.
+    z = x * x
+    p = fma(0.00041775775025598705, z, -0.0025015261489897966)
+    p = fma(p, z, 0.008208703249692917)
+    p = fma(p, z, -0.021654704585671425)
+    p = fma(p, z, 0.053933486342430115)
+    p = fma(p, z, -0.13333116471767426)
+    p = fma(p, z, 0.3333333134651184)
+    return select(z < 1.0, p * z * x, x - tanh(x))
+
+
+@inlined
+def _squareplus(x: Any) -> Any:
+    # Below 0, where the sum cancels, by the difference. It is NaN at minus infinity, as in Keras.
+    root = sqrt(fma(x, x, 4.0))
+    return select(x < 0.0, 2.0 / (root - x) + (x - x), (x + root) * 0.5)
+
+
+@compiled
+def _activated_otherwise(code: int, x: Any, alpha: float) -> Any:
+    """Those that hardly anybody uses."""
+    if code == HARD_SILU:
+        return x * hard_sigmoid_keras3(x)
+    if code == HARD_TANH:
+        return at_least(at_most(x, 1.0), -1.0)
+    if code == CELU:
+        return at_least(x, 0.0) + expm1(at_most(x, 0.0) / alpha) * alpha
+    if code == LOG_SIGMOID:
+        return -softplus(-x)
+    if code == TANH_SHRINK:
+        return _tanh_shrink(x)
+    if code == SOFT_SHRINK:
+        return select(x > 0.5, x - 0.5, select(x < -0.5, x + 0.5, 0.0))
+    if code == HARD_SHRINK:
+        return select(magnitude(x) > 0.5, x, 0.0)
+    if code == SQUAREPLUS:
+        return _squareplus(x)
+    if code == SPARSE_PLUS:
+        return select(x <= -1.0, 0.0, select(x < 1.0, (x + 1.0) * (x + 1.0) * 0.25, x))
+    if code == SPARSE_SIGMOID:
+        return at_least(at_most((x + 1.0) * 0.5, 1.0), 0.0)
+    if code == THRESHOLDED_RELU:
+        return x * select(x > alpha, 1.0, 0.0)
+    return x
+
+
 @compiled
 def activated(code: int, x: Any, alpha: float) -> Any:
-    """The activation of that code. ``alpha``: slope of leaky_relu, factor of elu; the others leave it alone."""
+    """The activation of that code. ``alpha`` is the parameter of those that have one; the others leave it alone."""
     if code == TANH:
         return tanh(x)
     if code == SIGMOID:
@@ -92,7 +144,7 @@ def activated(code: int, x: Any, alpha: float) -> Any:
         return _mish(x)
     if code == LEAKY_RELU:
         return select(x >= 0.0, x, x * alpha)
-    return x
+    return _activated_otherwise(code, x, alpha)
 
 
 @inlined

@@ -1,6 +1,6 @@
 """Reductions along an axis, and what else goes along one: sums so far, softmax.
 
-An array is seen as (outer, n, inner), and reduced along n. Sums are made of many short ones, so that their error hardly grows with n.
+An array is seen as (outer, n, inner), and reduced along n.
 """
 
 from __future__ import annotations
@@ -11,75 +11,14 @@ from typing import Any
 from ..program.contracts.reductions import REDUCE_OPS
 from .arithmetic import greater_of, lesser_of, truth
 from .elementary import exp
-from .flags import ONE, compiled, inlined
-from .memory import load, load_first, load_float, load_part, store_float, store_part
+from .flags import compiled, inlined
+from .memory import load_first, load_float, load_part, store_float, store_part
 from .registry import kernel
+from .sums import SUMSQ, sum_across, sum_along
 from .target import LANES
-from .vector import INFINITY, first_lane, rotated, splat, total
+from .vector import INFINITY, first_lane, rotated, splat
 
-SUM, MEAN, SUMSQ, PROD, MAX, MIN, ANY, ALL = (
-    REDUCE_OPS[name] for name in ("sum", "mean", "sumsq", "prod", "max", "min", "any", "all")
-)  # fmt: skip
-#: Values of each lane that a short sum takes at least.
-SHORT = 64
-
-
-@inlined
-def _term(op: int, x: Any) -> Any:
-    """What is added up."""
-    return x * x if op == SUMSQ else x
-
-
-@inlined
-def _short(n: int) -> int:
-    """Values of each lane that a short sum takes of so many: no more than there are sums then, or SHORT."""
-    size = ONE * SHORT
-    while size * size < n:
-        size *= 2
-    return size
-
-
-@compiled
-def _sum_along(op: int, x: int, n: int) -> float:
-    """The sum of n values that lie side by side."""
-    whole, size = splat(0.0), _short(n // LANES) * LANES
-    i = 0
-    while i < n:
-        stop = min(i + size, n)
-        s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-        while i + 4 * LANES <= stop:
-            s0 = s0 + _term(op, load(x, i))
-            s1 = s1 + _term(op, load(x, i + LANES))
-            s2 = s2 + _term(op, load(x, i + 2 * LANES))
-            s3 = s3 + _term(op, load(x, i + 3 * LANES))
-            i += 4 * LANES
-        while i < stop:
-            s0 = s0 + _term(op, load_part(x, i, stop - i))
-            i += LANES
-        whole = whole + (s0 + s1) + (s2 + s3)
-    return total(whole)
-
-
-@compiled
-def _sum_across(op: int, x: int, step: int, n: int, left: int) -> Any:
-    """The sum of n vectors that are so many bytes apart, of which ``left`` values are there."""
-    whole, size = splat(0.0), _short(n)
-    i = 0
-    while i < n:
-        stop = min(i + size, n)
-        s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-        while i + 4 <= stop:
-            place = x + i * step
-            s0 = s0 + _term(op, load_part(place, 0, left))
-            s1 = s1 + _term(op, load_part(place + step, 0, left))
-            s2 = s2 + _term(op, load_part(place + 2 * step, 0, left))
-            s3 = s3 + _term(op, load_part(place + 3 * step, 0, left))
-            i += 4
-        while i < stop:
-            s0 = s0 + _term(op, load_part(x + i * step, 0, left))
-            i += 1
-        whole = whole + (s0 + s1) + (s2 + s3)
-    return whole
+MEAN, PROD, MAX, MIN, ANY = (REDUCE_OPS[name] for name in ("mean", "prod", "max", "min", "any"))
 
 
 @inlined
@@ -156,13 +95,13 @@ def reduce(f: Any) -> None:
     for o in range(f.rows * f.outer):
         x, y = f.x + 4 * o * n * inner, f.y + 4 * o * inner
         if inner == 1:
-            value = _sum_along(op, x, n) if summed else _along(op, x, n)
+            value = sum_along(op, x, n) if summed else _along(op, x, n)
             store_float(y, 0, value / n if op == MEAN else value)
         else:
             for i in range(0, inner, LANES):
                 left = inner - i
                 if summed:
-                    store_part(y, i, _sum_across(op, x + 4 * i, 4 * inner, n, left) / divisor, left)
+                    store_part(y, i, sum_across(op, x + 4 * i, 4 * inner, n, left) / divisor, left)
                 else:
                     store_part(y, i, _across(op, x + 4 * i, 4 * inner, n, left), left)
 

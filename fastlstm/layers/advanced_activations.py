@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import activations
-from ..program.arithmetic import floats, softmax
+from ..program.arithmetic import binary, floats, of_mask, selected, unary
 from ..program.ir import Builder, Value
 from ..program.lowering import activated, has_kernel
+from ..program.normalising import curved, softmax_over
 from ..spec import LayerSpec, Shape
 from . import given_masks
 from .attention import FAR
@@ -44,7 +46,9 @@ class ActivationLayer(Layer):
         return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        return (activated(b, self.activation_name, inputs[0]),) if has_kernel(self.activation_name) else None
+        if not has_kernel(self.activation_name):
+            return None
+        return (activated(b, self.activation_name, floats(b, inputs[0]))._replace(mask=inputs[0].mask),)
 
 
 class LeakyReLU(ActivationLayer):
@@ -107,15 +111,24 @@ class Softmax(ActivationLayer):
         return (Tensor(out, mask),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        if "mask" in keywords:
-            return None
-        if b.present is None:  # else the mask may be that of the padding
+        if b.present is None and "mask" not in keywords:  # else the mask may be that of the padding
             self._check(inputs[0].mask)
-        axes = self.row_axes(self.config.get("axis", -1), len(inputs[0].shape) + 1)
-        if self.stepwise([]) or len(axes) > 1:
-            return super().lower(b, inputs, keywords)
-        value = softmax(b, floats(b, inputs[0]), axes[0] - 1)
-        return None if value is None else (value._replace(mask=inputs[0].mask),)
+        x, mask = floats(b, inputs[0]), inputs[0].mask
+        axes = [axis - 1 for axis in self.row_axes(self.config.get("axis", -1), len(x.shape) + 1)]
+        if "mask" not in keywords or mask is None:
+            value = softmax_over(b, x, axes)
+            return value and (value._replace(mask=mask),)
+        weights = given_masks.value_of_numbers(keywords)
+        if weights is None:
+            weights = of_mask(b, mask)
+        elif self.rules.softmax_mask == "half":
+            weights = binary(b, "greater", weights, 0.5)
+        away = weights and unary(b, "affine", weights, FAR, -FAR)
+        lowered = away and binary(b, "add", x, away)
+        value = lowered and softmax_over(b, lowered, axes)
+        if value and weights and self.rules.blind_attention == "zeros":
+            value = selected(b, weights, value, 0.0)
+        return value and (value._replace(mask=mask),)
 
     def _check(self, mask: Any) -> None:
         if mask is not None and self.rules.softmax_reads_mask:
@@ -127,6 +140,9 @@ class PlaceWise(Layer):
 
     HONOURED = frozenset({"shared_axes"})
 
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return 1 in (self.config.get("shared_axes") or ())
+
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         shared = self.config.get("shared_axes") or ()
         sizes = [1 if axis in shared else n for axis, n in enumerate(inputs[0][1:], start=1)]
@@ -134,6 +150,16 @@ class PlaceWise(Layer):
             raise self.error(f"a size of its input is not known (shape {inputs[0]})")
         self.arrays(*[tuple(size for size in sizes if size is not None)] * len(self.kept))
         return (inputs[0],)
+
+    def bent(self, b: Builder, inputs: Sequence[Value], curve: str) -> tuple[Value, ...] | None:
+        """Its curve as a kernel call."""
+        shared = self.config.get("shared_axes") or ()
+        axes = [axis for axis in range(len(inputs[0].shape)) if axis + 1 not in shared]
+        if not axes:
+            return None
+        parameters = [partial(array.reshape, [inputs[0].shape[axis] for axis in axes]) for array in self.spec.weights]
+        value = curved(b, self, floats(b, inputs[0]), axes, curve, parameters)
+        return value and (value._replace(mask=inputs[0].mask),)
 
 
 class PReLU(PlaceWise):
@@ -146,3 +172,9 @@ class PReLU(PlaceWise):
         x = floating(inputs[0].value)
         (alpha,) = self.cast(x.dtype)
         return (Tensor(np.maximum(x, 0) + alpha * np.minimum(x, 0), inputs[0].mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        if self.spec.weights[0].size == 1:
+            slope = {"name": "leaky_relu", "negative_slope": self.spec.weights[0].item()}
+            return (activated(b, slope, floats(b, inputs[0]))._replace(mask=inputs[0].mask),)
+        return self.bent(b, inputs, "prelu")

@@ -395,3 +395,7 @@ class Permute(Layer):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         return (Tensor(np.ascontiguousarray(inputs[0].value.transpose(self.order))),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        value = transposed(b, floats(b, inputs[0]), [axis - 1 for axis in self.order[1:]])
+        return value and (value,)

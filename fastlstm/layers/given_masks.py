@@ -68,6 +68,12 @@ def numbers(words: Mapping[str, Any]) -> np.ndarray | None:
     return given.value if isinstance(given, Tensor) and given.value.dtype != bool else None
 
 
+def value_of_numbers(words: Mapping[str, Any]) -> Value | None:
+    """The same while a Program is being written."""
+    given = words["mask"][0] if words.get("mask") else None
+    return given if isinstance(given, Value) else None
+
+
 def fixed(b: Builder, array: np.ndarray) -> Any:
     """A tensor that stands in the file; one of bools is a Mask."""
     value = b.fixed(array)

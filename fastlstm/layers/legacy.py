@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import activations
+from ..program import layout
+from ..program.arithmetic import binary, floats, new, product, reduced, unary
+from ..program.copying import Array, reshaped, steps_of, strided, transposed
+from ..program.ir import Builder, Value
+from ..program.lowering import activated, has_kernel, merged
 from ..spec import LayerSpec, Shape
 from .advanced_activations import PlaceWise
 from .base import Context, Layer, States, Tensor, floating, inert
@@ -40,6 +46,19 @@ class Highway(Layer):
         transform = activations.sigmoid(x @ carry + carry_bias)
         return (Tensor(self.act(x @ kernel + bias) * transform + (1 - transform) * x),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, n = floats(b, inputs[0]), inputs[0].shape[-1]
+        if not has_kernel(self.activation_name) or 0 in x.shape:
+            return None
+        kernel, carry, *biases = self.cast(np.float32)
+        bias, carry_bias = biases or (None, None)
+        made = activated(b, self.activation_name, dense(b, self, "kernel", x, kernel, bias))
+        transform = activated(b, "sigmoid", dense(b, self, "carry", x, carry, carry_bias))
+        kept = unary(b, "affine", transform, -1.0, 1.0)
+        if kept is None or made.shape[-1] != n:
+            return None
+        return (merged(b, "add", [merged(b, "multiply", [made, transform]), merged(b, "multiply", [kept, x])]),)
+
 
 class MaxoutDense(Layer):
     """Goodfellow et al. 2013: the largest of ``nb_feature`` linear maps, for each unit."""
@@ -62,6 +81,30 @@ class MaxoutDense(Layer):
             each = each + offset
         return (Tensor(np.max(each, axis=1)),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        kernel, *bias = self.cast(np.float32)
+        pieces, features, units = kernel.shape
+        if x.shape != (features,) or kernel.size == 0:
+            return None
+        each = dense(b, self, "kernel", x, kernel.swapaxes(0, 1).reshape(features, -1), *(offset.reshape(-1) for offset in bias))
+        value = reduced(b, "max", reshaped(b, each, (pieces, units)), [0])
+        return value and (value,)
+
+
+def dense(b: Builder, layer: Layer, what: str, x: Value, kernel: np.ndarray, bias: np.ndarray | None = None) -> Value:
+    """x @ kernel + bias, along the last axis."""
+    features, units = kernel.shape
+    steps = math.prod(x.shape[:-1])
+    out = new(b, (*x.shape[:-1], units))
+    weights = b.constant(layer, what, lambda: layout.pack_dense(kernel, b.lanes))
+    offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: layout.pack_dense_bias(bias, b.lanes))
+    b.emit(
+        "dense", steps=steps, features=features, units=units, x=b.read(x), x_row=steps * features, x_step=features, kernel=weights,
+        bias=offset, activation=0, y=out.buffer, y_row=steps * units, y_step=units,
+    )  # fmt: skip
+    return out
+
 
 class ParametricSoftplus(PlaceWise):
     """alpha log(1 + exp(beta x)), both learned."""
@@ -73,6 +116,9 @@ class ParametricSoftplus(PlaceWise):
         x = floating(inputs[0].value)
         alpha, beta = self.cast(x.dtype)
         return (Tensor(activations.softplus(beta * x) * alpha, inputs[0].mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        return self.bent(b, inputs, "softplus")
 
 
 class SReLU(PlaceWise):
@@ -94,11 +140,14 @@ class SReLU(PlaceWise):
         middle = np.where(beyond > 0, np.minimum(beyond, width), left)
         return (Tensor(t_left + middle + np.maximum(beyond - width, 0) * a_right, inputs[0].mask),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        return self.bent(b, inputs, "srelu_clipped" if self.config.get("clip_left", False) else "srelu")
 
-class LocallyConnected1D(Layer):
-    """A convolution along time with a kernel of its own for each place."""
 
-    CLASSES = ("LocallyConnected1D",)
+class LocallyConnected(Layer):
+    """A convolution along time or over images with a kernel of its own for each place."""
+
+    CLASSES = ("LocallyConnected1D", "LocallyConnected2D")
     HONOURED = frozenset(
         {
             "filters",
@@ -115,28 +164,73 @@ class LocallyConnected1D(Layer):
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
+        self.axes = self.row.axes
         self.filters = int(self.config["filters"])
-        (self.size,) = per_axis(self.config["kernel_size"], 1)
-        (self.stride,) = per_axis(self.config.get("strides", 1), 1)
+        self.size = per_axis(self.config["kernel_size"], self.axes)
+        self.strides = per_axis(self.config.get("strides", 1), self.axes)
+        self.channels_first = self.config.get("data_format") == "channels_first"
         self.use_bias = bool(self.config.get("use_bias", True))
         self.activation_name, self.act = self.activation("activation")
         self.only("padding", "valid")
-        self.only("data_format", "channels_last", None)
         self.only("implementation", 1)
+        if any(len(sizes) != self.axes or min(sizes) < 1 for sizes in (self.size, self.strides)):
+            raise self.error(f"kernel_size {self.size} or strides {self.strides} do not fit {self.axes}D")
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        if len(inputs[0]) != 3 or inputs[0][1] is None:
-            raise self.error(f"reads (batch, timesteps, features) with a fixed number of timesteps, found shape {inputs[0]}")
-        features = known_features(self, inputs[0])
-        length = output_length(inputs[0][1], self.size, self.stride, 1, "valid") or 0
-        self.arrays((length, self.size * features, self.filters), *([(length, self.filters)] if self.use_bias else []))
-        return ((inputs[0][0], length, activations.output_features(self.activation_name, self.filters)),)
+        shape = inputs[0]
+        if len(shape) != self.axes + 2 or None in shape[1:]:
+            raise self.error(f"reads input of {self.axes + 2} axes, all of known sizes but the batch, found shape {shape}")
+        places = self.places(shape[1:])
+        count, window = math.prod(places), math.prod(self.size) * (shape[1 if self.channels_first else -1] or 0)
+        self.arrays((count, window, self.filters), *([(*places, self.filters)] if self.use_bias else []))
+        made = (self.filters, *places) if self.channels_first else (*places, self.filters)
+        return ((shape[0], *made[:-1], activations.output_features(self.activation_name, made[-1])),)
+
+    def places(self, row: Shape) -> tuple[int, ...]:
+        """How many places there are along each axis, for input of a shape less the batch."""
+        spatial = row[1:] if self.channels_first else row[:-1]
+        return tuple(output_length(n, k, s, 1, "valid") or 0 for n, k, s in zip(spatial, self.size, self.strides, strict=True))
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        return super().row_numbers(inputs, keywords, outputs) + 2 * math.prod(self.spec.weights[0].shape[:2])
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
         kernel, *bias = self.cast(x.dtype)
-        seen = sliding_window_view(x, self.size, axis=1)[:, :: self.stride].swapaxes(2, 3)  # (batch, places, steps, features)
-        value = np.einsum("bpk,pkf->bpf", seen.reshape(*seen.shape[:2], kernel.shape[1]), kernel)
-        for offset in bias:
-            value = value + offset
+        first = 2 if self.channels_first else 1
+        spatial = tuple(range(first, first + self.axes))
+        seen = sliding_window_view(x, self.size, axis=spatial)
+        seen = seen[(slice(None),) * first + tuple(slice(None, None, stride) for stride in self.strides)]
+        # (batch, *places, *size, channels), or with the channels before the window's size, as the kernel has them
+        seen = np.moveaxis(seen, 1, self.axes + 1) if self.channels_first else np.moveaxis(seen, self.axes + 1, -1)
+        value = np.einsum("bpk,pkf->bpf", seen.reshape(len(x), *kernel.shape[:2]), kernel)
+        value = value.reshape(len(x), *self.places(x.shape[1:]), self.filters)
+        if self.channels_first:
+            value = np.moveaxis(value, -1, 1)
+        for offset in bias:  # with the channels first, Keras takes its numbers as they lie
+            value = value + offset.reshape(value.shape[1:])
         return (Tensor(self.act(value)),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, places = floats(b, inputs[0]), self.places(inputs[0].shape)
+        if not has_kernel(self.activation_name):
+            return None
+        every = steps_of(x.shape)
+        spatial, channels = (every[1:], every[0]) if self.channels_first else (every[:-1], every[-1])
+        steps = [step * stride for step, stride in zip(spatial, self.strides, strict=True)]
+        count = x.shape[0 if self.channels_first else -1]
+        if self.channels_first:
+            seen = strided(b, x, (*places, count, *self.size), (*steps, channels, *spatial))
+        else:
+            seen = strided(b, x, (*places, *self.size, count), (*steps, *spatial, channels))
+        if seen is None:
+            return None
+        kernel = Array(b.constant(self, "kernel", lambda: self.spec.weights[0].astype(np.float32)), self.spec.weights[0].shape)
+        value = product(b, reshaped(b, seen, (kernel.shape[0], 1, kernel.shape[1])), kernel)
+        value = value and reshaped(b, value, (*places, self.filters))
+        if value and self.channels_first:
+            value = transposed(b, value, (self.axes, *range(self.axes)))
+        if value and self.use_bias:
+            bias = self.spec.weights[1]
+            value = binary(b, "add", value, Array(b.constant(self, "bias", lambda: bias.astype(np.float32)), value.shape))
+        return value and (activated(b, self.activation_name, value),)

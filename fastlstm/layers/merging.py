@@ -388,14 +388,18 @@ def dot(a: np.ndarray, b: np.ndarray, one: int, two: int) -> np.ndarray:
     return value if value.ndim > 1 else value[:, None]
 
 
+#: What the square of a length is at the least, where numbers are divided by it.
+LEAST_SQUARE = 1e-12
+
+
 def unit_length(x: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
     """x divided by its length along an axis, as TensorFlow's l2_normalize."""
-    return x / np.sqrt(np.maximum(np.sum(x * x, axis=axis, keepdims=True), x.dtype.type(1e-12)))
+    return x / np.sqrt(np.maximum(np.sum(x * x, axis=axis, keepdims=True), x.dtype.type(LEAST_SQUARE)))
 
 
 def of_unit_length(b: Builder, x: Value, axis: int) -> Value | None:
     """:func:`unit_length` as kernel calls; the axis is counted less the batch."""
     squares = reduced(b, "sumsq", x, [axis], keepdims=True)
-    at_least = squares and binary(b, "maximum", squares, 1e-12)
+    at_least = squares and binary(b, "maximum", squares, LEAST_SQUARE)
     length = at_least and unary(b, "sqrt", at_least)
     return length and binary(b, "divide", x, length)

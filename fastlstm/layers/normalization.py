@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..program.arithmetic import floats
 from ..program.ir import Builder, Value
+from ..program.normalising import Made, Norm, by_place, normalised, normalised_groups, nothing
 from ..spec import LayerSpec, Shape
 from .base import Context, Layer, States, Tensor, floating, inert
-from .merging import unit_length
+from .merging import LEAST_SQUARE, unit_length
 
 #: The axes of inputs whose statistics TensorFlow's fused implementation computes.
 FUSED_AXES = (4, 5)
@@ -46,11 +47,27 @@ class Normalizing(Layer):
     def parameters(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Scale, offset and the other arrays, with axes of size 1 where the input has others."""
         axes = self.row_axes(self.axis, x.ndim)
-        shape = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
-        rest = [array.reshape(shape) for array in self.cast(x.dtype)]
-        scale = rest.pop(0) if self.scale else np.ones((), x.dtype)
-        offset = rest.pop(0) if self.center else np.zeros((), x.dtype)
+        return self.kept_as(x.dtype, [n if axis in axes else 1 for axis, n in enumerate(x.shape)])
+
+    def kept_as(self, dtype: Any, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+        """Scale, offset and the other arrays, in a shape."""
+        rest = [array.reshape(shape) for array in self.cast(dtype)]
+        scale = rest.pop(0) if self.scale else np.ones((), dtype)
+        offset = rest.pop(0) if self.center else np.zeros((), dtype)
         return scale, offset, rest
+
+    @property
+    def made(self) -> tuple[Made | None, Made | None]:
+        """Scale and offset to be packed, where it has them."""
+        rest = list(self.spec.weights)
+        scale = rest.pop(0) if self.scale else None
+        offset = rest.pop(0) if self.center else None
+        return None if scale is None else lambda: scale, None if offset is None else lambda: offset
+
+
+def with_mask(value: Value | None, given: Value) -> tuple[Value, ...] | None:
+    """The output of a layer that passes its input's mask on."""
+    return value and (value._replace(mask=given.mask),)
 
 
 class BatchNormalization(Normalizing):
@@ -106,30 +123,15 @@ class BatchNormalization(Normalizing):
         return mask[..., np.newaxis].astype(x.dtype)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        shape = inputs[0].shape
-        if self.row_axes(self.axis, len(shape) + 1) != (len(shape),):
-            return None
-        features, size = shape[-1], math.prod(shape)
-        out = b.buffer(size)
+        axes = self.row_axes(self.axis, len(inputs[0].shape) + 1)
+        sizes = [inputs[0].shape[axis - 1] for axis in axes]
 
         def statistics(which: int) -> np.ndarray:
-            one = np.zeros((*(1,) * len(shape), features))
-            gamma, beta, (mean, variance) = self.parameters(one)
-            factor = gamma / np.sqrt(variance + self.epsilon)
-            return np.broadcast_to((mean, factor, beta)[which], one.shape).astype(np.float32).reshape(features)
+            gamma, beta, (mean, variance) = self.kept_as(np.float64, sizes)
+            return np.asarray((mean, gamma / np.sqrt(variance + self.epsilon), beta)[which])
 
-        constants = [b.constant(self, str(n), partial(statistics, n)) for n in range(3)]
-        b.emit(
-            "normalise",
-            steps=size // features,
-            features=features,
-            x=b.read(inputs[0]),
-            mean=constants[0],
-            factor=constants[1],
-            offset=constants[2],
-            y=out,
-        )
-        return (Value(out, shape, inputs[0].mask),)
+        moments = partial(statistics, 0), partial(statistics, 1), partial(statistics, 2)
+        return with_mask(by_place(b, self, floats(b, inputs[0]), [axis - 1 for axis in axes], moments), inputs[0])
 
 
 class LayerNormalization(Normalizing):
@@ -151,6 +153,10 @@ class LayerNormalization(Normalizing):
         variance = np.mean(centred * centred, axis=axes, keepdims=True)
         return (Tensor(centred * (gamma / np.sqrt(variance + x.dtype.type(self.epsilon))) + beta, inputs[0].mask),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        axes = [axis - 1 for axis in self.row_axes(self.axis, len(inputs[0].shape) + 1)]
+        return with_mask(normalised(b, self, floats(b, inputs[0]), axes, Norm("variance", self.epsilon), *self.made), inputs[0])
+
 
 class GroupNormalization(Normalizing):
     """With the mean and variance of each row and group of channels."""
@@ -161,7 +167,8 @@ class GroupNormalization(Normalizing):
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
         (channels,) = self.parameter_shape(inputs[0])
-        if channels % self._groups(channels):
+        groups = self._groups(channels)
+        if groups < 1 or channels % groups:
             raise self.error(f"groups={self.config.get('groups')} do not divide {channels} channels")
         return super().shapes(inputs, keywords)
 
@@ -184,39 +191,81 @@ class GroupNormalization(Normalizing):
         normal = (centred / np.sqrt(variance + x.dtype.type(self.epsilon))).reshape(x.shape)
         return (Tensor(normal * gamma + beta, inputs[0].mask),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        (axis,) = self.row_axes(self.axis, len(x.shape) + 1)
+        groups = self._groups(x.shape[axis - 1])
+        return with_mask(normalised_groups(b, self, x, axis - 1, groups, Norm("variance", self.epsilon), *self.made), inputs[0])
 
-class RMSNormalization(Layer):
+
+class Dividing(Layer):
+    """The base of layers that divide by what is along ``axis``."""
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        """Its axes, for input of so many."""
+        return self.row_axes(self.config.get("axis", -1), rank)
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return self.axes(len(inputs[0])) == (len(inputs[0]) - 1,)
+
+
+class RMSNormalization(Dividing):
     """Divided by the root mean square along ``axis``, times a learned scale."""
 
     CLASSES = ("RMSNormalization",)
     HONOURED = frozenset({"axis", "epsilon"})
 
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.epsilon = float(self.config.get("epsilon", 1e-6))
+
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        sizes = tuple(inputs[0][axis] for axis in self.row_axes(self.config.get("axis", -1), len(inputs[0])))
+        shape = inputs[0]
+        self.axes(len(shape))
+        axis = self.config.get("axis", -1)
+        sizes = tuple(shape[one] for one in sorted([axis] if isinstance(axis, int) else axis))
         if None in sizes:
-            raise self.error(f"the size of its axes is not known (shape {inputs[0]})")
+            raise self.error(f"the size of its axes is not known (shape {shape})")
         self.arrays(tuple(size for size in sizes if size is not None))
-        return (inputs[0],)
+        # Keras multiplies by the scale as it is, which goes along the last axes then, whichever were normalised along.
+        last = shape[1:][-len(sizes) :]
+        if len(last) != len(sizes) or any(None not in (m, n) and m not in (1, n) for m, n in zip(sizes, last, strict=True)):
+            raise self.error(f"its scale of shape {sizes} does not fit the last axes of its input {shape}: Keras cannot run it either")
+        return (shape,)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        axes = self.row_axes(self.config.get("axis", -1), x.ndim)
-        scale = self.cast(x.dtype)[0].reshape([n if axis in axes else 1 for axis, n in enumerate(x.shape)])
-        power = np.mean(x * x, axis=axes, keepdims=True)
+        power = np.mean(x * x, axis=self.axes(x.ndim), keepdims=True)
         # Unlike its neighbours it does not declare that it supports masks.
-        return (Tensor(x / np.sqrt(power + x.dtype.type(self.config.get("epsilon", 1e-6))) * scale),)
+        return (Tensor(x / np.sqrt(power + x.dtype.type(self.epsilon)) * self.cast(x.dtype)[0]),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, norm, scale = floats(b, inputs[0]), Norm("mean_square", self.epsilon), self.spec.weights[0]
+        axes = [axis - 1 for axis in self.axes(len(x.shape) + 1)]
+        last = list(range(len(x.shape) - scale.ndim, len(x.shape)))
+        if axes == last:
+            value = normalised(b, self, x, axes, norm, lambda: scale)
+        else:
+            value = normalised(b, self, x, axes, norm)
+            wide = [axis for axis, size in zip(last, scale.shape, strict=True) if size > 1]
+            value = value and by_place(b, self, value, wide, (nothing, scale.squeeze, nothing))
+        return value and (value,)
 
 
-class UnitNormalization(Layer):
+class UnitNormalization(Dividing):
     """Divided by the length along ``axis``."""
 
     CLASSES = ("UnitNormalization",)
     HONOURED = frozenset({"axis"})
 
     def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        self.row_axes(self.config.get("axis", -1), len(inputs[0]))
+        self.axes(len(inputs[0]))
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = floating(inputs[0].value)
-        return (Tensor(unit_length(x, self.row_axes(self.config.get("axis", -1), x.ndim)), inputs[0].mask),)
+        return (Tensor(unit_length(x, self.axes(x.ndim)), inputs[0].mask),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        axes = [axis - 1 for axis in self.axes(len(inputs[0].shape) + 1)]
+        return with_mask(normalised(b, self, floats(b, inputs[0]), axes, Norm("length", LEAST_SQUARE)), inputs[0])

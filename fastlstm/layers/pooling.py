@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..program.arithmetic import floats
+from ..program.arithmetic import binary, floats, of_mask, reduced
 from ..program.convolving import pooled_windows
-from ..program.copying import transposed
+from ..program.copying import reshaped, transposed
 from ..program.ir import Builder, Value
-from ..spec import LayerSpec, Shape, found_in
+from ..program.resampling import adaptive_mean
+from ..spec import LayerSpec, Shape
 from . import given_masks
 from .base import Context, Layer, States, Tensor, floating, numbers_in
 from .convolution import output_length, padded_numbers, per_axis, window_axis, windows
@@ -134,6 +135,12 @@ class AdaptiveAveragePooling(Layer):
             x = out
         return (Tensor(x),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x: Value | None = floats(b, inputs[0])
+        for axis, size in enumerate(self.size, start=self.first - 1):
+            x = x and adaptive_mean(b, x, axis, size)
+        return x and (x,)
+
 
 class GlobalPooling(Layer):
     """The base of pooling over all places."""
@@ -157,14 +164,27 @@ class GlobalPooling(Layer):
         return (tuple(n for axis, n in enumerate(shape) if axis not in self.places),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        mask = inputs[0].mask if self.mean else None
-        if self.mean and self.rules.masks_weigh and any(True for _ in found_in(keywords, Value)):
-            return None  # they may be other numbers than 0 and 1
-        if self.places != (1,) or (mask is not None and mask.shape != inputs[0].shape[:1]):
+        x, mask = floats(b, inputs[0]), inputs[0].mask if self.mean and len(self.places) == 1 else None
+        places = [axis - 1 for axis in self.places]
+        if mask is None:
+            value = reduced(b, "mean" if self.mean else "max", x, places, self.keepdims)
+            return value and (value,)
+        (axis,), numbers = places, given_masks.value_of_numbers(keywords) if self.rules.masks_weigh else None
+        if mask.shape != (x.shape[axis],):
             return None
-        steps, features = inputs[0].shape
-        value = pooled(b, inputs[0], 1, window=steps, stride=1, before=0, mean=self.mean)
-        return (value if self.keepdims else value._replace(shape=(features,)),)
+        if numbers is None and not self.channels_first:
+            mean = pooled(b, x._replace(mask=mask), 1, window=x.shape[0], stride=1, before=0, mean=True)
+            return (mean if self.keepdims else mean._replace(shape=mean.shape[1:]),)
+        return weighed(b, x, axis, of_mask(b, mask) if numbers is None else numbers, self.keepdims)
+
+
+def weighed(b: Builder, x: Value, axis: int, weights: Value, keepdims: bool) -> tuple[Value, ...] | None:
+    """The mean along an axis, weighed."""
+    along = reshaped(b, weights, [size if n == axis else 1 for n, size in enumerate(x.shape)])
+    each = binary(b, "multiply", x, along)
+    sums, count = each and reduced(b, "sum", each, [axis], keepdims), reduced(b, "sum", along, [axis], keepdims)
+    value = sums and count and binary(b, "divide", sums, count)
+    return value and (value,)
 
 
 def pooled(b: Builder, x: Value, length: int, *, window: int, stride: int, before: int, mean: bool) -> Value:

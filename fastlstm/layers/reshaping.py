@@ -1,4 +1,4 @@
-"""Layers that pad, crop and repeat along time or over images. None passes a mask on, in any Keras."""
+"""Layers that pad, crop, repeat and resize along time or over images. None passes a mask on, in any Keras."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..program.arithmetic import floats
+from ..program.copying import enlarged, padded, sliced, transposed
+from ..program.ir import Builder, Value
+from ..program.resampling import blended
 from ..spec import LayerSpec, Shape
-from .base import Context, Layer, States, Tensor
+from . import interpolation
+from .base import Context, Layer, States, Tensor, floating, numbers_in
 from .convolution import per_axis
 
 
@@ -25,13 +30,10 @@ def pairs(value: Any, axes: int) -> tuple[tuple[int, int], ...]:
 class Reshaping(Layer):
     """The base of the layers of this file."""
 
-    HONOURED = frozenset({"padding", "cropping", "size", "data_format", "interpolation"})
-
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.axes = self.row.axes
         self.first = 2 if self.config.get("data_format") == "channels_first" else 1
-        self.only("interpolation", "nearest")
 
     def length(self, axis: int, n: int) -> int:
         """Size of a spatial axis of the output."""
@@ -49,6 +51,7 @@ class Reshaping(Layer):
 
 class ZeroPadding(Reshaping):
     CLASSES = ("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
+    HONOURED = frozenset({"padding", "data_format"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -63,9 +66,19 @@ class ZeroPadding(Reshaping):
         amounts[self.first : self.first + self.axes] = self.amounts
         return (Tensor(np.pad(x, amounts)),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        if 0 in x.shape or min(map(min, self.amounts)) < 0:
+            return None
+        around = [(0, 0)] * len(x.shape)
+        around[self.first - 1 : self.first - 1 + self.axes] = self.amounts
+        value = padded(b, x, around)
+        return value and (value,)
+
 
 class Cropping(Reshaping):
     CLASSES = ("Cropping1D", "Cropping2D", "Cropping3D")
+    HONOURED = frozenset({"cropping", "data_format"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -81,21 +94,151 @@ class Cropping(Reshaping):
             kept[axis] = slice(before, max(x.shape[axis] - after, before))
         return (Tensor(np.ascontiguousarray(x[tuple(kept)])),)
 
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        parts = [(0, size, 1) for size in x.shape]
+        for axis, (before, after) in enumerate(self.amounts, start=self.first - 1):
+            parts[axis] = (before, x.shape[axis] - before - after, 1)
+        if min(map(min, self.amounts)) < 0 or any(count < 1 for _, count, _ in parts):
+            return None
+        value = sliced(b, x, parts)
+        return value and (value,)
+
 
 class UpSampling(Reshaping):
-    """Each step repeated."""
+    """Each step repeated; or, over images, blended with its neighbours."""
 
     CLASSES = ("UpSampling1D", "UpSampling2D", "UpSampling3D")
+    HONOURED = frozenset({"size", "data_format", "interpolation"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
         self.times = per_axis(self.config.get("size", 2), self.axes)
+        self.method = str(self.config.get("interpolation", "nearest"))
+        if self.axes != 2:
+            self.only("interpolation", "nearest")
+        else:
+            self.only("interpolation", "nearest", "bilinear", "bicubic", "area", *interpolation.FILTERS)
+        if self.method == "bilinear":
+            if self.rules.bilinear_places == "unknown":
+                self.refuse("argument interpolation='bilinear' is not computed for the backend that this file was made with")
+            self.method = "corners" if self.rules.bilinear_places == "corners" else "bilinear"
 
     def length(self, axis: int, n: int) -> int:
         return n * self.times[axis]
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         x = inputs[0].value
+        if self.method != "nearest":
+            x = floating(x)
         for axis, times in enumerate(self.times, start=self.first):
-            x = np.repeat(x, times, axis=axis)
+            if self.method == "nearest":
+                x = np.repeat(x, times, axis=axis)
+            else:
+                x = interpolation.resized(x, axis, interpolation.taps(self.method, x.shape[axis], x.shape[axis] * times))
         return (Tensor(x),)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        # The weights of both axes are no more than those of a few numbers each.
+        return super().row_numbers(inputs, keywords, outputs) * (1 if self.method == "nearest" else MOST_TAPS)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        if 0 in x.shape or min(self.times) < 1:
+            return None
+        if self.method == "nearest":
+            value = enlarged(b, x, self.times, self.first - 1)
+        else:
+            sizes = [self.length(axis, n) for axis, n in enumerate(x.shape[self.first - 1 :][: self.axes])]
+            value = resized(b, self, x, self.first == 2, self.method, sizes)
+        return value and (value,)
+
+
+#: Neighbours that a place of a larger image is made of, at the most: those of the widest filter.
+MOST_TAPS = 11
+
+
+def resized(b: Builder, layer: Layer, x: Value, channels_first: bool, method: str, sizes: Sequence[int]) -> Value | None:
+    """Images (height, width, channels), or with their channels first, in another size."""
+    image = transposed(b, x, (1, 2, 0)) if channels_first else x
+    for axis, size in enumerate(sizes):
+        image = image and blended(b, layer, image, axis, interpolation.taps(method, image.shape[axis], size))
+    return transposed(b, image, (2, 0, 1)) if channels_first and image else image
+
+
+class ToSize(Layer):
+    """The base of layers that make images of one size."""
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.first = 2 if self.config.get("data_format") == "channels_first" else 1
+        self.size = int(self.config["height"]), int(self.config["width"])
+        if min(self.size) < 1:
+            raise self.error(f"makes images of {self.size[0]} x {self.size[1]}")
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        shape = inputs[0]
+        if len(shape) != 4:
+            raise self.error(f"reads a batch of images, found shape {shape}")
+        return ((*shape[: self.first], *self.size, *shape[self.first + 2 :]),)
+
+
+class Resizing(ToSize):
+    """Images in another size, larger or smaller, without regard to their proportions."""
+
+    CLASSES = ("Resizing",)
+    HONOURED = frozenset({"height", "width", "interpolation", "data_format", "antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"})
+    INERT = frozenset({"fill_mode", "fill_value"})  # of padding
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.method = str(self.config.get("interpolation", "bilinear"))
+        self.only("interpolation", "bilinear", "nearest", "bicubic", "area", *interpolation.FILTERS)
+        for key in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+            self.only(key, False)
+
+    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
+        # Of "area", the weights of a place are as many as the steps that it covers.
+        return MOST_TAPS * super().row_numbers(inputs, keywords, outputs) + 4 * (numbers_in(*inputs) + sum(self.size))
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        for axis, size in enumerate(self.size, start=self.first):
+            x = interpolation.resized(x, axis, interpolation.taps(self.method, x.shape[axis], size))
+        return (Tensor(x),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        value = None if 0 in x.shape else resized(b, self, x, self.first == 2, self.method, self.size)
+        return value and (value,)
+
+
+class CenterCrop(ToSize):
+    """The middle of images that are as large at least."""
+
+    CLASSES = ("CenterCrop",)
+    HONOURED = frozenset({"height", "width", "data_format"})
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        made = super().shapes(inputs, keywords)
+        there = inputs[0][self.first : self.first + 2]
+        if any(n is not None and n < size for n, size in zip(there, self.size, strict=True)):
+            raise self.unsupported(f"it is given images of {there[0]} x {there[1]}, which Keras would enlarge first")
+        return made
+
+    def parts(self, row: Sequence[int]) -> list[tuple[int, int, int]]:
+        """What is kept of each axis, as ``program.copying.sliced`` takes it, of images of a shape less the batch."""
+        parts = [(0, n, 1) for n in row]
+        for axis, size in enumerate(self.size, start=self.first - 1):
+            parts[axis] = ((row[axis] - size) // 2, size, 1)
+        return parts
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        x = floating(inputs[0].value)
+        kept = [slice(None), *(slice(start, start + count) for start, count, _ in self.parts(x.shape[1:]))]
+        return (Tensor(np.ascontiguousarray(x[tuple(kept)])),)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x = floats(b, inputs[0])
+        value = sliced(b, x, self.parts(x.shape))
+        return value and (value,)

@@ -41,7 +41,7 @@ class Activated(Unary):
 
     def lower(self, w: Writing, a: Arguments) -> tuple[Value, ...] | None:
         activation = self._canonical(a)
-        if activation != "linear" and lowering.activation_call(activation) is None:
+        if not lowering.has_kernel(activation):
             return None
         return (lowering.activated(w.builder, activation, a["x"])._replace(mask=None),)
 

@@ -135,6 +135,21 @@ def repeated(b: Builder, x: Value | Array, times: int, axis: int) -> Value | Non
     return out and reshaped(b, out, (*x.shape[:axis], x.shape[axis] * times, *x.shape[axis + 1 :]))
 
 
+def enlarged(b: Builder, x: Value | Array, times: Sequence[int], first: int) -> Value | None:
+    """Each element so many times along each of the axes from ``first`` on: two of them at once, which the kernel has axes for."""
+    if len(times) > 2:
+        inner = enlarged(b, x, times[1:], first + 1)
+        return inner and enlarged(b, inner, times[:1], first)
+    shape, strides = list(x.shape[:first]), list(steps_of(x.shape)[:first])
+    for n, count in enumerate(times, start=first):
+        shape += [x.shape[n], count]
+        strides += [steps_of(x.shape)[n], 0]
+    rest = first + len(times)
+    out = strided(b, x, [*shape, *x.shape[rest:]], [*strides, *steps_of(x.shape)[rest:]])
+    sizes = [size * count for size, count in zip(x.shape[first:rest], times, strict=True)]
+    return out and reshaped(b, out, (*x.shape[:first], *sizes, *x.shape[rest:]))
+
+
 def tiled(b: Builder, x: Value | Array, times: Sequence[int]) -> Value | None:
     """x so many times along each axis."""
     shape = [n for pair in zip(times, x.shape, strict=True) for n in pair]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 from .. import activations
+from . import layout
 from .contracts.elementwise import MASK_OPS, MERGE_OPS
 from .ir import At, Buffer, Builder, Mask, Value
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
-PARAMETER = {name: next(iter(activations.DEFAULTS[name].items())) for name in ("leaky_relu", "elu")}
+PARAMETER = {name: next(iter(activations.DEFAULTS[name].items())) for name in ("leaky_relu", "elu", "celu", "thresholded_relu")}
+#: Those that are no function of each number by itself.
+ALONG_FEATURES = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 def activation_call(activation: Any) -> tuple[int, float] | None:
@@ -33,25 +36,69 @@ def default_code(activation: Any) -> int | None:
     return call[0] if call and call == activation_call(activations.name_of(activation)) else None
 
 
+def rectifier(activation: Any) -> Mapping[str, Any] | None:
+    """The parameters of a relu with any; None for what is none."""
+    if isinstance(activation, str) or activations.name_of(activation) != "relu":
+        return None
+    given = {key: value for key, value in activation.items() if key != "name"}
+    return {**activations.DEFAULTS["relu"], **given} if given.keys() <= activations.DEFAULTS["relu"].keys() else None
+
+
 def has_kernel(activation: Any) -> bool:
     """Can :func:`activated` write this activation?"""
-    return activation == "softmax" or activation_call(activation) is not None
+    return activation in ALONG_FEATURES or activation_call(activation) is not None or rectifier(activation) is not None
 
 
 def activated(b: Builder, activation: Any, value: Value) -> Value:
     """A value with an activation applied."""
     if activation == "linear":
         return value
+    if activation in ALONG_FEATURES:
+        return along_features(b, activation, value)
     size = math.prod(value.shape)
     out = b.buffer(size)
-    if activation == "softmax":
-        features = value.shape[-1]
-        b.emit("softmax", steps=size // features, features=features, x=b.read(value), y=out)
-    else:
-        call = activation_call(activation)
-        assert call is not None  # has_kernel said so
+    call = activation_call(activation)
+    if call is not None:
         b.emit("activate", size=size, x=b.read(value), y=out, activation=call[0], alpha=call[1])
+    else:
+        given = rectifier(activation)
+        assert given is not None  # has_kernel said so
+        limit = given["max_value"]
+        b.emit(
+            "rectify", size=size, x=b.read(value), y=out, slope=float(given["negative_slope"]), threshold=float(given["threshold"]),
+            limit=float(limit or 0.0), limited=int(limit is not None),
+        )  # fmt: skip
     return Value(out, value.shape, value.mask)
+
+
+def along_features(b: Builder, activation: str, value: Value) -> Value:
+    """One of ``ALONG_FEATURES`` of the last axis."""
+    features, size = value.shape[-1], math.prod(value.shape)
+    if activation == "glu":
+        return gated(b, value)
+    out = b.buffer(size)
+    scratch: dict[str, Any] = {"scratch": b.buffer(0, fixed_bytes=layout.FLOAT * features)} if activation == "sparsemax" else {}
+    b.emit(activation, steps=size // features, features=features, x=b.read(value), y=out, **scratch)
+    return Value(out, value.shape, value.mask)
+
+
+def gated(b: Builder, value: Value) -> Value:
+    """The first half of the features times the sigmoid of the second."""
+    *outer, features = value.shape
+    if features % 2:
+        raise ValueError(f"glu halves its features, of which there are {features}")
+    steps, width = math.prod(outer), features // 2
+
+    def half(first: int) -> Value:
+        out = b.buffer(steps * width)
+        b.emit(
+            "place", steps=steps, width=width, x=At(b.read(value), first), x_row=steps * features, x_step=features,
+            y=out, y_row=steps * width, y_step=width,
+        )  # fmt: skip
+        return Value(out, (*outer, width), value.mask)
+
+    gates = activated(b, "sigmoid", half(width))
+    return merged(b, "multiply", [half(0), gates])._replace(mask=value.mask)
 
 
 def merged(b: Builder, op: str, values: Sequence[Value], scale: float = 1.0) -> Value:

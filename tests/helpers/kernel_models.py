@@ -98,12 +98,26 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
         yield kind, chain(dense(units), simple(kind, pool_size=[2], strides=[2], padding="same"))
     yield "pooled", chain(dense(units), simple("GlobalMaxPooling1D"))
     yield "normalised", chain(dense(units), simple("BatchNormalization", "n", *[(units,)] * 4, axis=-1, epsilon=1e-1))
+    for kind, arrays in (("LayerNormalization", 2), ("GroupNormalization", 2), ("RMSNormalization", 1)):
+        groups = {"groups": 1} if kind == "GroupNormalization" else {}
+        yield kind, chain(dense(units), simple(kind, "n", *[(units,)] * arrays, axis=-1, **groups))
     yield "activations", chain(*(simple("Activation", kind, activation=kind) for kind in ("elu", "softplus", "sigmoid", "softmax")))
     yield "repeated", chain(simple("RepeatVector", n=3), cell("LSTM"), shape=(None, FEATURES))
     loop = LayerSpec("TimeDistributed", "t", {}, (), (dense(units),))
     rules = Rules(time_distributed_loops="all", time_distributed_loop_repeats=True)
     yield "in a loop", replace(chain(masking, loop, shape=(7, None, FEATURES)), rules=rules)
     yield "at every step", chain(LayerSpec("TimeDistributed", "t", {}, (), (dense(units),)), simple("Permute", dims=[2, 1]))
+    kinds = ("log_softmax", "sparsemax", "glu", {"name": "relu", "max_value": 0.5, "threshold": 0.1})
+    yield "other activations", chain(dense(2 * units), *(simple("Activation", f"a{n}", activation=kind) for n, kind in enumerate(kinds)))
+    yield "learned activations", chain(dense(units), simple("PReLU", "p", (1, units), shared_axes=[1]))
+    image = (None, 5, units, FEATURES)
+    layers = [
+        simple("UpSampling2D", "u", size=[2, 3], interpolation="bicubic"),
+        simple("LayerNormalization", "n", axis=2, center=False, scale=False),
+        simple("BatchNormalization", "b", *[(10,)] * 4, axis=1, epsilon=1e-1),
+        simple("AdaptiveAveragePooling2D", "a", output_size=[3, 2]),
+    ]  # fmt: skip
+    yield "images", chain(*layers, shape=image)
 
 
 def models() -> Iterator[tuple[str, ModelSpec]]:

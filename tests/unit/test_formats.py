@@ -440,6 +440,10 @@ def test_layers_pair_by_order_or_by_name(tmp_path: Path, rng: np.random.Generato
         ("2.9.0", "tf.keras", {"attention_masks": False, "preprocessing_masks": False, "bidirectional_carries_state": True}),
         ("2.10.0", "tf.keras", {"attention_masks": True}),
         ("2.1.5", "Keras", {"bidirectional_carries_state": False}),
+        ("2.2.4", "Keras", {"bilinear_places": "corners"}),
+        ("2.2.4-tf", "tf.keras", {"bilinear_places": "corners"}),
+        ("2.3.0-tf", "tf.keras", {"bilinear_places": "centres"}),
+        ("3.15.1", "Keras", {"bilinear_places": "centres"}),
     ],
 )  # fmt: skip
 def test_rules_of_a_generation(version: str, library: str, rules: dict[str, Any]) -> None:

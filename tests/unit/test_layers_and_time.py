@@ -20,6 +20,10 @@ MORE = {
     "DepthwiseConv1D": [{"padding": "causal"}], "SeparableConv1D": [{"padding": "causal"}],
     "LayerNormalization": [{"axis": 1}, {"axis": [1, 2]}], "BatchNormalization": [{"axis": 1}], "Softmax": [{"axis": 1}],
     "GroupNormalization": [{"groups": 1}, {"groups": 3, "axis": 1}], "Concatenate": [{"axis": 1}], "Masking": [{"mask_value": 0.5}],
+    "PReLU": [{"shared_axes": [1]}], "SReLU": [{"shared_axes": [1]}],
+    "RMSNormalization": [{"axis": [1, 2]}], "UnitNormalization": [{"axis": 1}],
+    "Rescaling": [{"scale": [[0.5]] * 6}, {"scale": [0.5] * 4}],
+    "Normalization": [{"axis": None, "mean": 0.5, "variance": 2.0}, {"axis": 1, "mean": [0.5] * 6, "variance": [2.0] * 6}],
 }  # fmt: skip
 
 TOOL = layer_table()

@@ -223,6 +223,12 @@ def programs() -> Iterator[tuple[str, Program]]:
     yield "film", program(model([*inputs((None, 4, 6, 2), (None, 6, 5), (None, 6, 5)), film], [call(3, 0, initial_state=(Ref(1), Ref(2)))]))
     yield "images", program(model([*inputs((None, 9, 11, 3)), *images], calls))
     yield "concatenated", program(model([*inputs(sequences, sequences), layer("Concatenate", "c", axis=-1)], [call(2, 0, 1)]))
+    images = [layer("UpSampling2D", "u", size=2, interpolation="bilinear"), layer("AdaptiveAveragePooling2D", "a", output_size=[3, 2])]
+    images += [layer("LayerNormalization", "n", (2,), (2,), axis=2), layer("GroupNormalization", "g", (4,), (4,), axis=-1, groups=2)]
+    images += [layer("PReLU", "p", (3, 2, 4)), layer("LayerNormalization", "o", (4,), (4,), axis=-1)]
+    images += [layer("ReLU", "r", max_value=0.5, threshold=0.1), layer("Activation", "s", activation="sparsemax")]
+    images += [layer("SReLU", "t", *[(3, 2, 4)] * 4), layer("Activation", "m", activation="log_softmax")]
+    yield "images", program(model([*inputs((None, 4, 5, 4)), *images], [call(number, number - 1) for number in range(1, 11)]))
     for write in TENSORS:
         calls = Calls(runtime.level(), [np.ones((1, 4, 1, 3), np.float32), np.ones((1, 5, 3), np.float32), np.ones((1, 4), np.int32)])
         value = write(calls)
@@ -325,6 +331,7 @@ HOW = {
     "activation",
     "recurrent_activation",
     "y_time_order",
+    "limited",
     "fill",
     "head",
     "op",

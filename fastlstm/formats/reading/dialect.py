@@ -58,6 +58,8 @@ mask of Softmax, the layer         ignored up to tf.keras 2.4; read later       
 numbers of a mask that is given    weigh: in GlobalAveragePooling1D and Attention     numbers_of_masks_by_generation
                                    up to Keras 3.14, in Softmax up to 3.12
 mask of Rescaling, Normalization   dropped; passed by Keras 3                       rules_of_a_generation
+"bilinear" of UpSampling2D         pixels' first corners meet up to Keras 2.3 and   rules_of_a_generation
+                                   TensorFlow 1; their centres are aligned later
 Bidirectional, backward layer      the opposite direction; Keras 3: always          backward_layer_by_generation
                                    backwards
 convolution kernels                files of backend theano hold them flipped        theano_kernels_are_turned
@@ -175,6 +177,7 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
         stacked_masked_output="first" if (2, 2, 3) <= numbers < (2, 2, 5) and not theano else "last",
         stacked_state_order="forward" if numbers >= (2, 2, 3) else "reversed",
         bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", convolutional_zeros=False, time_distributed_states="none",
+        bilinear_places="unknown" if theano else "corners",
         **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
     )  # fmt: skip
     default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
@@ -201,6 +204,7 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         recorded_state_wins=since_2_1, softmax_reads_mask=numbers >= (2, 5), input_cast="called" if numbers >= (2, 3) else "fed",
         convolutional_zeros=False, batch_statistics_mask=numbers >= (2, 12),
         time_distributed_states="none" if first else "first_twice" if numbers >= (2, 3) else "unknown",
+        bilinear_places="corners" if first else "centres",
         **time_distributed(
             from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=since_2_1,
             loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",

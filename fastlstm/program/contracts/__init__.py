@@ -4,9 +4,23 @@ The kernels are declared by them (``kernels/registry.py``), and no Program runs 
 """
 
 from ..contract import CONTRACTS
-from . import arithmetic, conv_lstm, convolution, dense, elementwise, pooling, product, rearranging, recurrent, reductions
+from . import (
+    arithmetic,
+    conv_lstm,
+    convolution,
+    curves,
+    dense,
+    elementwise,
+    normalising,
+    pooling,
+    product,
+    rearranging,
+    recurrent,
+    reductions,
+    resampling,
+)
 
 __all__ = [
-    "CONTRACTS", "arithmetic", "conv_lstm", "convolution", "dense", "elementwise", "pooling", "product", "rearranging", "recurrent",
-    "reductions",
+    "CONTRACTS", "arithmetic", "conv_lstm", "convolution", "curves", "dense", "elementwise", "normalising", "pooling", "product",
+    "rearranging", "recurrent", "reductions", "resampling",
 ]  # fmt: skip
