@@ -125,6 +125,7 @@ class Row:
 
     # -- the objects in .keras and .weights.h5 files
     wraps: tuple[str, ...] = ()  # attributes that hold what it wraps; of one alone, its argument too
+    in_trees: str = ""  # its name there, where that is not what the config calls it
     parts: tuple[tuple[str, ...], ...] = ()  # attributes that hold its arrays, each with its other names
 
     @property
@@ -229,9 +230,9 @@ def additive_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
 
 
 def heads_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of MultiHeadAttention."""
+    """Those of attention with several heads."""
     arrays = ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
-    parts = ("query", "key", "value", "attention_output")
+    parts = ("query", "key", *(("gate",) if config.get("use_gate") else ()), "value", "attention_output")
     return tuple(Weight(f"{part}/{array}") for part in parts for array in arrays)
 
 
@@ -261,7 +262,7 @@ def named(row: Row, *names: str) -> Iterator[Row]:
 UNITS = {"output_dim": "units"}
 PASSES, UNITES, SEQUENCES = MaskRule.PASSES, MaskRule.UNITES, MaskRule.SEQUENCES
 #: The attributes that hold the arrays of attention layers with heads.
-HEADS = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "output"))
+HEADS = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "gate", "value", "output"))
 
 
 def models() -> Iterator[Row]:
@@ -377,11 +378,13 @@ def attention() -> Iterator[Row]:
     dense = Row("", mask=PASSES, later=True, call=SCORES | MASKED, asks_masks=True)
     yield replace(dense, name="Attention", arrays=attention_arrays)
     yield replace(dense, name="AdditiveAttention", arrays=additive_arrays)
-    yield Row(
+    heads = Row(
         "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, later=True, call=SCORES | ATTENTION_MASKS | {"attention_mask"},
         inputs=ATTENTION_INPUTS, asks_masks=True, takes_masks=True, parts=HEADS,
     )  # fmt: skip
-    yield Row("GroupQueryAttention", later=True, parts=HEADS)
+    yield heads
+    python = "GroupedQueryAttention"  # what .h5 files call it too
+    yield replace(heads, name="GroupQueryAttention", aliases=(python,), in_trees=python, takes_masks=False)
 
 
 def normalization() -> Iterator[Row]:

@@ -58,6 +58,7 @@ class Begun(NamedTuple):
     shapes: Mapping[int, Shape]  # by its number, of each input that is held
     held: Mapping[Held, Tensor]  # what its timesteps read
     states: Mapping[str, tuple[np.ndarray | float, ...]]  # by layer path, the first states; 0.0, or no path, for zeros
+    max_steps: int | None = None  # how many timesteps there may be, where that was said
 
 
 class Executor:
@@ -192,21 +193,21 @@ class Executor:
                     piece[member] = row
         return [piece if per_step(info) or unlike(piece) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)]
 
-    def streams(self, held: Mapping[int, Shape]) -> Streams:
-        """What the network makes of data that stream in, where inputs of these numbers and shapes are held.
+    def streams(self, held: Mapping[int, Shape], max_steps: int | None = None) -> Streams:
+        """What the network makes of so many timesteps that stream in, where inputs of these numbers and shapes are held.
 
         Raises
         ------
         InputError
             If some layer cannot take what is held.
         """
-        key = tuple(sorted(held.items()))
+        key = (tuple(sorted(held.items())), max_steps)
         if key in self._surveys:
             return self._surveys[key]
         try:
             if held:  # which may be of sizes that the file leaves open
                 self.network.shapes([held.get(n, info.shape) for n, info in enumerate(self.inputs)], {})
-            found = streams(self.network, held)
+            found = streams(self.network, held, max_steps)
         except FormatError as error:
             if not held:
                 raise
@@ -232,7 +233,7 @@ class Executor:
             given = [made[one].value for one in first]
             states[path] = (*given, *[0.0] * (len(found.carried[path]) - len(given)))
         shapes = {n: flow.shape for n, flow in enumerate(found.inputs) if flow.held is not None}
-        return Begun(shapes, {one: made[one] for one in found.read}, states)
+        return Begun(shapes, {one: made[one] for one in found.read}, states, found.max_steps)
 
     def _begin(self, found: Streams, arrays: Sequence[np.ndarray], rows: int) -> dict[Held, Tensor]:
         if self._in_numpy:
@@ -339,7 +340,7 @@ class Executor:
             )  # fmt: skip
             return Prepared(runtime.Runner(program, arenas=self.arenas), program)
 
-        return self._kept((given, tuple(shapes), integer, known), make)
+        return self._kept((given, tuple(shapes), integer, known, found.max_steps), make)
 
     def _prepared_beginning(self, found: Streams, ids: tuple[bool, ...]) -> tuple[Prepared, Mapping[Held, tuple[int, ...]]]:
         """The same for what is computed when a stream begins, and the shapes of the masks among it; ``ids``: of the held inputs."""

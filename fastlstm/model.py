@@ -281,7 +281,7 @@ class Model:
                 where = f"layer {layer.path!r} ({layer.spec.class_name})"
                 raise InputError(f"training: expected False, as training makes {where} {what}, found {told(training)}")
 
-    def stream(self, batch_size: int = 1, initial: Mapping[str, Any] | None = None) -> Stream:
+    def stream(self, batch_size: int = 1, initial: Mapping[str, Any] | None = None, *, max_steps: int | None = None) -> Stream:
         """States outside the model, to advance one timestep at a time; for any causal model, however it was trained.
 
         Parameters
@@ -293,16 +293,19 @@ class Model:
             others: a decoder's states, what it pays attention to, or all that the encoder of a seq2seq model reads. What depends on
             these inputs alone is computed once, whatever layers that takes, and recurrent layers whose ``initial_state`` it is start
             from it. A state as :attr:`Stream.state` calls it, "lstm/h", is what that layer starts from.
+        max_steps
+            How many timesteps a row has at most, until it is reset: for models with causal attention, which keep all of them.
 
         Raises
         ------
         UnsupportedError
             If a layer needs what is still to come: Bidirectional, go_backwards, pooling over time, Flatten over time, ...; or starts
-            from a state that is not known when the stream begins. The message tells which, and what to give as ``initial``.
+            from a state that is not known when the stream begins. The message tells which, and what to give as ``initial``; and that
+            ``max_steps`` is wanted.
         InputError
-            If ``batch_size`` is no positive number, there is no memory for so many states, or ``initial`` does not fit.
+            If ``batch_size`` or ``max_steps`` is no positive number, there is no memory for so many states, or ``initial`` does not fit.
         """
-        return Stream(self, batch_size, initial)
+        return Stream(self, batch_size, initial, max_steps)
 
     def reset_states(self) -> None:
         """Set the states of a stateful model to zeros."""

@@ -32,6 +32,8 @@ LONG = 1 << 40
 WEIGHTS = frozenset(("kernel", "recurrent", "kernel_h", "recurrent_h"))
 #: Kernels of which threads may share the positions.
 CONVOLUTIONS = frozenset(("convolve", "convolve_depthwise", "conv_lstm"))
+#: Kernels of attention, and the multiply-adds of each feature of a pair of steps: those of a tanh count.
+ATTENTION = {"attention": 1, "additive_attention": 8}
 #: Blocks are multiples of this many rows, which every CPU level's tiles divide.
 ROW_GROUP = layout.MOST_TILE_ROWS
 MAX_BLOCK_ROWS = 64 * ROW_GROUP
@@ -60,6 +62,7 @@ class ProgramBuilder:
     used: dict[tuple[Layer, str, Layer | None], int] = field(default_factory=dict)  # constants of this Program: key -> index
     threads: int = 1
     streaming: bool = False
+    max_steps: int = 0
     present: Mask | None = None
     inputs: int = 0  # of the caller's arrays, so far
     held: list[tuple[np.ndarray, int]] = field(default_factory=list)  # see Program.fixed
@@ -263,6 +266,9 @@ class ProgramBuilder:
             return instruction.times * multiply_adds(instruction.fields)
         if instruction.kernel == "product":
             return instruction.times * math.prod(instruction.fields[name] for name in ("outer", "inner", "m", "k", "n"))
+        if instruction.kernel in ATTENTION:
+            pairs = math.prod(instruction.fields[name] for name in ("outer", "heads", "group", "steps", "others"))
+            return instruction.times * pairs * (instruction.fields["features"] * ATTENTION[instruction.kernel] + instruction.fields["size"])
         steps = instruction.fields.get("steps", 1)
         return instruction.times * steps * self._weights(instruction) if instruction.function is None else LONG
 
@@ -325,7 +331,7 @@ def plan_step(
         The held tensors, for some rows.
     """
     stateful = numbered(found.carried)
-    builder = ProgramBuilder(constants, fold_limit, stateful, streaming=True)
+    builder = ProgramBuilder(constants, fold_limit, stateful, streaming=True, max_steps=found.max_steps or 0)
     values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
     kept = builder.kept(held, sum(map(len, stateful.values())))
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_ROWS = 1 << 40
+#: Floats count so far.
+MOST_STEPS = 1 << 24
 
 
 class Streamed(Protocol):
@@ -50,15 +52,23 @@ class Stream(runtime.Stepper):
         Number of rows.
     state : dict of numpy.ndarray
         A copy of all states by "layer/name", (batch_size, units) each: "lstm/h", "lstm/c", "gru/h". Of a causal convolution the
-        inputs that its window still sees, (batch_size, timesteps, features): "conv1d/history". Of a layer that
+        inputs that its window still sees, (batch_size, timesteps, features): "conv1d/history". Of causal attention what it keeps of
+        all timesteps, (batch_size, max_steps, features), "attention/keys" and "attention/values", and of how many, "attention/steps",
+        (batch_size, 1). Of a layer that
         is given its first state and whose timesteps may be masked, 1 for each row that has had a valid one, where its Keras emits zeros
         until then: "lstm/begun", (batch_size, 1).
     """
 
-    def __init__(self, model: Streamed, batch_size: int = 1, initial: Mapping[str, Any] | Begun | None = None):
+    def __init__(
+        self, model: Streamed, batch_size: int = 1, initial: Mapping[str, Any] | Begun | None = None, max_steps: int | None = None
+    ):
         executor = model.executor
         rows = positive(batch_size, "batch_size", most=MOST_ROWS)
-        found, begun = (executor.streams(initial.shapes), initial) if isinstance(initial, Begun) else begin(executor, rows, initial)
+        most = None if max_steps is None else positive(max_steps, "max_steps", most=MOST_STEPS)
+        if isinstance(initial, Begun):
+            found, begun = executor.streams(initial.shapes, initial.max_steps), initial
+        else:
+            found, begun = begin(executor, rows, initial, most)
         self.model = model
         self.batch_size = rows
         self._executor = executor
@@ -66,7 +76,7 @@ class Stream(runtime.Stepper):
         self._infos = [info for info, held in zip(executor.inputs, found.held_inputs, strict=True) if not held]
         self._sequence = [is_sequence(info.shape, info.vocabulary) for info in self._infos]
         self._per_step = list(found.outputs)
-        with reading("batch_size"):
+        with reading("max_steps" if found.remembering else "batch_size"):
             self._states = executor.zero_states(found.carried, rows)
         self._firsts: list[np.ndarray | float] = flat(
             {path: begun.states.get(path, (0.0,) * len(held)) for path, held in self._states.items()}
@@ -78,6 +88,7 @@ class Stream(runtime.Stepper):
         self._fast_path = executor.fast_step(
             found, self._step_infos, self._states, begun.held, self._guard, rows=rows, sequence=self._sequence[0]
         )
+        self._note_room()
         self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
     # -- advancing --------------------------------------------------------------------------------------------------------
@@ -126,6 +137,14 @@ class Stream(runtime.Stepper):
         """Set the states of the rows of those numbers, or of all, back to the first ones: zeros, unless others were given."""
         with self._guard.anew if rows is None else self._guard:
             self._restart(slice(None) if rows is None else self._numbers(rows))
+            self._note_room()
+
+    def _note_room(self) -> None:
+        """Tell the fast path how many timesteps more there is room for."""
+        most = self._found.max_steps
+        if self._fast_path is not None and most is not None and self._found.remembering:
+            steps = np.max([self._states[path][-1] for path in self._found.remembering], initial=0.0)
+            self._fast_path.left = int(most - steps) if steps <= most else 0
 
     def _restart(self, where: Any) -> None:
         firsts = [first if isinstance(first, float) else first[where] for first in self._firsts]
@@ -167,6 +186,7 @@ class Stream(runtime.Stepper):
         }
         with self._guard.anew:
             runtime.replace(flat(self._states), flat(loaded))
+            self._note_room()
 
     def copy(self) -> Self:
         """A stream that goes on from here on its own."""
@@ -213,23 +233,33 @@ class Stream(runtime.Stepper):
 
     def _advance(self, arrays: list[np.ndarray], rows: Any, name: str) -> list[np.ndarray]:
         try:
-            return self._advanced(arrays, rows)
+            return self._advanced(arrays, rows, name)
         except MemoryError as error:
             raise unreadable(error, name) from error
 
-    def _advanced(self, arrays: list[np.ndarray], rows: Any) -> list[np.ndarray]:
+    def _advanced(self, arrays: list[np.ndarray], rows: Any, name: str) -> list[np.ndarray]:
         with self._guard:
             numbers = None if rows is None else self._numbers(rows)
             count = self.batch_size if numbers is None else len(numbers)
             for info, x in zip(self._step_infos, arrays, strict=True):
                 if len(x) != count:
                     raise InputError(f"input {info.name!r}: expected {count} rows, found {len(x)}")
+            self._check_room([x.shape[1] for x, sequence in zip(arrays, self._sequence, strict=True) if sequence], name)
             which = slice(None) if numbers is None else numbers
             states = {path: tuple(array[which].copy() for array in held) for path, held in self._states.items()}
             held = self._begun.held if numbers is None else some_rows(self._begun.held, numbers)
             outputs = self._executor.advance(self._found, arrays, states, held)
+            self._check_room([states[path][-1] for path in self._found.remembering], name)
             runtime.replace(flat(self._states), flat(states), which)
+            self._note_room()
             return outputs
+
+    def _check_room(self, steps: Iterable[Any], name: str) -> None:
+        """Refuse more timesteps than the stream keeps, before anything has changed."""
+        most = self._found.max_steps
+        if self._found.remembering and most is not None and not all(np.all(each <= most) for each in steps):
+            advice = "reset the rows whose sequences are at their ends, or begin a stream with more max_steps"
+            raise InputError(f"{name}: expected no more than max_steps={most} timesteps of each row in all, found more: {advice}")
 
 
 def _begun(kind: type[Stream], model: Streamed, batch_size: int, begun: Begun | None = None) -> Stream:
@@ -242,7 +272,7 @@ def _begun(kind: type[Stream], model: Streamed, batch_size: int, begun: Begun | 
 # -- beginning ---------------------------------------------------------------------------------------------------------------
 
 
-def begin(executor: Executor, rows: int, initial: Mapping[str, Any] | None) -> tuple[Streams, Begun]:
+def begin(executor: Executor, rows: int, initial: Mapping[str, Any] | None, max_steps: int | None) -> tuple[Streams, Begun]:
     """What the model makes of data that stream in, and what a stream of it begins with.
 
     Raises
@@ -255,11 +285,11 @@ def begin(executor: Executor, rows: int, initial: Mapping[str, Any] | None) -> t
     if arrays and len(arrays) == len(executor.inputs):
         names = ", ".join(info.name for info in executor.inputs)
         raise InputError(f"initial: expected an input at least to be left for step, found all that the model has: {names}")
-    found = executor.streams({n: (None, *array.shape[1:]) for n, array in arrays.items()})
+    found = executor.streams({n: (None, *array.shape[1:]) for n, array in arrays.items()}, max_steps)
     if found.problems:
         raise UnsupportedError(f"{executor.source} as a stream", found.problems)
     if initial is None and not found.wanted:
-        return found, Begun({}, {}, {})
+        return found, Begun({}, {}, {}, max_steps)
     with reading("initial"):
         begun = executor.begin(found, [arrays[n] for n in sorted(arrays)], rows)
     return found, begun._replace(states={**begun.states, **given_states(executor, found, begun, states, rows)})

@@ -75,6 +75,7 @@ EXAMPLES: dict[str, Example] = {
     "EinsumDense": Example({"equation": "abc,cd->abd", "output_shape": [None, 4], "bias_axes": "d"}, arrays=((4, 4), (4,))),
     "Embedding": Example({"input_dim": 9, "output_dim": 4}, ((6,),), ids=True),
     "GroupNormalization": Example({"groups": 2}),
+    "GroupQueryAttention": Example({"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2}, PAIR),
     "Highway": Example({"activation": "tanh"}, ((4,),)),
     "MaxoutDense": Example({"units": 4, "nb_feature": 2}, ((4,),)),
     "MultiHeadAttention": Example({"num_heads": 2, "key_dim": 3}, PAIR),

@@ -20,8 +20,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 #: In the order of their contracts, which is that of the runtime's table.
 MODULES = (
-    "arithmetic", "convolution", "lstm", "gru", "simple_rnn", "conv_lstm", "curves", "dense", "elementwise", "normalising", "pooling",
-    "product", "rearranging", "reductions", "resampling",
+    "arithmetic", "attention", "convolution", "lstm", "gru", "simple_rnn", "conv_lstm", "curves", "dense", "elementwise", "normalising",
+    "pooling", "product", "rearranging", "reductions", "resampling",
 )  # fmt: skip
 #: Modules outside of this folder that the kernels are made of.
 BESIDE = (

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from .flags import compiled
 from .intrinsics import F32, I8, I32, I64, SECOND_CACHE, VB, VF, VI, halves, intrinsic, pointer, prefetched, shuffled, splatted
 from .target import LANES
-from .vector import FLOATS, FLOATS_PAIR, PAIR, splat
+from .vector import BOOLS, FLOATS, FLOATS_PAIR, PAIR, splat
 
 _N, _F, _NOTHING = types.int64, types.float32, types.void
 
@@ -64,6 +64,24 @@ def store_one(b, address, step, i, v):
 def _first(b: ir.IRBuilder, count: ir.Value) -> ir.Value:
     """Truth for the first ``count`` lanes."""
     return b.icmp_signed("<", ir.Constant(VI, list(range(LANES))), splatted(b, b.trunc(count, I32)))
+
+
+@intrinsic(BOOLS, _N)
+def first_lanes(b, count):
+    """True in the first ``count`` lanes, of which there may be none, or more than a vector has."""
+    return _first(b, count)
+
+
+@intrinsic(BOOLS, _N, _N, _N)
+def load_flags(b, address, i, count):
+    """Which of the ``count`` bytes from number i on are not 0; false in the other lanes. Memory after those is not touched."""
+    kind = ir.VectorType(I8, LANES)
+    function = cgutils.get_or_insert_function(
+        b.module, ir.FunctionType(kind, [kind.as_pointer(), I32, VB, kind]), f"llvm.masked.load.v{LANES}i8.p0"
+    )
+    zeros = ir.Constant(kind, [0] * LANES)
+    found = b.call(function, [pointer(b, address, i, I8, kind), I32(1), _first(b, count), zeros])
+    return b.icmp_unsigned("!=", found, zeros)
 
 
 @intrinsic(FLOATS, _N, _N, _N, _F)

@@ -47,6 +47,7 @@ class VectorType(types.Type):
 
 
 FLOATS, FLOATS_PAIR = VectorType("float"), VectorType("float", PAIR)
+BOOLS = VectorType("bool")
 
 
 @register_model(VectorType)
@@ -270,7 +271,7 @@ def largest(b, v):
     return _tree(b, v, lambda x, y: b.select(b.fcmp_ordered(">", x, y), x, y))
 
 
-@intrinsic(types.boolean, VectorType("bool"))
+@intrinsic(types.boolean, BOOLS)
 def any_true(b, truth):
     """Is any lane true?"""
     word = ir.IntType(LANES)

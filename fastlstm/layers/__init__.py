@@ -13,6 +13,7 @@ from . import (
     convolution,
     core,
     einsum,
+    heads,
     legacy,
     merging,
     network,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .. import activations
-from ..catalogue import ATTENTION_INPUTS
 from ..errors import InputError
+from ..program.arithmetic import binary, floats, new, of_mask
+from ..program.attending import Hidden, Matrices, Operands, Pairs, Sizes, Tanh, attended, kept_steps, passed, read_once
+from ..program.copying import broadcast_steps, filled_up, joined, reshaped
+from ..program.ir import Builder, Value
 from ..spec import LayerSpec, Shape
 from . import given_masks
-from .base import Context, Course, Flow, Layer, States, Tensor, floating, inert, numbers_in
+from .base import Context, Course, Flow, Layer, States, Tensor, floating
 from .core import known_features
 
 #: Rows of a batch, as far as one can tell beforehand.
@@ -27,9 +31,13 @@ def causal_mask(query_steps: int, value_steps: int) -> np.ndarray:
     return np.tril(np.ones((query_steps, value_steps), bool))
 
 
+def banded(query_steps: int, value_steps: int, band: int) -> np.ndarray:
+    """bool (query steps, value steps): steps see those that are less than so many away."""
+    return np.abs(np.arange(query_steps)[:, None] - np.arange(value_steps)) < band
+
+
 #: Why some attention cannot run in a stream.
 COUNTED_STEPS = "which timesteps it sees depends on the number of its own (causal, or an attention_mask), and a stream does not count them"
-SCORES_OUT = "it returns its scores, along the third axis of which the timesteps stand"
 
 
 def attending(layer: Layer, given: Sequence[Flow], outputs: Sequence[Shape], unlike: str = "") -> Course:
@@ -53,9 +61,26 @@ def attending(layer: Layer, given: Sequence[Flow], outputs: Sequence[Shape], unl
     return Course(tuple(Flow(shape, not obstacle) for shape in outputs), obstacle)
 
 
-def per_head(bias: np.ndarray) -> np.ndarray:
-    """Bias (heads, features) for (batch, heads, steps, features); where there is none, the number 0 stays as it is."""
-    return bias[:, None] if bias.ndim else bias
+def remembered(
+    states: States, path: str, key: np.ndarray, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Add steps to those that a stream keeps.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Keys and values of all steps; which of them each of the new ones may see, bool (batch, new steps, all steps); and which there are,
+        bool (batch, 1, all steps).
+    """
+    keys, values, steps = (array.copy() for array in states[path])
+    room, count = keys.shape[1], key.shape[1]
+    first = np.clip(np.nan_to_num(steps[:, 0]), 0, room - count).astype(np.intp)
+    places = first[:, None] + np.arange(count)
+    rows = np.arange(len(keys))[:, None]
+    keys[rows, places], values[rows, places] = key, value
+    states[path] = keys, values, steps + count
+    numbers = np.arange(room)
+    return keys, values, numbers <= places[..., None], numbers < first[:, None, None] + count
 
 
 def check_steps(layer: Layer, query: np.ndarray, value: np.ndarray, key: np.ndarray) -> None:
@@ -115,7 +140,17 @@ class DenseAttention(Layer):
     def crosses_rows(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> bool:
         return any(len(shape) == 2 for shape in inputs[1:])
 
+    def memory(self, inputs: Sequence[Flow], keywords: Mapping[str, Any]) -> Mapping[str, int]:
+        _, value, *keys = inputs
+        key = keys[0] if keys else value
+        along_time = all(flow.steps and len(flow.shape) == 3 for flow in inputs)
+        if not along_time or not self._is_causal(keywords) or keywords.get("return_attention_scores"):
+            return {}
+        return {"keys": known_features(self, key.shape), "values": known_features(self, value.shape)}
+
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
+        if self.memory(inputs, keywords):
+            return Course(tuple(Flow(shape, True) for shape in outputs))
         return attending(self, inputs, outputs, COUNTED_STEPS if self._is_causal(keywords) else "")
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
@@ -132,13 +167,18 @@ class DenseAttention(Layer):
         query, value = (floating(tensor.value) for tensor in inputs[:2])
         key = floating(inputs[2].value) if len(inputs) > 2 else value
         check_steps(self, query, value, key)
+        seen = there = None
+        if states is not None and self.path in states:
+            key, value, seen, there = remembered(states, self.path, key, value)
         scores = self.scores(query, key)
         query_mask, value_mask = map(self.places_mask, inputs[:2])
         hidden = np.zeros((1, 1), bool) if value_mask is None else ~value_mask[..., None, :]
         if self._is_causal(keywords):
-            hidden = hidden | ~causal_mask(query.shape[-2], key.shape[-2])
+            hidden = hidden | ~(causal_mask(query.shape[-2], key.shape[-2]) if seen is None else seen)
         # Keras subtracts, and in float32 nothing of the score remains.
         scores = np.where(hidden, scores.dtype.type(-FAR), scores)
+        if there is not None:
+            scores = np.where(there, scores, -np.inf)
         weights = activations.softmax(scores)
         out = weights @ value
         if query_mask is not None:
@@ -146,6 +186,69 @@ class DenseAttention(Layer):
             out = out * (query_mask if numbers is None or not self.rules.masks_weigh else numbers.astype(out.dtype))[..., None]
         result = Tensor(out, inputs[0].mask)
         return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)
+
+    def scoring(self, b: Builder) -> tuple[float, Tanh | None]:
+        """How kernels compute the scores: what multiplies them, and what there is in them besides products."""
+        raise NotImplementedError
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        query, value, *keys = read_once(b, [floats(b, given) for given in inputs])
+        key = keys[0] if keys else value
+        numbers = given_masks.value_of_numbers(keywords) if query.mask is not None and self.rules.masks_weigh else None
+        masks = [(given.mask, given.shape) for given in (query, value)] + [(numbers, query.shape)]
+        if key.shape[-2] != value.shape[-2] or query.shape[-1] != key.shape[-1] or 0 in (*query.shape, *key.shape, *value.shape):
+            return None  # for apply to refuse
+        if any(mask is not None and mask.shape != shape[:-1] for mask, shape in masks):
+            return None  # as well
+        out = new(b, (*query.shape[:-1], value.shape[-1]))
+        found = places(query, key, value, out)
+        if found is None:
+            return None
+        outer, heads, operands, pairs = found
+        hidden = Hidden(other_mask=None if pairs else value.mask, pairs=pairs, causal=self._is_causal(keywords))
+        scale, tanh = self.scoring(b)
+        steps, features = query.shape[-2:]
+        sizes = Sizes(outer, heads, 1, steps, key.shape[-2], features, value.shape[-1])
+        wanted = bool(keywords.get("return_attention_scores"))
+        memory = kept_steps(b, self.path, operands[1], operands[2], sizes)
+        if memory is not None:
+            operands, past = (operands[0], *memory[:2], operands[3]), memory[2]
+            sizes, hidden = sizes._replace(others=b.max_steps), replace(hidden, past=past)
+        shown = attended(b, operands, sizes, hidden, scale, tanh=tanh, scores=wanted)
+        if hidden.past is not None:
+            passed(b, hidden.past, steps)
+        masked: Value | None = out
+        if query.mask is not None:
+            by = of_mask(b, query.mask) if numbers is None else floats(b, numbers)
+            masked = binary(b, "multiply", out, reshaped(b, by, (*query.shape[:-1], 1)))
+        assert masked is not None  # a number for each step broadcasts
+        masked = masked._replace(mask=inputs[0].mask)
+        return (masked, Value(shown, (*query.shape[:-1], key.shape[-2]))) if shown is not None else (masked,)
+
+
+def places(query: Value, key: Value, value: Value, out: Value) -> tuple[int, int, Operands, Pairs | None] | None:
+    """Where the matrices of attention are, along two axes at most, and the mask of a value that has several in each row.
+
+    None where they are along more axes.
+    """
+    ahead, apart = query.shape[:-2], []
+    for given in (query, key, value, out):
+        apart.append([step * math.prod(given.shape[-2:]) for step in broadcast_steps(given.shape[:-2], ahead)])
+    steps = value.shape[-2]
+    apart.append([step * steps for step in broadcast_steps(value.shape[:-2], ahead)])  # of the mask
+    counts, found = joined(ahead, *apart)
+    if len(counts) > 2:
+        return None
+    outer, heads = filled_up(counts, 2, 1)
+    *arrays, (mask_outer, mask_head) = (filled_up(each, 2, 0) for each in found)
+
+    def operand(number: int, given: Value) -> Matrices:
+        return Matrices(given.buffer, math.prod(given.shape), arrays[number][0], arrays[number][1], given.shape[-1])
+
+    operands = operand(0, query), operand(1, key), operand(2, value), operand(3, out)
+    if value.mask is None or len(value.shape) == 2:
+        return outer, heads, operands, None
+    return outer, heads, operands, Pairs(value.mask.buffer, math.prod(value.mask.shape), mask_outer, mask_head, 0, 1)
 
 
 class Attention(DenseAttention):
@@ -173,6 +276,11 @@ class Attention(DenseAttention):
             return weights[0] * np.sum(np.tanh(scale * (query[..., None, :] + key[..., None, :, :])), axis=-1)
         return query @ key.swapaxes(-1, -2) * scale
 
+    def scoring(self, b: Builder) -> tuple[float, Tanh | None]:
+        weights = [float(weight) for weight in self.cast(np.float32)]
+        scale = weights.pop(0) if self.use_scale else 1.0
+        return (weights[0], Tanh(scale, None)) if self.concat else (scale, None)
+
 
 class AdditiveAttention(DenseAttention):
     """Bahdanau et al. 2014: scores are sums over tanh(query + key)."""
@@ -192,153 +300,6 @@ class AdditiveAttention(DenseAttention):
             each = each * scale
         return np.sum(each, axis=-1)
 
-
-class MultiHeadAttention(Layer):
-    """Vaswani et al. 2017, of tensors (batch, steps, features); inputs (query, value) or (query, value, key)."""
-
-    CLASSES = ("MultiHeadAttention",)
-    HONOURED = frozenset(
-        {
-            "num_heads",
-            "key_dim",
-            "value_dim",
-            "use_bias",
-            "output_shape",
-            "attention_axes",
-            "use_gate",
-            "sliding_window",
-            "dropout",
-        }
-    )
-    INERT = inert("kernel", "bias") | {"seed", "query_shape", "key_shape", "value_shape", "flash_attention", "softmax_robust_masking"}
-
-    def __init__(self, spec: LayerSpec, context: Context):
-        super().__init__(spec, context)
-        self.heads = int(self.config["num_heads"])
-        self.key_dim = int(self.config["key_dim"])
-        self.value_dim = int(self.config.get("value_dim") or self.key_dim)
-        self.use_bias = bool(self.config.get("use_bias", True))
-        self.only("attention_axes", None, [1], (1,))
-        self.only("use_gate", False, None)
-        self.only("sliding_window", None)
-
-    def _given(self, inputs: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-        """Query, value and key, whichever were passed by position and which by name."""
-        given = list(inputs)
-        for name in ("value", "key")[len(given) - 1 :]:
-            if keywords.get(name) is not None:
-                given.append(keywords[name])
-        if len(given) not in (2, 3):
-            raise self.error(f"reads query, value and perhaps key, found {len(given)} inputs")
-        return given[0], given[1], given[-1]
-
-    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
-        query, value, key = self._given(inputs, keywords)
-        if any(len(shape) != 3 for shape in (query, value, key)):
-            what = f"attention over inputs of shapes {query}, {value} and {key} is not computed, only over (batch, steps, features)"
-            raise self.unsupported(what)
-        if None in (query[-1], value[-1], key[-1]):
-            raise self.error("the number of features of its inputs is not known")
-        self._check_mask(keywords.get("attention_mask"), query[1], key[1])
-        for name, shape in zip(ATTENTION_INPUTS, (query, value, key), strict=True):
-            mask = self._given_mask(name, keywords)
-            if mask is not None and (len(mask) != 2 or not self.takes_mask(mask, shape)):
-                raise self.error(f"its {name}_mask has the shape {mask}, expected (batch, {shape[1] or 'steps'})")
-        width = self.config.get("output_shape")
-        features = query[-1] if width is None else width if isinstance(width, int) else int(width[0])
-        heads, k, v = self.heads, self.key_dim, self.value_dim
-        kernels = [(query[-1], heads, k), (key[-1], heads, k), (value[-1], heads, v), (heads, v, features)]
-        biases = [(heads, k), (heads, k), (heads, v), (features,)]
-        shapes = [shape for pair in zip(kernels, biases, strict=True) for shape in (pair if self.use_bias else pair[:1])]
-        self.arrays(*shapes)
-        out: Shape = (*query[:-1], features)
-        return (out, (query[0], heads, query[1], key[1])) if keywords.get("return_attention_scores") else (out,)
-
-    def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
-        mask = keywords.get("attention_mask")
-        counted = keywords.get("use_causal_mask") or (mask is not None and not self._is_alike(mask))
-        scores = SCORES_OUT if keywords.get("return_attention_scores") else ""
-        return attending(self, self._given(inputs, keywords), outputs, COUNTED_STEPS if counted else scores)
-
-    def _is_alike(self, mask: Flow) -> bool:
-        """Has an attention_mask in a stream a row for each timestep as it comes, or one for all of them?"""
-        return len(mask.shape) == 3 if mask.steps else mask.held is not None and mask.shape[-2] == 1
-
-    def _check_mask(self, mask: Any, steps: int | None, others: int | None) -> None:
-        """Refuse a mask that does not say of each pair of steps whether one sees the other."""
-        if mask is None:
-            return
-        shape = tuple(mask)
-        pairs = zip(shape[-2:], (steps, others), strict=True)
-        if len(shape) not in (3, 4) or any(None not in (n, size) and n not in (1, size) for n, size in pairs):
-            raise self.error(f"its attention_mask has the shape {shape}, expected (batch, {steps or 'steps'}, {others or 'steps'})")
-
-    def _projections(self, dtype: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-        weights = list(self.cast(dtype))
-        if not self.use_bias:
-            return [(kernel, np.zeros((), dtype)) for kernel in weights]
-        return list(zip(weights[::2], weights[1::2], strict=True))
-
-    def _mask(self, query: Tensor, value: Tensor, key: Tensor, keywords: Mapping[str, Any]) -> np.ndarray | None:
-        """Which steps of the value each step of the query sees, bool (batch, heads, query steps, value steps) or broadcast to it.
-
-        Numbers of a mask that is given are left as they are where the layer weighs by them: where there is no other mask.
-        """
-        parts = []
-        if self.rules.attention_masks:
-            query_mask, value_mask, key_mask = self._masks(query, value, key, keywords)
-            parts += [query_mask[:, :, None]] if query_mask is not None else []
-            parts += [value_mask[:, None, :]] if value_mask is not None else []
-            parts += [key_mask[:, None, :]] if key_mask is not None else []
-        if keywords.get("use_causal_mask"):
-            parts.append(causal_mask(query.value.shape[1], value.value.shape[1])[None])
-        given = keywords.get("attention_mask")
-        if given is not None:
-            weighs = self.rules.heads_mask_weighs and not parts
-            parts.append(given.value if weighs else given_masks.as_bool(given.value))
-        mask: np.ndarray | None = None
-        for part in parts:
-            part = part[:, None] if part.ndim == 3 else part
-            mask = part if mask is None else mask & part
-        return mask
-
-    def _masks(self, query: Tensor, value: Tensor, key: Tensor, keywords: Mapping[str, Any]) -> list[np.ndarray | None]:
-        """The masks of query, value and key: those that the call is given, else their own."""
-        own = [query, value, key if key is not value else key._replace(mask=None)]
-        for n, name in enumerate(ATTENTION_INPUTS):
-            if (given := self._given_mask(name, keywords)) is not None:
-                own[n] = own[n]._replace(mask=given_masks.as_bool(given.value))
-        return [self.step_mask(tensor) for tensor in own]
-
-    def _given_mask(self, name: str, keywords: Mapping[str, Any]) -> Any:
-        """The mask that a call is given for an input. A Keras that takes the query's own mask off reads that one in any case."""
-        ignored = name == "query" and self.rules.attention_takes_masks
-        return None if ignored else keywords.get(f"{name}_mask")
-
-    def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
-        query, value, _ = self._given(inputs, keywords)
-        steps, others = query[1] or 1, value[1] or 1
-        projected = self.heads * (steps * self.key_dim + others * (self.key_dim + self.value_dim) + steps * self.value_dim)
-        return 2 * numbers_in(*outputs) + projected + 3 * self.heads * steps * others
-
-    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        given = self._given(inputs, keywords)
-        mask = self._mask(*given, keywords)
-        query, value, key = (floating(tensor.value) for tensor in given)
-        check_steps(self, query, value, key)
-        (wq, bq), (wk, bk), (wv, bv), (wo, bo) = self._projections(query.dtype)
-        q = np.einsum("btf,fhk->bhtk", query, wq) + per_head(bq)
-        k = np.einsum("bsf,fhk->bhsk", key, wk) + per_head(bk)
-        v = np.einsum("bsf,fhv->bhsv", value, wv) + per_head(bv)
-        scores = (q * q.dtype.type(1 / math.sqrt(self.key_dim))) @ k.swapaxes(2, 3)
-        if mask is not None and mask.dtype == bool:
-            scores = np.where(mask, scores, scores.dtype.type(-FAR))
-        elif mask is not None:
-            scores = scores - scores.dtype.type(FAR) * (1 - mask.astype(scores.dtype))
-        weights = activations.softmax(scores)
-        explicit = float(self.config.get("dropout") or 0) > 0 or keywords.get("return_attention_scores")
-        if mask is not None and explicit and self.rules.blind_attention == "zeros":
-            weights = np.where(mask, weights, weights.dtype.type(0))
-        out = np.einsum("bhtv,hvo->bto", weights @ v, wo) + bo
-        result = Tensor(out, given[0].mask if self.rules.attention_masks else None)
-        return (result, Tensor(weights)) if keywords.get("return_attention_scores") else (result,)
+    def scoring(self, b: Builder) -> tuple[float, Tanh | None]:
+        factors = b.constant(self, "scale", lambda: self.cast(np.float32)[0]) if self.kept else None
+        return 1.0, Tanh(1.0, factors)

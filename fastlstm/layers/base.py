@@ -294,6 +294,14 @@ class Layer:
             return self.causal([given.shape for given in inputs])
         return all(given.steps or given.held is not None for given in inputs) and self.causal_beside(inputs)
 
+    def memory(self, inputs: Sequence[Flow], keywords: Mapping[str, Any]) -> Mapping[str, int]:
+        """What it keeps of every timestep so far in a stream: how many numbers for each, by name. Empty: it has no such memory.
+
+        It can tell its outputs then, whose arguments are as for :meth:`course`. ``apply`` finds these among its states, (batch, steps,
+        numbers) each, and at last (batch, 1) how many steps there are.
+        """
+        return {}
+
     def causal_beside(self, inputs: Sequence[Flow]) -> bool:
         """Is it causal in the inputs that come timestep by timestep, where the others, one at least, are held?"""
         return False

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..program.arithmetic import binary, floats, product, weighted
+from ..program.copying import Array, reshaped, transposed
+from ..program.ir import Builder, Value
+from ..program.lowering import activated, default_code, has_kernel
 from ..spec import LayerSpec, Shape
 from . import quantised
 from .base import ACROSS, Context, Layer, States, Tensor, floating, inert
@@ -91,6 +96,107 @@ class EinsumDense(Layer):
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         return super().row_numbers(inputs, keywords, outputs) + quantised.more_numbers(self, inputs)
+
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        given, kernel, out = self._spelled(1 + len(inputs[0].shape))
+        letters = Letters(given[1:], kernel, out[1:])
+        if self.quantised or not has_kernel(self.activation_name) or not letters.are_products or 0 in inputs[0].shape:
+            return None
+        sizes = dict(zip(letters.given, inputs[0].shape, strict=True))
+        if any(sizes.setdefault(letter, size) != size for letter, size in zip(kernel, self.spec.weights[0].shape, strict=True)):
+            return None  # for apply to refuse
+        bias, code = self.spec.weights[1:], default_code(self.activation_name)
+        own = tuple(sizes[letter] for letter in letters.new)
+        # They go with the product where it leaves its output as it is to be.
+        together = letters.dense and not letters.shared and all(one.shape == own for one in bias)
+        value = self._product(b, floats(b, inputs[0]), letters, sizes, bias=together, activation=code or 0 if together else 0)
+        for one in bias if value is not None and not together else ():
+            offset = Array(b.constant(self, "bias", partial(one.astype, np.float32)), one.shape)
+            value = value and binary(b, "add", value, offset)
+        if value is None or (together and code is not None):
+            return None if value is None else (value,)
+        return (activated(b, self.activation_name, value),)
+
+    def _product(self, b: Builder, x: Value, letters: Letters, sizes: Mapping[str, int], *, bias: bool, activation: int) -> Value | None:
+        """The products, summed: by a matrix of all rows and steps, or by one for each place along the axes that all three share."""
+        shared, free, summed, new = letters.shared, letters.free, letters.summed, letters.new
+        whole = {group: math.prod(sizes[letter] for letter in group) for group in (free, summed, new)}
+        weights = self.spec.weights
+
+        def matrices(order: str) -> np.ndarray:
+            return np.einsum(f"{letters.kernel}->{order}", weights[0].astype(np.float32)).reshape(-1, whole[summed], whole[new])
+
+        def turned() -> np.ndarray:
+            return np.ascontiguousarray(matrices(summed + new)[0].T)
+
+        if not shared and letters.given == summed + free and letters.out == new + free and new and free:
+            left = Array(b.constant(self, "kernel", turned), (whole[new], whole[summed]))
+            return shaped(b, product(b, left, reshaped(b, x, (whole[summed], whole[free]))), letters.out, sizes)
+        moved = permuted(b, x, letters.given, shared + free + summed)
+        if moved is None:
+            return None
+        found: Value | None
+        if shared:
+            ahead = tuple(sizes[letter] for letter in shared)
+            array = Array(b.constant(self, "kernel", lambda: matrices(shared + summed + new)), (*ahead, whole[summed], whole[new]))
+            found = product(b, reshaped(b, moved, (*ahead, whole[free], whole[summed])), array)
+        else:
+            found = weighted(
+                b, self, "kernel", reshaped(b, moved, (whole[free], whole[summed])), lambda: matrices(summed + new)[0],
+                (whole[summed], whole[new]), bias=(lambda: weights[1].reshape(-1)) if bias and len(weights) > 1 else None,
+                activation=activation,
+            )  # fmt: skip
+        made = shared + free + new
+        value = shaped(b, found, made, sizes)
+        return value and permuted(b, value, made, letters.out)
+
+
+class Letters(NamedTuple):
+    """The terms of an equation, less the batch's letter."""
+
+    given: str
+    kernel: str
+    out: str
+
+    @property
+    def shared(self) -> str:
+        """Those that all three have: there is a matrix of its own for each place."""
+        return "".join(letter for letter in self.given if letter in self.kernel and letter in self.out)
+
+    @property
+    def free(self) -> str:
+        """Those of the input that the kernel does not have."""
+        return "".join(letter for letter in self.given if letter not in self.kernel)
+
+    @property
+    def summed(self) -> str:
+        """Those along which products are summed up."""
+        return "".join(letter for letter in self.given if letter in self.kernel and letter not in self.out)
+
+    @property
+    def new(self) -> str:
+        """Those that the kernel brings, in the output's order."""
+        return "".join(letter for letter in self.out if letter not in self.given)
+
+    @property
+    def are_products(self) -> bool:
+        """Is the equation one of products of matrices?"""
+        return all(len(set(term)) == len(term) for term in self) and not set(self.free) - set(self.out)
+
+    @property
+    def dense(self) -> bool:
+        """Does the output end with the axes that the kernel brings, the others being in order?"""
+        return self.out == self.free + self.new
+
+
+def shaped(b: Builder, value: Value | None, letters: str, sizes: Mapping[str, int]) -> Value | None:
+    """A value with an axis for each letter."""
+    return value and reshaped(b, value, tuple(sizes[letter] for letter in letters))
+
+
+def permuted(b: Builder, value: Value, letters: str, order: str) -> Value | None:
+    """A value with its axes, one for each letter, in another order."""
+    return value if letters == order else transposed(b, value, [letters.index(letter) for letter in order])
 
 
 def aligned(array: np.ndarray, given: str, out: str) -> np.ndarray:

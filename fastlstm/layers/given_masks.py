@@ -83,3 +83,9 @@ def fixed(b: Builder, array: np.ndarray) -> Any:
 def as_bool(mask: np.ndarray) -> np.ndarray:
     """A mask as Keras casts it: what is other than 0 is there."""
     return mask if mask.dtype == bool else nonzero(mask)
+
+
+def filled(shape: Sequence[Any], axes: int, place: int) -> tuple[Any, ...]:
+    """The shape of a mask with as many axes as scores have: others of size 1 are put in at a place, counted from the end."""
+    before = len(shape) + place + 1
+    return (*shape[:before], *[1] * (axes - len(shape)), *shape[before:])

@@ -368,8 +368,22 @@ class Cosine(Dot):
         ((batch, *others),) = super().merged_shapes(inputs)
         return ((batch, 1, *others),)
 
-    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> None:
-        """In NumPy: Keras 1 alone has it."""
+    def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
+        x, y = (floats(b, value) for value in inputs)
+        one, two = (axis - 1 for axis in self._axes([len(x.shape) + 1, len(y.shape) + 1]))
+        sizes = {each.shape[axis] for each in (x, y) for axis in (one, two) if axis < len(each.shape)}
+        if len(x.shape) != len(y.shape) or len(sizes) > 1:
+            return None
+        pairs = ((x, y), (x, x), (y, y))
+        shapes = [(*p.shape[:one], *p.shape[one + 1 :], *q.shape[:two], *q.shape[two + 1 :]) for p, q in pairs]
+        if not broadcast(shapes):
+            return None  # for apply to refuse
+        dots = [contracted(b, p, one, q, two) for p, q in pairs]
+        squares = dots[1] and dots[2] and binary(b, "multiply", dots[1], dots[2])
+        length = squares and unary(b, "sqrt", squares)
+        at_least = length and binary(b, "maximum", length, 1e-7)
+        value = dots[0] and at_least and binary(b, "divide", dots[0], at_least)
+        return value and (reshaped(b, value, (1, *value.shape)),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         a, b = self._pair(inputs)

@@ -29,8 +29,12 @@ USED_TWICE = "it is used more than once, and a stream keeps one state for each l
 SAME_NAME = "two layers go by this name, and a stream keeps states by name; give one of them another name in Keras"
 NO_ROWS = "it computes with shapes, not with data, which is not done step by step here"
 FUTURE_MASK = "it is given a mask for timesteps that are still to come"
+UNBOUNDED = "it sees all timesteps so far, and a stream keeps what it needs of them: of so many as you say"
+MASKED_PAST = "it sees all timesteps so far, some of which may be masked, which is not computed step by step here"
+#: Advice where the number of timesteps is wanted.
+BOUND = "say how many timesteps there are at most: stream(batch_size, max_steps=...)"
 #: Advice where other inputs would be held.
-HOLD = "what is the same for all timesteps is given when the stream begins: stream(batch_size, initial={{{}}})"
+HOLD = "what is the same for all timesteps is given when the stream begins: stream(batch_size, initial={{{}}}{})"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Streams:
         The held tensors that calls of each timestep read, or whose masks they do.
     begins : dict
         By path, the held tensors that are the first states of layers; else they are zeros.
+    remembering : tuple of str
+        The paths of layers whose states are of every timestep so far, the last one telling how many there are.
+    max_steps : int, optional
+        How many that may be.
     """
 
     problems: tuple[Problem, ...]
@@ -68,6 +76,8 @@ class Streams:
     calls: tuple[tuple[Flow, ...], ...]
     read: tuple[Held, ...]
     begins: Mapping[str, tuple[Held, ...]]
+    remembering: tuple[str, ...]
+    max_steps: int | None
 
     @property
     def held_inputs(self) -> tuple[bool, ...]:
@@ -120,7 +130,9 @@ class Walk:
 class Survey(Walk):
     """The walk that finds out what is held, and what stands in the way."""
 
+    max_steps: int | None = None
     problems: list[Problem] = field(default_factory=list)
+    remembering: list[str] = field(default_factory=list)
     merging: bool = False
     masked: bool = False  # may timesteps be, so far?
     carrying: dict[str, Layer] = field(default_factory=dict)
@@ -157,15 +169,24 @@ class Survey(Walk):
     def _course(self, layer: Layer, given: Sequence[Flow], words: Mapping[str, Any], shapes: Sequence[Shape]) -> Course:
         if "mask" in words:
             self._refuse(layer, FUTURE_MASK)
-        if layer.state_shapes():
+        memory = layer.memory(given, words)
+        if layer.state_shapes() or memory:
             if layer.path in self.carrying:
                 self._refuse(layer, USED_TWICE if self.carrying[layer.path] is layer else SAME_NAME)
             self.carrying[layer.path] = layer
-            self.carried[layer.path] = layer.stream_states(words, self.masked)
+            self.carried[layer.path] = self._remembered(layer, memory) if memory else layer.stream_states(words, self.masked)
+            self.remembering += [layer.path] if memory else []
         return layer.course(given, words, shapes)
 
-    def _refuse(self, layer: Layer, what: str) -> None:
-        self.problems.append(Problem(layer.path, layer.spec.class_name, what))
+    def _remembered(self, layer: Layer, memory: Mapping[str, int]) -> tuple[tuple[tuple[int, ...], ...], tuple[str, ...]]:
+        if self.masked:
+            self._refuse(layer, MASKED_PAST)
+        elif self.max_steps is None:
+            self._refuse(layer, UNBOUNDED, BOUND)
+        return (*((self.max_steps or 1, size) for size in memory.values()), (1,)), (*memory, "steps")
+
+    def _refuse(self, layer: Layer, what: str, advice: str = "") -> None:
+        self.problems.append(Problem(layer.path, layer.spec.class_name, what, advice))
 
     def _hold(self, shapes: Sequence[Shape]) -> Sequence[Flow]:
         number = len(self.calls)
@@ -260,7 +281,7 @@ def is_start(layer: Layer, name: str) -> bool:
     return name == "initial_state" and bool(layer.state_shapes())
 
 
-def streams(network: Network, held: Mapping[int, Shape] | None = None) -> Streams:
+def streams(network: Network, held: Mapping[int, Shape] | None = None, max_steps: int | None = None) -> Streams:
     """Ask the layers what they make of data that stream in.
 
     Parameters
@@ -269,14 +290,16 @@ def streams(network: Network, held: Mapping[int, Shape] | None = None) -> Stream
         The model.
     held
         By its number, the shape of each input that is held.
+    max_steps
+        How many timesteps there may be.
     """
-    found = surveyed(network, held or {})
+    found = surveyed(network, held or {}, max_steps)
     return replace(found, problems=advised(network, found)) if found.problems else found
 
 
-def surveyed(network: Network, held: Mapping[int, Shape]) -> Streams:
+def surveyed(network: Network, held: Mapping[int, Shape], max_steps: int | None) -> Streams:
     """The same, without advice."""
-    survey = Survey()
+    survey = Survey(max_steps)
     declared = zip(network.input_shapes(), network.vocabularies(), strict=True)
     inputs = tuple(
         Flow(held[n], False, Held(-1, n), Held(-1, n)) if n in held else Flow(shape, is_sequence(shape, vocabulary))
@@ -287,7 +310,7 @@ def surveyed(network: Network, held: Mapping[int, Shape]) -> Streams:
     return Streams(
         tuple(survey.problems), tuple(flow.steps for flow in outputs), survey.merging,
         {path: shapes for path, (shapes, _) in survey.carried.items()}, {path: names for path, (_, names) in survey.carried.items()},
-        inputs, tuple(survey.calls), tuple(sorted(survey.read)), survey.begins,
+        inputs, tuple(survey.calls), tuple(sorted(survey.read)), survey.begins, tuple(survey.remembering), max_steps,
     )  # fmt: skip
 
 
@@ -296,10 +319,11 @@ def advised(network: Network, found: Streams) -> tuple[Problem, ...]:
     origins = Origins(found)
     origins.through(network, [frozenset((n,)) for n in range(len(found.inputs))])
     held = {n: flow.shape for n, flow in enumerate(found.inputs) if flow.held is not None or n in origins.beside}
-    if not origins.beside or len(held) == len(found.inputs) or surveyed(network, held).problems:
+    if not origins.beside or len(held) == len(found.inputs) or surveyed(network, held, found.max_steps or 1).problems:
         return found.problems
     names = ", ".join(f"{network.model.input_names[n]!r}: ..." for n in sorted(held))
-    return tuple(problem._replace(advice=HOLD.format(names)) for problem in found.problems)
+    more = ", max_steps=..." if found.remembering and found.max_steps is None else ""
+    return tuple(problem._replace(advice=HOLD.format(names, more)) for problem in found.problems)
 
 
 class Origins(Scripted):

@@ -323,16 +323,23 @@ def contracted(b: Builder, x: Value, one: int, y: Value, other: int) -> Value | 
     return out and reshaped(b, out, (*outer, *inner) or (1,))
 
 
-def weighted(b: Builder, layer: Any, what: str, x: Value, matrix: Callable[[], np.ndarray], shape: tuple[int, int]) -> Value | None:
-    """x (..., k) @ a matrix (k, n) that is the same for all rows and steps: as a Dense layer. ``matrix`` is called once, to pack it."""
+def weighted(
+    b: Builder, layer: Any, what: str, x: Value, matrix: Callable[[], np.ndarray], shape: tuple[int, int], *,
+    bias: Callable[[], np.ndarray] | None = None, activation: int = 0,
+) -> Value | None:  # fmt: skip
+    """activation(x (..., k) @ a matrix (k, n) that is the same for all rows and steps + bias): as a Dense layer.
+
+    ``matrix`` and ``bias`` are called once, to pack what they give; ``activation``: by its code.
+    """
     features, units = shape
     if 0 in x.shape or 0 in shape:
         return None
     steps = math.prod(x.shape[:-1])
     out = new(b, (*x.shape[:-1], units))
     kernel = b.constant(layer, what, lambda: layout.pack_dense(matrix(), b.lanes))
+    offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: layout.pack_dense_bias(bias(), b.lanes))
     b.emit(
         "dense", steps=steps, features=features, units=units, x=b.read(x), x_row=steps * features, x_step=features, kernel=kernel,
-        bias=None, activation=0, y=out.buffer, y_row=steps * units, y_step=units,
+        bias=offset, activation=activation, y=out.buffer, y_row=steps * units, y_step=units,
     )  # fmt: skip
     return out

@@ -114,6 +114,7 @@ class Builder(Protocol):
 
     threads: int  # the most that one call may use
     streaming: bool  # one step after another: what came before is in the states
+    max_steps: int  # ... and so many steps at most in those that are of every step so far; 0 where there are none
     present: Mask | None  # ragged input: which of its steps are there, the others are padding
 
     def constant(self, layer: Any, what: str, make: Callable[[], np.ndarray], *, of: Any = None) -> Constant:

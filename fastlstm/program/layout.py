@@ -42,6 +42,10 @@ TILE_VECTORS = MOST_VECTORS * MOST_TILE_ROWS
 CHUNK_BYTES = 192 << 10
 MOST_CHUNK_ROWS, LEAST_CHUNK_ROWS = 16 * MOST_TILE_ROWS, 2 * MOST_TILE_ROWS
 
+#: The scores of so many queries are computed at once: whole tiles of them, fewer where they take more bytes than a second cache has room
+#: for, but a tile of them at least.
+MOST_QUERIES, SCORES_BYTES = 4 * MOST_TILE_ROWS, 1 << 18
+
 #: Rows whose distance is a multiple of so many floats (1 KB) would compete for the same few places in a cache: they are put
 #: one more line apart.
 CROWDED = 256
@@ -79,6 +83,17 @@ class Work(NamedTuple):
     second_bias_at: int  # the same for a cell's second product
     chunk: int  # the projections of the pairs; before the first chunk, the bins of the sort by length
     end: int  # after everything of this thread
+
+
+class Attending(NamedTuple):
+    """Where things are in the scratch of attention: addresses, but for ``row`` and ``queries``."""
+
+    keys: int  # those of a matrix transposed, in panels
+    values: int  # those of a matrix, row after row
+    scores: int  # of some queries
+    row: int  # bytes from the scores of one query to those of the next
+    queries: int  # how many queries at once
+    end: int  # after everything
 
 
 # -- of plain integers: compiled into the kernels too (kernels/layout.py) -----------------------------------------------------------
@@ -234,10 +249,21 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
     )
 
 
+def lay_out_attention(start: int, others: int, features: int, size: int, lanes: int) -> Attending:
+    """Divide up the scratch of attention over ``others`` steps, whose keys have so many features and whose values are of a size."""
+    row = FLOAT * state_row(others, lanes)
+    queries = min(max(SCORES_BYTES // row // MOST_TILE_ROWS * MOST_TILE_ROWS, MOST_TILE_ROWS), MOST_QUERIES)
+    panel = MOST_VECTORS * lanes
+    keys = after(start, 0)
+    values = after(keys, FLOAT * padded_units(others, panel) * features)
+    scores = after(values, FLOAT * others * max(size, lanes))
+    return Attending(keys=keys, values=values, scores=scores, row=row, queries=queries, end=after(scores, queries * row))
+
+
 #: What kernels compile, each after those that it calls.
 COMPILED = (
     padded_units, block_units, panel_vectors, last_width, last_vectors, columns, state_row, chunk_rows, kept_row, dots_product,
-    packs_product, after, lay_out,
+    packs_product, after, lay_out, lay_out_attention,
 )  # fmt: skip
 
 
@@ -341,3 +367,11 @@ def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes
     row = (end(1 + period) - end(1)) // period
     # The scratch itself may begin anywhere.
     return row, ALIGNMENT + max(end(rows) - rows * row for rows in range(1, 1 + period))
+
+
+# -- scratch of attention -----------------------------------------------------------------------------------------------------
+
+
+def attention_scratch(others: int, features: int, size: int, lanes: int) -> int:
+    """Bytes of scratch that attention takes, whatever the number of rows."""
+    return ALIGNMENT + lay_out_attention(0, others, features, size, lanes).end

@@ -8,6 +8,7 @@ from .runner import Runner
 FAST_PATH_AXES: int
 
 class FastPath:
+    left: int
     def __init__(
         self,
         runner: Runner,

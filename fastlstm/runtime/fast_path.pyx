@@ -62,6 +62,7 @@ cdef class FastPath:
     cdef Guard guard
     cdef Frame own  # where there is a guard, as only one thread is inside: the states stay at their place
     cdef fastlstm_call undisturbed  # of which such calls are a part
+    cdef public int64_t left  # so many calls more, where there is a guard, before there is no room in the states
 
     def __init__(
         self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
@@ -73,6 +74,7 @@ cdef class FastPath:
         if vocabulary > MOST_VOCABULARY or len(states) < runner.state_count or (runner.state_count and (guard is None or rows < 1)):
             raise ValueError("expected a vocabulary below 2**31, all states, and a guard and a number of rows for them")
         self.runner, self.vocabulary, self.rows, self.most_rows = runner, vocabulary, rows, most_rows
+        self.left = UNLIMITED
         self.states, self.guard, self.ndim, self.output_ndim = states, guard, len(shape) + 1, len(output_shape) + 1
         self.elements = note_shape(self.shape, shape)
         self.output_elements = note_shape(self.output_shape, output_shape)
@@ -109,7 +111,10 @@ cdef class FastPath:
         else:
             self.guard.enter()
             try:
+                if self.left < 1:
+                    return None
                 self._compute(array, result)
+                self.left -= 1
             finally:
                 self.guard.leave()
         return result

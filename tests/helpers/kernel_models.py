@@ -86,6 +86,12 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
     yield "masked both ways", chain(masking, LayerSpec("Bidirectional", "both", {"merge_mode": "sum"}, (), both))
     yield "ids", chain(table, cell("LSTM", units), shape=ids)
     yield "masked ids", chain(masked_table, cell("GRU", units, reset_after=True), dense(units, units), shape=ids)
+    heads = {"num_heads": 2, "key_dim": units, "use_bias": False}
+    arrays = (*[(FEATURES, 2, units)] * 3, (2, units, FEATURES))
+    yield "heads", graph([masking, simple("MultiHeadAttention", "heads", *arrays, **heads)], [(0,), (1, 1)], (None, None, FEATURES))
+    attend, add = simple("Attention", "a", use_scale=False), simple("AdditiveAttention", "b", (units,))
+    wide = simple("Dense", "wide", (FEATURES, units), (units,), units=units)
+    yield "attention", graph([masking, wide, attend, add], [(0,), (1,), (2, 2), (3, 2)], (None, None, FEATURES))
     yield "table read twice", graph([table, simple("Concatenate", axis=-1)], [(0,), (1, 1)], ids)
     yield "dense", chain(dense(units, activation="gelu"), dense(1, units))
     yield "sums", graph([dense(units), simple("Add"), simple("Multiply", "m")], [(0,), (1, 1), (2, 1)], (None, None, FEATURES))

@@ -29,14 +29,16 @@ class Calls:
     level
         CPU level.
     arrays
-        Inputs, batch first.
+        Inputs, batch first; masks as uint8.
     """
 
     def __init__(self, level: str, arrays: Sequence[np.ndarray]):
         self.level, self.arrays = level, [np.ascontiguousarray(array) for array in arrays]
         self.builder = ProgramBuilder(Constants(lanes_of(level)), 0, {})
         self.owner = Owner()
-        self.values = [self.builder.input(x.shape[1:], vocabulary=1000 if x.dtype == np.int32 else 0) for x in self.arrays]
+        self.values = [
+            self.builder.input(x.shape[1:], vocabulary=1000 if x.dtype == np.int32 else 0, itemsize=x.dtype.itemsize) for x in self.arrays
+        ]
 
     def constant(self, array: np.ndarray) -> Array:
         """An array without batch axis."""

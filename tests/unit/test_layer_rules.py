@@ -21,8 +21,9 @@ CACHES = {
     "Supplied.check_steps": {"steps_seen"}, "Supplied.activation": {"steps_seen"}, "Supplied.sizes": {"sizes_seen"},
     "Context.note": {"problems"}, "Context.lack": {"lacking"},
     # Of an object made for one walk through a network, what it finds on the way.
-    "Survey.call": {"begins", "calls", "merging", "masked"}, "Survey._course": {"carrying", "carried"}, "Survey._refuse": {"problems"},
-    "Survey._hold": {"calls"}, "Survey.reading": {"read"}, "Survey.fixed": {"problems"}, "Beginning._keep": {"made"},
+    "Survey.call": {"begins", "calls", "merging", "masked"}, "Survey._course": {"carrying", "carried", "remembering"},
+    "Survey._refuse": {"problems"}, "Survey._hold": {"calls"}, "Survey.reading": {"read"}, "Survey.fixed": {"problems"},
+    "Beginning._keep": {"made"},
     "Origins.call": {"beside"},
 }  # fmt: skip
 CHANGING = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear", "sort", "reverse"}

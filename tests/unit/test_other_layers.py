@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from layer_specs import MASK, applied, made, normal, recurrent, simple
 
-from fastlstm.errors import FormatError, UnsupportedError
+from fastlstm.errors import FormatError
 from fastlstm.layers import Tensor
 from fastlstm.spec import Rules
 
@@ -283,8 +283,9 @@ def test_multi_head_attention(masked):
         np.testing.assert_array_equal(deaf.value, applied(made(spec), x, x)[0].value)
         assert deaf.mask is None
     assert made(spec).shapes([(None, 5, 5)] * 2, {}) == ((None, 5, 5),)
-    with pytest.raises(UnsupportedError, match="only over"):
-        made(spec).shapes([(None, 5, 5, 5)] * 2, {})
+    assert made(spec).shapes([(None, 4, 5, 5)] * 2, {"return_attention_scores": True}) == ((None, 4, 5, 5), (None, 2, 4, 5, 4, 5))
+    with pytest.raises(FormatError, match="over which Keras cannot attend either"):
+        made(spec).shapes([(None, 5, 5, 5), (None, 5, 5)], {})
 
 
 def test_convlstm_of_single_cells_is_lstm():

@@ -20,10 +20,11 @@ from fastlstm.layers.network import Network
 from fastlstm.layers.recurrent import Recurrent
 from fastlstm.planner import ProgramBuilder
 from fastlstm.program import arithmetic, layout, masks
+from fastlstm.program.attending import Hidden, Matrices, Pairs, Sizes, Tanh, attended
 from fastlstm.program.contract import AXES
 from fastlstm.program.contracts import CONTRACTS
 from fastlstm.program.copying import flipped, padded
-from fastlstm.program.ir import At, Buffer, BufferInfo, Builder, Constant, Instruction, Program, Value
+from fastlstm.program.ir import At, Buffer, BufferInfo, Builder, Constant, Instruction, Mask, Program, Value
 from fastlstm.program.verifier import verify
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
@@ -234,6 +235,33 @@ def programs() -> Iterator[tuple[str, Program]]:
         value = write(calls)
         assert value is not None
         yield write.__name__, calls.program(value)
+    for tanh in (False, True):
+        calls = Calls(runtime.level(), [np.ones((1, *shape), dtype) for shape, dtype in ATTENDED])
+        yield f"attention, {tanh}", calls.program(attention_of_everything(calls, tanh))
+
+
+#: Query, key and value of 2 x 4 (x 2) heads, what hides their steps, and how many came before.
+ATTENDED = (
+    ((2, 3, 20), np.float32), ((2, 4, 10), np.float32), ((2, 4, 12), np.float32), ((3,), np.uint8), ((4,), np.uint8),
+    ((2, 4, 3, 4), np.uint8), ((1,), np.float32), ((3, 5), np.float32),
+)  # fmt: skip
+
+
+def attention_of_everything(calls: Calls, tanh: bool) -> Value:
+    """A call that has every field, after one that adds to what is remembered."""
+    b, (q, k, v, step_mask, other_mask, pairs, past, x) = calls.builder, calls.values
+    kept = b.buffer(4 * 5)
+    b.emit("remember", steps=3, others=4, size=5, x=x.buffer, x_row=15, x_step=5, past=past.buffer, y=kept)
+    out = Value(b.buffer(2 * 3 * 24), (2, 3, 24))
+    operands = (
+        Matrices(q.buffer, 120, 60, 5, 20), Matrices(k.buffer, 80, 40, 5, 10), Matrices(v.buffer, 96, 48, 6, 12),
+        Matrices(out.buffer, 144, 72, 6, 24),
+    )  # fmt: skip
+    masks = Mask(step_mask.buffer, (3,)), Mask(other_mask.buffer, (4,)), Pairs(pairs.buffer, 96, 48, 12, 4, 1)
+    hidden = Hidden(*masks, causal=True, band=2, zeros=True, past=past.buffer)
+    by = Tanh(0.5, calls.constant(np.ones(5)).constant) if tanh else None
+    attended(b, operands, Sizes(2, 2, 2, 3, 4, 5, 6), hidden, 0.5, tanh=by, scores=True)
+    return out
 
 
 def broadcast_sum(calls: Calls) -> Value | None:
@@ -345,6 +373,9 @@ HOW = {
     "pool2",
     "pool_mean",
     "then",
+    "causal",
+    "band",
+    "zeros",
 }
 #: Strides of what may be missing.
 STRIDES = {

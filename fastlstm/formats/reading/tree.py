@@ -51,7 +51,7 @@ def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
     used: dict[str, int] = {}
     for layer in layers:
         if layer.row.role is not Role.OPERATION:
-            name = snake_case(layer.saved_class)
+            name = snake_case(layer.row.in_trees or layer.saved_class)
             number = used.get(name, 0)
             used[name] = number + 1
             yield layer, f"{name}_{number}" if number else name

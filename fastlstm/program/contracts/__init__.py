@@ -6,6 +6,7 @@ The kernels are declared by them (``kernels/registry.py``), and no Program runs 
 from ..contract import CONTRACTS
 from . import (
     arithmetic,
+    attention,
     conv_lstm,
     convolution,
     curves,
@@ -21,6 +22,6 @@ from . import (
 )
 
 __all__ = [
-    "CONTRACTS", "arithmetic", "conv_lstm", "convolution", "curves", "dense", "elementwise", "normalising", "pooling", "product",
-    "rearranging", "recurrent", "reductions", "resampling",
+    "CONTRACTS", "arithmetic", "attention", "conv_lstm", "convolution", "curves", "dense", "elementwise", "normalising", "pooling",
+    "product", "rearranging", "recurrent", "reductions", "resampling",
 ]  # fmt: skip
