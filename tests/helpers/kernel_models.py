@@ -97,6 +97,15 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
     yield "sums", graph([dense(units), simple("Add"), simple("Multiply", "m")], [(0,), (1, 1), (2, 1)], (None, None, FEATURES))
     other = simple("Masking", "other", mask_value=1.0)
     yield "masks of sums", graph([masking, other, simple("Add"), cell("LSTM")], [(0,), (0,), (1, 2), (3,)], (None, None, FEATURES))
+    yield "repeated", chain(simple("RepeatVector", n=3), cell("LSTM"), shape=(None, FEATURES))
+    loop = LayerSpec("TimeDistributed", "t", {}, (), (dense(units),))
+    rules = Rules(time_distributed_loops="all", time_distributed_loop_repeats=True)
+    yield "in a loop", replace(chain(masking, loop, shape=(7, None, FEATURES)), rules=rules)
+    yield "at every step", chain(LayerSpec("TimeDistributed", "t", {}, (), (dense(units),)), simple("Permute", dims=[2, 1]))
+
+
+def of_companions(units: int) -> Iterator[tuple[str, ModelSpec]]:
+    """(what, model) for what stands around recurrent layers."""
     for padding, size, stride in (("same", 3, 1), ("causal", 4, 1), ("valid", 1, 2)):
         options = {"filters": units, "kernel_size": [size], "strides": [stride], "padding": padding, "activation": "relu"}
         yield f"convolution, {padding}", chain(simple("Conv1D", "c", (size, FEATURES, units), (units,), **options))
@@ -108,11 +117,6 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
         groups = {"groups": 1} if kind == "GroupNormalization" else {}
         yield kind, chain(dense(units), simple(kind, "n", *[(units,)] * arrays, axis=-1, **groups))
     yield "activations", chain(*(simple("Activation", kind, activation=kind) for kind in ("elu", "softplus", "sigmoid", "softmax")))
-    yield "repeated", chain(simple("RepeatVector", n=3), cell("LSTM"), shape=(None, FEATURES))
-    loop = LayerSpec("TimeDistributed", "t", {}, (), (dense(units),))
-    rules = Rules(time_distributed_loops="all", time_distributed_loop_repeats=True)
-    yield "in a loop", replace(chain(masking, loop, shape=(7, None, FEATURES)), rules=rules)
-    yield "at every step", chain(LayerSpec("TimeDistributed", "t", {}, (), (dense(units),)), simple("Permute", dims=[2, 1]))
     kinds = ("log_softmax", "sparsemax", "glu", {"name": "relu", "max_value": 0.5, "threshold": 0.1})
     yield "other activations", chain(dense(2 * units), *(simple("Activation", f"a{n}", activation=kind) for n, kind in enumerate(kinds)))
     yield "learned activations", chain(dense(units), simple("PReLU", "p", (1, units), shared_axes=[1]))
@@ -124,12 +128,24 @@ def of_units(units: int) -> Iterator[tuple[str, ModelSpec]]:
         simple("AdaptiveAveragePooling2D", "a", output_size=[3, 2]),
     ]  # fmt: skip
     yield "images", chain(*layers, shape=image)
+    given = {"kernel_size": [3, 2], "padding": "same", "activation": "relu"}
+    layers = [
+        simple("Conv2D", "c", (3, 2, FEATURES, units), (units,), filters=units, **given),
+        simple("MaxPooling2D", "p", pool_size=[2, 2]),
+        simple("DepthwiseConv2D", "d", (3, 2, units, 2), (2 * units,), depth_multiplier=2, **given),
+        simple("Conv2DTranspose", "t", (3, 2, units, 2 * units), (units,), filters=units, strides=[2, 1], **given),
+        simple("AveragePooling2D", "a", pool_size=[2, 3], strides=[1, 2], padding="same"),
+    ]
+    yield "convolutions", chain(*layers, shape=(None, 6, 9, FEATURES))
+    film = (3, FEATURES, 4 * units), (3, units, 4 * units), (4 * units,)
+    time = simple("ConvLSTM1D", "film", *film, filters=units, kernel_size=[3], padding="same", return_sequences=True)
+    yield "film", chain(time, shape=(None, 4, 9, FEATURES))
 
 
 def models() -> Iterator[tuple[str, ModelSpec]]:
     """(what, model), all of them."""
     for units in UNITS:
-        for what, spec in (*of_units(units), *operations(units)):
+        for what, spec in (*of_units(units), *of_companions(units), *operations(units)):
             yield f"{what}, {units}", spec
 
 

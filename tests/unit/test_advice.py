@@ -160,7 +160,7 @@ def test_a_stateful_layer_at_every_step(tmp_path: Path) -> None:
     assert model.predict(np.stack([X, X], 1)).shape == (4, 2, 2)
 
 
-@follows("what is the same for all timesteps is given when the stream begins: stream(batch_size, initial={{}})")
+@follows("what is the same for all timesteps is given when the stream begins: stream(batch_size, initial={{}}{})")
 def test_a_stream_of_what_stays(tmp_path: Path) -> None:
     layers = [entrance("x", None, 3), entrance("g", 1, 3), layer("Multiply", "m", [[["x", 0, 0, {}], ["g", 0, 0, {}]]])]
     config = functional(layers, [["x", 0, 0], ["g", 0, 0]], [["m", 0, 0]])
@@ -170,6 +170,20 @@ def test_a_stream_of_what_stays(tmp_path: Path) -> None:
     assert any("initial={'g'" in problem.advice for problem in caught.value.problems)
     stream = model.stream(4, initial={"g": X[:, :1]})
     np.testing.assert_array_equal(stream.step(X[:, 1]), X[:, 1] * X[:, 0])
+
+
+@follows("say how many timesteps there are at most: stream(batch_size, max_steps=...)")
+def test_a_stream_that_remembers(tmp_path: Path) -> None:
+    layers = [entrance("x", None, 3), layer("Attention", "a", [[["x", 0, 0, {}], ["x", 0, 0, {}]]], causal=True)]
+    config = functional(layers, [["x", 0, 0]], [["a", 0, 0]])
+    model = fastlstm.load(write_h5(tmp_path / "m.h5", config, {}, "2.6.0"))
+    with pytest.raises(UnsupportedError) as caught:
+        model.stream(4)
+    assert [problem.advice for problem in caught.value.problems] == [
+        "say how many timesteps there are at most: stream(batch_size, max_steps=...)"
+    ]
+    stream = model.stream(4, max_steps=2)
+    np.testing.assert_allclose(np.stack([stream.step(X[:, 0]), stream.step(X[:, 1])], 1), model.predict(X[:, :2]), rtol=1e-6)
 
 
 # -- functions of the caller's ----------------------------------------------------------------------------------------------------

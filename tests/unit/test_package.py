@@ -100,7 +100,7 @@ def test_every_layer_has_an_example() -> None:
     missing = sorted(set(REGISTRY) - set(tool.EXAMPLES))
     assert not missing, f"add an example of {', '.join(missing)} to EXAMPLES in tools/layer_table.py"
     assert set(tool.EXAMPLES) <= set(REGISTRY)
-    assert tool.runs("ConvLSTM1D") == "NumPy"
+    assert "NumPy" not in map(tool.runs, tool.EXAMPLES)
     assert tool.runs("LSTM") == tool.runs("Conv1D") == "kernels"
     assert tool.runs("LSTMCell") == tool.runs("StackedRNNCells") == "kernels"
     assert tool.runs("Dropout") == "no work"

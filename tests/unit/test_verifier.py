@@ -211,25 +211,9 @@ def programs() -> Iterator[tuple[str, Program]]:
     ]
     calls = [call(number, number - 1) for number in range(1, len(chain) + 1)]
     yield "chain", program(model([*inputs(sequences), *chain], calls))
-    images = [
-        layer("Conv2D", "c", (3, 2, 1, 6), (6,), filters=6, kernel_size=[3, 2], padding="same", groups=3),
-        layer("BatchNormalization", "b", *[(6,)] * 4, axis=-1), layer("Activation", "s", activation="tanh"),
-        layer("MaxPooling2D", "p", pool_size=[2, 2]), layer("DepthwiseConv2D", "d", (2, 2, 6, 1), (6,), kernel_size=[2, 2], strides=[2, 1]),
-        layer("AveragePooling2D", "a", pool_size=[2, 2], strides=[1, 1], padding="same"),
-        layer("Conv2D", "e", (2, 2, 6, 33), (33,), filters=33, kernel_size=[2, 2], dilation_rate=[1, 2], padding="same"),
-        layer("Conv2DTranspose", "t", (3, 3, 5, 33), (5,), filters=5, kernel_size=[3, 3], strides=[2, 2], padding="same"),
-    ]  # fmt: skip
-    calls = [call(number, number - 1) for number in range(1, len(images) + 1)]
-    film = layer("ConvLSTM1D", "l", (3, 2, 20), (3, 5, 20), (20,), filters=5, kernel_size=[3], padding="same", return_sequences=True)
-    yield "film", program(model([*inputs((None, 4, 6, 2), (None, 6, 5), (None, 6, 5)), film], [call(3, 0, initial_state=(Ref(1), Ref(2)))]))
-    yield "images", program(model([*inputs((None, 9, 11, 3)), *images], calls))
+    yield "mean", program(model([*inputs(sequences), masking, layer("GlobalAveragePooling1D", "g")], [call(1, 0), call(2, 1)]))
     yield "concatenated", program(model([*inputs(sequences, sequences), layer("Concatenate", "c", axis=-1)], [call(2, 0, 1)]))
-    images = [layer("UpSampling2D", "u", size=2, interpolation="bilinear"), layer("AdaptiveAveragePooling2D", "a", output_size=[3, 2])]
-    images += [layer("LayerNormalization", "n", (2,), (2,), axis=2), layer("GroupNormalization", "g", (4,), (4,), axis=-1, groups=2)]
-    images += [layer("PReLU", "p", (3, 2, 4)), layer("LayerNormalization", "o", (4,), (4,), axis=-1)]
-    images += [layer("ReLU", "r", max_value=0.5, threshold=0.1), layer("Activation", "s", activation="sparsemax")]
-    images += [layer("SReLU", "t", *[(3, 2, 4)] * 4), layer("Activation", "m", activation="log_softmax")]
-    yield "images", program(model([*inputs((None, 4, 5, 4)), *images], [call(number, number - 1) for number in range(1, 11)]))
+    yield from programs_of_images()
     for write in TENSORS:
         calls = Calls(runtime.level(), [np.ones((1, 4, 1, 3), np.float32), np.ones((1, 5, 3), np.float32), np.ones((1, 4), np.int32)])
         value = write(calls)
@@ -262,6 +246,28 @@ def attention_of_everything(calls: Calls, tanh: bool) -> Value:
     by = Tanh(0.5, calls.constant(np.ones(5)).constant) if tanh else None
     attended(b, operands, Sizes(2, 2, 2, 3, 4, 5, 6), hidden, 0.5, tanh=by, scores=True)
     return out
+
+
+def programs_of_images() -> Iterator[tuple[str, Program]]:
+    """Those of images and films."""
+    images = [
+        layer("Conv2D", "c", (3, 2, 1, 6), (6,), filters=6, kernel_size=[3, 2], padding="same", groups=3),
+        layer("BatchNormalization", "b", *[(6,)] * 4, axis=-1), layer("Activation", "s", activation="tanh"),
+        layer("MaxPooling2D", "p", pool_size=[2, 2]), layer("DepthwiseConv2D", "d", (2, 2, 6, 1), (6,), kernel_size=[2, 2], strides=[2, 1]),
+        layer("AveragePooling2D", "a", pool_size=[2, 2], strides=[1, 1], padding="same"),
+        layer("Conv2D", "e", (2, 2, 6, 33), (33,), filters=33, kernel_size=[2, 2], dilation_rate=[1, 2], padding="same"),
+        layer("Conv2DTranspose", "t", (3, 3, 5, 33), (5,), filters=5, kernel_size=[3, 3], strides=[2, 2], padding="same"),
+    ]  # fmt: skip
+    calls = [call(number, number - 1) for number in range(1, len(images) + 1)]
+    film = layer("ConvLSTM1D", "l", (3, 2, 20), (3, 5, 20), (20,), filters=5, kernel_size=[3], padding="same", return_sequences=True)
+    yield "film", program(model([*inputs((None, 4, 6, 2), (None, 6, 5), (None, 6, 5)), film], [call(3, 0, initial_state=(Ref(1), Ref(2)))]))
+    yield "convolutions", program(model([*inputs((None, 9, 11, 3)), *images], calls))
+    images = [layer("UpSampling2D", "u", size=2, interpolation="bilinear"), layer("AdaptiveAveragePooling2D", "a", output_size=[3, 2])]
+    images += [layer("LayerNormalization", "n", (2,), (2,), axis=2), layer("GroupNormalization", "g", (4,), (4,), axis=-1, groups=2)]
+    images += [layer("PReLU", "p", (3, 2, 4)), layer("LayerNormalization", "o", (4,), (4,), axis=-1)]
+    images += [layer("ReLU", "r", max_value=0.5, threshold=0.1), layer("Activation", "s", activation="sparsemax")]
+    images += [layer("SReLU", "t", *[(3, 2, 4)] * 4), layer("Activation", "m", activation="log_softmax")]
+    yield "images", program(model([*inputs((None, 4, 5, 4)), *images], [call(number, number - 1) for number in range(1, 11)]))
 
 
 def broadcast_sum(calls: Calls) -> Value | None:
