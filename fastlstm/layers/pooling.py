@@ -173,8 +173,10 @@ class GlobalPooling(Layer):
         if mask.shape != (x.shape[axis],):
             return None
         if numbers is None and not self.channels_first:
-            mean = pooled(b, x._replace(mask=mask), 1, window=x.shape[0], stride=1, before=0, mean=True)
-            return (mean if self.keepdims else mean._replace(shape=mean.shape[1:]),)
+            steps, features = x.shape
+            out = b.buffer(features)
+            b.emit("masked_mean", steps=steps, features=features, x=b.read(x), mask=mask.buffer, y=out)
+            return (Value(out, (1, features) if self.keepdims else (features,)),)
         return weighed(b, x, axis, of_mask(b, mask) if numbers is None else numbers, self.keepdims)
 
 
@@ -185,26 +187,6 @@ def weighed(b: Builder, x: Value, axis: int, weights: Value, keepdims: bool) -> 
     sums, count = each and reduced(b, "sum", each, [axis], keepdims), reduced(b, "sum", along, [axis], keepdims)
     value = sums and count and binary(b, "divide", sums, count)
     return value and (value,)
-
-
-def pooled(b: Builder, x: Value, length: int, *, window: int, stride: int, before: int, mean: bool) -> Value:
-    """``length`` windows over the steps of x; means are over the valid steps where x has a mask."""
-    steps, features = x.shape
-    out = b.buffer(length * features)
-    b.emit(
-        "pool",
-        steps=steps,
-        features=features,
-        x=b.read(x),
-        mask=x.mask.buffer if x.mask and mean and window == steps else None,
-        window=window,
-        stride=stride,
-        before=before,
-        y=out,
-        y_steps=length,
-        mean=int(mean),
-    )
-    return Value(out, (length, features))
 
 
 class GlobalMaxPooling(GlobalPooling):
