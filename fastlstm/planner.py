@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -139,6 +139,16 @@ class ProgramBuilder:
         yield
         self.times //= times
         self.present = present
+
+    def at_once(self, one: Callable[[], T], other: Callable[[], T]) -> tuple[T, T]:
+        """See ir.Builder."""
+        before = len(self.instructions)
+        first, between = one(), len(self.instructions)
+        second = other()
+        pair = self.instructions[before:]
+        if between == before + 1 and len(pair) == 2 and all(each.members == 1 and each.function is None for each in pair):
+            self.instructions[-1] = replace(pair[1], beside=True)
+        return first, second
 
     def lower(self, layer: Layer, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer as kernel calls, or as a call back into NumPy where it has none."""

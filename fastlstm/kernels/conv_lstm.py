@@ -120,8 +120,8 @@ def _inside(f: Any, i: int, j: int) -> int:
 
 
 @compiled
-def _step(f: Any, w: Any, space: Any, x: int, before: int, after: int) -> None:
-    """A step: a member its share of the lines."""
+def _step(f: Any, w: Any, space: Any, x: int, before: int, after: int, left: int) -> int:
+    """A step: a member its share of the lines. The patience left after it, of so much."""
     inputs, states = f.k0 * f.k1 * f.k2 * f.size, f.w0 * f.w1 * f.w2 * f.units
     members, lines = max(f.members, 1), f.n0 * f.n1
     whole = f.units // LANES
@@ -146,6 +146,10 @@ def _step(f: Any, w: Any, space: Any, x: int, before: int, after: int) -> None:
                 count=f.n2,
             )
             _line(f, w, space, block, places)
+            left = patience_after(f, left, LSTM_GATES * f.n2 * block.count * (inputs + states))
+            if left < 0:
+                return left
+    return left
 
 
 @compiled
@@ -198,7 +202,7 @@ def conv_lstm(f: Any) -> None:
         store_int(w.state_table, n, 4 * _state_place(f, n // f.w1, n % f.w1))
     if image:
         clear(w.image, image)
-    left, work = ONE * PATIENCE, LSTM_GATES * state * (f.k0 * f.k1 * f.k2 * f.size + f.w0 * f.w1 * f.w2 * f.units)
+    left = ONE * PATIENCE
     for r in range(f.rows):
         if f.member == 0:
             _begin(f, w, r, padded)
@@ -212,13 +216,15 @@ def conv_lstm(f: Any) -> None:
                 if image:
                     copy_image(f, w.image, x)
                     x = w.image
-                _step(f, w, space, x, h, other)
+                left = _step(f, w, space, x, h, other, left)
+                if left < 0:
+                    return
                 h, other, begun = other, h, ONE
                 meet(f)
             shown = ZERO if begun == 0 or (masked and f.fill) else h
             if f.y:
                 _lines_out(f, f.y + 4 * (r * f.y_row + (t if f.y_time_order else p) * f.y_step), shown)
-            left = patience_after(f, left, work)
+            left = patience_after(f, left, state)
             if left < 0:
                 return
         _end(f, w, r, h, shown)

@@ -404,19 +404,17 @@ def _channels_of_four(f: Any, w: Any, x: int, y: int, c: int) -> None:
 
 
 @compiled
-def _depthwise_line(f: Any, w: Any, x: int, y: int) -> None:
-    """The positions along the last axis."""
+def _depthwise(f: Any, w: Any, x: int, y: int, count: int) -> None:
+    """Up to four positions along the last axis."""
     width, whole = f.channels, f.channels & -LANES
-    for t in range(0, f.n2, 4):
-        place, to, count = x + 4 * t * f.s2, y + 4 * t * width, min(f.n2 - t, 4)
-        if count == 4:
-            for c in range(0, whole, LANES):
-                _channels_of_four(f, w, place, to, c)
-        for n in range(count):
-            for c in range(whole if count == 4 else 0, width, LANES):
-                store_part(to + 4 * n * width, c, _channels(f, w, place + 4 * n * f.s2, c, width - c), width - c)
+    if count == 4:
+        for c in range(0, whole, LANES):
+            _channels_of_four(f, w, x, y, c)
+    for n in range(count):
+        for c in range(whole if count == 4 else 0, width, LANES):
+            store_part(y + 4 * n * width, c, _channels(f, w, x + 4 * n * f.s2, c, width - c), width - c)
     if f.activation:
-        size = f.n2 * width
+        size = count * width
         for i in range(0, size, LANES):
             store_part(y, i, activated(f.activation, load_part(y, i, size - i), f.alpha), size - i)
 
@@ -429,17 +427,19 @@ def convolve_depthwise(f: Any) -> None:
     fill_table(f, w.table)
     if image:
         clear(w.image, image)
-    left, line = ONE * PATIENCE, 4 * f.n2 * f.channels
+    left, work = ONE * PATIENCE, f.channels * f.k0 * f.k1 * f.k2
     for r in range(f.rows):
         x, y = f.x + 4 * r * f.x_row, f.y + 4 * r * f.y_row
         if image:
             copy_image(f, w.image, x)
             x = w.image
-        for i in range(f.n0):
-            for j in range(f.n1):
-                _depthwise_line(f, w, x + 4 * (i * f.s0 + j * f.s1), y)
-                y += line
-                left = patience_after(f, left, f.n2 * f.channels * f.k0 * f.k1 * f.k2)
+        for line in range(f.n0 * f.n1):
+            place = x + 4 * (line // f.n1 * f.s0 + line % f.n1 * f.s1)
+            for t in range(0, f.n2, 4):
+                count = min(f.n2 - t, 4)
+                _depthwise(f, w, place + 4 * t * f.s2, y, count)
+                y += 4 * count * f.channels
+                left = patience_after(f, left, count * work)
                 if left < 0:
                     return
 
@@ -493,6 +493,6 @@ def pool_windows(f: Any) -> None:
                     for c in range(0, f.channels, LANES):
                         store_part(y, c, _window(f, x, d, h, v, c), f.channels - c)
                     y += width
-                left = patience_after(f, left, f.n2 * f.k0 * f.k1 * f.k2 * f.channels)
-                if left < 0:
-                    return
+                    left = patience_after(f, left, f.k0 * f.k1 * f.k2 * f.channels)
+                    if left < 0:
+                        return

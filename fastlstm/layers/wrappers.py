@@ -137,8 +137,10 @@ class Bidirectional(Layer):
         step = row or widths[1]
         # Turned round in time: the output of the step processed last goes first.
         turned = At(second.target, second.offset + (steps - 1) * step)
-        final = one.write(b, x, forwards, first, row=steps * (row or widths[0]), step=row or widths[0])
-        more = other.write(b, x, backwards, turned, row=steps * step, step=-step)
+        final, more = b.at_once(
+            lambda: one.write(b, x, forwards, first, row=steps * (row or widths[0]), step=row or widths[0]),
+            lambda: other.write(b, x, backwards, turned, row=steps * step, step=-step),
+        )
         mask = x.mask if sequence else None
 
         def value(buffer: Buffer, width: int) -> Value:

@@ -46,7 +46,9 @@ def lifetimes(instructions: Sequence[Instruction], buffers: Sequence[BufferInfo]
     """The numbers of the first and of the last instruction that use each scratch buffer."""
     first: dict[int, int] = {}
     last: dict[int, int] = {}
-    for number, instruction in enumerate(instructions):
+    number = -1
+    for instruction in instructions:
+        number += not instruction.beside  # what may be computed at the same time counts as one
         for value in instruction.fields.values():
             target = value.target if isinstance(value, At) else value
             if isinstance(target, Buffer) and buffers[target.index].kind == "scratch":

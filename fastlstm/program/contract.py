@@ -19,9 +19,7 @@ MOST_AXES = 5
 
 #: Fields that say how many there are of something: at least one.
 AXES = tuple(f"n{axis}" for axis in range(MOST_AXES))
-COUNTS = frozenset(
-    {"steps", "features", "units", "size", "times", "width", "outer", "inner", "m", "k", "n", *AXES}
-)
+COUNTS = frozenset({"steps", "features", "units", "size", "times", "width", "outer", "inner", "m", "k", "n", *AXES})
 #: Fields that may be negative. Both are by name, for all kernels; a contract names further ones of its own.
 SIGNED = frozenset({"x_step", "y_step", *(f"{array}{axis}" for array in "xy" for axis in range(MOST_AXES))})
 #: Of kernels that several threads compute together: this thread's number among how many (0 and 0: alone), and the address of the

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from ..spec import UNLIMITED
+
+T = TypeVar("T")
 
 
 class Constant(NamedTuple):
@@ -59,6 +61,9 @@ class Instruction:
     layer: str = ""  # path of the layer it came from, for people
     times: int = 1  # it has this many rows for each row of the batch
     members: int = 1  # so many threads may compute it together
+    beside: bool = (
+        False  # another thread may compute it while one computes the instruction before it: neither touches what the other writes
+    )
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,9 @@ class Builder(Protocol):
 
     def repeated(self, times: int) -> AbstractContextManager[None]:
         """While it lasts, what is written has ``times`` rows for each row of the batch."""
+
+    def at_once(self, one: Callable[[], T], other: Callable[[], T]) -> tuple[T, T]:
+        """What two functions write that touch nothing of each other: where each is a single kernel call, two threads may compute them."""
 
     def lower(self, layer: Any, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...]:
         """A layer inside this one as kernel calls, or as a call of its ``apply`` where it has none."""

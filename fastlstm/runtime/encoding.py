@@ -62,6 +62,8 @@ class Encoded:
         For each instruction, where its kernel's code lies; 0: it calls a Python function.
     divided
         For each instruction, where the fields stand that ``contracts.TEAM`` names.
+    beside
+        For each instruction, whether it may be computed at the same time as the one before it.
     watches
         Where the fields stand that ``contracts.WATCH`` names, of the instructions that have them.
     patches
@@ -79,6 +81,7 @@ class Encoded:
         self.starts: list[int] = []
         self.addresses: list[int] = []
         self.divided: list[tuple[int, ...]] = []
+        self.beside: list[bool] = []
         self.watches: list[tuple[int, ...]] = []
         self.patches: list[tuple[int, int, int, int]] = []
         self.scratch: list[tuple[int, int]] = []
@@ -92,6 +95,7 @@ def encode(program: Program, engine: Engine) -> Encoded:
     for instruction in program.instructions:
         start = len(encoded.values)
         encoded.starts.append(start)
+        encoded.beside.append(instruction.beside)
         if instruction.function is not None:
             encoded.addresses.append(0)
             encoded.divided.append(NOBODY)

@@ -43,6 +43,7 @@ cdef class Runner:
     cdef kernel_t *calls
     cdef int *starts  # of each instruction's fields
     cdef Divided *divided
+    cdef int *beside  # whether an instruction may be computed at the same time as the one before it; one more, which may not
     cdef int *watches  # which of all instructions' fields are those of the call
     cdef int64_t *times  # rows of each instruction for each row of the batch
     cdef int64_t *fields

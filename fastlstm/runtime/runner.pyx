@@ -86,6 +86,7 @@ cdef class Runner:
         free(self.calls)
         free(self.starts)
         free(self.divided)
+        free(self.beside)
         free(self.times)
         free(self.fields)
         free(self.row_bytes)
@@ -183,8 +184,9 @@ cdef class Runner:
     cdef int blocks(self, Frame frame, int64_t row, int64_t last, fastlstm_call *call, int member) except -1 nogil:
         """Compute rows [row, last), block by block.
 
-        A member of a team computes its part of the divided instructions, and the first member all others. A call is left early once
-        it is told to stop; brief ones, without a ``call``, are not.
+        A member of a team computes its part of the divided instructions, and the first member all others, but for those that may be
+        computed at the same time as the one before: these are the second member's. A call is left early once it is told to stop; brief
+        ones, without a ``call``, are not.
         """
         cdef uint64_t floats = fastlstm_floats()
         cdef bint team = call != NULL and call.members > 0
@@ -212,10 +214,10 @@ cdef class Runner:
                         call_back(self, n, frame, row, rows)
                     fastlstm_flush(floats)
                     continue
-                if member == 0 or self.divided[n].member >= 0:
+                if self.divided[n].member >= 0 or member == (self.beside[n] if team else 0):
                     frame.fields[self.starts[n]] = rows * self.times[n]
                     self.calls[n](frame.fields + self.starts[n])
-                if team:
+                if team and not self.beside[n + 1]:
                     fastlstm_meet(<int64_t><uintptr_t>call)
                 worked += share
                 if worked >= WORK_BETWEEN_LOOKS:
@@ -239,6 +241,7 @@ cdef int allocate(Runner runner, encoded) except -1:
     runner.calls = <kernel_t *>zeros(runner.count, sizeof(kernel_t))
     runner.starts = <int *>zeros(runner.count, sizeof(int))
     runner.divided = <Divided *>zeros(runner.count, sizeof(Divided))
+    runner.beside = <int *>zeros(runner.count + 1, sizeof(int))
     runner.times = <int64_t *>zeros(runner.count, sizeof(int64_t))
     runner.fields = <int64_t *>zeros(runner.field_count, sizeof(int64_t))
     runner.watches = <int *>zeros(runner.watch_count, sizeof(int))
@@ -255,6 +258,7 @@ cdef int store(Runner runner, encoded) except -1:
         runner.calls[n] = <kernel_t><uintptr_t>encoded.addresses[n]
         runner.starts[n] = encoded.starts[n]
         runner.divided[n].member, runner.divided[n].members, runner.divided[n].meet, runner.divided[n].team = encoded.divided[n]
+        runner.beside[n] = encoded.beside[n]
         runner.times[n] = runner.program.instructions[n].times
     for n in range(runner.field_count):
         runner.fields[n] = encoded.values[n]

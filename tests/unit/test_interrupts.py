@@ -66,6 +66,13 @@ def layers_of(kind: str) -> tuple[list[h5_files.Layer], int]:
     if kind == "pool":
         config = {"pool_size": 4000, "strides": 1, "padding": "valid"}
         return [h5_files.Layer({"class_name": "MaxPooling1D", "config": config}, [])], 8
+    if kind == "convolution":
+        weights = [h5_files.random(rng, 200, 8, 512), h5_files.random(rng, 512)]
+        return [h5_files.Layer({"class_name": "Conv1D", "config": {"filters": 512, "kernel_size": [200]}}, weights)], 8
+    if kind == "by channel":
+        weights = [h5_files.random(rng, 4000, 8, 1), h5_files.random(rng, 1, 8, 1)]
+        config = {"filters": 1, "kernel_size": [4000], "use_bias": False}
+        return [h5_files.Layer({"class_name": "SeparableConv1D", "config": config}, weights)], 8
     if kind == "many layers":
         return [h5_files.recurrent("SimpleRNN", 30, 30, rng, return_sequences=True) for _ in range(40)], 30
     options = {"GRU": {"reset_after": True}, "GRU before": {"reset_after": False}}.get(kind, {})
@@ -73,16 +80,16 @@ def layers_of(kind: str) -> tuple[list[h5_files.Layer], int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "GRU before", "SimpleRNN", "dense", "pool", "many layers"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "GRU before", "SimpleRNN", "dense", "pool", "convolution", "by channel", "many layers"])
 @pytest.mark.parametrize("rows", [1, 300])
 def test_wherever_it_is(tmp_path: Path, kind: str, rows: int) -> None:
     layers, features = layers_of(kind)
     path = h5_files.save(tmp_path / "model.h5", layers, (None, features))
-    steps = {"dense": 60_000, "pool": 2_000_000, "many layers": 800_000}.get(kind, 1_500_000) // rows
+    steps = {"dense": 60_000, "pool": 2_000_000, "by channel": 2_000_000, "many layers": 800_000}.get(kind, 1_500_000) // rows
     script = f"""
 model = fastlstm.load(path)
 few, x = np.ones((2, 5000, {features}), np.float32), np.zeros(({rows}, {max(steps, 5000)}, {features}), np.float32)
-if {kind!r} != "pool":
+if {kind!r} not in ("pool", "convolution", "by channel"):
     few = few[:, :9].copy()
 expected = model.predict(few).tobytes()
 took = [interrupted(lambda: model.predict(x)) for _ in range(2)]

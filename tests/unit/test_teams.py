@@ -208,3 +208,25 @@ def test_a_forked_process_has_threads_of_its_own(tmp_path: Path) -> None:
             finally:
                 os._exit(wrong)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_directions_at_the_same_time(tmp_path: Path) -> None:
+    """In a team that divides convolutions, each direction is a thread's; both write side by side, or what is merged afterwards."""
+    rng = np.random.default_rng(3)
+    config = {"filters": 64, "kernel_size": [5], "padding": "same"}
+    arrays = [h5_files.random(rng, 5, 32, 64), h5_files.random(rng, 64)]
+    convolution = h5_files.Layer({"class_name": "Conv1D", "config": config}, arrays)
+    for seed, merge_mode in enumerate(("concat", "sum", "ave")):
+        forward, backward = (recurrent("LSTM", 24, 64, seed + n, return_sequences=True) for n in (5, 6))
+        both = h5_files.bidirectional(forward, backward.weights, merge_mode=merge_mode)
+        path = h5_files.save(
+            tmp_path / f"{merge_mode}.h5", [convolution, both, h5_files.dense(3, 48 if seed == 0 else 24, rng)], (None, 32)
+        )
+        one, several = fastlstm.load(path), fastlstm.load(path, threads=2)
+        x = rng.normal(size=(1, 300, 32)).astype(np.float32)
+        _, program = several.executor.prepared((x.shape[1:],))
+        assert program.members == 2
+        assert [instruction.kernel for instruction in program.instructions if instruction.beside] == ["lstm"]
+        expected = one.predict(x)
+        for _ in range(20):
+            np.testing.assert_array_equal(several.predict(x), expected)
