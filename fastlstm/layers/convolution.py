@@ -231,7 +231,7 @@ class Convolution(Layer):
         call = activation_call(self.activation_name)
         follow = Follow((lambda: self.cast(np.float32)[-1]) if self.use_bias else None, *(call or ()))
         axes = self.axes_of(x.shape[:-1], padding)
-        out = None if any(axis.positions < 1 for axis in axes) else self.convolved(b, x, axes, follow)
+        out = None if 0 in self.lengths(x.shape[:-1]) else self.convolved(b, x, axes, follow)
         if out is not None and self.channels_first:
             out = transposed(b, out, [self.axes, *range(self.axes)])
         if out is None:

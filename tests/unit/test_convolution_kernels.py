@@ -69,7 +69,8 @@ def convolutions(draw: st.DrawFn) -> tuple[ModelSpec, np.ndarray]:
     first = draw(st.booleans()) and kind != "ConvTranspose"
     config["data_format"] = "channels_first" if first else "channels_last"
     dilation = config.get("dilation_rate", [1] * axes)
-    places = tuple((n - 1) * d + 1 + draw(st.integers(0, 6)) for n, d in zip(size, dilation, strict=True))
+    least = [1 if kind == "ConvTranspose" else (n - 1) * d + 1 for n, d in zip(size, dilation, strict=True)]
+    places = tuple(n + draw(st.integers(0, 6)) for n in least)
     x = image(draw(st.integers(1, 3)), *((channels, *places) if first else (*places, channels)))
     return model(layer(kind, size, channels, filters, **config), x), x
 
