@@ -52,11 +52,12 @@ def first_pair(instructions: Sequence[Instruction], buffers: Sequence[BufferInfo
             continue
         reader = next(n for n in range(len(instructions)) if n != number and target.index in touched_by(instructions[n]))
         follower = instructions[reader]
-        join = FOLLOWERS.get(follower.kernel)
-        if join is None or follower.times != instruction.times or follower.fields.get("x") != target:
+        join, y = FOLLOWERS.get(follower.kernel), follower.fields.get("y")
+        if join is None or follower.times != instruction.times or follower.fields.get("x") != target or not isinstance(y, Buffer):
             continue
         given = join(instruction.fields, follower.fields)
-        if given is not None and touched[given["y"].index] == uses_after(instructions, given["y"], reader):
+        # It is written earlier then: nothing may touch it between.
+        if given is not None and touched[y.index] == touches(instructions[reader:], y):
             return Pair(number, reader, given)
     return None
 
@@ -67,9 +68,9 @@ def touched_by(instruction: Instruction) -> set[int]:
     return {target.index for target in targets if isinstance(target, Buffer)}
 
 
-def uses_after(instructions: Sequence[Instruction], buffer: Buffer, number: int) -> int:
-    """How many instructions from a number on touch a buffer."""
-    return sum(buffer.index in touched_by(instruction) for instruction in instructions[number:])
+def touches(instructions: Sequence[Instruction], buffer: Buffer) -> int:
+    """How many instructions touch a buffer."""
+    return sum(buffer.index in touched_by(instruction) for instruction in instructions)
 
 
 def each_of(given: Fields, name: str) -> list[int]:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kernel_models import chain, simple
+from kernel_models import chain, graph, simple
 from layer_specs import normal
 from level_runs import check, planned
 
 from fastlstm import Model, runtime
+from fastlstm.program.fusing import settled
 from fastlstm.spec import LayerSpec, ModelSpec
 
 KINDS = ("Conv", "SeparableConv", "DepthwiseConv", "ConvTranspose")
@@ -159,3 +160,34 @@ def test_threads_compute_the_same_bits(kind: str) -> None:
         worker.join()
     np.testing.assert_array_equal(y, alone)
     np.testing.assert_array_equal(Model(spec, threads=2).predict(x), Model(spec).predict(x))
+
+
+@pytest.mark.parametrize("order", ["activation first", "normalisation first"])
+@pytest.mark.parametrize("pool", ["MaxPooling2D", "AveragePooling2D"])
+@pytest.mark.parametrize("filters", [1, 3, 16, 37, 70])
+def test_what_follows_is_done_at_once(monkeypatch: pytest.MonkeyPatch, order: str, pool: str, filters: int) -> None:
+    """One kernel call, and the bits of four."""
+    norm = simple("BatchNormalization", "norm", *[(filters,)] * 3, (filters,), axis=-1, epsilon=2.0)
+    tanh, relu = simple("Activation", "tanh", activation="tanh"), simple("Activation", "relu", activation="relu")
+    between = [tanh, norm, relu] if order == "activation first" else [norm, tanh]
+    conv = layer("Conv", (3, 3), 17, filters, padding="same")
+    x = image(2, 9, 11, 17)
+    spec = chain(conv, *between, simple(pool, "pool", pool_size=[2, 3]), shape=(None, *x.shape[1:]))
+    check(spec, x)
+    assert [one.kernel for one in planned(spec, x, runtime.level()).instructions] == ["convolve"]
+    together = Model(spec).predict(x)
+
+    def apart(instructions: Any, buffers: Any, lanes: int) -> Any:
+        return [settled(one, buffers, lanes) if one.kernel == "convolve" else one for one in instructions]
+
+    monkeypatch.setattr("fastlstm.planner.fused", apart)
+    assert len(planned(spec, x, runtime.level()).instructions) == len(between) + 2
+    np.testing.assert_array_equal(Model(spec).predict(x), together)
+
+
+def test_what_others_read_stays() -> None:
+    """An output that is read twice, or by nobody but the caller, is not done away with."""
+    conv, relu = layer("Conv", (3,), 5, 7, padding="same"), simple("Activation", "relu", activation="relu")
+    x = image(2, 9, 5)
+    check(graph([conv, relu, simple("Add", "add")], [(0,), (1,), (1, 2)], (None, 9, 5)), x)
+    check(graph([conv, relu, simple("Add", "add"), simple("MaxPooling1D", "p")], [(0,), (1,), (2, 1), (3,)], (None, 9, 5)), x)
