@@ -57,7 +57,9 @@ def load() -> tuple[int, dict[str, list[str]], dict[str, int], Any]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
-    owner = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    # With the memory manager that keeps all sections together: addresses of one section in another are of 32 bits, and a process that
+    # has mapped much leaves no room for one section near the other.
+    owner = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=True)
     owner.add_object_file(llvm.ObjectFileRef.from_path(str(path)))
     owner.finalize_object()
     addresses = {name: owner.get_function_address(compiler.symbol(name, "jit")) for name in described["kernels"]}

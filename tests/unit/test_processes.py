@@ -326,3 +326,29 @@ def test_a_build_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     for gil in (False, True):
         monkeypatch.setattr(sys, "_is_gil_enabled", lambda gil=gil: gil, raising=False)
         assert interpreter.has_gil() == gil
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="maps memory by Linux's numbers")
+def test_kernels_compiled_where_memory_is_crowded() -> None:
+    """Only small holes are left near each other: what is compiled just in time must lie together all the same, or it ends the process."""
+    pytest.importorskip("numba", reason="the extra jit is not installed")
+    script = """
+import ctypes, mmap
+from fastlstm import runtime
+import fastlstm.kernels.jit
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+NOTHING, NO_RESERVE = 0, 0x4000
+how = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
+holes = []
+for _ in range(60):
+    holes.append(libc.mmap(None, 128 << 10, NOTHING, how, -1, 0))
+    libc.mmap(None, 3 << 30, NOTHING, how, -1, 0)
+for hole in holes:
+    libc.munmap(hole, 128 << 10)
+print(runtime.engine("jit").level)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["jit"], done.stderr
