@@ -13,6 +13,8 @@ import numpy as np
 
 from ..program.resampling import Taps
 
+#: Places whose weights are worked out at once, as that takes several times the memory of the weights.
+PIECE = 1 << 16
 #: Steps that TensorFlow's bicubic weights are tabulated in.
 TABULATED = 1024
 
@@ -60,11 +62,11 @@ def taps(method: str, n: int, size: int) -> Taps:
         return between(centres, n)
     if method == "corners":
         return between(np.arange(size) * (n / size), n)
-    if method == "bicubic":
-        return bicubic(centres, n)
     if method == "area":
         return overlaps(n, size)
-    return filtered(FILTERS[method], centres, n)
+    pieces = [centres[start : start + PIECE] for start in range(0, max(size, 1), PIECE)]
+    found = [bicubic(piece, n) if method == "bicubic" else filtered(FILTERS[method], piece, n) for piece in pieces]
+    return Taps(np.concatenate([one.starts for one in found]), np.concatenate([one.weights for one in found]))
 
 
 def packed(first: np.ndarray, weights: np.ndarray, n: int) -> Taps:

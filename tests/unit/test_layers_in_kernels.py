@@ -174,6 +174,14 @@ def test_images_resized(data_format: str, method: str) -> None:
         check_one("UpSampling2D", shape, size=[2, 3], interpolation=method, data_format=data_format)
 
 
+@pytest.mark.parametrize("method", ["bicubic", *interpolation.FILTERS])
+def test_weights_in_pieces(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    whole = interpolation.taps(method, 7, 23)
+    monkeypatch.setattr(interpolation, "PIECE", 5)
+    for found, expected in zip(interpolation.taps(method, 7, 23), whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("data_format", BOTH)
 def test_images_of_one_size(data_format: str) -> None:
     for method in ("nearest", "bilinear", "area", "lanczos5"):
