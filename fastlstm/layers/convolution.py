@@ -395,9 +395,11 @@ class ConvTranspose(Convolution):
         """As many convolutions as there are places within a stride: each reads the kernel's places that reach there."""
         places = x.shape[:-1]
         lengths = [n or 0 for n in self.lengths(places)]
+        if 0 in lengths or math.prod(map(min, self.strides, lengths)) > MOST_PHASES:
+            return None
         phases = [list(transposed_axes(*each, self.padding)) for each in zip(places, lengths, self._geometry(), strict=True)]
         # Strides and dilation together, which Keras refuses, may leave the first places of the input out.
-        if 0 in lengths or any(phase.axis.before < 0 for each in phases for phase in each):
+        if any(phase.axis.before < 0 for each in phases for phase in each):
             return None
         out = Value(b.buffer(math.prod(lengths) * self.filters), (*lengths, self.filters))
         steps = steps_of(out.shape)
@@ -414,6 +416,10 @@ class ConvTranspose(Convolution):
             to = Output(out, first, apart)
             convolved(b, self, str(number), x, [phase.axis for phase in chosen], kernel, shape, follow, to)
         return out
+
+
+#: Places within a stride of a transposed convolution, each of which takes a kernel call; of more NumPy computes all at once.
+MOST_PHASES = 256
 
 
 class Phase(NamedTuple):

@@ -191,3 +191,12 @@ def test_what_others_read_stays() -> None:
     x = image(2, 9, 5)
     check(graph([conv, relu, simple("Add", "add")], [(0,), (1,), (1, 2)], (None, 9, 5)), x)
     check(graph([conv, relu, simple("Add", "add"), simple("MaxPooling1D", "p")], [(0,), (1,), (2, 1), (3,)], (None, 9, 5)), x)
+
+
+def test_strides_of_any_length() -> None:
+    """Each place within a stride would be a kernel call: a file must not ask for a million of them."""
+    x = image(1, 3, 2)
+    spec = model(layer("ConvTranspose", (3,), 2, 4, strides=[10**6]), x)
+    found, exact = Model(spec), Model(spec, precision="float64")
+    assert len(found.executor.prepared((x.shape[1:],))[1].instructions) < 5
+    np.testing.assert_allclose(found.predict(x), exact.predict(x.astype(np.float64)), rtol=2e-5, atol=1e-6)
