@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..program.contracts.curves import CURVES
-from .elementary import at_least, at_most, exp, log, magnitude, softplus
+from .along_units import log_softmax as log_softmax_row
+from .elementary import at_least, at_most, magnitude, softplus
 from .flags import ZERO, compiled
-from .memory import load_first, load_float, load_part, store_float, store_part
+from .memory import load_float, load_part, store_float, store_part
 from .registry import kernel
 from .target import LANES
-from .vector import INFINITY, any_true, largest, select, splat, total
+from .vector import any_true, select, splat
 
 PRELU, SOFTPLUS, SRELU_CLIPPED = CURVES["prelu"], CURVES["softplus"], CURVES["srelu_clipped"]
 
@@ -70,18 +71,7 @@ def log_softmax(f: Any) -> None:
     """(x - max) - log(sum(exp(x - max))) over the features of each step."""
     size = f.features
     for r in range(f.rows * f.steps):
-        x, y = f.x + 4 * r * size, f.y + 4 * r * size
-        tops = splat(-INFINITY)
-        for i in range(0, size, LANES):
-            v = load_first(x, i, min(size - i, LANES), -INFINITY)
-            tops = select(v > tops, v, tops)
-        top = splat(largest(tops))
-        sums = splat(0.0)
-        for i in range(0, size, LANES):
-            sums = sums + exp(load_first(x, i, min(size - i, LANES), -INFINITY) - top)
-        logarithm = log(splat(total(sums)))
-        for i in range(0, size, LANES):
-            store_part(y, i, load_part(x, i, size - i) - top - logarithm, size - i)
+        log_softmax_row(f.y + 4 * r * size, f.x + 4 * r * size, size)
 
 
 @compiled

@@ -7,14 +7,15 @@ from typing import Any
 from ..program.layout import DOT_UNITS, MOST_TILE_ROWS, MOST_VECTORS
 from .activation import activated, default_alpha
 from .callbacks import PATIENCE, patience_after
+from .data_product import dot
 from .flags import ONE, ZERO, compiled
 from .layout import last_vectors, padded_units
-from .memory import fill_addresses, load, load_first, load_float, load_int, stack, store_first, store_float, store_int
+from .memory import fill_addresses, load, load_float, load_int, stack, store_first, store_float, store_int
 from .registry import kernel
 from .sweep import fetched_by, pace_of, parts_of, rows_of
 from .target import LANES, TILE_ROWS, VECTOR
 from .tile import Operand, Product, number, tile
-from .vector import fma, splat, total
+from .vector import splat
 
 #: Rows whose addresses are worked out at once: whole tiles at every level. A panel of weights is read once for all of them.
 GROUP = 16 * MOST_TILE_ROWS
@@ -26,17 +27,6 @@ _zeros = stack(PANEL)
 
 
 @compiled
-def _dot(x: int, weights: int, size: int) -> float:
-    whole = size & -LANES
-    sums = splat(0.0)
-    for i in range(0, whole, LANES):
-        sums = fma(load(x, i), load(weights, i), sums)
-    if whole < size:
-        sums = fma(load_first(x, whole, size - whole, 0.0), load(weights, whole), sums)
-    return total(sums)
-
-
-@compiled
 def _few_units(f, xs, ys, count):
     row = 4 * padded_units(f.features, LANES)
     units, features, weights, bias, code = f.units, f.features, f.kernel, f.bias, f.activation
@@ -44,7 +34,7 @@ def _few_units(f, xs, ys, count):
     for i in range(count):
         x, y = load_int(xs, i), load_int(ys, i)
         for unit in range(units):
-            value = _dot(x, weights + unit * row, features)
+            value = dot(x, weights + unit * row, features)
             if bias:
                 value += load_float(bias, unit)
             store_first(y, unit, activated(code, splat(value), alpha), 1)

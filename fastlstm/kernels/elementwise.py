@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..program.contracts.elementwise import MASK_OPS, MERGE_OPS
-from . import along_units
 from .activation import RELU, SIGMOID, TANH, activated, relu
+from .along_units import softmax as softmax_row
 from .elementary import sigmoid, tanh
 from .flags import compiled
 from .memory import clear, copy, load, load_byte, load_first, load_int32, load_part, store_byte, store_part
@@ -120,7 +120,7 @@ def softmax(f: Any) -> None:
     """exp(x - max) / sum over the features of each step."""
     size = f.features
     for r in range(f.rows * f.steps):
-        along_units.softmax(f.y + 4 * r * size, f.x + 4 * r * size, size)
+        softmax_row(f.y + 4 * r * size, f.x + 4 * r * size, size)
 
 
 @kernel

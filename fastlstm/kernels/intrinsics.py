@@ -59,6 +59,13 @@ def pointer(b: ir.IRBuilder, address: ir.Value, index: ir.Value, element: ir.Typ
     return place if vector is None else b.bitcast(place, vector.as_pointer())
 
 
+def numbers_in(b: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
+    """The numbers of a tuple, also of tuples in it."""
+    if not isinstance(value.type, ir.Aggregate):
+        return [value]
+    return [n for part in cgutils.unpack_tuple(b, value) for n in numbers_in(b, part)]
+
+
 #: Caches by LLVM's numbers.
 FIRST_CACHE, SECOND_CACHE = 3, 2
 

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from ..program.layout import LINE, MOST_VECTORS, TILE_VECTORS
 from .flags import inlined
-from .intrinsics import F32, I32, I64, SECOND_CACHE, VF, muladd, pointer, prefetched, splatted
+from .intrinsics import F32, I32, I64, SECOND_CACHE, VF, muladd, numbers_in, pointer, prefetched, splatted
 from .target import LANES, LEVEL, TILE_ROWS, VECTOR
 
 #: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add. Of three
@@ -221,17 +221,12 @@ llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 def tile(typingctx, which, product):
     """Run the tile of that number for a :class:`Product`."""
 
-    def numbers(b: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
-        if not isinstance(value.type, ir.Aggregate):
-            return [value]
-        return [n for part in cgutils.unpack_tuple(b, value) for n in numbers(b, part)]
-
     def generate(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         module = b.module
         if _TABLE not in module.globals:
             size = MOST_VECTORS * (TILE_ROWS + 1)
             ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), size), _TABLE).global_constant = True
-        b.call(b.load(b.gep(module.globals[_TABLE], [I32(0), args[0]])), numbers(b, args[1]))
+        b.call(b.load(b.gep(module.globals[_TABLE], [I32(0), args[0]])), numbers_in(b, args[1]))
         return context.get_dummy_value()
 
     return types.void(types.int64, product), generate

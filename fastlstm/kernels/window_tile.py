@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..program.layout import FLOAT, MOST_VECTORS
 from .flags import inlined
-from .intrinsics import F32, I32, I64, VF, muladd, pointer, splatted
+from .intrinsics import F32, I32, I64, VF, muladd, numbers_in, pointer, splatted
 from .target import LANES, TILE_ROWS, VECTOR
 
 #: The most windows of a tile: the fewer vectors a panel has, the more, as long as one register holds the addresses of two of them.
@@ -190,17 +189,12 @@ llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 def window_tile(typingctx, which, windows):
     """Run the tile of that number for :class:`Windows`."""
 
-    def numbers(b: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
-        if not isinstance(value.type, ir.Aggregate):
-            return [value]
-        return [n for part in cgutils.unpack_tuple(b, value) for n in numbers(b, part)]
-
     def generate(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         module = b.module
         if _TABLE not in module.globals:
             ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), len(_SHAPES)), _TABLE).global_constant = True
         function = b.load(b.gep(module.globals[_TABLE], [I32(0), args[0]]))
-        given = [b.fptrunc(n, F32) if n.type == ir.DoubleType() else n for n in numbers(b, args[1])]
+        given = [b.fptrunc(n, F32) if n.type == ir.DoubleType() else n for n in numbers_in(b, args[1])]
         b.call(function, given)
         return context.get_dummy_value()
 
