@@ -250,7 +250,7 @@ class ProgramBuilder:
         members = 1 if alone else max((instruction.members for instruction in self.instructions), default=1)
         return Program(
             tuple(self.instructions), tuple(self.buffers), arrays, output_shapes, rows - rows % ROW_GROUP, members,
-            self._together(members), work,
+            self._together(members), work, self._divided(),
             tuple(f"{layer.path}:{what}" for layer, what, _ in self.used),
             tuple(self.held),
         )  # fmt: skip
@@ -270,6 +270,12 @@ class ProgramBuilder:
         """Up to how many rows threads share kernels rather than rows: always where weights are large, which each would read by itself."""
         large = any(instruction.members > 1 and instruction.kernel not in CONVOLUTIONS for instruction in self.instructions)
         return UNLIMITED if large else members - 1
+
+    def _divided(self) -> int:
+        """Multiply-adds of a row that threads which run kernels together take off one another."""
+        pairs = zip(self.instructions, self.instructions[1:], strict=False)
+        beside = sum(2 * min(map(self._multiply_adds, pair)) for pair in pairs if pair[1].beside)
+        return beside + sum(self._multiply_adds(instruction) for instruction in self.instructions if instruction.members > 1)
 
     def _multiply_adds(self, instruction: Instruction) -> int:
         if instruction.kernel in CONVOLUTIONS:

@@ -78,6 +78,7 @@ class Program:
     members: int = 1  # so many threads may run it together
     together_rows: int = UNLIMITED  # they do up to so many rows, of more each computes its share of the rows
     work: int = UNLIMITED  # multiply-adds and bytes written for each row, roughly
+    divided_work: int = UNLIMITED  # of these, the multiply-adds that threads which run it together share
     names: tuple[str, ...] = ()  # what the constants are: "layer:what"
     # Tensors that the model's file holds: the caller gives them as further inputs, repeated for this many rows for each row of the batch.
     fixed: tuple[tuple[np.ndarray, int], ...] = ()

@@ -156,6 +156,27 @@ def test_workers_go_with_their_model(tmp_path: Path) -> None:
         assert not worker.is_alive()
 
 
+@pytest.mark.parametrize(("units", "steps", "shared"), [(256, 2, False), (256, 200, True)])
+def test_little_work_is_done_by_one_thread(tmp_path: Path, units: int, steps: int, shared: bool) -> None:
+    """However large a layer is: a thread that is woken up for less than half a millisecond is no help."""
+    layers = [recurrent("LSTM", units, 8), h5_files.dense(3, units, np.random.default_rng(2))]
+    model = together(h5_files.save(tmp_path / "model.h5", layers, (None, 8)), 2)
+    model.predict(np.zeros((1, steps, 8), np.float32))
+    assert (model.executor.workers.pool is not None) == shared
+
+
+def test_what_a_team_leaves_to_one_thread_does_not_count(tmp_path: Path) -> None:
+    """Both directions are computed at once; layers that one thread computes do not make waking another one up worth while."""
+    forward, backward = (recurrent("LSTM", 24, 8, seed, return_sequences=True) for seed in (2, 3))
+    large = recurrent("LSTM", 300, 48, 4)
+    path = h5_files.save(tmp_path / "model.h5", [h5_files.bidirectional(forward, backward.weights), large], (9, 8))
+    program = together(path, 2).executor.example_program()
+    assert program is not None
+    direction, divided = 9 * (8 + 24) * 4 * 24, 9 * (48 + 300) * 4 * 300
+    assert 2 * direction + divided <= program.divided_work <= 1.1 * (2 * direction + divided)
+    assert program.divided_work <= program.work
+
+
 @pytest.mark.usefixtures("divided")
 @pytest.mark.parametrize("rows", [1, 400])
 def test_an_error_in_one_part_ends_all(tmp_path: Path, rows: int) -> None:
