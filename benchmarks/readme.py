@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md's figures, README's sentence, the chart, and RESULTS.md with everything, from what ``results`` holds."""
+"""Writes docs/benchmarks.md's figures, README's sentence, the charts, and RESULTS.md with everything, from what ``results`` holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import roofline, streams
+from . import front, roofline, streams
 from .files import write_text
 from .report import MANY_ROWS, OURS, Measurement, Refusal, by_workload, chart, geometric_means, markdown, microseconds, ratio
 from .workloads import COMPANIONS
@@ -138,5 +138,6 @@ def update(results: Path) -> int:
     between_markers(PAGE, "benchmarks", part(found, results))
     between_markers(README, "speed", sentence(suite(found)))
     chart(suite(found), HERE / "chart.svg")
+    front.draw(by_workload([*suite(found), *suite(read(results / "companions_1_thread.json"))]), HERE / "front.svg")
     write_text(HERE / "RESULTS.md", everything(results))
     return 0
