@@ -61,13 +61,10 @@ def test_readme_commands_come_first() -> None:
 def test_readme_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other, as somebody would type them."""
     rng = np.random.default_rng(0)
-    for name in ("model.h5", "upload.h5"):
-        h5_files.save(tmp_path / name, [h5_files.recurrent("LSTM", 4, 3, rng), h5_files.dense(1, 4, rng)], (None, 3))
+    h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 4, 3, rng), h5_files.dense(1, 4, rng)], (None, 3))
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"x_t": np.zeros((1, 3), np.float32)}
-    shapes = []
+    names: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL):
         exec(code, names)
-        shapes.append(names["y"].shape)
-    assert shapes == [(2, 1), (1, 1), (1, 1)]
+    assert names["y"].shape == (1, 1)
     assert (tmp_path / "model.fastlstm").is_file()
