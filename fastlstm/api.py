@@ -75,7 +75,7 @@ def load(
         computes every row by itself, for any number of rows. A cell inside RNN or StackedRNNCells is
         ``function(x, states[, config][, weights])`` of one timestep, which returns ``y, states``. :func:`fastlstm.supports` says what
         a function supports: streams, masks of its output. What stands directly in Bidirectional cannot be supplied by itself; that
-        can, as a whole. See docs/custom-code.md.
+        can, as a whole. See docs/tutorials/custom-layers.md.
     custom_activations
         Functions of a NumPy array, by the name that they are registered by ("my_package>wobble"), by their plain name
         ("wobble"), or by their place ("lstm:recurrent_activation", or "encoder/lstm:activation" in a nested model):
@@ -187,7 +187,7 @@ def reading(
 
 @dataclass(frozen=True)
 class Verification:
-    """The result of :func:`verify`."""
+    """The result of :func:`fastlstm.verify`."""
 
     source: str
     against: str  # "recorded", the cases in the file itself; "float64", new ones
@@ -283,7 +283,7 @@ def installed_keras(source: formats.Source, model: Model) -> tuple[Any, str]:
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """The result of :func:`convert`."""
+    """The result of :func:`fastlstm.convert`."""
 
     source: str
     target: str

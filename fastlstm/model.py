@@ -292,7 +292,7 @@ class Model:
             What the stream begins with, by name. An input, (batch_size, ...), stays the same for all timesteps, and ``step`` takes the
             others: a decoder's states, what it pays attention to, or all that the encoder of a seq2seq model reads. What depends on
             these inputs alone is computed once, whatever layers that takes, and recurrent layers whose ``initial_state`` it is start
-            from it. A state as :attr:`Stream.state` calls it, "lstm/h", is what that layer starts from.
+            from it. A state as :attr:`fastlstm.Stream.state` calls it, "lstm/h", is what that layer starts from.
         max_steps
             How many timesteps a row has at most, until it is reset: for models with causal attention, which keep all of them.
 

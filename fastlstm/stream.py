@@ -154,6 +154,7 @@ class Stream(runtime.Stepper):
 
     @property
     def state(self) -> dict[str, np.ndarray]:
+        """A copy of all states, by "layer/name"."""
         with self._guard:
             return {
                 f"{path}/{name}": array.copy()
@@ -161,7 +162,7 @@ class Stream(runtime.Stepper):
             }  # fmt: skip
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that :attr:`state` of a stream of the same model gave, in this process or another.
+        """Go on from a state that :attr:`~fastlstm.Stream.state` of a stream of the same model gave, in this process or another.
 
         What ``initial`` held when that stream began is no part of it.
 

@@ -1,4 +1,4 @@
-"""docs/custom-code.md: its program runs, its commands work, and its tables say what the code takes."""
+"""docs/tutorials/custom-layers.md: its program runs, its commands work, and its tables say what the code takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_configs import chain, write_h5
 import fastlstm
 from fastlstm.cli.main import main
 
-PAGE = (Path(__file__).parents[2] / "docs" / "custom-code.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "tutorials" / "custom-layers.md").read_text(encoding="utf-8")
 START = {"batch_input_shape": [None, None, 3]}
 X = np.random.default_rng(1).normal(size=(2, 6, 3)).astype(np.float32)
 
@@ -45,7 +45,7 @@ def test_the_program_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     shapes = []
     for code in re.findall(r"^```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE):
         names.pop("y", None)
-        exec(compile(code, "custom-code.md", "exec"), names)
+        exec(compile(code, "custom-layers.md", "exec"), names)
         shapes += [names["y"].shape] if "y" in names else []
     assert shapes == [(2, 3), (2, 20, 4), (2, 20, 3), (2, 3), (2, 20, 4), (1, 2), (2, 3)]
     told = capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_what_it_computes(folder: Path) -> None:
     """The cell is Keras's SimpleRNN without a bias; the stream of the page's layer gives what predict gives."""
     names: dict[str, Any] = {}
     for code in re.findall(r"^```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE):
-        exec(compile(code, "custom-code.md", "exec"), names)
+        exec(compile(code, "custom-layers.md", "exec"), names)
     model = fastlstm.load("cell.h5", custom_layers={"MinimalRNNCell": names["minimal_cell"]})
     kernel, recurrent = model.spec.layers[1].children[0].weights
     h, expected = np.zeros((2, 4)), []

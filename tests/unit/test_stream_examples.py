@@ -1,10 +1,9 @@
-"""The examples of streams in docs/streams.md run, and do what it says of them."""
+"""The examples of streams in docs/tutorials (streams.md, seq2seq.md) do what these pages say of them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,21 +13,22 @@ import golden
 import h5_files
 import numpy as np
 import pytest
+from layer_examples import tool
 
 import fastlstm
 
-PAGE = Path(__file__).parents[2] / "docs" / "streams.md"
+PAGES = [Path(__file__).parents[2] / "docs" / "tutorials" / f"{name}.md" for name in ("streams", "seq2seq")]
 #: Made by tools/train_examples.py.
 TRAINED = Path(__file__).parents[1] / "corpus" / "examples"
 CONNECTIONS, MESSAGES = 20, 200
 
 
 def example(name: str) -> dict[str, Any]:
-    """The names that an example of the page defines."""
-    found = re.search(rf"<!-- example: {name} -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert found, f"{PAGE.name} has no example {name}"
+    """The names that an example of the pages defines."""
+    found = [block.code for page in PAGES for block in tool("run_page").blocks(page) if block.mark == f"example: {name}"]
+    assert len(found) == 1, f"expected one example {name}"
     namespace: dict[str, Any] = {}
-    exec(compile(found[1], f"{PAGE.name}, example {name}", "exec"), namespace)
+    exec(compile(found[0], f"example {name}", "exec"), namespace)
     return namespace
 
 

@@ -1,0 +1,89 @@
+"""Run the Python of a page of the book, from top to bottom, as a reader would type it.
+
+    python tools/run_page.py docs/tutorials/forecasting.md           in the current folder, where its files and pictures land
+    python tools/run_page.py docs/tutorials/text-classifier.md --keras    what needs Keras as well, which trains its model
+
+A comment before a block says what it is: ``<!-- keras -->`` needs Keras, ``<!-- prints -->`` is what the block before it prints,
+``<!-- file: NAME -->`` is a file to save, ``<!-- example: NAME -->`` is found by its name. Lines of shell that begin with ``fastlstm``
+are run too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastlstm.cli.main import main as command_line
+
+FENCE = re.compile(r"^(?:<!-- ([\w: .-]+?) -->\n)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    code: str
+    mark: str  # what the comment before it says
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Every fenced block of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        mark, language, code = found.groups()
+        yield Block(language, code, mark or "", text.count("\n", 0, found.start(3)))
+
+
+def run(page: Path, keras: bool = False) -> dict[str, Any]:
+    """Run a page in the current folder; the names that it defines.
+
+    Raises
+    ------
+    AssertionError
+        If something else is printed than the page says.
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    printed = ""
+    for block in blocks(page):
+        if block.mark.startswith("file: "):
+            Path(block.mark.removeprefix("file: ")).write_text(block.code, encoding="utf-8")
+        elif block.mark == "prints":
+            assert printed == block.code, f"{page.name}, line {block.line}: expected\n{block.code}\nfound\n{printed}"
+        elif block.mark != "keras" or keras:
+            printed = run_block(block, page, names)
+    return names
+
+
+def run_block(block: Block, page: Path, names: dict[str, Any]) -> str:
+    """Run one block; what it printed."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        if block.language == "python":
+            exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
+        elif block.language == "sh":
+            for line in block.code.splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["fastlstm"]:
+                    code = command_line(words[1:])
+                    assert code == 0, f"{page.name}, line {block.line}: {line} ended with {code}"
+    return out.getvalue()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--keras", action="store_true", help="run what needs Keras, too")
+    arguments = parser.parse_args()
+    run(arguments.page.resolve(), arguments.keras)
+
+
+if __name__ == "__main__":
+    main()
