@@ -20,3 +20,8 @@ __all__ = [
     "FastLSTMError", "FormatError", "InputError", "Isolation", "KernelError", "Model", "Problem", "Stream",
     "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "load", "supports", "verify",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    """The public names alone: what is not among them may change with any release."""
+    return sorted(__all__)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-from . import formats, isolation
+import numpy as np
+
+from . import formats, isolation, logs, runtime
 from .cutting import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
 from .executor import FOLD_LIMIT
@@ -19,7 +23,7 @@ from .layers import prepared
 from .layers.matching import functions_of, lacking
 from .layers.network import root
 from .limits import Budget
-from .listing import LayerInfo
+from .listing import LayerInfo, outline
 from .model import Model
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
@@ -39,7 +43,7 @@ def load(
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
     max_bytes: int | None = None,
     isolated: bool | Isolation = False,
-) -> Model:  # fmt: skip
+) -> Model[np.ndarray | Any]:  # fmt: skip
     """Load a model that Keras saved, or one that :func:`convert` wrote.
 
     Parameters
@@ -113,8 +117,10 @@ def load(
     VerificationError
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
     """
+    start = time.perf_counter()
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
+        read = time.perf_counter()
         model = Model(
             spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
             custom_layers=custom_layers, custom_activations=custom_activations, budget=source.budget,
@@ -125,7 +131,21 @@ def load(
             report = verification(source, model)
             if not report.passed:
                 raise VerificationError(str(report))
+    if logs.wanted(logs.INFO):
+        log_loaded(model, read - start, time.perf_counter() - read)
     return model
+
+
+def log_loaded(model: Model, reading_took: float, making_took: float) -> None:
+    """Say what was loaded: how long it took, and what runs where."""
+    logs.say(logs.INFO, "%s: %s, %s parameters; read in %.1f ms, made ready in %.1f ms", model.source, model.generation,
+             f"{model.count_params():,}", reading_took * 1e3, making_took * 1e3)  # fmt: skip
+    runs = Counter(layer.runs for layer in model.layers)
+    how = ", ".join(f"{count} {word}" for word, count in runs.most_common())
+    logs.say(logs.INFO, "%s: kernels of level %s, threads %d; layers: %s", model.source, runtime.level(), model.threads, how)
+    for layer in model.layers:
+        logs.say(logs.DEBUG, "%s: layer %r (%s): %s, output shape %s", model.source, layer.name, layer.class_name, layer.runs,
+                 layer.output_shape)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -392,6 +412,7 @@ class Description:
     parameters: int
     layers: tuple[LayerInfo, ...]
     problems: tuple[Problem, ...]
+    outline: ModelSpec = field(repr=False)  # the graph of its layers, without weights
 
 
 def describe(
@@ -433,7 +454,7 @@ def description(
     context = prepared(spec, source, custom_layers, custom_activations, budget)
     network = root(spec, context)
     context.note(*lacking(context))
-    inputs = tuple(zip(spec.input_names, network.input_shapes(), strict=True))
+    inputs, shown = tuple(zip(spec.input_names, network.input_shapes(), strict=True)), outline(network.model)
     if not context.problems:
         try:
             model = Model(spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations)
@@ -441,7 +462,7 @@ def description(
             context.problems.extend(error.problems)
         else:
             outputs = tuple((info.name, info.shape) for info in model.outputs)
-            return Description(source, str(spec.generation), inputs, outputs, model.count_params(), model.layers, ())
+            return Description(source, str(spec.generation), inputs, outputs, model.count_params(), model.layers, (), shown)
     problems = tuple(dict.fromkeys(context.problems))
     troubled = {problem.layer for problem in problems}
     shapes, outputs_known = network.known_shapes()
@@ -452,4 +473,4 @@ def description(
         for layer in network.listed()
     )
     known = tuple(zip(spec.output_names, outputs_known, strict=True))
-    return Description(source, str(spec.generation), inputs, known, network.count_params(), layers, problems)
+    return Description(source, str(spec.generation), inputs, known, network.count_params(), layers, problems, shown)

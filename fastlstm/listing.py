@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .layers.base import Layer, every_layer
 from .layers.network import Network
 from .program.ir import Program
-from .spec import Shape
+from .spec import LayerSpec, ModelSpec, Shape
+
+#: How a layer runs for which the caller has given a function.
+YOUR_FUNCTION = "your function"
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class LayerInfo:
     class_name: str
     output_shape: Shape | tuple[Shape, ...] | None  # None where it could not be found out
     parameters: int
-    runs: str  # "native", "NumPy", "folded", "no work", "unsupported"
+    runs: str  # "native", "NumPy", "your function", "folded", "no work", "unsupported"; "" where that is not known
 
 
 def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, ...]:
@@ -32,9 +35,11 @@ def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, .
             in_numpy.add(instruction.layer)
 
     def runs(layer: Layer) -> str:
+        paths = [one.path for one in (layer, *every_layer(layer))]
+        if not isinstance(layer, Network) and not layer.context.custom_layers.keys().isdisjoint(paths):
+            return YOUR_FUNCTION
         if program is None:
             return "NumPy"
-        paths = [one.path for one in (layer, *every_layer(layer))]
         if not in_numpy.isdisjoint(paths):
             return "NumPy"
         inside = {kernel for path in paths for kernel in kernels.get(path, ())}
@@ -47,6 +52,16 @@ def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, .
         LayerInfo(layer.path, layer.spec.class_name, shapes.get(layer.path), layer.count_params(), runs(layer))
         for layer in network.listed()
     )
+
+
+def outline(model: ModelSpec) -> ModelSpec:
+    """A model's graph without its weights."""
+    return replace(model, layers=tuple(map(_outlined, model.layers)))
+
+
+def _outlined(layer: LayerSpec) -> LayerSpec:
+    inner = None if layer.model is None else outline(layer.model)
+    return replace(layer, weights=(), children=tuple(map(_outlined, layer.children)), model=inner)
 
 
 def table(layers: Sequence[LayerInfo]) -> Iterator[str]:

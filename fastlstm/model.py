@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -27,10 +28,17 @@ from .stream import Stream
 KERAS_BATCH = 32
 #: What ``verbose`` is unless a caller says otherwise.
 SILENT = 0
+#: Inputs that are arrays, and no lists of sequences of different lengths, of which lists may come.
+Arrays = np.ndarray | Mapping[str, np.ndarray]
+#: What ``predict`` returns, for type checkers: numpy.ndarray, a list of arrays, or a dict of arrays by name.
+Y_co = TypeVar("Y_co", covariant=True)
 
 
-class Model:
+class Model(Generic[Y_co]):
     """A Keras model that computes without Keras. Made by :func:`fastlstm.load`.
+
+    Type checkers take what ``predict`` returns for an array, or anything, as the file alone knows. Who knows too may say so:
+    ``model: fastlstm.Model[list[np.ndarray]] = fastlstm.load("two_outputs.h5")``.
 
     Calls from several threads at once are safe (stateful models take turns), and so are pickling, copying and forking; with
     functions of the caller's, as far as these are.
@@ -117,10 +125,55 @@ class Model:
             print_fn(line)
         print_fn(f"Total params: {self.count_params():,}")
 
+    @overload
+    def plot(self, path: None = None) -> str: ...
+    @overload
+    def plot(self, path: str | os.PathLike[str]) -> None: ...
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Draw the graph of layers as SVG: their shapes, and what computes each; nested models in frames.
+
+        Parameters
+        ----------
+        path
+            The file to write, ``.svg``; None: return the text.
+
+        Returns
+        -------
+        str or None
+            The text of the picture, without ``path``. In a notebook: ``IPython.display.SVG(model.plot())``.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written, or the model has more layers than a picture can show.
+        """
+        from .drawing import picture, saving  # of no use to those who draw nothing
+
+        target = None if path is None else saving.checked_picture(path)
+        drawn = picture.of_model(self.executor.spec, self.layers, self.name)
+        if target is None:
+            return drawn
+        saving.save(drawn, target)
+        return None
+
+    def _repr_html_(self) -> str:
+        """The model as notebooks show it."""
+        from .drawing import notebook
+
+        threads = f"{self.threads} threads" if self.threads > 1 else "1 thread"
+        computes = f"{self.executor.dtype.name}, {threads}, kernels of level {runtime.level()}"
+        return notebook.page(self.name, str(self.generation), self.count_params(), self.inputs, self.outputs, self.layers, computes)
+
     def __repr__(self) -> str:
         return f"<fastlstm.Model {self.name!r}: {self.input_shape} -> {self.output_shape}, {self.generation}>"
 
     # -- what it does -----------------------------------------------------------------------------------------------------
+
+    @overload
+    def predict(self, x: Arrays, batch_size: int | None = None, verbose: int | str = SILENT) -> Y_co: ...
+    @overload
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT) -> Any: ...
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT) -> Any:
         """Compute the model's outputs, as ``predict`` of the Keras that saved the file returns them.
@@ -225,9 +278,19 @@ class Model:
             parts.append(self.executor.run([x[first : first + batch] for x in arrays], states, some))
         return [np.concatenate(part) for part in zip(*parts, strict=True)], states
 
+    @overload
+    def predict_on_batch(self, x: Arrays) -> Y_co: ...
+    @overload
+    def predict_on_batch(self, x: Any) -> Any: ...
+
     def predict_on_batch(self, x: Any) -> Any:
         """The same as :meth:`predict`, but that all rows are one batch, where they depend on each other."""
         return self.predict(x, batch_size=sys.maxsize) if self.executor.crosses_rows else self.predict(x)
+
+    @overload
+    def __call__(self, x: Arrays, training: Any = False, mask: Any = None) -> Y_co: ...
+    @overload
+    def __call__(self, x: Any, training: Any = False, mask: Any = None) -> Any: ...
 
     def __call__(self, x: Any, training: Any = False, mask: Any = None) -> Any:
         """Compute the model's outputs, as calling the model gives them in the Keras that saved the file.

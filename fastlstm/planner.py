@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from . import logs
 from .layers.base import Held, Layer, Tensor, changed, every_layer
 from .layers.network import Network, lowered
 from .layers.streaming import Beginning, Stepping, Streams
@@ -326,7 +327,10 @@ def plan(
     for number, shape in enumerate(masks):
         if shape is not None:
             values[number] = values[number]._replace(mask=Mask(builder.input(shape, itemsize=1).buffer, shape))
-    return builder.ending(network.lower(builder, values, {}))
+    program = builder.ending(network.lower(builder, values, {}))
+    logs.say(logs.DEBUG, "%s: planned for inputs of shapes %s: %d kernel calls, %s rows at a time", network.source, tuple(shapes),
+             len(program.instructions), program.block_rows)  # fmt: skip
+    return program
 
 
 def plan_step(

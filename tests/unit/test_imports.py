@@ -21,19 +21,19 @@ MAX_LINES = 500
 
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
-    ("errors", "interpreter", "forking"),
+    ("errors", "interpreter", "forking", "logs", "watching"),
     ("spec", "activations", "replacing", "support"),
     ("catalogue", "program", "limits"),
     ("operations", "pruning", "lost_masks"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
     ("runtime", "assembly", "listing", "isolation"),
-    ("executor", "cutting"),
+    ("executor", "cutting", "drawing"),
     ("stream",),
     ("model",),
     ("selftest",),
     ("api",),
-    ("demo",),
+    ("demo", "bench"),
     ("cli",),
     ("__main__",),
 )
