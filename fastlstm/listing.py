@@ -28,9 +28,11 @@ class LayerInfo:
 def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, ...]:
     """The layers in the file's order; ``program`` tells how each runs, None that all of them run in NumPy."""
     kernels: dict[str, set[str]] = {}
+    joined: set[str] = set()
     in_numpy: set[str] = set()
     for instruction in program.instructions if program else ():
         kernels.setdefault(instruction.layer, set()).add(instruction.kernel)
+        joined.update(instruction.joined)
         if instruction.function is not None:
             in_numpy.add(instruction.layer)
 
@@ -45,7 +47,7 @@ def layer_infos(network: Network, program: Program | None) -> tuple[LayerInfo, .
         inside = {kernel for path in paths for kernel in kernels.get(path, ())}
         if f"{layer.path}:embeddings" in program.names or inside - {"mask_ids"}:  # a next layer may read its rows where they lie
             return "native"
-        return "folded" if layer.spec.weights else "no work"
+        return "folded" if layer.spec.weights or not joined.isdisjoint(paths) else "no work"
 
     shapes = network.layer_shapes()
     return tuple(

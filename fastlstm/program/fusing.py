@@ -29,7 +29,7 @@ def fused(instructions: Sequence[Instruction], buffers: list[BufferInfo], lanes:
     found = list(instructions)
     while (pair := first_pair(found, buffers)) is not None:
         one, other, given = pair
-        found[one] = replace(found[one], fields=given)
+        found[one] = replace(found[one], fields=given, joined=(*found[one].joined, found[other].layer))
         del found[other]
     return [settled(instruction, buffers, lanes) if instruction.kernel == "convolve" else instruction for instruction in found]
 

@@ -59,6 +59,7 @@ class Instruction:
     # kernel "numpy": called as function(rows, {buffer index: array}) with the GIL held; arrays are views of the block.
     function: Callable[[int, Mapping[int, np.ndarray]], None] | None = None
     layer: str = ""  # path of the layer it came from, for people
+    joined: tuple[str, ...] = ()  # paths of the layers after it whose calls became a part of this one
     times: int = 1  # it has this many rows for each row of the batch
     members: int = 1  # so many threads may compute it together
     beside: bool = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -159,7 +160,8 @@ def test_threads_compute_the_same_bits(kind: str) -> None:
     for worker in workers:
         worker.join()
     np.testing.assert_array_equal(y, alone)
-    np.testing.assert_array_equal(Model(spec, threads=2).predict(x), Model(spec).predict(x))
+    with patch("fastlstm.runtime.threads.SHARED_WORK", 1):
+        np.testing.assert_array_equal(Model(spec, threads=2).predict(x), Model(spec).predict(x))
 
 
 @pytest.mark.parametrize("order", ["activation first", "normalisation first"])
@@ -176,6 +178,7 @@ def test_what_follows_is_done_at_once(monkeypatch: pytest.MonkeyPatch, order: st
     check(spec, x)
     assert [one.kernel for one in planned(spec, x, runtime.level()).instructions] == ["convolve"]
     together = Model(spec).predict(x)
+    assert [one.runs for one in Model(spec).layers][-len(between) - 2 :] == ["native", *["folded"] * (len(between) + 1)]
 
     def apart(instructions: Any, buffers: Any, lanes: int) -> Any:
         return [settled(one, buffers, lanes) if one.kernel == "convolve" else one for one in instructions]

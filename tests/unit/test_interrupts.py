@@ -107,6 +107,8 @@ def test_in_several_threads(tmp_path: Path, rows: int) -> None:
     layers = [h5_files.recurrent("LSTM", 512, 8, np.random.default_rng(0))]
     path = h5_files.save(tmp_path / "model.h5", layers, (None, 8))
     script = f"""
+import fastlstm.runtime.threads
+fastlstm.runtime.threads.SHARED_WORK = 1
 model = fastlstm.load(path, threads=3)
 few, x = np.ones(({rows}, 9, 8), np.float32), np.zeros(({rows}, {1_500_000 // rows}, 8), np.float32)
 expected = model.predict(few).tobytes()
@@ -237,6 +239,8 @@ def test_handlers_that_predict_amid_threads(tmp_path: Path, rows: int) -> None:
     """The workers wait for the thread that the handler interrupts: its call does without them, whether it has few rows or many."""
     path = h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 512, 8, np.random.default_rng(0))], (None, 8))
     script = f"""
+import fastlstm.runtime.threads
+fastlstm.runtime.threads.SHARED_WORK = 1
 model = fastlstm.load(path, threads=2)
 x = rng.normal(size=({rows}, {6000 // rows + 30}, 8)).astype(np.float32)
 others = [rng.normal(size=(count, 9, 8)).astype(np.float32) for count in (1, 400)]
