@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from fastlstm.formats.reading.dialect import Dialect, dialect
 
-KERAS = (
-    "0.3.3 1.0.8 1.2.2 2.0.0 2.0.9 2.1.2 2.1.3 2.1.4 2.1.5 2.1.6 2.2.0 2.2.2 2.2.3 2.2.4 2.2.5 2.3.0 2.3.1 "
-    "3.0.5 3.1.1 3.2.1 3.3.3 3.4.1 3.5.0 3.6.0 3.7.0 3.8.0 3.9.2 3.10.0 3.11.3 3.12.0 3.13.2 3.14.0 3.15.1"
-).split()
+#: Of each minor version one, and both sides of every change within one.
+KERAS = """
+    0.3.3 1.0.8 1.2.2 2.0.0 2.0.9 2.1.2 2.1.3 2.1.4 2.1.5 2.1.6 2.2.0 2.2.2 2.2.3 2.2.4 2.2.5 2.3.0 2.3.1
+    3.0.5 3.1.1 3.2.1 3.3.3 3.4.1 3.5.0 3.6.0 3.7.0 3.8.0 3.9.2 3.10.0 3.11.3 3.12.0 3.13.2 3.14.0 3.15.1
+""".split()  # noqa: SIM905 - thirty versions in quotes would be harder to read
 #: TensorFlow's version, and what a file of its Keras says.
 TENSORFLOW = {
     "1.3": "2.0.6-tf", "1.4": "2.0.8-tf", "1.5": "2.1.2-tf", "1.6": "2.1.3-tf", "1.7": "2.1.4-tf", "1.8": "2.1.5-tf", "1.9": "2.1.6-tf",
