@@ -36,7 +36,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built book; FASTLSTM_BOOK names one that is built already."""
     if "FASTLSTM_BOOK" in os.environ:
-        return Path(os.environ["FASTLSTM_BOOK"])
+        return Path(os.environ["FASTLSTM_BOOK"]).resolve()
     pytest.importorskip("sphinx", reason="building the book needs what pip install 'fastlstm[docs]' brings")
     target = tmp_path_factory.mktemp("book")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", "-E", str(DOCS), str(target)]
