@@ -116,6 +116,15 @@ def load(
         things in it; a function of the caller's raises something on a trial, or returns anything but what it should.
     VerificationError
         With ``verify``: if a case comes out differently than recorded (or than in float64), or the file was altered.
+
+    Examples
+    --------
+    >>> import fastlstm.demo
+    >>> model = fastlstm.load(fastlstm.demo.MODEL)
+    >>> model.input_shape, model.output_shape
+    ((None, None, 1), (None, 12))
+    >>> fastlstm.load(fastlstm.demo.MODEL, outputs=["lstm_1"]).output_shape  # a part of it
+    (None, 32)
     """
     start = time.perf_counter()
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
@@ -264,6 +273,12 @@ def verify(
         asked for as well. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`.
+
+    Examples
+    --------
+    >>> report = fastlstm.verify(fastlstm.demo.MODEL)  # a file of Keras: its kernels against float64
+    >>> report.passed, report.against
+    (True, 'float64')
     """
     refuse_both(keras, isolated)
     with reading(path, architecture, False, max_bytes, isolated) as source:
@@ -364,6 +379,14 @@ def convert(
         ``keras``: if no Keras of the file's generation is importable, or ``isolated`` is asked for too. Else as :func:`load`.
     FormatError, UnsupportedError
         As :func:`load`.
+
+    Examples
+    --------
+    >>> report = fastlstm.convert(fastlstm.demo.MODEL, "sunspots.fastlstm")
+    >>> report.parameters, report.checked_against
+    (13068, 'float64')
+    >>> fastlstm.verify("sunspots.fastlstm").passed
+    True
     """
     target = checked(dst, src, architecture)
     refuse_both(keras, isolated)
@@ -440,6 +463,14 @@ def describe(
         If the file is damaged, hostile or of another kind, or takes more than ``max_bytes`` or than there is memory.
     InputError
         If ``path`` or ``architecture`` is nothing that can be read, or a name is none that the model has.
+
+    Examples
+    --------
+    >>> found = fastlstm.describe(fastlstm.demo.MODEL)
+    >>> found.generation, found.parameters, found.problems
+    ('Keras 3.15.1 on tensorflow, HDF5 model', 13068, ())
+    >>> [(layer.class_name, layer.runs) for layer in found.layers]
+    [('InputLayer', 'no work'), ('LSTM', 'native'), ('LSTM', 'native'), ('Dense', 'native')]
     """
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)

@@ -36,6 +36,13 @@ class UnsupportedError(FastLSTMError):
     ----------
     problems : tuple of Problem
         Every problem of the file, not just the first, and also those that are too many for the message.
+
+    Examples
+    --------
+    >>> problem = fastlstm.Problem("last_step", "Lambda", "its code is not executed", "supply it as custom_layers={'last_step': f}")
+    >>> print(fastlstm.UnsupportedError("model.h5", (problem,)))
+    model.h5: cannot be computed as Keras would (1 problem):
+      - layer 'last_step' (Lambda): its code is not executed; supply it as custom_layers={'last_step': f}
     """
 
     def __init__(self, source: str, problems: tuple[Problem, ...]):

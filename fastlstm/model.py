@@ -53,6 +53,24 @@ class Model(Generic[Y_co]):
         The layers in the file's order, and how each runs.
     executor : Executor
         What computes it.
+
+    Examples
+    --------
+    >>> model = fastlstm.load(fastlstm.demo.MODEL)
+    >>> model.summary()
+    Model: 'sunspots', saved by Keras 3.15.1 on tensorflow, HDF5 model
+    Layer (type)         Output Shape      Param #  Runs
+    -------------------------------------------------------
+    months (InputLayer)  (None, None, 1)   0        no work
+    lstm (LSTM)          (None, None, 32)  4,352    native
+    lstm_1 (LSTM)        (None, 32)        8,320    native
+    dense (Dense)        (None, 12)        396      native
+    Total params: 13,068
+    >>> model.count_params()
+    13068
+    >>> model.predict_on_batch(np.zeros((3, 24, 1))).shape
+    (3, 12)
+    >>> model.reset_states()  # changes something where a model is stateful
     """
 
     def __init__(
@@ -201,6 +219,18 @@ class Model(Generic[Y_co]):
         ------
         InputError
             If ``x`` does not fit the model's inputs, or a signal handler calls a stateful model that it interrupts.
+
+        Examples
+        --------
+        >>> model = fastlstm.load(fastlstm.demo.MODEL)
+        >>> model.predict(np.zeros((32, 24, 1))).shape  # 32 sequences of 24 timesteps of one feature
+        (32, 12)
+        >>> model.predict([np.zeros((5, 1)), np.zeros((17, 1))]).shape  # of different lengths
+        (2, 12)
+        >>> model.predict(np.zeros((32, 24, 3)))
+        Traceback (most recent call last):
+            ...
+        fastlstm.errors.InputError: input 'months': expected shape (any, any, 1), found (32, 24, 3)
         """
         try:
             if batch_size is None and verbose is SILENT and self._fast_path is not None:
@@ -317,6 +347,13 @@ class Model(Generic[Y_co]):
             If an argument does not fit the model.
         UnsupportedError
             If a mask that is given would meet one that Keras has written into the file.
+
+        Examples
+        --------
+        >>> model = fastlstm.load(fastlstm.demo.MODEL)
+        >>> y = model([[[0.1], [0.2], [0.0]]], mask=[[True, True, False]])
+        >>> np.allclose(y, model([[[0.1], [0.2]]]), atol=1e-6)
+        True
         """
         if not isinstance(training, (bool, int, np.bool_)) and training is not None:
             raise InputError(f"training: expected False, found {told(training)}")
@@ -367,6 +404,12 @@ class Model(Generic[Y_co]):
             ``max_steps`` is wanted.
         InputError
             If ``batch_size`` or ``max_steps`` is no positive number, there is no memory for so many states, or ``initial`` does not fit.
+
+        Examples
+        --------
+        >>> stream = fastlstm.load(fastlstm.demo.MODEL).stream(batch_size=2)
+        >>> stream.step([[0.1], [0.3]]).shape
+        (2, 12)
         """
         return Stream(self, batch_size, initial, max_steps)
 

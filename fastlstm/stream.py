@@ -57,6 +57,23 @@ class Stream(runtime.Stepper):
         (batch_size, 1). Of a layer that
         is given its first state and whose timesteps may be masked, 1 for each row that has had a valid one, where its Keras emits zeros
         until then: "lstm/begun", (batch_size, 1).
+
+    Examples
+    --------
+    >>> model = fastlstm.load(fastlstm.demo.MODEL)
+    >>> stream = model.stream()
+    >>> y = stream.feed([[[0.1], [0.4]]])  # what is known so far
+    >>> y = stream.step([[0.2]])  # one timestep more
+    >>> np.allclose(y, model.predict([[[0.1], [0.4], [0.2]]]), atol=1e-6)
+    True
+    >>> other = stream.copy()  # a branch
+    >>> saved = stream.state  # plain arrays, for a database or another process
+    >>> sorted(saved)
+    ['lstm/c', 'lstm/h', 'lstm_1/c', 'lstm_1/h']
+    >>> stream.reset()
+    >>> stream.load_state(saved)
+    >>> np.array_equal(stream.step([[0.3]]), other.step([[0.3]]))
+    True
     """
 
     def __init__(

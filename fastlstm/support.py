@@ -60,6 +60,13 @@ def supports(
     ------
     InputError
         If an argument is none of these, or what is decorated is no function of one's own.
+
+    Examples
+    --------
+    >>> @fastlstm.supports(masks="passes", streaming=True, output_shape=lambda shape: shape)
+    ... def scale(x, weights):
+    ...     return x * weights[0]
+    >>> functions = {"Scale": scale}  # for load(..., custom_layers=functions)
     """
     if not isinstance(streaming, bool):
         raise InputError(f"streaming: expected True or False, found {streaming!r:.60}")

@@ -1,4 +1,4 @@
-"""Train the small models of the examples in docs/tutorials/seq2seq.md with Keras 3, and write them, with what Keras gives, to tests/corpus/examples.
+"""Train the small models of the examples in docs/tutorials/seq2seq.md with Keras 3, and write them to tests/corpus/examples.
 
 python tools/train_examples.py
 

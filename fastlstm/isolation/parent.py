@@ -63,6 +63,11 @@ class Isolation:
         arrays.
     seconds
         From its start to its answer, up to 1,000,000.
+
+    Examples
+    --------
+    >>> limits = fastlstm.Isolation(cpu_seconds=60, max_bytes=8 << 30)
+    >>> model = fastlstm.load(fastlstm.demo.MODEL, isolated=limits)
     """
 
     cpu_seconds: float = 10.0

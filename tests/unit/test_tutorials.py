@@ -92,7 +92,11 @@ def test_the_picture_is_what_the_page_draws(folder: Path) -> None:
 def points(svg: str) -> list[np.ndarray]:
     """The long lines of a picture, as places on it."""
     paths = re.findall(r'<path d="(M [^"]*)"', svg)
-    lines = [np.array([[float(part) for part in step.split()] for step in re.split(r"[ML]", path)[1:]]) for path in paths if not set("Qz") & set(path)]
+    lines = [
+        np.array([[float(part) for part in step.split()] for step in re.split(r"[ML]", path)[1:]])
+        for path in paths
+        if not set("Qz") & set(path)
+    ]
     return [line for line in lines if len(line) > 100]
 
 
