@@ -6,15 +6,21 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import logs
 from ..errors import InputError
 from ..model import Model
 from ..selftest import flat, own_keras
 from . import onnx
+
+
+STANDARD_ERROR = 2
 
 
 class UnavailableError(Exception):
@@ -120,6 +126,24 @@ def installed(package: str) -> str:
         return ""
 
 
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without what TensorFlow's C++ says on standard error, of GPUs that are not there and the like; its exceptions are heard."""
+    if logs.wanted(logs.INFO):  # somebody wants to hear everything
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    kept, nowhere = os.dup(STANDARD_ERROR), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(kept, STANDARD_ERROR)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def short(error: BaseException) -> str:
     """What another library says went wrong, in a line."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -130,13 +154,15 @@ class Keras:
     """A live Keras with the user's model, for those who compute with it and those who convert it."""
 
     def __init__(self, model: Model, path: str, threads: int):
-        module = chosen_keras(model)
-        if module is None:
-            raise UnavailableError("not installed: pip install keras tensorflow (for files of Keras 2: pip install tf_keras)")
-        limit_threads(threads)
+        with silent():
+            module = chosen_keras(model)
+            if module is None:
+                raise UnavailableError("not installed: pip install keras tensorflow (for files of Keras 2: pip install tf_keras)")
+            limit_threads(threads)
         self.version = str(module.__version__)
         try:
-            self.model = module.models.load_model(path, compile=False)
+            with silent():
+                self.model = module.models.load_model(path, compile=False)
         except Exception as error:  # Keras raises anything about files that it does not read
             raise UnavailableError(f"Keras {self.version} cannot load the file: {short(error)}") from error
 
@@ -198,6 +224,7 @@ def onnx_engine(model: Model, path: str | None, keras: Keras | None, shapes: Seq
 def converted(keras: Keras, shapes: Sequence[Any]) -> bytes:
     """The model as ONNX."""
     try:
-        return onnx.from_keras(keras.model, shapes)
+        with silent():
+            return onnx.from_keras(keras.model, shapes)
     except Exception as error:  # a converter fails in its own ways
         raise UnavailableError(f"tf2onnx cannot convert it: {short(error)}; give --onnx FILE") from error

@@ -72,7 +72,7 @@ def _groups(bench: Bench) -> list[tuple[int, list[Bar]]]:
 def _bar(one: Measurement, ours: float) -> Bar:
     is_ours = one.engine.startswith(OURS)
     times = one.timing.median / ours
-    ratio = "" if is_ours else f"  {times:,.0f}x" if times >= 10 else f"  {times:.1f}x"
+    ratio = "" if is_ours else f" ({times:,.0f}x)" if times >= 10 else f" ({times:.1f}x)"
     return Bar(one.engine, one.timing.median, f"{duration(one.timing.median)}{ratio}", is_ours)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import threading
@@ -91,13 +92,26 @@ def shown(what: str, stream: TextIO | None) -> Iterator[None]:
     if stream is None or not stream.isatty():
         yield
         return
-    bar = Bar(what, stream)
-    bar.begin()
+    with _own(stream) as drawn:
+        bar = Bar(what, drawn)
+        bar.begin()
+        try:
+            with watching.watched(bar.tell):
+                yield
+        finally:
+            bar.end()
+
+
+@contextmanager
+def _own(stream: TextIO) -> Iterator[TextIO]:
+    """The same terminal, but that nobody silences it: see ``fastlstm.bench.engines.silent``."""
     try:
-        with watching.watched(bar.tell):
-            yield
-    finally:
-        bar.end()
+        descriptor = os.dup(stream.fileno())
+    except OSError:  # no file, as in a notebook
+        yield stream
+        return
+    with open(descriptor, "w", encoding=stream.encoding, errors="backslashreplace") as own:
+        yield own
 
 
 def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) -> dict[str, Rows]:
