@@ -126,35 +126,33 @@ def load(
     >>> fastlstm.load(fastlstm.demo.MODEL, outputs=["lstm_1"]).output_shape  # a part of it
     (None, 32)
     """
-    start = time.perf_counter()
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
-        read = time.perf_counter()
-        model = Model(
+        model: Model[Any] = Model(
             spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
             custom_layers=custom_layers, custom_activations=custom_activations, budget=source.budget,
         )  # fmt: skip
+        log_loaded(model, source)
         if verify:
             if not (inputs is None and outputs is None):
                 raise InputError("verify: a model cut by inputs= or outputs= has no recorded cases; load it whole to verify it")
             report = verification(source, model)
             if not report.passed:
                 raise VerificationError(str(report))
-    if logs.wanted(logs.INFO):
-        log_loaded(model, read - start, time.perf_counter() - read)
     return model
 
 
-def log_loaded(model: Model, reading_took: float, making_took: float) -> None:
-    """Say what was loaded: how long it took, and what runs where."""
-    logs.say(logs.INFO, "%s: %s, %s parameters; read in %.1f ms, made ready in %.1f ms", model.source, model.generation,
-             f"{model.count_params():,}", reading_took * 1e3, making_took * 1e3)  # fmt: skip
-    runs = Counter(layer.runs for layer in model.layers)
-    how = ", ".join(f"{count} {word}" for word, count in runs.most_common())
-    logs.say(logs.INFO, "%s: kernels of level %s, threads %d; layers: %s", model.source, runtime.level(), model.threads, how)
-    for layer in model.layers:
-        logs.say(logs.DEBUG, "%s: layer %r (%s): %s, output shape %s", model.source, layer.name, layer.class_name, layer.runs,
-                 layer.output_shape)  # fmt: skip
+def log_loaded(model: Model, source: Reading) -> Model:
+    """Say what was loaded, how long it took, and what runs where."""
+    if logs.wanted(logs.INFO):
+        took = (time.perf_counter() - source.started) * 1e3
+        logs.say(logs.INFO, "%s: %s, %s parameters; loaded in %.1f ms", source.name, model.generation, f"{model.count_params():,}", took)
+        runs = ", ".join(f"{count} {word}" for word, count in Counter(layer.runs for layer in model.layers).most_common())
+        logs.say(logs.INFO, "%s: kernels of level %s, %d threads; layers: %s", source.name, runtime.level(), model.threads, runs)
+        for layer in model.layers:
+            what = layer.name, layer.class_name, layer.runs, layer.output_shape
+            logs.say(logs.DEBUG, "%s: layer %r (%s): %s, output shape %s", source.name, *what)
+    return model
 
 
 @dataclass(frozen=True)
@@ -167,6 +165,7 @@ class Reading:
     architecture: Any
     by_name: bool
     files: tuple[str, ...] = ()  # the files that it was gathered from
+    started: float = field(default_factory=time.perf_counter)
 
     @property
     def name(self) -> str:
@@ -191,10 +190,11 @@ class Reading:
         custom_activations: Functions | None = None,
     ) -> Model:  # fmt: skip
         """The model, with all that :func:`load` takes for granted."""
-        return Model(
+        model: Model[Any] = Model(
             self.cut(inputs, outputs, custom_layers, custom_activations), source=self.name, budget=self.budget,
             custom_layers=custom_layers, custom_activations=custom_activations,
         )  # fmt: skip
+        return log_loaded(model, self)
 
     def cases(self) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The cases in a ``.fastlstm`` file, and its arrays that were altered."""
@@ -488,7 +488,7 @@ def description(
     inputs, shown = tuple(zip(spec.input_names, network.input_shapes(), strict=True)), outline(network.model)
     if not context.problems:
         try:
-            model = Model(spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations)
+            model: Model[Any] = Model(spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations)
         except UnsupportedError as error:
             context.problems.extend(error.problems)
         else:

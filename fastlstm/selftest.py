@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import watching
 from .assembly import EXAMPLE_SIZES, row_bytes
 from .catalogue import Role
 from .errors import InputError
@@ -27,6 +28,8 @@ KERAS_ABSOLUTE, KERAS_RELATIVE = 2e-6, 1e-5
 NEIGHBOURS = 4
 #: Rows of a recorded batch, and timesteps where the model leaves them open.
 ROWS, STEPS, LONG = 5, 7, 50
+#: Timesteps of examples that are not recorded, where the model leaves them open: the first that fits.
+SUITING = (100, *EXAMPLE_SIZES, STEPS)
 #: Where inputs are rounded to whole numbers, a last bit seldom changes one, but when it does it shows: there they differ by so much.
 COARSE = 1e-4
 #: Bytes of a weight for that: in float64, its neighbour, and what leads to that.
@@ -60,10 +63,16 @@ def record(model: Model) -> tuple[Case, ...]:
     network = model.executor.network
     dtype = np.dtype(model.outputs[0].dtype)
     network.context.budget.lend("the weights in float64, and neighbours of them", NEAR * model.count_params())
-    trials = {situation.name: most_telling(network, situation, dtype) for situation in situations(network)}
+    suiting = list(situations(network))
+    total = len(suiting) * (1 + NEIGHBOURS)
+    trials = {}
+    for done, situation in enumerate(suiting):
+        watching.tell(f"making the case {situation.name!r}", done, total)
+        trials[situation.name] = most_telling(network, situation, dtype)
     for number in range(NEIGHBOURS):
         near = neighbour(network, number)
-        for trial in trials.values():
+        for done, trial in enumerate(trials.values(), start=len(suiting) * (number + 1)):
+            watching.tell("measuring what rounding does to the cases", done, total)
             trial.compare(outputs_of(near, trial.inputs, dtype))
     return tuple(trial.case(name) for name, trial in trials.items() if np.isfinite(trial.noise).all())
 
@@ -71,7 +80,8 @@ def record(model: Model) -> tuple[Case, ...]:
 def check(model: Model, cases: Sequence[Case]) -> tuple[Comparison, ...]:
     """Rerun recorded cases. States of a stateful model are reset before and after."""
     results = []
-    for case in cases:
+    for done, case in enumerate(cases):
+        watching.tell(f"checking the case {case.name!r}", done, len(cases))
         model.reset_states()
         found = [flat(model.predict(list(inputs), batch_size=max(len(inputs[0]), 1))) for inputs in case.inputs]
         tolerances = case.tolerances or (case.tolerance,) * len(model.outputs)
@@ -121,7 +131,8 @@ def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any)
         raise InputError(f"keras: Keras {keras.__version__} cannot load {path}: {error}") from error
     stateful = bool(model.executor.stateful)
     results = []
-    for case in cases:
+    for done, case in enumerate(cases):
+        watching.tell(f"comparing the case {case.name!r} with Keras", done, len(cases))
         model.reset_states()
         inputs = list(case.inputs[0])
         if stateful:
@@ -173,6 +184,7 @@ class Trial:
     inputs: list[list[np.ndarray]]  # call by call
     outputs: list[list[np.ndarray]]  # call by call
     responses: list[float]  # of each output: by how much it differs from one random row to another
+    draw: Draw  # what the inputs were drawn from
     noise: list[float] = field(default_factory=list)  # of each output: the most that float32 was off by so far
 
     def compare(self, rough: Sequence[Sequence[np.ndarray]]) -> None:
@@ -306,7 +318,7 @@ def most_telling(network: Network, situation: Situation, dtype: Any) -> Trial:
         responses = [response(calls) for calls in zip(*truth, strict=True)]
         inputs, truth = ([[array[: situation.rows] for array in call] for call in calls] for calls in (inputs, truth))
         rough = outputs_of(network, inputs, dtype)
-        trial = Trial(inputs, [list(map(_overflown, *pair)) for pair in zip(truth, rough, strict=True)], responses)
+        trial = Trial(inputs, [list(map(_overflown, *pair)) for pair in zip(truth, rough, strict=True)], responses, draw)
         trial.compare(rough)
         tells = trial.tells()
         if tells > most:
@@ -324,11 +336,11 @@ def _overflown(truth: np.ndarray, rough: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(rough), truth, rough)
 
 
-def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.Generator) -> list[np.ndarray]:
-    """Inputs of one call."""
+def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.Generator, rows: int = ROWS) -> list[np.ndarray]:
+    """Inputs of one call, of so many rows at least."""
     shapes, vocabularies = network.input_shapes(), network.vocabularies()
     together = network.rows_together()
-    rows = shapes[0][0] or (ROWS + together - 1) // together * together
+    rows = shapes[0][0] or (rows + together - 1) // together * together
     steps = situation.steps or network.fitting_size((STEPS, *EXAMPLE_SIZES)) or STEPS
     found = []
     sizes = [(rows, *(steps if n is None else n for n in shape[1:])) for shape in shapes]
@@ -350,6 +362,28 @@ def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.
             mask_steps(x, masked, situation.name)
         found.append(x)
     return found
+
+
+def fitting_steps(model: Model, steps: int | None = None) -> int:
+    """How many timesteps the inputs may have where the model leaves them open: so many as are asked for, or as suit it.
+
+    Raises
+    ------
+    InputError
+        If so many do not fit.
+    """
+    found = model.executor.network.fitting_size(SUITING if steps is None else [steps])
+    if found is None and steps is not None:
+        raise InputError(f"timesteps: {steps} do not fit the model, some layer of which needs more of them or another number")
+    return found or STEPS
+
+
+def example_inputs(model: Model, rows: int, steps: int | None, count: int) -> list[list[np.ndarray]]:
+    """Random inputs that suit a model, for so many calls: ids for an Embedding, and numbers in which it does not lose itself."""
+    network = model.executor.network
+    telling = most_telling(network, Situation("plain"), np.dtype(model.outputs[0].dtype))
+    random = np.random.default_rng(rows)
+    return [drawn(network, Situation("plain", steps=steps), telling.draw, random, rows) for _ in range(count)]
 
 
 def like_one_hot(shape: Shape, vocabulary: int | None, readers: Sequence[Layer]) -> bool:

@@ -1,16 +1,20 @@
-"""Long predictions part by part, with a bar on standard error."""
+"""A bar on standard error, for what lasts over a second: predictions part by part, and all other work that says how far it is."""
 
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import numpy as np
 
+from .. import watching
 from ..model import KERAS_BATCH, Model
 from .arrayfiles import Rows
 
@@ -20,6 +24,94 @@ LONG_SECONDS = 1.0
 PART_SECONDS = 0.25
 FIRST_PART = 64
 WIDTH = 30
+#: The bar of other work is drawn so often.
+TICK_SECONDS = 0.2
+#: Takes the cursor to the start of its line, and what stands there away.
+ERASE = "\r\x1b[K"
+
+
+class Bar:
+    """How far work is, in a line of a terminal that is gone when the work is done.
+
+    A thread draws it, as work that holds no counter takes long too: a file that is read, a library that is imported.
+    """
+
+    def __init__(self, what: str, stream: TextIO):
+        self._what = what
+        self._stream = stream
+        self._done, self._of = 0, 0
+        self._start = time.monotonic()
+        self._ended = threading.Event()
+        self._shown = False
+        self._thread = threading.Thread(target=self._run, name="bar", daemon=True)
+
+    def tell(self, what: str, done: int, of: int) -> None:
+        """Say how far it is; see :func:`fastlstm.watching.tell`."""
+        self._what, self._done, self._of = what, done, of
+
+    def begin(self) -> None:
+        """Start to draw, once it takes long."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._ended.set()
+        self._thread.join()
+        if self._shown:
+            _draw_text(self._stream, ERASE)
+
+    def _run(self) -> None:
+        if self._ended.wait(LONG_SECONDS):
+            return
+        self._shown = True
+        while True:
+            line = self._line()[: shutil.get_terminal_size().columns - 1]
+            _draw_text(self._stream, ERASE + line)
+            if self._ended.wait(TICK_SECONDS):
+                return
+
+    def _line(self) -> str:
+        seconds = f"{time.monotonic() - self._start:.0f} s"
+        if not self._of:
+            return f"{self._what}, {seconds}"
+        filled = WIDTH * self._done // self._of
+        return f"{100 * self._done // self._of:3d}% [{'#' * filled}{'.' * (WIDTH - filled)}] {self._what}, {seconds}"
+
+
+@contextmanager
+def shown(what: str, stream: TextIO | None) -> Iterator[None]:
+    """While it lasts, show a bar of the work inside.
+
+    Parameters
+    ----------
+    what
+        What the work is, until it says so itself.
+    stream
+        Where the bar is drawn, if that is a terminal; None: nowhere.
+    """
+    if stream is None or not stream.isatty():
+        yield
+        return
+    with _own(stream) as drawn:
+        bar = Bar(what, drawn)
+        bar.begin()
+        try:
+            with watching.watched(bar.tell):
+                yield
+        finally:
+            bar.end()
+
+
+@contextmanager
+def _own(stream: TextIO) -> Iterator[TextIO]:
+    """The same terminal, but that nobody silences it: see ``fastlstm.bench.engines.silent``."""
+    try:
+        descriptor = os.dup(stream.fileno())
+    except OSError:  # no file, as in a notebook
+        yield stream
+        return
+    with open(descriptor, "w", encoding=stream.encoding, errors="backslashreplace") as own:
+        yield own
 
 
 def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) -> dict[str, Rows]:

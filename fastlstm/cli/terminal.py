@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from ..drawing.text import one_line
 from ..errors import InputError
+
+__all__ = ["COLOURS", "coloured", "complain", "one_line", "output", "take_any_text"]
+
+#: The codes of ECMA-48.
+COLOURS = {"bold": "1", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "faint": "2"}
 
 
 def take_any_text() -> None:
@@ -55,9 +61,27 @@ def complain(text: str) -> None:
         _discard(sys.stderr)
 
 
-def one_line(text: str) -> str:
-    """A text without what would move the cursor of a terminal."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in text)
+def coloured(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """A text in a colour, where that is shown and wanted.
+
+    Parameters
+    ----------
+    text
+        What is printed; as it is on what is no terminal, and where ``NO_COLOR`` is set (https://no-color.org).
+    colour
+        One of COLOURS.
+    stream
+        Where it is printed; None: standard output.
+    """
+    stream = stream or sys.stdout
+    if stream is None or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _knows_colours():
+        return text
+    return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
+
+
+def _knows_colours() -> bool:
+    """The old console of Windows shows codes as they are."""
+    return sys.platform != "win32" or "WT_SESSION" in os.environ
 
 
 def _discard(stream: TextIO) -> None:

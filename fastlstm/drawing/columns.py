@@ -12,6 +12,8 @@ from .layered import Layout, Size
 HIGH = 1000.0
 #: A picture in columns is about so much wider than high.
 WIDER = 1.3
+#: A column is filled at least to this part, one of so many.
+LEAST_PART = 3
 #: Between columns, where a line leads up again; and from a column's end to the bend of that line.
 GUTTER, BEND = 56.0, 14.0
 
@@ -28,7 +30,7 @@ class Columns:
 
 
 def in_columns(layout: Layout, boxes: Sequence[Size]) -> Columns:
-    """Break a picture into columns, where a single line leads from one layer to the next."""
+    """Break a picture into columns, where what leads from one layer to the next comes from a single box."""
     columns = _columns(layout)
     spans = _spans(layout, boxes)
     shifts: list[tuple[float, float]] = []
@@ -53,8 +55,8 @@ def _columns(layout: Layout) -> list[int]:
     breakable = _breakable(layout)
     columns: list[int] = []
     column, first, last = 0, 0, None  # the first layer of this column, and the last one that may begin the next
-    for rank, (_, bottom) in enumerate(layout.bands):
-        if rank > first and breakable[rank]:
+    for rank, (top, bottom) in enumerate(layout.bands):
+        if breakable[rank] and min(top - layout.bands[first][0], layout.size.height - top) > room / LEAST_PART:
             last = rank
         if bottom - layout.bands[first][0] > room and last is not None:
             columns[last:] = [column + 1] * (rank - last)
@@ -64,15 +66,16 @@ def _columns(layout: Layout) -> list[int]:
 
 
 def _breakable(layout: Layout) -> list[bool]:
-    """For each layer: does a single line lead into it from all those above?"""
-    changes = [0] * (len(layout.bands) + 1)
+    """For each layer: do all lines that lead into it or past it come from one box in the layer above?"""
+    reach = [-1] * len(layout.bands)  # the layer that the lines from a layer's boxes lead to, at most
     for route in layout.routes:
-        changes[layout.layers[route.source] + 1] += 1
-        changes[layout.layers[route.target] + 1] -= 1
-    found, crossing = [], 0
-    for change in changes[:-1]:
-        crossing += change
-        found.append(crossing == 1)
+        rank = layout.layers[route.source]
+        reach[rank] = max(reach[rank], layout.layers[route.target])
+    alone = [layout.layers.count(rank) == 1 for rank in range(len(layout.bands))]
+    found, furthest = [False], -1
+    for rank in range(1, len(layout.bands)):
+        found.append(alone[rank - 1] and furthest < rank and reach[rank - 1] >= rank)
+        furthest = max(furthest, reach[rank - 1])
     return found
 
 

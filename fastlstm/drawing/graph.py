@@ -110,7 +110,9 @@ class _Drawer:
         known = path in self.layers
         inner = self.graph(layer.model, f"{path}/") if layer.model is not None and use == 1 and self._is_open(layer, path) else None
         runs = "input" if layer.class_name == INPUT_LAYER else info.runs
-        return Box(path, layer.name, kind_of(layer), shape_text(info.output_shape) if known else "", info.parameters, runs, use, uses, inner)
+        return Box(
+            path, layer.name, kind_of(layer), shape_text(info.output_shape) if known else "", info.parameters, runs, use, uses, inner
+        )
 
     def _is_open(self, layer: LayerSpec, path: str) -> bool:
         """Does what stands inside a model run by itself? Not where one function of the caller's stands for all of it."""

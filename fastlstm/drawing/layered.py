@@ -115,7 +115,7 @@ def _bands(places: Sequence[Place], layers: Sequence[Sequence[int]]) -> list[tup
     for layer in layers:
         bottom = top + max(places[number].height for number in layer)
         found.append((top, bottom))
-        top = bottom + BELOW + min(MOST_MORE, MORE * sum(len(places[number].below) - 1 for number in layer))
+        top = bottom + BELOW + min(MOST_MORE, MORE * sum(max(0, len(places[number].below) - 1) for number in layer))
     return found
 
 

@@ -13,6 +13,7 @@ from .text import escaped, shape_text
 MOST_ROWS = 500
 #: Lines and faint text of half the strength of the text around.
 LINE = "1px solid rgba(128,128,128,.35)"
+TABLE = "border-collapse:collapse;color:inherit;font-size:inherit"
 CELL = "padding:.25em .9em .25em 0;border:0;background:none"
 HEADINGS = ("Layer", "Class", "Output shape", "Parameters", "Runs")
 
@@ -39,8 +40,8 @@ def page(name: str, generation: str, parameters: int, inputs: Sequence[TensorInf
     lines = [
         '<div style="overflow-x:auto">',
         f"<p><strong>fastlstm.Model</strong> <code>{escaped(name)}</code></p>",
-        f'<table style="border-collapse:collapse;text-align:left;margin:0 0 .8em">{"".join(_fact(*fact) for fact in facts)}</table>',
-        '<table style="border-collapse:collapse">',
+        f'<table style="{TABLE};margin:0 0 .8em">{"".join(_fact(*fact) for fact in facts)}</table>',
+        f'<table style="{TABLE}">',
         f"<thead><tr>{''.join(_cell('th', title, right=title == 'Parameters') for title in HEADINGS)}</tr></thead>",
         "<tbody>",
         *(_row(layer) for layer in layers[:MOST_ROWS]),

@@ -19,7 +19,7 @@ from .text import cut, escaped, one_line, width
 
 TITLE, NAME, SMALL = 15.0, 13.0, 11.0  # sizes of text
 PADDING, STRIPE, MARGIN = 11.0, 5.0, 20.0
-LEAST_WIDTH, MOST_WIDTH = 96.0, 300.0
+LEAST_WIDTH, MOST_WIDTH = 128.0, 300.0
 LEAST_PICTURE = 280.0
 TOP = MARGIN + 48  # of the graph, below its heading
 HEADER = 40.0  # of a frame, above what stands in it
@@ -120,9 +120,9 @@ def _frame_title(box: Box) -> str:
 def _box(box: Box, x: float, y: float, size: Size, is_output: bool) -> Iterator[str]:
     colour = RUNS.get(box.runs, ("#7d8590", ""))[0]
     yield "<g>" + element("title", content=_tooltip(box))
-    yield element("rect", "fl-box", x=x, y=y, width=size.width, height=size.height, rx=5, **({"stroke_width": 2.4} if is_output else {}))
+    yield element("rect", "fl-box", x=x, y=y, width=size.width, height=size.height, rx=5, stroke_width=2.4 if is_output else 1.0)
     yield element("rect", x=x, y=y, width=STRIPE + 2, height=size.height, rx=2, fill=colour)
-    room = size.width - 2 * PADDING - STRIPE
+    room = size.width - 2 * PADDING - STRIPE + 1  # what rounding takes off
     for row, (text, font, kind) in enumerate(text for text in _texts(box) if text[0]):
         weight = {"font_weight": "bold"} if row == 0 else {}
         yield label(x + STRIPE + PADDING, y + PADDING + 9 + 16 * row, cut(text, font, room), font, kind, **weight)
@@ -167,6 +167,10 @@ class _Spots:
                 found[number_of] = (place - (len(ends) - 1) / 2) * apart
         return found
 
+    def enters_left(self, number_of: int) -> bool:
+        """Does a line end to the left of the middle of its box, others to the right of it?"""
+        return self._ends[number_of] < 0
+
     def shift(self, rank: int) -> Point:
         """How far a layer is moved."""
         return (0.0, 0.0) if self.columns is None else self.columns.shifts[rank]
@@ -207,7 +211,9 @@ def _line(spots: _Spots, number_of: int, text: str) -> Iterator[str]:
     yield element("path", "fl-line", d="".join(path))
     yield element("path", "fl-head", d=f"M{number(x)} {number(y)}l-4 -{number(ARROW + 1)}h8z")
     if text:
-        yield label(x + 7, y - 5, cut(one_line(text), SMALL - 1, 110.0), SMALL - 1, "fl-faint")
+        left = spots.enters_left(number_of)
+        side = {"text_anchor": "end"} if left else {}
+        yield label(x - 7 if left else x + 7, y - 5, cut(one_line(text), SMALL - 1, 110.0), SMALL - 1, "fl-label", **side)
 
 
 def _bend(columns: Columns | None, rank: int, below: int, bottom: float, x: float, top: float, from_x: float) -> Iterator[str]:

@@ -8,15 +8,19 @@ from .text import escaped
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 #: By the class of an element: its attributes, and what becomes of them in the dark. Attributes, not rules, are what every viewer knows.
-PALETTE = {
+PALETTE: dict[str, tuple[dict[str, str], str]] = {
     "fl-paper": ({"fill": "#ffffff"}, "fill:#0d1117"),
     "fl-text": ({"fill": "#1f2328"}, "fill:#e6edf3"),
     "fl-faint": ({"fill": "#59636e"}, "fill:#9198a1"),
+    # Upon lines.
+    "fl-label": (
+        {"fill": "#59636e", "stroke": "#ffffff", "stroke-width": "3", "paint-order": "stroke"}, "fill:#9198a1;stroke:#0d1117",
+    ),
     "fl-box": ({"fill": "#f6f8fa", "stroke": "#c6ccd3"}, "fill:#151b23;stroke:#3d444d"),
     "fl-frame": ({"fill": "none", "stroke": "#848d97", "stroke-dasharray": "5 4"}, "stroke:#6e7681"),
     "fl-line": ({"fill": "none", "stroke": "#6e7781", "stroke-width": "1.2"}, "stroke:#8b949e"),
     "fl-head": ({"fill": "#6e7781"}, "fill:#8b949e"),
-}
+}  # fmt: skip
 DARK = "".join(f".{name}{{{rules}}}" for name, (_, rules) in PALETTE.items() if rules)
 STYLE = f"<style>@media (prefers-color-scheme:dark){{{DARK}}}</style>"
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import h5_files
 import numpy as np
@@ -31,7 +32,7 @@ class Work(NamedTuple):
     sources: list[Path]  # what it reads
 
 
-KINDS = ("convert", "npy", "npz", "csv", "plot")
+KINDS = ("convert", "npy", "npz", "csv", "svg", "bars", "plot")
 
 
 def make_model(folder: Path) -> Path:
@@ -54,6 +55,10 @@ def prepared(kind: str, folder: Path, model_path: Path, monkeypatch: pytest.Monk
     shutil.copy(model_path, model)
     if kind == "convert":
         return Work(["convert", str(model)], folder / "out.fastlstm", [model])
+    if kind == "svg":
+        return Work(["describe", str(model), "--svg"], folder / "out.svg", [model])
+    if kind == "bars":
+        return Work(["bench", str(model), "--vs", "", "--rows", "1", "--plot"], folder / "bars.svg", [model])
     data = folder / f"data.{kind}"
     x = np.random.default_rng(1).normal(size=(rows, 2, FEATURES)).astype(np.float32)
     if kind == "npy":
@@ -77,6 +82,8 @@ def reads_back(path: Path) -> bool:
         return fastlstm.verify(path).passed
     if ending == ".png":
         return path.read_bytes().endswith(b"IEND\xaeB`\x82")
+    if ending == ".svg":
+        return ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     if ending == ".npz":
         with np.load(path) as archive:
             return all(len(array) == ROWS for array in archive.values())

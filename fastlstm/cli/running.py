@@ -1,0 +1,134 @@
+"""The commands ``predict``, ``convert``, ``verify`` and ``demo``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import io
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import demo, replacing
+from ..api import ConversionReport, Verification, convert, load, verify
+from ..drawing.text import one_line
+from ..errors import InputError
+from ..selftest import Comparison
+from . import arrayfiles, options, outcome, progress, terminal
+
+FAILED = 1
+
+
+def run_predict(arguments: argparse.Namespace) -> int:
+    """Compute a model's outputs."""
+    if arguments.output is not None:
+        replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
+    with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
+        model = load(arguments.model, threads=arguments.threads, **options.reading(arguments))
+    inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
+    start = time.perf_counter()
+    try:
+        outputs = progress.predict(model, inputs, outcome.bar_of(arguments) or io.StringIO())
+    except InputError as error:
+        raise InputError(f"{arguments.input}: {error}") from error
+    seconds = time.perf_counter() - start
+    if not outcome.is_json(arguments):
+        arrayfiles.write(arguments.output, outputs)
+        return 0
+    if arguments.output is not None:
+        arrayfiles.write(arguments.output, outputs)
+        arguments.json = not replacing.is_standard_output(str(arguments.output))  # what is written there is no JSON
+    if arguments.json:
+        outcome.give_json(_predicted(arguments, len(inputs[0]), outputs, seconds))
+    return 0
+
+
+def _predicted(arguments: argparse.Namespace, rows: int, outputs: Mapping[str, arrayfiles.Rows], seconds: float) -> dict[str, Any]:
+    """What was predicted: the numbers, or the file that has them."""
+    found: dict[str, Any] = {"model": arguments.model, "rows": rows, "seconds": seconds, "outputs": []}
+    if arguments.output is not None:
+        found["file"] = str(arguments.output)
+    for name, values in outputs.items():
+        shape = [len(values), None] if isinstance(values, list) else values.shape
+        found["outputs"].append({"name": name, "shape": shape, **({} if arguments.output is not None else {"values": values})})
+    return found
+
+
+def run_convert(arguments: argparse.Namespace) -> int:
+    """Write a .fastlstm file."""
+    into_output = replacing.is_standard_output(arguments.target)
+    with options.told_as_options(), progress.shown(f"reading {one_line(arguments.source)}", outcome.bar_of(arguments)):
+        report = convert(
+            arguments.source, arguments.target, verify=not arguments.no_verify, keras=arguments.keras, **options.reading(arguments)
+        )
+    if into_output:  # the report does not belong into the model
+        if not outcome.is_quiet(arguments):
+            terminal.complain(str(report))
+    else:
+        outcome.give(arguments, _converted(report), [str(report)], report=True)
+    return 0
+
+
+def _converted(report: ConversionReport) -> dict[str, Any]:
+    return {**dataclasses.asdict(report), "cases": [_case(case) for case in report.cases]}
+
+
+def _case(case: Comparison) -> dict[str, Any]:
+    return {**dataclasses.asdict(case), "equal": case.equal}
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Rerun the cases of a file."""
+    with progress.shown(f"reading {one_line(arguments.file)}", outcome.bar_of(arguments)):
+        report = verify(arguments.file, architecture=arguments.architecture, keras=arguments.keras, **options.bounds(arguments))
+    outcome.give(arguments, _verified(report), _coloured(report), report=report.passed)
+    return 0 if report.passed else FAILED
+
+
+def _verified(report: Verification) -> dict[str, Any]:
+    found = [(report.against, report.recorded), (f"Keras {report.keras_version}", report.keras)]
+    return {
+        "file": report.source,
+        "verified": report.passed,
+        "altered": report.altered,
+        "cases": [{"against": against, **_case(case)} for against, cases in found for case in cases],
+    }
+
+
+def _coloured(report: Verification) -> Iterator[str]:
+    """The lines of a report, those that are not well in red."""
+    for number, line in enumerate(str(report).splitlines()):
+        line = one_line(line)
+        if number == 0:
+            yield terminal.coloured(line, "green" if report.passed else "red")
+        else:
+            yield terminal.coloured(line, "red") if " DIFFERENT " in line or line.startswith("  altered") else line
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Forecast sunspots."""
+    if arguments.plot is not None:
+        replacing.checked(arguments.plot, *demo.FILES)
+    result = demo.run()
+    lines: list[str] = []
+    demo.report(result, lines.append)
+    if arguments.plot is not None:
+        demo.plot(result, arguments.plot)
+        lines.append(f"drawn into {arguments.plot}")
+    outcome.give(arguments, _demonstrated(arguments, result), lines, report=arguments.plot is not None)
+    return 0
+
+
+def _demonstrated(arguments: argparse.Namespace, result: demo.Result) -> dict[str, Any]:
+    return {
+        "generation": result.generation,
+        "forecasts": len(result.first),
+        "scores": [score._asdict() for score in result.scores],
+        "largest_difference_from_keras": result.difference,
+        "load_seconds": result.load_seconds,
+        "load_again_seconds": result.load_again_seconds,
+        "predict_seconds": result.predict_seconds,
+        "one_seconds": result.one_seconds,
+        "plot": arguments.plot,
+    }
