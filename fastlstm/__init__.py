@@ -6,22 +6,33 @@
 (1, 12)
 """
 
+from typing import TYPE_CHECKING
+
 from . import interpreter  # noqa: F401 - before all others: it says which interpreters are not supported
-from .api import convert, describe, load, verify
-from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
-from .isolation import Isolation
-from .model import Model
-from .stream import Stream
-from .support import supports
+from .lazy import names
+
+if TYPE_CHECKING:
+    from .api import convert, describe
+    from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
+    from .isolation import Isolation
+    from .loading import load
+    from .model import Model
+    from .stream import Stream
+    from .support import supports
+    from .verifying import verify
 
 __version__ = "0.1.0"
+
+__getattr__, __dir__ = names(__name__, {
+    "api": ("convert", "describe"),
+    "errors": (
+        "FastLSTMError", "FormatError", "InputError", "KernelError", "Problem", "UnsupportedError", "VerificationError",
+    ),
+    "isolation": ("Isolation",), "loading": ("load",), "model": ("Model",), "stream": ("Stream",), "support": ("supports",),
+    "verifying": ("verify",),
+})  # fmt: skip
 
 __all__ = [
     "FastLSTMError", "FormatError", "InputError", "Isolation", "KernelError", "Model", "Problem", "Stream",
     "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "load", "supports", "verify",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    """The public names alone: what is not among them may change with any release."""
-    return sorted(__all__)

@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .errors import InputError, Problem, UnsupportedError
-from .layers import prepared
 from .layers.base import every_layer
-from .layers.matching import lacking
+from .layers.matching import lacking, prepared
 from .layers.network import Network, root
 from .limits import Budget
 from .spec import ModelSpec, Shape

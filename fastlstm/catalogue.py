@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from .activations import LAYERS
+from .records import record
 
 
 class Weight(NamedTuple):
@@ -83,7 +84,7 @@ MASKED = frozenset({"mask"})
 ATTENTION_MASKS = frozenset({f"{name}_mask" for name in ATTENTION_INPUTS})
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Row:
     """The facts about one class of Keras."""
 
@@ -92,6 +93,7 @@ class Row:
     # What it keeps; None: it is not computed.
     arrays: Arrays | None = None
     mask: MaskRule = MaskRule.NONE
+    module: str = ""  # where in ``layers/`` the class stands that gives it meaning; empty: it is not computed
 
     # -- names and generations
     aliases: tuple[str, ...] = ()  # names that any generation may write in its place
@@ -268,29 +270,30 @@ HEADS = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "
 def models() -> Iterator[Row]:
     """Graphs of layers, and where data enters them. The reader makes each model one of the first two."""
     yield from named(
-        Row("", Role.MODEL, no_arrays, MaskRule.INSIDE, tells_trainable=False, call=MASKED | {"training"}),
+        Row("", Role.MODEL, no_arrays, MaskRule.INSIDE, "network", tells_trainable=False, call=MASKED | {"training"}),
         "Sequential", "Functional", "Model",
     )  # fmt: skip
     yield from named(Row("", Role.MODEL, tells_trainable=False), "Container", "Network", "Graph")
-    yield Row("InputLayer", Role.INPUT, no_arrays, PASSES, tells_trainable=False)
+    yield Row("InputLayer", Role.INPUT, no_arrays, PASSES, "core", tells_trainable=False)
 
 
 def core() -> Iterator[Row]:
     """Layers that every model is made of."""
     linear = {"activation": "linear"}
     yield Row(
-        "Dense", arrays=scaled(with_bias("kernel")), mask=PASSES, aliases=("DenseV1",), early_names=("TimeDistributedDense",),
-        early_renamed=UNITS, defaults=linear, adapted=True, quantised=True,
+        "Dense", arrays=scaled(with_bias("kernel")), mask=PASSES, module="core", aliases=("DenseV1",),
+        early_names=("TimeDistributedDense",), early_renamed=UNITS, defaults=linear, adapted=True, quantised=True,
     )  # fmt: skip
-    yield Row("EinsumDense", arrays=scaled(einsum_arrays), later=True, adapted=True, quantised=True)
-    yield Row("Activation", arrays=no_arrays, mask=PASSES, defaults=linear)
+    yield Row("EinsumDense", arrays=scaled(einsum_arrays), module="einsum", later=True, adapted=True, quantised=True)
+    yield Row("Activation", arrays=no_arrays, mask=PASSES, module="core", defaults=linear)
     yield Row(
-        "Embedding", Role.EMBEDDING, scaled(always("embeddings")), MaskRule.OF_IDS, ignored=("input_length",), adapted=True, quantised=True,
+        "Embedding", Role.EMBEDDING, scaled(always("embeddings")), MaskRule.OF_IDS, "core", ignored=("input_length",), adapted=True,
+        quantised=True,
     )  # fmt: skip
-    yield Row("Masking", Role.MASKING, no_arrays, MaskRule.OF_FEATURES)
-    yield Row("Reshape", arrays=no_arrays, early_renamed={"dims": "target_shape"}, any_dtype=True)
-    yield from named(Row("", arrays=no_arrays, any_dtype=True), "Flatten", "Permute", "RepeatVector")
-    idle = Row("", Role.IDLE, no_arrays, PASSES)
+    yield Row("Masking", Role.MASKING, no_arrays, MaskRule.OF_FEATURES, "core")
+    yield Row("Reshape", arrays=no_arrays, module="core", early_renamed={"dims": "target_shape"}, any_dtype=True)
+    yield from named(Row("", arrays=no_arrays, module="core", any_dtype=True), "Flatten", "Permute", "RepeatVector")
+    idle = Row("", Role.IDLE, no_arrays, PASSES, "core")
     yield replace(idle, name="Dropout", any_dtype=True)
     yield replace(idle, name="SpatialDropout1D", any_dtype=True, tells_trainable=False)
     yield from named(replace(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
@@ -304,33 +307,36 @@ def recurrent() -> Iterator[Row]:
     """Recurrent layers, their cells, and what is wrapped around layers along time."""
     tanh = {"activation": "tanh"}
     layer = Row(
-        "", Role.RECURRENT, with_bias("kernel", "recurrent_kernel"), SEQUENCES, early_renamed=UNITS, defaults=tanh, call=STATES,
-        mask_argument=True, parts=(("cell",),),
+        "", Role.RECURRENT, with_bias("kernel", "recurrent_kernel"), SEQUENCES, "recurrent", early_renamed=UNITS, defaults=tanh,
+        call=STATES, mask_argument=True, parts=(("cell",),),
     )  # fmt: skip
     yield replace(layer, name="LSTM", gates=4, aliases=("UnifiedLSTM", "LSTMV1", "LSTMV2"))
     yield replace(layer, name="GRU", gates=3, aliases=("UnifiedGRU", "GRUV1", "GRUV2"))
     yield replace(layer, name="SimpleRNN")
     yield replace(layer, name="RNN", arrays=no_arrays, early_renamed={}, defaults={}, parts=(), wraps=("cell",))
     yield from along(
-        replace(layer, name="ConvLSTM{}", early_renamed={}, defaults={**tanh, "recurrent_activation": "hard_sigmoid"}, gates=4, kernels=2),
+        replace(
+            layer, name="ConvLSTM{}", module="conv_recurrent", early_renamed={}, defaults={**tanh, "recurrent_activation": "hard_sigmoid"},
+            gates=4, kernels=2,
+        ),
         1, 2, 3, later=(1, 3),
     )  # fmt: skip
     fixed = {**tanh, "recurrent_activation": "sigmoid", "use_bias": True}
-    cudnn = replace(layer, arrays=None, early_renamed={}, parts=())
+    cudnn = replace(layer, arrays=None, module="", early_renamed={}, parts=())
     yield replace(cudnn, name="CuDNNLSTM", becomes="LSTM", settings=fixed)
     yield replace(cudnn, name="CuDNNGRU", becomes="GRU", settings={**fixed, "reset_after": True})
-    cell = Row("", Role.CELL, with_bias("kernel", "recurrent_kernel"), inputs=CELL_INPUTS)
+    cell = Row("", Role.CELL, with_bias("kernel", "recurrent_kernel"), module="cells", inputs=CELL_INPUTS)
     yield replace(cell, name="LSTMCell", gates=4)
     yield replace(cell, name="GRUCell", gates=3)
     yield replace(cell, name="SimpleRNNCell")
-    yield Row("StackedRNNCells", Role.STACK, no_arrays, inputs=CELL_INPUTS)
+    yield Row("StackedRNNCells", Role.STACK, no_arrays, module="cells", inputs=CELL_INPUTS)
     yield Row(
-        "Bidirectional", Role.BIDIRECTIONAL, no_arrays, SEQUENCES, call=STATES, mask_argument=True,
+        "Bidirectional", Role.BIDIRECTIONAL, no_arrays, SEQUENCES, "wrappers", call=STATES, mask_argument=True,
         wraps=("forward_layer", "backward_layer"),
     )  # fmt: skip
     yield Row(
-        "TimeDistributed", Role.DISTRIBUTED, no_arrays, PASSES, any_dtype=True, call=MASKED | {"training"}, mask_argument=True,
-        wraps=("layer",),
+        "TimeDistributed", Role.DISTRIBUTED, no_arrays, PASSES, "wrappers", any_dtype=True, call=MASKED | {"training"},
+        mask_argument=True, wraps=("layer",),
     )  # fmt: skip
 
 
@@ -338,49 +344,53 @@ def convolutional() -> Iterator[Row]:
     """Windows along time or over images."""
     kernel, depthwise = with_bias("kernel"), with_bias("depthwise_kernel")
     yield from along(
-        Row("Conv{}", Role.CONVOLUTION, kernel, aliases=("Convolution{}",), early_names=("AtrousConvolution{}",), kernels=1, adapted=True),
+        Row(
+            "Conv{}", Role.CONVOLUTION, kernel, module="convolution", aliases=("Convolution{}",), early_names=("AtrousConvolution{}",),
+            kernels=1, adapted=True,
+        ),
         1, 2, 3,
     )  # fmt: skip
-    yield from along(Row("Conv{}Transpose", arrays=kernel, aliases=("Convolution{}Transpose",), kernels=1), 1, 2, 3, later=(1, 3))
+    transposed = Row("Conv{}Transpose", arrays=kernel, module="convolution", aliases=("Convolution{}Transpose",), kernels=1)
+    yield from along(transposed, 1, 2, 3, later=(1, 3))
     separable = with_bias("depthwise_kernel", "pointwise_kernel")
-    yield from along(Row("SeparableConv{}", arrays=separable, aliases=("SeparableConvolution{}",)), 1, 2)
-    yield from along(Row("DepthwiseConv{}", arrays=depthwise), 1, 2, later=(1,))
-    yield from along(Row("LocallyConnected{}", arrays=kernel), 1, 2)
-    yield from along(Row("MaxPooling{}", arrays=no_arrays, aliases=("MaxPool{}",)), 1, 2, 3)
-    yield from along(Row("AveragePooling{}", arrays=no_arrays, aliases=("AvgPool{}",)), 1, 2, 3)
-    yield from along(Row("GlobalMaxPooling{}", arrays=no_arrays, aliases=("GlobalMaxPool{}",)), 1, 2, 3)
-    mean = Row("GlobalAveragePooling{}", arrays=no_arrays, aliases=("GlobalAvgPool{}",))
+    yield from along(Row("SeparableConv{}", arrays=separable, module="convolution", aliases=("SeparableConvolution{}",)), 1, 2)
+    yield from along(Row("DepthwiseConv{}", arrays=depthwise, module="convolution"), 1, 2, later=(1,))
+    yield from along(Row("LocallyConnected{}", arrays=kernel, module="legacy"), 1, 2)
+    yield from along(Row("MaxPooling{}", arrays=no_arrays, module="pooling", aliases=("MaxPool{}",)), 1, 2, 3)
+    yield from along(Row("AveragePooling{}", arrays=no_arrays, module="pooling", aliases=("AvgPool{}",)), 1, 2, 3)
+    yield from along(Row("GlobalMaxPooling{}", arrays=no_arrays, module="pooling", aliases=("GlobalMaxPool{}",)), 1, 2, 3)
+    mean = Row("GlobalAveragePooling{}", arrays=no_arrays, module="pooling", aliases=("GlobalAvgPool{}",))
     yield from along(replace(mean, call=MASKED, mask_argument=True), 1)
     yield from along(mean, 2, 3)
-    yield from along(Row("AdaptiveAveragePooling{}", arrays=no_arrays, later=True), 1, 2, 3)
+    yield from along(Row("AdaptiveAveragePooling{}", arrays=no_arrays, module="pooling", later=True), 1, 2, 3)
     for name in ("ZeroPadding{}", "Cropping{}", "UpSampling{}"):
-        yield from along(Row(name, arrays=no_arrays), 1, 2, 3)
-    yield from named(Row("", arrays=no_arrays, later=True), "Resizing", "CenterCrop")
+        yield from along(Row(name, arrays=no_arrays, module="reshaping"), 1, 2, 3)
+    yield from named(Row("", arrays=no_arrays, module="reshaping", later=True), "Resizing", "CenterCrop")
 
 
 def merging() -> Iterator[Row]:
     """Layers that make one tensor of several."""
-    plain = Row("", arrays=no_arrays, mask=UNITES)
+    plain = Row("", arrays=no_arrays, mask=UNITES, module="merging")
     yield replace(plain, name="Add", merge_mode="sum")
     yield replace(plain, name="Subtract")
     yield replace(plain, name="Average", merge_mode="ave")
     yield replace(plain, name="Multiply", merge_mode="mul", asks_masks=True)
     yield replace(plain, name="Maximum", merge_mode="max", asks_masks=True)
     yield replace(plain, name="Minimum", asks_masks=True)
-    yield Row("Concatenate", arrays=no_arrays, mask=MaskRule.JOINS, any_dtype=True, merge_mode="concat")
-    yield Row("Dot", arrays=no_arrays, merge_mode="dot")
-    yield Row("MergeCosine", arrays=no_arrays, merge_mode="cos")
+    yield Row("Concatenate", arrays=no_arrays, mask=MaskRule.JOINS, module="concatenate", any_dtype=True, merge_mode="concat")
+    yield Row("Dot", arrays=no_arrays, module="merging", merge_mode="dot")
+    yield Row("MergeCosine", arrays=no_arrays, module="merging", merge_mode="cos")
     yield Row("Merge")  # Keras 1's: its reader makes one of the others of it, by its mode
 
 
 def attention() -> Iterator[Row]:
     """Layers by which every step of a query weighs the steps of a value."""
-    dense = Row("", mask=PASSES, later=True, call=SCORES | MASKED, asks_masks=True)
+    dense = Row("", mask=PASSES, module="attention", later=True, call=SCORES | MASKED, asks_masks=True)
     yield replace(dense, name="Attention", arrays=attention_arrays)
     yield replace(dense, name="AdditiveAttention", arrays=additive_arrays)
     heads = Row(
-        "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, later=True, call=SCORES | ATTENTION_MASKS | {"attention_mask"},
-        inputs=ATTENTION_INPUTS, asks_masks=True, takes_masks=True, parts=HEADS,
+        "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, module="heads", later=True,
+        call=SCORES | ATTENTION_MASKS | {"attention_mask"}, inputs=ATTENTION_INPUTS, asks_masks=True, takes_masks=True, parts=HEADS,
     )  # fmt: skip
     yield heads
     python = "GroupedQueryAttention"  # what .h5 files call it too
@@ -389,31 +399,33 @@ def attention() -> Iterator[Row]:
 
 def normalization() -> Iterator[Row]:
     """Normalisation, and arithmetic that comes before a model."""
-    batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, mask_argument=True, call=MASKED | {"training"})
+    here, call = "normalization", MASKED | {"training"}
+    batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, here, mask_argument=True, call=call)
     yield replace(batch, aliases=("BatchNormalizationV1", "BatchNormalizationV2"))
     yield replace(batch, name="SyncBatchNormalization", becomes="BatchNormalization", settings={"synchronized": True})
-    yield Row("LayerNormalization", arrays=affine_arrays, mask=PASSES, later=True)
-    yield Row("GroupNormalization", arrays=affine_arrays, mask=PASSES, later=True)
-    yield Row("UnitNormalization", arrays=no_arrays, mask=PASSES, later=True)
-    yield Row("RMSNormalization", arrays=always("scale"), later=True)
+    yield Row("LayerNormalization", arrays=affine_arrays, mask=PASSES, module=here, later=True)
+    yield Row("GroupNormalization", arrays=affine_arrays, mask=PASSES, module=here, later=True)
+    yield Row("UnitNormalization", arrays=no_arrays, mask=PASSES, module=here, later=True)
+    yield Row("RMSNormalization", arrays=always("scale"), module=here, later=True)
     yield Row(
-        "SpectralNormalization", arrays=spectral_arrays, mask=MaskRule.INSIDE, later=True, wraps=("layer",),
+        "SpectralNormalization", arrays=spectral_arrays, mask=MaskRule.INSIDE, module="wrappers", later=True, wraps=("layer",),
     )  # fmt: skip
-    yield Row("Rescaling", arrays=no_arrays, mask=PASSES, later=True)
-    yield Row("Normalization", arrays=statistics_arrays, mask=PASSES, later=True)
+    yield Row("Rescaling", arrays=no_arrays, mask=PASSES, module="preprocessing", later=True)
+    yield Row("Normalization", arrays=statistics_arrays, mask=PASSES, module="preprocessing", later=True)
 
 
 def activations() -> Iterator[Row]:
     """Activations that are layers of their own, and layers that Keras has dropped."""
-    leaky = LAYERS["LeakyReLU"]
-    yield Row("LeakyReLU", arrays=no_arrays, mask=PASSES, renamed=leaky.renamed, defaults=leaky.changed)
-    yield from named(Row("", arrays=no_arrays, mask=PASSES), "ReLU", "ELU", "ThresholdedReLU")
-    yield Row("Softmax", arrays=no_arrays, mask=PASSES, mask_argument=True, call=MASKED)
-    yield Row("PReLU", arrays=always("alpha"), mask=PASSES)
-    yield Row("ParametricSoftplus", arrays=always("alphas", "betas"), mask=PASSES)
-    yield Row("SReLU", arrays=always("t_left", "a_left", "t_right", "a_right"), mask=PASSES)
-    yield Row("Highway", arrays=highway_arrays)
-    yield Row("MaxoutDense", arrays=with_bias("kernel"), early_renamed=UNITS)
+    leaky, plain = LAYERS["LeakyReLU"], Row("", arrays=no_arrays, mask=PASSES, module="advanced_activations")
+    yield replace(plain, name="LeakyReLU", renamed=leaky.renamed, defaults=leaky.changed)
+    yield from named(plain, "ReLU", "ELU", "ThresholdedReLU")
+    yield replace(plain, name="Softmax", mask_argument=True, call=MASKED)
+    yield replace(plain, name="PReLU", arrays=always("alpha"))
+    dropped = Row("", module="legacy")
+    yield replace(dropped, name="ParametricSoftplus", arrays=always("alphas", "betas"), mask=PASSES)
+    yield replace(dropped, name="SReLU", arrays=always("t_left", "a_left", "t_right", "a_right"), mask=PASSES)
+    yield replace(dropped, name="Highway", arrays=highway_arrays)
+    yield replace(dropped, name="MaxoutDense", arrays=with_bias("kernel"), early_renamed=UNITS)
 
 
 def unread() -> Iterator[Row]:
@@ -425,7 +437,7 @@ def unread() -> Iterator[Row]:
 
 def operations() -> Iterator[Row]:
     """Operations of a graph: the one class that a reader makes of them, and those that generations write."""
-    yield Row("Operation", Role.OPERATION, no_arrays)
+    yield Row("Operation", Role.OPERATION, no_arrays, module="operations")
     written = Row("", later=True, tells_trainable=False)
     yield replace(written, name="TFOpLambda", graph_node=GraphNode.FUNCTION)
     yield replace(written, name="SlicingOpLambda", graph_node=GraphNode.FUNCTION)

@@ -13,8 +13,8 @@ import numpy as np
 from .assembly import make_network, of_example
 from .catalogue import INPUT_LAYER, Role, row_of
 from .errors import InputError, UnsupportedError
-from .layers import prepared
 from .layers.base import Tensor
+from .layers.matching import prepared
 from .layers.network import Network
 from .limits import Budget
 from .lost_masks import readers

@@ -10,24 +10,31 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from . import runtime
+from . import lazy, runtime
 from .assembly import of_example
+from .caching import Kept
 from .catalogue import Role
 from .errors import FormatError, InputError
-from .inputs import Ragged, RaggedInputs, TensorInfo, are_ids, shape_text
+from .inputs import Ragged, RaggedInputs, TensorInfo, are_ids, below, known_sizes, per_step, shape_text, shapes_of
 from .layers.base import Held, Streaming, Tensor, every_layer
 from .layers.network import Network, applied, repeated, tensors
-from .layers.streaming import Beginning, Stepping, Streams, streams
 from .limits import Budget
-from .listing import LayerInfo, layer_infos
 from .outputs import copies, unlike
 from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_step
 from .program.ir import Program
 from .spec import WHOLE, ModelSpec, Shape
+
+if TYPE_CHECKING:
+    from . import listing
+    from .layers import streaming
+    from .layers.streaming import Streams
+    from .listing import LayerInfo
+else:
+    listing, streaming = lazy.module("fastlstm.listing"), lazy.module("fastlstm.layers.streaming")
 
 T = TypeVar("T")
 #: Programs are kept for this many different input shapes of a model.
@@ -76,6 +83,8 @@ class Executor:
         Bytes that an Embedding folded into the next layer may take.
     budget : Budget
         What loading may take.
+    kept : Kept, optional
+        Weights that were packed before.
 
     Attributes
     ----------
@@ -89,7 +98,7 @@ class Executor:
         Does a row of the outputs depend on other rows of its batch? Then every call of :meth:`run` is one batch of Keras's.
     """
 
-    def __init__(self, network: Network, *, threads: int, precision: str, fold_limit: int, budget: Budget):
+    def __init__(self, network: Network, *, threads: int, precision: str, fold_limit: int, budget: Budget, kept: Kept | None = None):
         self.network = network
         self.spec: ModelSpec = network.model
         self.source = network.source
@@ -104,7 +113,7 @@ class Executor:
         )
         self.stateful = {layer.path: layer.state_shapes() for layer in every_layer(network) if layer.stateful}
         self.arenas = runtime.Arenas()
-        self.constants = Constants(runtime.lanes(), budget)
+        self.constants = Constants(runtime.lanes(), budget, kept)
         self.workers = runtime.Workers(threads)
         self._ids = tuple(info.vocabulary is not None for info in self.inputs)
         self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
@@ -207,7 +216,7 @@ class Executor:
         try:
             if held:  # which may be of sizes that the file leaves open
                 self.network.shapes([held.get(n, info.shape) for n, info in enumerate(self.inputs)], {})
-            found = streams(self.network, held, max_steps)
+            found = streaming.streams(self.network, held, max_steps)
         except FormatError as error:
             if not held:
                 raise
@@ -237,7 +246,7 @@ class Executor:
 
     def _begin(self, found: Streams, arrays: Sequence[np.ndarray], rows: int) -> dict[Held, Tensor]:
         if self._in_numpy:
-            walk = Beginning(found, partial(applied, None), lambda array: Tensor(repeated(array, rows, self.dtype)))
+            walk = streaming.Beginning(found, partial(applied, None), lambda array: Tensor(repeated(array, rows, self.dtype)))
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 walk.through(self.network, found.entering(tensors(arrays, self.dtype), held=True))
             # As arrays of their own: see copies().
@@ -281,7 +290,7 @@ class Executor:
         def fetch(one: Held, mask: Held | None) -> Tensor:
             return Tensor(held[one].value, None if mask is None else held[mask].mask)
 
-        walk = Stepping(found, partial(applied, new), fetch)
+        walk = streaming.Stepping(found, partial(applied, new), fetch)
         with np.errstate(all="ignore"):  # NaN and infinities are data
             outputs = walk.outputs(self.network, found.entering(tensors(arrays, self.dtype), held=False))
         copied = copies([tensor.value for tensor in outputs])
@@ -446,7 +455,7 @@ class Executor:
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """The layers in the file's order, and how each runs."""
-        return layer_infos(self.network, self.example_program())
+        return listing.layer_infos(self.network, self.example_program())
 
     def zero_states(self, shapes: Mapping[str, Sequence[tuple[int, ...]]], rows: int) -> dict[str, tuple[np.ndarray, ...]]:
         """States before the first timestep."""
@@ -477,23 +486,3 @@ def input_infos(network: Network, dtype: np.dtype[Any]) -> tuple[TensorInfo, ...
         )
         for name, shape, vocabulary, door, readers in inputs
     )  # fmt: skip
-
-
-def known_sizes(shape: Shape) -> tuple[int, ...]:
-    """The shape of an array, less the batch."""
-    return tuple(size for size in shape[1:] if size is not None)
-
-
-def below(infos: Sequence[TensorInfo], ids: Sequence[bool]) -> list[int]:
-    """Of each input: its ids are below, 0 where it is given as numbers."""
-    return [info.vocabulary or 0 if whole else 0 for info, whole in zip(infos, ids, strict=True)]
-
-
-def shapes_of(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
-    """Shapes of inputs, less the batch."""
-    return tuple(x.shape[1:] for x in arrays)
-
-
-def per_step(info: TensorInfo) -> bool:
-    """Has an output as many timesteps as the input?"""
-    return len(info.shape) > 1 and info.shape[1] is None

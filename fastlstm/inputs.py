@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import FastLSTMError, InputError
 from .layers.base import nonzero
+from .records import record
 from .spec import WHOLE, Shape
 
 Rows = TypeVar("Rows", np.ndarray, list[np.ndarray])
@@ -31,7 +32,7 @@ TOO_DEEP = object()
 EXACT = 1 << 24
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TensorInfo:
     """An input or output of a model.
 
@@ -408,3 +409,23 @@ def told(value: Any) -> str:
 def shape_text(shape: Sequence[int | None]) -> str:
     """A shape for people: (batch, 10, 1) with None as "any"."""
     return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+
+
+def known_sizes(shape: Shape) -> tuple[int, ...]:
+    """The shape of an array, less the batch."""
+    return tuple(size for size in shape[1:] if size is not None)
+
+
+def below(infos: Sequence[TensorInfo], ids: Sequence[bool]) -> list[int]:
+    """Of each input: its ids are below, 0 where it is given as numbers."""
+    return [info.vocabulary or 0 if whole else 0 for info, whole in zip(infos, ids, strict=True)]
+
+
+def shapes_of(arrays: Sequence[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+    """Shapes of inputs, less the batch."""
+    return tuple(x.shape[1:] for x in arrays)
+
+
+def per_step(info: TensorInfo) -> bool:
+    """Has an output as many timesteps as the input?"""
+    return len(info.shape) > 1 and info.shape[1] is None

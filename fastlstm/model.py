@@ -6,23 +6,31 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from . import runtime
+from . import lazy, runtime
 from .assembly import make_network
+from .caching import Kept
 from .catalogue import Role, is_random
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor
 from .inputs import Ragged, RaggedInputs, gather, gather_masks, positive, told, unreadable
 from .layers.base import every_layer
-from .layers.call_masks import check_masks
 from .limits import Budget
-from .listing import LayerInfo, table
 from .outputs import as_returned
 from .spec import ModelSpec
-from .stream import Stream
+
+if TYPE_CHECKING:
+    from . import listing
+    from . import stream as streams
+    from .layers import call_masks
+    from .listing import LayerInfo
+    from .stream import Stream
+else:
+    listing, streams = lazy.module("fastlstm.listing"), lazy.module("fastlstm.stream")
+    call_masks = lazy.module("fastlstm.layers.call_masks")
 
 #: Rows of a batch of Keras's ``predict``, unless a caller says otherwise.
 KERAS_BATCH = 32
@@ -77,7 +85,7 @@ class Model(Generic[Y_co]):
         self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str = "float32", fold_limit: int = FOLD_LIMIT,
         custom_layers: Mapping[str, Callable[..., Any]] | None = None,
         custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
-        states: Mapping[str, tuple[np.ndarray, ...]] | None = None,
+        states: Mapping[str, tuple[np.ndarray, ...]] | None = None, kept: Kept | None = None,
     ):  # fmt: skip
         if precision not in ("float32", "float64"):
             raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
@@ -94,7 +102,7 @@ class Model(Generic[Y_co]):
         self.generation = spec.generation
         budget = budget or Budget.unlimited()
         network = make_network(spec, source, custom_layers, custom_activations, budget)
-        self.executor = Executor(network, threads=threads, precision=precision, fold_limit=fold_limit, budget=budget)
+        self.executor = Executor(network, threads=threads, precision=precision, fold_limit=fold_limit, budget=budget, kept=kept)
         self.inputs, self.outputs = self.executor.inputs, self.executor.outputs
         self._stateful = bool(self.executor.stateful)
         self._states: dict[str, tuple[np.ndarray, ...]] = {}
@@ -139,7 +147,7 @@ class Model(Generic[Y_co]):
             Called with each line.
         """
         print_fn(f"Model: {self.name!r}, saved by {self.generation}")
-        for line in table(self.layers):
+        for line in listing.table(self.layers):
             print_fn(line)
         print_fn(f"Total params: {self.count_params():,}")
 
@@ -366,7 +374,7 @@ class Model(Generic[Y_co]):
             if isinstance(given, (Ragged, RaggedInputs)):
                 raise InputError("mask: expected None beside a list of sequences, each of which is computed whole, found a mask")
             masks = gather_masks(mask, given, self.inputs)
-            check_masks(self.executor.network, [one is not None for one in masks])
+            call_masks.check_masks(self.executor.network, [one is not None for one in masks])
             if self._stateful:
                 return self._predict_stateful(given, None, masks)
             return as_returned(self.spec, self.executor.run(given, None, masks))
@@ -411,7 +419,7 @@ class Model(Generic[Y_co]):
         >>> stream.step([[0.1], [0.3]]).shape
         (2, 12)
         """
-        return Stream(self, batch_size, initial, max_steps)
+        return streams.Stream(self, batch_size, initial, max_steps)
 
     def reset_states(self) -> None:
         """Set the states of a stateful model to zeros."""

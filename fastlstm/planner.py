@@ -5,23 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from . import logs
+from . import lazy, logs
+from .caching import Kept
 from .layers.base import Held, Layer, Tensor, changed, every_layer
 from .layers.network import Network, lowered
-from .layers.streaming import Beginning, Stepping, Streams
 from .limits import Budget
 from .program import layout
-from .program.convolving import multiply_adds
-from .program.fusing import fused, touched_by
-from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value
+from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value, touched_by
 from .program.lowering import merged_masks
+from .records import record
 from .spec import UNLIMITED, found_in
+
+if TYPE_CHECKING:
+    from .layers import streaming
+    from .layers.streaming import Streams
+    from .program import convolving, fusing
+else:
+    streaming = lazy.module("fastlstm.layers.streaming")
+    convolving, fusing = map(lazy.module, ("fastlstm.program.convolving", "fastlstm.program.fusing"))
 
 T = TypeVar("T")
 #: Scratch that a block of rows may take. Blocks as large as this share each reading of the weights among many rows, and
@@ -40,18 +47,26 @@ ROW_GROUP = layout.MOST_TILE_ROWS
 MAX_BLOCK_ROWS = 64 * ROW_GROUP
 
 
-@dataclass
+@record()
 class Constants:
     """Packed weights and tables of one Model, made once and shared by its Programs."""
 
     lanes: int
     budget: Budget = field(default_factory=Budget.unlimited)
+    kept: Kept | None = None  # in files, for other processes
     # By the layers themselves: two may have one path ("a/b" beside a "b" in a model "a").
     arrays: dict[tuple[Layer, str, Layer | None], np.ndarray] = field(default_factory=dict)
     folded: dict[tuple[Layer, Layer], bool] = field(default_factory=dict)  # decided once: results do not depend on what came before
 
+    def made(self, key: tuple[Layer, str, Layer | None], make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What ``make`` makes, unless it was kept."""
+        layer, what, of = key
+        if self.kept is None:
+            return make()
+        return self.kept.array(f"packed/{layer.number}/{what}/{'' if of is None else of.number}", make)
 
-@dataclass
+
+@record()
 class ProgramBuilder:
     """Collects what the layers' ``lower`` write; see :class:`fastlstm.program.ir.Builder`."""
 
@@ -79,7 +94,7 @@ class ProgramBuilder:
         key = (layer, what, of)
         if key not in self.constants.arrays:
             with np.errstate(all="ignore"):  # NaN and infinities are data: the root of a negative variance, say
-                array = self.constants.arrays[key] = layout.aligned(make())
+                array = self.constants.arrays[key] = self.constants.made(key, lambda: layout.aligned(make()))
             self.constants.budget.hold(f"{layer.path}:{what}", array.nbytes)
         return Constant(self.used.setdefault(key, len(self.used)))
 
@@ -197,7 +212,7 @@ class ProgramBuilder:
         for value in [*given, *found_in(words, Value), *outputs]:
             touched += [value.buffer] if value.mask is None else [value.buffer, value.mask.buffer]
         fields = {f"buffer{n}": buffer for n, buffer in enumerate(touched)}
-        self.instructions.append(Instruction("numpy", fields, run, layer.path, self.times))
+        self.instructions.append(Instruction("numpy", fields, run, layer=layer.path, times=self.times))
         return tuple(outputs)
 
     def output(self, number: int, value: Value, taken: set[int]) -> tuple[int, ...]:
@@ -241,7 +256,8 @@ class ProgramBuilder:
 
     def program(self, output_shapes: tuple[tuple[int, ...], ...]) -> Program:
         """The instructions collected so far, as a Program, in blocks that keep within BLOCK_BYTES (more where weights are large)."""
-        self.instructions = fused(self.instructions, self.buffers, self.lanes)
+        if any(instruction.kernel in CONVOLUTIONS for instruction in self.instructions):
+            self.instructions = fusing.fused(self.instructions, self.buffers, self.lanes)
         used = {index for instruction in self.instructions for index in touched_by(instruction)}
         per_row = sum(info.row_bytes for number, info in enumerate(self.buffers) if info.kind == "scratch" and number in used)
         rows = max(ROW_GROUP, min(MAX_BLOCK_ROWS, self._block_bytes() // max(per_row, 1)))
@@ -280,7 +296,7 @@ class ProgramBuilder:
 
     def _multiply_adds(self, instruction: Instruction) -> int:
         if instruction.kernel in CONVOLUTIONS:
-            return instruction.times * multiply_adds(instruction.fields)
+            return instruction.times * convolving.multiply_adds(instruction.fields)
         if instruction.kernel == "product":
             return instruction.times * math.prod(instruction.fields[name] for name in ("outer", "inner", "m", "k", "n"))
         if instruction.kernel in ATTENTION:
@@ -358,7 +374,7 @@ def plan_step(
     def fetch(one: Held, mask: Held | None) -> Value:
         return kept[one]._replace(mask=None if mask is None else kept[mask].mask)
 
-    walk = Stepping(found, partial(lowered, builder), fetch)
+    walk = streaming.Stepping(found, partial(lowered, builder), fetch)
     return builder.ending(walk.outputs(network, found.entering(values, held=False)))
 
 
@@ -386,7 +402,7 @@ def plan_beginning(
     builder = ProgramBuilder(constants, fold_limit, {}, threads=threads)
     shapes = [tuple(size or 0 for size in flow.shape[1:]) for flow in found.inputs if flow.held is not None]
     values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
-    walk = Beginning(found, partial(lowered, builder), builder.fixed)
+    walk = streaming.Beginning(found, partial(lowered, builder), builder.fixed)
     walk.through(network, found.entering(values, held=True))
     made = {one: walk.made[one] for one in found.wanted}
     masks = {one: value.mask for one, value in made.items() if value.mask is not None}

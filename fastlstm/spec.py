@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from .errors import Problem
+from .records import record
 
 T = TypeVar("T")
 ModelClass = Literal["Sequential", "Functional"]
@@ -30,14 +31,14 @@ class Ref(NamedTuple):
     output: int = 0
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Fixed:
     """A tensor whose values stand in the file itself, where an output of another layer could stand."""
 
     array: np.ndarray  # batch first, as Keras takes it; bool for masks, else float32 (float64 where float32 would not do)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Call:
     """One use of a layer in the graph. A shared layer has several."""
 
@@ -57,7 +58,7 @@ def found_in(value: Any, kind: type[T]) -> Iterator[T]:
             yield from found_in(inner, kind)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LayerSpec:
     """One layer as the file describes it."""
 
@@ -75,7 +76,7 @@ class LayerSpec:
     dtype: Literal["float32", "float64", "float16", "bfloat16"] = "float32"  # what this layer computes in
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Rules:
     """Meanings that differ between Keras generations and that no layer's own config tells.
 
@@ -145,7 +146,7 @@ class Rules:
     bilinear_places: Literal["centres", "corners", "unknown"] = "centres"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Generation:
     """Who wrote the file, for people: no number may depend on it (``verify`` finds a live Keras by it)."""
 
@@ -159,7 +160,7 @@ class Generation:
         return f"{self.library} {self.version or '(version not recorded)'}{backend}, {self.file_kind}"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Functions:
     """The functions of its user's that a model was converted with. No code: what the user called them, by where they stand."""
 
@@ -167,7 +168,7 @@ class Functions:
     activations: Mapping[str, str] = field(default_factory=dict)  # place ("lstm:activation") -> name in custom_activations
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class ModelSpec:
     """A graph of layers. Sequential models are graphs too."""
 
@@ -187,7 +188,7 @@ class ModelSpec:
     functions: Functions = Functions()  # of a whole model in a .fastlstm file: what it cannot be computed without
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Case:
     """A recorded self-test: what the model gave when it was converted. Stateful models: several calls in a row."""
 

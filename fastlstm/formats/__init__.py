@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .. import lazy
 from ..errors import FormatError
 from ..limits import Budget
 from ..spec import ModelSpec
 from . import own
-from .explain import explain, explain_folder
 from .source import Source, source_of
+
+if TYPE_CHECKING:
+    from . import archive, explain, h5
+else:  # neither importing fastlstm nor reading its own files imports h5py
+    archive, explain, h5 = map(lazy.module, ("fastlstm.formats.archive", "fastlstm.formats.explain", "fastlstm.formats.h5"))
 
 HEAD = 4096
 
@@ -53,8 +58,6 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
 def reader(source: Source) -> Callable[..., ModelSpec]:
     """Return the function that reads a file, chosen by its first bytes."""
     if source.handle is not None:
-        from . import h5
-
         return h5.read
     refuse_other_than_files(source)
     with source.open() as stream:
@@ -64,12 +67,10 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
             raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
     if own.sniff(head, source.name):
         return own.read
-    from . import archive, h5  # here, so that neither importing fastlstm nor reading its own files imports h5py
-
     for module in (archive, h5):
         if module.sniff(head, source.name):
             return module.read
-    raise FormatError(f"{source.name}: {explain(source, head)}")
+    raise FormatError(f"{source.name}: {explain.explain(source, head)}")
 
 
 def refuse_other_than_files(source: Source) -> None:
@@ -81,7 +82,7 @@ def refuse_other_than_files(source: Source) -> None:
         Which says what it is.
     """
     if source.path is not None and os.path.isdir(source.path):
-        raise FormatError(f"{source.name}: {explain_folder(source.path)}")
+        raise FormatError(f"{source.name}: {explain.explain_folder(source.path)}")
     if source.path is not None and os.path.exists(source.path) and not os.path.isfile(source.path):
         raise FormatError(f"{source.name}: not a format that fastlstm reads: a pipe or a device; save what it gives as a file")
 

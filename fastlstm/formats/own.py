@@ -6,25 +6,31 @@ newer ones are refused.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from .. import lazy
 from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
-from ..replacing import writing
 from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
 from .reading.jsontext import parse_json
 from .reading.values import short, wrong_argument, wrong_shape
 from .source import Source, source_of
 from .strict import hints_of, object_of, record, typed
+
+if TYPE_CHECKING:
+    import hashlib
+
+    from .. import replacing
+else:
+    hashlib, replacing = lazy.module("hashlib"), lazy.module("fastlstm.replacing")
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
@@ -112,7 +118,7 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
         "sha256": {name: checksum(array) for name, array in tensors.items()},
     }  # fmt: skip
     data = save(tensors, {KEY: json.dumps(header, separators=(",", ":"))})
-    with writing(path) as stream:
+    with replacing.writing(path) as stream:
         stream.write(data)
     return len(data)
 
@@ -127,7 +133,7 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
 
 def read_cases(path: Any, budget: Budget | None = None) -> tuple[tuple[Case, ...], tuple[str, ...]]:
     """Return the recorded self-tests, and the names of the arrays that differ from what was written."""
-    source = source_of(path)
+    source = replace(source_of(path), kept=None)  # what the file itself holds
     with Store(source, budget or Budget(source.name, source.size)) as store:
         cases = store.decode(lambda header: tuple(decode_case(entry, store) for entry in header["cases"]))
         recorded = store.decode(lambda header: typed(header["sha256"], dict, "sha256"))
@@ -170,6 +176,7 @@ class Store:
         self.path = path = source.name
         self.damage = SafetensorError
         self.budget = budget
+        self.kept = source.kept
         self.file: Any
         budget.hold("header", HEADER_COST * min(header_size(source), source.size))
         if source.data is not None:
@@ -203,6 +210,8 @@ class Store:
         try:
             if not isinstance(self.file, InMemory):  # it is read again each time that it is named
                 self.budget.hold(f"the array {name!r}", LARGEST_NUMBER * math.prod(self.file.get_slice(name).get_shape()))
+            if self.kept is not None:
+                return self.kept.array(f"file/{name}", lambda: np.asarray(self.file.get_tensor(name)))
             return np.asarray(self.file.get_tensor(name))
         except (self.damage, OSError, ValueError, TypeError) as error:
             raise FormatError(f"{self.path}: the array {name!r} cannot be read ({error})") from error

@@ -9,13 +9,18 @@ from __future__ import annotations
 import io
 import os
 import stat
-import zipfile
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .. import lazy
 from ..errors import FormatError
 from ..limits import TEXT, Budget
 from .reading.jsontext import parse_json
+
+if TYPE_CHECKING:
+    import zipfile
+else:
+    zipfile = lazy.module("zipfile")
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 #: The name in the archive of the list of what weights each part holds.

@@ -7,11 +7,13 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, BinaryIO
 
+from ..caching import Kept
 from ..errors import FormatError, InputError
 from ..limits import Budget
+from ..records import record
 from . import several
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -19,7 +21,7 @@ BYTES = (bytes, bytearray, memoryview)
 EXPECTED = "a path, bytes, a file opened with 'rb', or an h5py.File"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Source:
     """Where a model's bytes come from.
 
@@ -37,6 +39,8 @@ class Source:
         Of a model in several files: their paths, by the names that they have in the archive that they are gathered into.
     origin
         The path that was given, where ``data`` has been gathered from several files.
+    kept
+        Arrays of the file that are kept in another form.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Source:
     handle: Any = None
     files: Mapping[str, str] = field(default_factory=dict)
     origin: str | None = None
+    kept: Kept | None = None
 
     def gathered(self, budget: Budget) -> Source:
         """Return the same source as one stream of bytes, if it was several files."""

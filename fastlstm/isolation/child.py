@@ -24,9 +24,9 @@ from typing import Any, BinaryIO
 
 import safetensors.numpy  # noqa: F401 - needed later, when nothing can be opened
 
-from .. import formats
+from .. import formats, lazy
 from ..errors import InputError
-from ..formats import archive, h5, own  # noqa: F401 - as above
+from ..formats import own
 from ..formats.reading.yamltext import library
 from ..formats.source import Source
 from ..formats.strict import hints_of
@@ -59,6 +59,7 @@ def main() -> None:
     given, taken = sys.stdin.buffer, sys.stdout.buffer
     for codec in CODECS:
         codecs.lookup(codec)
+    lazy.load_all()
     for kind in own.KINDS:
         hints_of(kind)  # compiles annotations
     with suppress(InputError):

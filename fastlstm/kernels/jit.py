@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,15 @@ import llvmlite.binding as llvm
 from . import compile as compiler
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: ``FASTLSTM_CACHE``, or the user's cache folder."""
-    given = os.environ.get("FASTLSTM_CACHE")
-    if given:
-        return Path(given)
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(home) if home else Path.home() / ".cache") / "fastlstm"
-
-
 def _object() -> Path:
     """The object file for this CPU and these sources, compiled if it is not there yet."""
     cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
     name = f"jit_{compiler.source_hash()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
-    folder = cache_folder()
+    from ..caching import folder as kept_in  # here, as it is none of what kernels are made of
+
+    kept = kept_in()
     try:
+        folder = Path(kept or tempfile.mkdtemp(prefix="fastlstm"))
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="fastlstm"))

@@ -1,33 +1,21 @@
 """The meaning of every Keras layer: one file a family, one class a layer, found by the registry."""
 
-# ruff: noqa: F401 (families are imported so that their classes enter the registry)
-
 from __future__ import annotations
 
-from . import (
-    advanced_activations,
-    attention,
-    cells,
-    concatenate,
-    conv_recurrent,
-    convolution,
-    core,
-    einsum,
-    heads,
-    legacy,
-    merging,
-    network,
-    normalization,
-    operations,
-    pooling,
-    preprocessing,
-    recurrent,
-    reshaping,
-    wrappers,
-)
-from .base import REGISTRY, Context, Layer, States, Tensor
-from .matching import prepared
-from .network import Network, root
-from .registry import make_layer
+from typing import TYPE_CHECKING
+
+from ..lazy import names
+
+if TYPE_CHECKING:
+    from .base import Context, Layer, States, Tensor
+    from .classes import REGISTRY
+    from .matching import prepared
+    from .network import Network, root
+    from .registry import make_layer
+
+__getattr__, __dir__ = names(__name__, {
+    "classes": ("REGISTRY",), "base": ("Context", "Layer", "States", "Tensor"), "matching": ("prepared",), "network": ("Network", "root"),
+    "registry": ("make_layer",),
+})  # fmt: skip
 
 __all__ = ["REGISTRY", "Context", "Layer", "Network", "States", "Tensor", "make_layer", "prepared", "root"]

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -33,13 +34,15 @@ from ..catalogue import Weight, row_of
 from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import Budget
 from ..program.ir import Builder, Value
+from ..records import record
 from ..spec import Functions, LayerSpec, Rules, Shape
+from .classes import REGISTRY
 from .places import ACTIVATION_KEYS, Place, name_of
-from .supplied import Supplied
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .supplied import Supplied
     from .taken_masks import TakenMasks
 
 T = TypeVar("T")
@@ -61,9 +64,6 @@ INERT = frozenset(
         "registered_name",
     }
 )
-
-#: Keras class name -> the class that gives it meaning. Filled as subclasses are defined.
-REGISTRY: dict[str, type[Layer]] = {}
 
 #: Why a layer that crosses rows cannot run in a stream.
 CROSSES = "what it makes of a row depends on the other rows of the batch, which in a stream advance independently"
@@ -156,7 +156,7 @@ def undeclared(layer: Layer) -> Sequence[Shape]:
     return ()
 
 
-@dataclass
+@record()
 class Context:
     """Everything that layers are made with. It collects all that stands in the way instead of stopping at the first problem."""
 
@@ -174,6 +174,7 @@ class Context:
     # The shapes of a layer's inputs as the file declares them, at its first call; empty where it stands in no network. A layer may
     # ask once all layers are made.
     declared: Callable[[Layer], Sequence[Shape]] = undeclared
+    numbers: Iterator[int] = field(default_factory=count)  # each layer takes the next one: its number in the model, whoever makes it
     in_bidirectional: bool = False  # is the layer one of the two that a Bidirectional wraps?
 
     def note(self, *problems: Problem) -> None:
@@ -221,8 +222,7 @@ class Layer:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for name in cls.CLASSES:
-            REGISTRY[name] = cls
+        REGISTRY.enter(cls)
 
     def __init__(self, spec: LayerSpec, context: Context):
         self.spec = spec
@@ -232,6 +232,7 @@ class Layer:
         self.source = context.source
         self.path = context.path + spec.name
         self.context = context
+        self.number = next(context.numbers)
         self._cast: dict[np.dtype[Any], tuple[np.ndarray, ...]] = {}
         for key in spec.config:
             if key not in self.HONOURED and key not in self.INERT and key not in INERT:

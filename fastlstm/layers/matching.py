@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import activations
+from .. import activations, lazy
 from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
 from ..spec import Functions, ModelSpec
-from ..support import takes
 from .base import Context, Layer, every_layer
 from .places import LAMBDA, Place, Use, keys, places, plain, uses
-from .supplied import Supplied, parameters
+
+if TYPE_CHECKING:
+    import difflib
+
+    from .. import support
+    from . import supplied
+    from .supplied import Supplied
+else:
+    difflib, support, supplied = lazy.module("difflib"), lazy.module("fastlstm.support"), lazy.module("fastlstm.layers.supplied")
 
 Target = TypeVar("Target")
 
@@ -162,7 +168,7 @@ def _as_layer(name: str, function: Callable[..., Any], place: Place) -> tuple[st
             f"custom_layers: {name!r} is {place.path!r} ({place.spec.class_name}), which is computed as a part of the layer around "
             f"it; supply that as a whole: custom_layers={{{place.whole!r}: function}}"
         )
-    return place.path, Supplied(function, "custom_layers", name, place.outputs, place.tensors)
+    return place.path, supplied.Supplied(function, "custom_layers", name, place.outputs, place.tensors)
 
 
 def _layers_called(name: str, found: Sequence[Place], functions: Mapping[str, Any]) -> tuple[int, list[Place]]:
@@ -195,7 +201,7 @@ def _alike(name: str, function: Callable[..., Any], targets: Sequence[Place]) ->
     if len(targets) < 2:
         return
     kind = targets[0].spec.class_name
-    if row_of(kind).role is Role.CODE or (row_of(kind).role is Role.OPERATION and not takes(function, "config")):
+    if row_of(kind).role is Role.CODE or (row_of(kind).role is Role.OPERATION and not support.takes(function, "config")):
         raise ambiguous("custom_layers", name, "layers", [place.path for place in targets])
 
 
@@ -214,7 +220,7 @@ def activations_of(found: Sequence[Use], given: Mapping[str, Callable[..., Any]]
 
 def _as_activation(name: str, function: Callable[..., Any], use: Use) -> tuple[str, Supplied]:
     """The place of an activation, and the function that stands for it."""
-    return use.place, Supplied(function, "custom_activations", name)
+    return use.place, supplied.Supplied(function, "custom_activations", name)
 
 
 def _same(name: str, function: Callable[..., Any], targets: Sequence[Use]) -> None:
@@ -222,7 +228,7 @@ def _same(name: str, function: Callable[..., Any], targets: Sequence[Use]) -> No
     where = [use.place for use in targets]
     if len(targets) > 1 and targets[0].name == LAMBDA:
         raise ambiguous("custom_activations", name, "activations", where)
-    if len({repr(parameters(use.value)) for use in targets}) > 1 and not takes(function, "config"):
+    if len({repr(supplied.parameters(use.value)) for use in targets}) > 1 and not support.takes(function, "config"):
         listed = ", ".join(map(repr, where))
         raise InputError(
             f"custom_activations: {name!r} has different parameters at {listed}; give the function a parameter named config, "

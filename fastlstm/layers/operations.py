@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..operations import OPERATIONS
 from ..operations.indexing import GetItem, OutOfRangeError
 from ..operations.making import Full
 from ..operations.meaning import Writing
 from ..operations.operands import AcrossError, MisfitError, NotComputedError, Operand, Rows, Unbatched, is_batched
+from ..operations.table import OPERATIONS
 from ..program.arithmetic import floats
 from ..program.ir import Buffer, Builder, Mask, Value
 from ..spec import LayerSpec, Shape

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from .. import lazy
 from ..catalogue import INPUT_LAYER
 from ..spec import LayerSpec
-from .base import REGISTRY, Context, Layer
-from .custom import Custom, Unknown
-from .custom_cells import CustomCell
+from .base import Context, Layer
+from .classes import REGISTRY
+
+if TYPE_CHECKING:
+    from . import custom, custom_cells
+else:
+    custom, custom_cells = lazy.module("fastlstm.layers.custom"), lazy.module("fastlstm.layers.custom_cells")
 
 
 def make_layer(spec: LayerSpec, context: Context) -> Layer:
@@ -17,9 +24,9 @@ def make_layer(spec: LayerSpec, context: Context) -> Layer:
     path = context.path + spec.name
     own, place = context.custom_layers.get(path), context.places.get(path)
     if own is not None and spec.class_name != INPUT_LAYER:  # which may have the name of the layer whose output enters there
-        return (CustomCell if place is not None and place.cell else Custom)(spec, context, own)
+        return (custom_cells.CustomCell if place is not None and place.cell else custom.Custom)(spec, context, own)
     if spec.class_name != INPUT_LAYER:
         context.lack("custom_layers", path)
     if spec.class_name in REGISTRY:
         return REGISTRY[spec.class_name](spec, context)
-    return Unknown(spec, context)
+    return custom.Unknown(spec, context)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from .contracts.convolution import SPATIAL
 from .convolving import fields, scratch_bytes
 from .copying import steps_of
-from .ir import At, Buffer, BufferInfo, Instruction
+from .ir import At, Buffer, BufferInfo, Instruction, touched_by
 
 #: A line of so many positions fills the tiles of every CPU level.
 LONG_LINE = 12
@@ -60,12 +60,6 @@ def first_pair(instructions: Sequence[Instruction], buffers: Sequence[BufferInfo
         if given is not None and touched[y.index] == touches(instructions[reader:], y):
             return Pair(number, reader, given)
     return None
-
-
-def touched_by(instruction: Instruction) -> set[int]:
-    """The buffers among an instruction's fields."""
-    targets = (value.target if isinstance(value, At) else value for value in instruction.fields.values())
-    return {target.index for target in targets if isinstance(target, Buffer)}
 
 
 def touches(instructions: Sequence[Instruction], buffer: Buffer) -> int:

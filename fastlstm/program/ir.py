@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from ..records import record
 from ..spec import UNLIMITED
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class At(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BufferInfo:
     """Where a buffer lives and how large it is."""
 
@@ -48,7 +49,7 @@ class BufferInfo:
     vocabulary: int = 0  # inputs that hold ids: the caller's are checked to be below
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Instruction:
     """One call of a kernel (``kernels/``), or of a layer's ``apply`` (kernel "numpy")."""
 
@@ -67,7 +68,7 @@ class Instruction:
     )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Program:
     """Everything that the runtime needs to turn input arrays into output arrays."""
 
@@ -83,6 +84,12 @@ class Program:
     names: tuple[str, ...] = ()  # what the constants are: "layer:what"
     # Tensors that the model's file holds: the caller gives them as further inputs, repeated for this many rows for each row of the batch.
     fixed: tuple[tuple[np.ndarray, int], ...] = ()
+
+
+def touched_by(instruction: Instruction) -> set[int]:
+    """The buffers among an instruction's fields."""
+    targets = (value.target if isinstance(value, At) else value for value in instruction.fields.values())
+    return {target.index for target in targets if isinstance(target, Buffer)}
 
 
 class Lookup(NamedTuple):

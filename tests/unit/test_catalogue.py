@@ -26,6 +26,9 @@ NAMES = {*ROWS, *ALIASES, *EARLY_NAMES}
 OWN = {"CLASSES", "__all__"}
 #: Classes that other modules name, by file.
 NAMED = {
+    # Classes of this package, by the modules that define them, which happen to have such names.
+    "__init__.py": {"Model"},
+    "layers/__init__.py": {"Network"},
     # Layers that are activations too, for the catalogue to read: kernels are compiled with this module and without the catalogue.
     "activations.py": {"Activation", "LeakyReLU", "ReLU", "ELU", "ThresholdedReLU", "Softmax"},
     # A type, which has to be written out.

@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from test_imports import FLOORS, cython_imports
+from test_imports import FLOORS, cython_imports, put_off
 
 import fastlstm
 from fastlstm import executor
@@ -57,6 +57,8 @@ def written(path: Path) -> Iterator[tuple[str, list[str]]]:
             yield "", [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             yield "." * node.level + (node.module or ""), [alias.name for alias in node.names]
+    for _, target in put_off(path):
+        yield "", [target]
 
 
 def imported(path: Path) -> Iterator[str]:

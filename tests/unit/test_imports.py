@@ -21,10 +21,10 @@ MAX_LINES = 500
 
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
-    ("errors", "interpreter", "forking", "logs", "watching"),
+    ("errors", "interpreter", "forking", "logs", "watching", "lazy", "records"),
     ("spec", "activations", "replacing", "support"),
     ("catalogue", "program", "limits"),
-    ("operations", "pruning", "lost_masks"),
+    ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
     ("runtime", "assembly", "listing", "isolation"),
@@ -32,6 +32,9 @@ FLOORS = (
     ("stream",),
     ("model",),
     ("selftest",),
+    ("opening",),
+    ("verifying",),
+    ("loading",),
     ("api",),
     ("demo", "bench"),
     ("cli",),
@@ -50,6 +53,19 @@ CYTHON_IMPORT = re.compile(
 def room(path: Path) -> str:
     """errors.py -> errors, layers/core.py -> layers."""
     return path.relative_to(PACKAGE).parts[0].split(".")[0]
+
+
+def put_off(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module whose import waits: by ``lazy.module``, or by the table of a package's names."""
+    package = ".".join(["fastlstm", *path.relative_to(PACKAGE).parts[:-1]])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        told = ast.unparse(node)
+        if told.startswith(("lazy.module(", "map(lazy.module, ")):
+            yield from ((node.lineno, one.value) for one in ast.walk(node) if isinstance(one, ast.Constant))
+        elif told.startswith("names(__name__, "):
+            yield from ((node.lineno, f"{package}.{key}") for key in ast.literal_eval(node.args[1]))
 
 
 def imports(path: Path) -> Iterator[tuple[int, str, list[str]]]:
@@ -79,6 +95,10 @@ def imported_rooms(path: Path) -> Iterator[tuple[int, str]]:
             there = target.split(".")
             if there[0] == "fastlstm" and len(there) > 1 and there[1] in FLOOR:
                 yield line, there[1]
+    if path.suffix == ".py":
+        for line, target in put_off(path):
+            if target.startswith("fastlstm."):
+                yield line, target.split(".")[1]
 
 
 def test_imports_of_cython_are_seen(tmp_path: Path) -> None:
@@ -103,6 +123,28 @@ def test_imports_go_down(path: Path) -> None:
     for line, there in imported_rooms(path):
         downward = FLOOR[there] < FLOOR[here] or there == here
         assert downward, f"{path.name}:{line} imports {there}, which does not lie below {here}"
+
+
+def test_imports_that_wait_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    written = tmp_path / "a.py"
+    written.write_text(
+        'x = lazy.module("fastlstm.api")\ny, z = map(lazy.module, ("json", "fastlstm.cli.main"))\nnames(__name__, {"spec": ("Ref",)})\n'
+    )
+    assert list(put_off(written)) == [(1, "fastlstm.api"), (2, "json"), (2, "fastlstm.cli.main"), (3, "fastlstm.spec")]
+    assert list(imported_rooms(written)) == [(1, "api"), (2, "cli"), (3, "spec")]
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.suffix == ".py"], ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_type_checkers_see_what_waits(path: Path) -> None:
+    """Beside each import that waits stands the one that type checkers read."""
+    package = ["fastlstm", *path.relative_to(PACKAGE).parts[:-1]]
+    read = set()
+    for _, module, module_names in imports(path):
+        level = len(module) - len(module.lstrip("."))
+        stem = ".".join([*(package[: len(package) - level + 1] if level else []), *filter(None, [module[level:]])])
+        read |= {stem, *(f"{stem}.{name}".lstrip(".") for name in module_names)}
+    assert {target for _, target in put_off(path)} <= read
 
 
 @pytest.mark.parametrize("module", ["fastlstm", "fastlstm.cli.main"])

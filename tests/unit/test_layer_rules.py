@@ -24,6 +24,8 @@ CACHES = {
     "Survey.call": {"begins", "calls", "merging", "masked"}, "Survey._course": {"carrying", "carried", "remembering"},
     "Survey._refuse": {"problems"}, "Survey._hold": {"calls"}, "Survey.reading": {"read"}, "Survey.fixed": {"problems"},
     "Beginning._keep": {"made"},
+    # The classes, as their modules are imported.
+    "Registry.enter": {"_defined"},
     "Origins.call": {"beside"},
 }  # fmt: skip
 CHANGING = {"append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "remove", "discard", "clear", "sort", "reverse"}
@@ -119,7 +121,7 @@ def siblings(path: Path) -> set[str]:
 def test_no_circles() -> None:
     graph = {path.stem: siblings(path) for path in FILES}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
-    assert order[-1] == "__init__" and order.index("base") < order.index("core")
+    assert order.index("classes") < order.index("base") < order.index("core")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -121,7 +121,9 @@ def test_sources_that_are_not_built_say_so(tmp_path: Path) -> None:
     """As in a clone beside which the package is installed: Python looks into the current folder first."""
     package = Path(fastlstm.__file__).parent
     shutil.copytree(package, tmp_path / "fastlstm", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
-    done = subprocess.run([sys.executable, "-c", "import fastlstm"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", "import fastlstm; fastlstm.load"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ImportError: fastlstm.runtime.")

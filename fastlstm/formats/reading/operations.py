@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...catalogue import OF_KERAS3, GraphNode
-from ...operations import FUNCTIONS, KERAS3, OPERATIONS, OPS, Names
-from ...operations import Operation as Row
 from ...operations.rows import NEUTRAL, UNSAID, Signature
+from ...operations.rows import Operation as Row
+from ...operations.table import FUNCTIONS, KERAS3, OPERATIONS, OPS, Names
 from ...spec import Fixed
 from .draft import LayerDraft
 from .nodes import Node, Tensor, fixed, leaves_in
