@@ -200,8 +200,9 @@ def chunks(descriptor: int, size: int) -> Iterator[np.ndarray]:
             left -= count
             if left and count < CHUNK:
                 raise ValueError("it cannot be read in one go")
-            buffer[count:] = 0
-            yield buffer
+            full = filled(count, 8 * ROW)
+            buffer[count:full] = 0
+            yield buffer[:full]
 
 
 def checksum(all_bytes: Iterator[np.ndarray]) -> int:
@@ -273,14 +274,20 @@ def text(identity: list[Any], arrays: dict[str, np.ndarray], first: int) -> byte
 
 def after(size: int) -> int:
     """Bytes, filled up to where an array may begin."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return filled(size, ALIGNMENT)
+
+
+def filled(size: int, unit: int) -> int:
+    """Bytes, filled up to whole units."""
+    return -(-size // unit) * unit
 
 
 def pieces(data: np.ndarray) -> Iterator[np.ndarray]:
     """Bytes as :func:`chunks` reads them."""
     for first in range(0, len(data), CHUNK):
-        piece = np.zeros(CHUNK, np.uint8)
-        piece[: len(data) - first] = data[first : first + CHUNK]
+        part = data[first : first + CHUNK]
+        piece = np.zeros(filled(len(part), 8 * ROW), np.uint8)
+        piece[: len(part)] = part
         yield piece
 
 

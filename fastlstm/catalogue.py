@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from .activations import LAYERS
-from .records import record
+from .records import changed, record
 
 
 class Weight(NamedTuple):
@@ -252,13 +252,13 @@ def along(row: Row, *axes: int, later: Iterable[int] = ()) -> Iterator[Row]:
     for count in axes:
         name = f"{count}D"
         aliases, early = (tuple(one.format(name) for one in names if count < 3) for names in (row.aliases, row.early_names))
-        yield replace(row, name=row.name.format(name), aliases=aliases, early_names=early, axes=count, later=row.later or count in later)
+        yield changed(row, name=row.name.format(name), aliases=aliases, early_names=early, axes=count, later=row.later or count in later)
 
 
 def named(row: Row, *names: str) -> Iterator[Row]:
     """Rows of several classes that differ in name alone."""
     for name in names:
-        yield replace(row, name=name)
+        yield changed(row, name=name)
 
 
 UNITS = {"output_dim": "units"}
@@ -294,13 +294,13 @@ def core() -> Iterator[Row]:
     yield Row("Reshape", arrays=no_arrays, module="core", early_renamed={"dims": "target_shape"}, any_dtype=True)
     yield from named(Row("", arrays=no_arrays, module="core", any_dtype=True), "Flatten", "Permute", "RepeatVector")
     idle = Row("", Role.IDLE, no_arrays, PASSES, "core")
-    yield replace(idle, name="Dropout", any_dtype=True)
-    yield replace(idle, name="SpatialDropout1D", any_dtype=True, tells_trainable=False)
-    yield from named(replace(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
+    yield changed(idle, name="Dropout", any_dtype=True)
+    yield changed(idle, name="SpatialDropout1D", any_dtype=True, tells_trainable=False)
+    yield from named(changed(idle, tells_trainable=False), "SpatialDropout2D", "SpatialDropout3D")
     yield from named(idle, "GaussianNoise", "GaussianDropout", "AlphaDropout")
-    yield replace(idle, name="ActivityRegularization", gives_back=True)
-    yield from named(replace(idle, gives_back=True, any_dtype=True, later=True), "AddLoss", "AddMetric")  # tf.keras alone: add_loss()
-    yield replace(idle, name="Identity", later=True)
+    yield changed(idle, name="ActivityRegularization", gives_back=True)
+    yield from named(changed(idle, gives_back=True, any_dtype=True, later=True), "AddLoss", "AddMetric")  # tf.keras alone: add_loss()
+    yield changed(idle, name="Identity", later=True)
 
 
 def recurrent() -> Iterator[Row]:
@@ -310,25 +310,25 @@ def recurrent() -> Iterator[Row]:
         "", Role.RECURRENT, with_bias("kernel", "recurrent_kernel"), SEQUENCES, "recurrent", early_renamed=UNITS, defaults=tanh,
         call=STATES, mask_argument=True, parts=(("cell",),),
     )  # fmt: skip
-    yield replace(layer, name="LSTM", gates=4, aliases=("UnifiedLSTM", "LSTMV1", "LSTMV2"))
-    yield replace(layer, name="GRU", gates=3, aliases=("UnifiedGRU", "GRUV1", "GRUV2"))
-    yield replace(layer, name="SimpleRNN")
-    yield replace(layer, name="RNN", arrays=no_arrays, early_renamed={}, defaults={}, parts=(), wraps=("cell",))
+    yield changed(layer, name="LSTM", gates=4, aliases=("UnifiedLSTM", "LSTMV1", "LSTMV2"))
+    yield changed(layer, name="GRU", gates=3, aliases=("UnifiedGRU", "GRUV1", "GRUV2"))
+    yield changed(layer, name="SimpleRNN")
+    yield changed(layer, name="RNN", arrays=no_arrays, early_renamed={}, defaults={}, parts=(), wraps=("cell",))
     yield from along(
-        replace(
+        changed(
             layer, name="ConvLSTM{}", module="conv_recurrent", early_renamed={}, defaults={**tanh, "recurrent_activation": "hard_sigmoid"},
             gates=4, kernels=2,
         ),
         1, 2, 3, later=(1, 3),
     )  # fmt: skip
     fixed = {**tanh, "recurrent_activation": "sigmoid", "use_bias": True}
-    cudnn = replace(layer, arrays=None, module="", early_renamed={}, parts=())
-    yield replace(cudnn, name="CuDNNLSTM", becomes="LSTM", settings=fixed)
-    yield replace(cudnn, name="CuDNNGRU", becomes="GRU", settings={**fixed, "reset_after": True})
+    cudnn = changed(layer, arrays=None, module="", early_renamed={}, parts=())
+    yield changed(cudnn, name="CuDNNLSTM", becomes="LSTM", settings=fixed)
+    yield changed(cudnn, name="CuDNNGRU", becomes="GRU", settings={**fixed, "reset_after": True})
     cell = Row("", Role.CELL, with_bias("kernel", "recurrent_kernel"), module="cells", inputs=CELL_INPUTS)
-    yield replace(cell, name="LSTMCell", gates=4)
-    yield replace(cell, name="GRUCell", gates=3)
-    yield replace(cell, name="SimpleRNNCell")
+    yield changed(cell, name="LSTMCell", gates=4)
+    yield changed(cell, name="GRUCell", gates=3)
+    yield changed(cell, name="SimpleRNNCell")
     yield Row("StackedRNNCells", Role.STACK, no_arrays, module="cells", inputs=CELL_INPUTS)
     yield Row(
         "Bidirectional", Role.BIDIRECTIONAL, no_arrays, SEQUENCES, "wrappers", call=STATES, mask_argument=True,
@@ -360,7 +360,7 @@ def convolutional() -> Iterator[Row]:
     yield from along(Row("AveragePooling{}", arrays=no_arrays, module="pooling", aliases=("AvgPool{}",)), 1, 2, 3)
     yield from along(Row("GlobalMaxPooling{}", arrays=no_arrays, module="pooling", aliases=("GlobalMaxPool{}",)), 1, 2, 3)
     mean = Row("GlobalAveragePooling{}", arrays=no_arrays, module="pooling", aliases=("GlobalAvgPool{}",))
-    yield from along(replace(mean, call=MASKED, mask_argument=True), 1)
+    yield from along(changed(mean, call=MASKED, mask_argument=True), 1)
     yield from along(mean, 2, 3)
     yield from along(Row("AdaptiveAveragePooling{}", arrays=no_arrays, module="pooling", later=True), 1, 2, 3)
     for name in ("ZeroPadding{}", "Cropping{}", "UpSampling{}"):
@@ -371,12 +371,12 @@ def convolutional() -> Iterator[Row]:
 def merging() -> Iterator[Row]:
     """Layers that make one tensor of several."""
     plain = Row("", arrays=no_arrays, mask=UNITES, module="merging")
-    yield replace(plain, name="Add", merge_mode="sum")
-    yield replace(plain, name="Subtract")
-    yield replace(plain, name="Average", merge_mode="ave")
-    yield replace(plain, name="Multiply", merge_mode="mul", asks_masks=True)
-    yield replace(plain, name="Maximum", merge_mode="max", asks_masks=True)
-    yield replace(plain, name="Minimum", asks_masks=True)
+    yield changed(plain, name="Add", merge_mode="sum")
+    yield changed(plain, name="Subtract")
+    yield changed(plain, name="Average", merge_mode="ave")
+    yield changed(plain, name="Multiply", merge_mode="mul", asks_masks=True)
+    yield changed(plain, name="Maximum", merge_mode="max", asks_masks=True)
+    yield changed(plain, name="Minimum", asks_masks=True)
     yield Row("Concatenate", arrays=no_arrays, mask=MaskRule.JOINS, module="concatenate", any_dtype=True, merge_mode="concat")
     yield Row("Dot", arrays=no_arrays, module="merging", merge_mode="dot")
     yield Row("MergeCosine", arrays=no_arrays, module="merging", merge_mode="cos")
@@ -386,23 +386,23 @@ def merging() -> Iterator[Row]:
 def attention() -> Iterator[Row]:
     """Layers by which every step of a query weighs the steps of a value."""
     dense = Row("", mask=PASSES, module="attention", later=True, call=SCORES | MASKED, asks_masks=True)
-    yield replace(dense, name="Attention", arrays=attention_arrays)
-    yield replace(dense, name="AdditiveAttention", arrays=additive_arrays)
+    yield changed(dense, name="Attention", arrays=attention_arrays)
+    yield changed(dense, name="AdditiveAttention", arrays=additive_arrays)
     heads = Row(
         "MultiHeadAttention", arrays=heads_arrays, mask=PASSES, module="heads", later=True,
         call=SCORES | ATTENTION_MASKS | {"attention_mask"}, inputs=ATTENTION_INPUTS, asks_masks=True, takes_masks=True, parts=HEADS,
     )  # fmt: skip
     yield heads
     python = "GroupedQueryAttention"  # what .h5 files call it too
-    yield replace(heads, name="GroupQueryAttention", aliases=(python,), in_trees=python, takes_masks=False)
+    yield changed(heads, name="GroupQueryAttention", aliases=(python,), in_trees=python, takes_masks=False)
 
 
 def normalization() -> Iterator[Row]:
     """Normalisation, and arithmetic that comes before a model."""
     here, call = "normalization", MASKED | {"training"}
     batch = Row("BatchNormalization", Role.NORMALIZATION, batch_arrays, PASSES, here, mask_argument=True, call=call)
-    yield replace(batch, aliases=("BatchNormalizationV1", "BatchNormalizationV2"))
-    yield replace(batch, name="SyncBatchNormalization", becomes="BatchNormalization", settings={"synchronized": True})
+    yield changed(batch, aliases=("BatchNormalizationV1", "BatchNormalizationV2"))
+    yield changed(batch, name="SyncBatchNormalization", becomes="BatchNormalization", settings={"synchronized": True})
     yield Row("LayerNormalization", arrays=affine_arrays, mask=PASSES, module=here, later=True)
     yield Row("GroupNormalization", arrays=affine_arrays, mask=PASSES, module=here, later=True)
     yield Row("UnitNormalization", arrays=no_arrays, mask=PASSES, module=here, later=True)
@@ -417,15 +417,15 @@ def normalization() -> Iterator[Row]:
 def activations() -> Iterator[Row]:
     """Activations that are layers of their own, and layers that Keras has dropped."""
     leaky, plain = LAYERS["LeakyReLU"], Row("", arrays=no_arrays, mask=PASSES, module="advanced_activations")
-    yield replace(plain, name="LeakyReLU", renamed=leaky.renamed, defaults=leaky.changed)
+    yield changed(plain, name="LeakyReLU", renamed=leaky.renamed, defaults=leaky.changed)
     yield from named(plain, "ReLU", "ELU", "ThresholdedReLU")
-    yield replace(plain, name="Softmax", mask_argument=True, call=MASKED)
-    yield replace(plain, name="PReLU", arrays=always("alpha"))
+    yield changed(plain, name="Softmax", mask_argument=True, call=MASKED)
+    yield changed(plain, name="PReLU", arrays=always("alpha"))
     dropped = Row("", module="legacy")
-    yield replace(dropped, name="ParametricSoftplus", arrays=always("alphas", "betas"), mask=PASSES)
-    yield replace(dropped, name="SReLU", arrays=always("t_left", "a_left", "t_right", "a_right"), mask=PASSES)
-    yield replace(dropped, name="Highway", arrays=highway_arrays)
-    yield replace(dropped, name="MaxoutDense", arrays=with_bias("kernel"), early_renamed=UNITS)
+    yield changed(dropped, name="ParametricSoftplus", arrays=always("alphas", "betas"), mask=PASSES)
+    yield changed(dropped, name="SReLU", arrays=always("t_left", "a_left", "t_right", "a_right"), mask=PASSES)
+    yield changed(dropped, name="Highway", arrays=highway_arrays)
+    yield changed(dropped, name="MaxoutDense", arrays=with_bias("kernel"), early_renamed=UNITS)
 
 
 def unread() -> Iterator[Row]:
@@ -439,10 +439,10 @@ def operations() -> Iterator[Row]:
     """Operations of a graph: the one class that a reader makes of them, and those that generations write."""
     yield Row("Operation", Role.OPERATION, no_arrays, module="operations")
     written = Row("", later=True, tells_trainable=False)
-    yield replace(written, name="TFOpLambda", graph_node=GraphNode.FUNCTION)
-    yield replace(written, name="SlicingOpLambda", graph_node=GraphNode.FUNCTION)
-    yield from named(replace(written, graph_node=GraphNode.METHOD), "ClassMethod", "InstanceMethod", "InstanceProperty")
-    yield replace(written, name="TensorFlowOpLayer", graph_node=GraphNode.NODE_DEF)
+    yield changed(written, name="TFOpLambda", graph_node=GraphNode.FUNCTION)
+    yield changed(written, name="SlicingOpLambda", graph_node=GraphNode.FUNCTION)
+    yield from named(changed(written, graph_node=GraphNode.METHOD), "ClassMethod", "InstanceMethod", "InstanceProperty")
+    yield changed(written, name="TensorFlowOpLayer", graph_node=GraphNode.NODE_DEF)
 
 
 FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, operations, unread)

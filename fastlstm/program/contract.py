@@ -6,7 +6,6 @@ The contracts themselves are in ``contracts/``, a file for each of ``kernels/``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .layout import FLOAT
@@ -46,8 +45,7 @@ class Room(NamedTuple):
     fixed_bytes: int
 
 
-@dataclass(frozen=True)
-class Contract:
+class Contract(NamedTuple):
     """A kernel: ``void kernel(int64_t *fields)``, and what it may rely on.
 
     Attributes

@@ -160,6 +160,83 @@ def test_file_is_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
+#: Modules that loading a .fastlstm file of an LSTM and predicting with it bring, NumPy and the standard library aside.
+MOST_MODULES = 80
+#: ... and what they need not: files of Keras, what other calls use, layers and operations that the model does not have.
+UNUSED = {
+    "formats.h5", "formats.archive", "formats.explain", "formats.reading.config", "formats.reading.graph", "isolation", "stream",
+    "selftest",
+    "verifying", "api", "demo", "cutting", "listing", "replacing", "operations.table", "operations.elementwise", "layers.streaming",
+    "layers.attention", "layers.heads", "layers.convolution", "layers.conv_recurrent", "layers.pooling", "layers.merging",
+    "layers.normalization", "layers.wrappers", "layers.legacy", "layers.operations", "layers.custom", "layers.reshaping", "layers.einsum",
+    "layers.advanced_activations", "layers.preprocessing", "layers.concatenate", "program.attending", "program.normalising",
+    "program.fusing", "program.convolving",
+}  # fmt: skip
+LOADED = """
+import sys, numpy
+before = set(sys.modules)
+import fastlstm
+model = fastlstm.load(sys.argv[1], cache=False)
+model.predict(numpy.zeros((1, 24, 1), numpy.float32))
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_a_process_loads_what_it_uses(tmp_path: Path) -> None:
+    fastlstm.convert(MODEL, tmp_path / "m.fastlstm")
+    done = subprocess.run([sys.executable, "-c", LOADED, str(tmp_path / "m.fastlstm")], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    own = {name.removeprefix("fastlstm.") for name in loaded if name.startswith("fastlstm.")}
+    assert {name for name in UNUSED if (PACKAGE / f"{name.replace('.', '/')}.py").exists() or (PACKAGE / name).is_dir()} == UNUSED
+    assert not own & UNUSED
+    assert {"layers.recurrent", "layers.core", "formats.own", "loading"} <= own  # modules are seen at all
+    heavy = {
+        "h5py",
+        "zipfile",
+        "hashlib",
+        "_hashlib",
+        "difflib",
+        "argparse",
+        "concurrent",
+        "multiprocessing",
+        "subprocess",
+        "tempfile",
+        "secrets",
+    }
+    assert not heavy & set(loaded)
+    assert len(own) <= MOST_MODULES, len(own)
+
+
+def test_the_import_is_two_modules(tmp_path: Path) -> None:
+    code = "import sys, fastlstm; print(*sorted(name for name in sys.modules if name.startswith('fastlstm.') or name == 'numpy'))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["fastlstm.interpreter", "fastlstm.lazy"]
+
+
+def test_public_names_are_all_there() -> None:
+    assert dir(fastlstm) == sorted(fastlstm.__all__)
+    assert all(getattr(fastlstm, name) is not None for name in fastlstm.__all__)
+    scope: dict[str, object] = {}
+    exec("from fastlstm import *", scope)
+    assert set(fastlstm.__all__) <= set(scope)
+    assert fastlstm.formats.own.VERSION  # its modules, as attributes
+    for name in ("lod", "_private"):
+        with pytest.raises(AttributeError, match=f"module 'fastlstm' has no attribute '{name}'"):
+            getattr(fastlstm, name)
+
+
+def test_a_module_that_waits_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An error in it is its own, and no missing attribute of the package."""
+    (tmp_path / "waiting").mkdir()
+    (tmp_path / "waiting" / "__init__.py").write_text("from fastlstm.lazy import names\n__getattr__, _ = names(__name__, {'a': ('x',)})\n")
+    (tmp_path / "waiting" / "a.py").write_text("import nothing_of_this_name\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    waiting = __import__("waiting")
+    for name in ("x", "a"):
+        with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+            getattr(waiting, name)
+
+
 def test_own_files_need_no_hdf5(tmp_path: Path) -> None:
     """Neither to be read nor to be run."""
     fastlstm.convert(MODEL, tmp_path / "m.fastlstm")
