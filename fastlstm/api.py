@@ -457,7 +457,9 @@ def description(
     inputs, shown = tuple(zip(spec.input_names, network.input_shapes(), strict=True)), outline(network.model)
     if not context.problems:
         try:
-            model: Model[Any] = Model(spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations)
+            model: Model[Any] = Model(
+                spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations
+            )
         except UnsupportedError as error:
             context.problems.extend(error.problems)
         else:
