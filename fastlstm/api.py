@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from . import formats, isolation, logs, runtime
 from .cutting import cut
 from .errors import InputError, Problem, UnsupportedError, VerificationError
@@ -24,7 +22,7 @@ from .layers.matching import functions_of, lacking
 from .layers.network import root
 from .limits import Budget
 from .listing import LayerInfo, outline
-from .model import Model
+from .model import Loaded, Model
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, own_keras, record
 from .spec import Case, ModelSpec, Shape
@@ -43,7 +41,7 @@ def load(
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
     max_bytes: int | None = None,
     isolated: bool | Isolation = False,
-) -> Model[np.ndarray | Any]:  # fmt: skip
+) -> Model[Loaded]:  # fmt: skip
     """Load a model that Keras saved, or one that :func:`convert` wrote.
 
     Parameters
@@ -123,7 +121,7 @@ def load(
             spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
             custom_layers=custom_layers, custom_activations=custom_activations, budget=source.budget,
         )  # fmt: skip
-        log_loaded(model, source)
+        log_loaded(source, model)
         if verify:
             if not (inputs is None and outputs is None):
                 raise InputError("verify: a model cut by inputs= or outputs= has no recorded cases; load it whole to verify it")
@@ -133,17 +131,19 @@ def load(
     return model
 
 
-def log_loaded(model: Model, source: Reading) -> Model:
-    """Say what was loaded, how long it took, and what runs where."""
-    if logs.wanted(logs.INFO):
-        took = (time.perf_counter() - source.started) * 1e3
-        logs.say(logs.INFO, "%s: %s, %s parameters; loaded in %.1f ms", source.name, model.generation, f"{model.count_params():,}", took)
-        runs = ", ".join(f"{count} {word}" for word, count in Counter(layer.runs for layer in model.layers).most_common())
-        logs.say(logs.INFO, "%s: kernels of level %s, %d threads; layers: %s", source.name, runtime.level(), model.threads, runs)
-        for layer in model.layers:
-            what = layer.name, layer.class_name, layer.runs, layer.output_shape
-            logs.say(logs.DEBUG, "%s: layer %r (%s): %s, output shape %s", source.name, *what)
-    return model
+def log_loaded(source: Reading, found: Model | Description) -> None:
+    """Say what was loaded or described, how long it took, and what runs where."""
+    if not logs.wanted(logs.INFO):
+        return
+    parameters = found.count_params() if isinstance(found, Model) else found.parameters
+    took = (time.perf_counter() - source.started) * 1e3
+    logs.say(logs.INFO, "%s: %s, %s parameters; loaded in %.1f ms", source.name, found.generation, f"{parameters:,}", took)
+    runs = ", ".join(f"{count} {word}" for word, count in Counter(layer.runs or "unknown" for layer in found.layers).most_common())
+    threads = found.threads if isinstance(found, Model) else 1
+    logs.say(logs.INFO, "%s: kernels of level %s, threads: %d, layers: %s", source.name, runtime.level(), threads, runs)
+    for layer in found.layers:
+        what = layer.name, layer.class_name, layer.runs, layer.output_shape
+        logs.say(logs.DEBUG, "%s: layer %r (%s): %s, output shape %s", source.name, *what)
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,8 @@ class Reading:
             self.cut(inputs, outputs, custom_layers, custom_activations), source=self.name, budget=self.budget,
             custom_layers=custom_layers, custom_activations=custom_activations,
         )  # fmt: skip
-        return log_loaded(model, self)
+        log_loaded(self, model)
+        return model
 
     def cases(self) -> tuple[tuple[Case, ...], tuple[str, ...]]:
         """The cases in a ``.fastlstm`` file, and its arrays that were altered."""
@@ -443,7 +444,9 @@ def describe(
     """
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
-        return description(source.name, spec, source.budget, custom_layers, custom_activations)
+        found = description(source.name, spec, source.budget, custom_layers, custom_activations)
+        log_loaded(source, found)
+        return found
 
 
 def description(
