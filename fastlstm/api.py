@@ -16,7 +16,7 @@ from .limits import Budget
 from .listing import LayerInfo, outline
 from .loading import load
 from .model import Model
-from .opening import Functions, Names, PathLike, Readable, reading
+from .opening import Functions, Names, PathLike, Readable, log_loaded, reading
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, record
 from .spec import ModelSpec, Shape
@@ -183,7 +183,9 @@ def describe(
     """
     with reading(path, architecture, by_name, max_bytes, isolated) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
-        return description(source.name, spec, source.budget, custom_layers, custom_activations)
+        found = description(source.name, spec, source.budget, custom_layers, custom_activations)
+        log_loaded(source, found)
+        return found
 
 
 def description(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import caching, lazy
 from .errors import InputError, VerificationError
 from .executor import FOLD_LIMIT
-from .model import Model
+from .model import Loaded, Model
 from .opening import Names, Readable, log_loaded, reading
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ def load(
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
     max_bytes: int | None = None,
     isolated: bool | Isolation = False, cache: bool | None = None,
-) -> Model[np.ndarray | Any]:  # fmt: skip
+) -> Model[Loaded]:  # fmt: skip
     """Load a model that Keras saved, or one that :func:`convert` wrote.
 
     Parameters
@@ -123,7 +121,7 @@ def load(
         )  # fmt: skip
         if source.source.kept is not None:
             source.source.kept.write()
-        log_loaded(model, source)
+        log_loaded(source, model)
         if verify:
             if not (inputs is None and outputs is None):
                 raise InputError("verify: a model cut by inputs= or outputs= has no recorded cases; load it whole to verify it")

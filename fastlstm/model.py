@@ -40,12 +40,19 @@ SILENT = 0
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 #: What ``predict`` returns, for type checkers: numpy.ndarray, a list of arrays, or a dict of arrays by name.
 Y_co = TypeVar("Y_co", covariant=True)
+#: The same of a model from a file, which no type checker reads: what its caller says, else an array, or anything.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    Loaded = TypeVarWithDefault("Loaded", default=np.ndarray | Any)
+else:
+    Loaded = TypeVar("Loaded")
 
 
 class Model(Generic[Y_co]):
     """A Keras model that computes without Keras. Made by :func:`fastlstm.load`.
 
-    Type checkers take what ``predict`` returns for an array, or anything, as the file alone knows. Who knows too may say so:
+    Type checkers cannot look into the file, and take what ``predict`` returns for an array. Where it is a list or a dict, say so:
     ``model: fastlstm.Model[list[np.ndarray]] = fastlstm.load("two_outputs.h5")``.
 
     Calls from several threads at once are safe (stateful models take turns), and so are pickling, copying and forking; with

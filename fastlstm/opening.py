@@ -71,7 +71,7 @@ class Reading:
             self.cut(inputs, outputs, custom_layers, custom_activations), source=self.name, budget=self.budget,
             custom_layers=custom_layers, custom_activations=custom_activations,
         )  # fmt: skip
-        log_loaded(model, self)
+        log_loaded(self, model)
         return model
 
     def cases(self) -> tuple[tuple[Case, ...], tuple[str, ...]]:
@@ -94,17 +94,19 @@ def reading(
         yield Reading(source.gathered(budget), budget, bounds, architecture, by_name, tuple(source.files.values()))
 
 
-def log_loaded(model: Model, source: Reading) -> None:
-    """Say what was loaded, how long it took, and what runs where."""
+def log_loaded(source: Reading, found: Any) -> None:
+    """Say what was loaded or described, a Model or a Description: how long it took, and what runs where."""
     if not logs.wanted(logs.INFO):
         return
+    is_model = isinstance(found, Model)
+    parameters, threads = (found.count_params(), found.threads) if is_model else (found.parameters, 1)
     took = (time.perf_counter() - source.started) * 1e3
-    logs.say(logs.INFO, "%s: %s, %s parameters; loaded in %.1f ms", source.name, model.generation, f"{model.count_params():,}", took)
+    logs.say(logs.INFO, "%s: %s, %s parameters; loaded in %.1f ms", source.name, found.generation, f"{parameters:,}", took)
     counts: dict[str, int] = {}
-    for layer in model.layers:
-        counts[layer.runs] = counts.get(layer.runs, 0) + 1
+    for layer in found.layers:
+        counts[layer.runs or "unknown"] = counts.get(layer.runs or "unknown", 0) + 1
     runs = ", ".join(f"{count} {word}" for word, count in sorted(counts.items(), key=lambda pair: -pair[1]))
-    logs.say(logs.INFO, "%s: kernels of level %s, %d threads; layers: %s", source.name, runtime.level(), model.threads, runs)
-    for layer in model.layers:
+    logs.say(logs.INFO, "%s: kernels of level %s, threads: %d, layers: %s", source.name, runtime.level(), threads, runs)
+    for layer in found.layers:
         what = layer.name, layer.class_name, layer.runs, layer.output_shape
         logs.say(logs.DEBUG, "%s: layer %r (%s): %s, output shape %s", source.name, *what)

@@ -175,7 +175,8 @@ def _measure(bench: Bench, everybody: Sequence[Engine], model: Model, rows: int,
             bench.refusals.append(Refusal(label, f"{rows} rows: not timed, {wrong} (the file was saved by {bench.generation})"))
         else:
             right.append((engine, max(difference(y, other) for y, other in zip(found, expected, strict=True))))
-    timings = in_turns([engine.predict for engine, _ in right], inputs, lambda done, of: watching.tell(f"timing {rows} row{'s' if rows > 1 else ''}", done, of))
+    count = f"{rows} row{'s' if rows > 1 else ''}"
+    timings = in_turns([engine.predict for engine, _ in right], inputs, lambda done, of: watching.tell(f"timing {count}", done, of))
     for (engine, gap), timing in zip(right, timings, strict=True):
         bench.measurements.append(Measurement(f"{engine.label} {engine.version}".strip(), rows, gap, timing))
 

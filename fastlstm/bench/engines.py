@@ -19,7 +19,6 @@ from ..model import Model
 from ..selftest import flat, own_keras
 from . import onnx
 
-
 STANDARD_ERROR = 2
 
 

@@ -37,8 +37,8 @@ WORDS = frozenset({
 })  # fmt: skip
 #: Lists up to so long are shown, and mappings up to so deep.
 LONGEST, DEEPEST = 12, 4
-#: What stands between quotation marks in a message.
-QUOTED = re.compile(r"'[^']*'")
+#: What stands between quotation marks in a message; an apostrophe follows a letter.
+QUOTED = re.compile(r"""(?<!\w)(?:'[^']*'|"[^"]*")""")
 
 
 def of(description: Description, arguments: argparse.Namespace) -> Report:
@@ -142,18 +142,32 @@ class _Names:
         self._paths = {form: word for word, path in paths for form in (path, os.path.abspath(path), os.path.realpath(path))}
         self._names: dict[str, str] = {}
         self._classes: dict[str, str] = {}
-        if model is not None and self.anonymous:
-            for _, layer, _ in _every_layer(model):
+        self._keys: dict[str, str] = {}
+        self._known: set[str] = set()  # paths of layers
+        if model is not None:
+            for path, layer, _ in _every_layer(model):
+                self._known.add(path)
                 self._learn(layer)
             for kind, names in (("input", model.input_names), ("output", model.output_names)):
                 for number, name in enumerate(names, start=1):
                     self._names.setdefault(name, f"{kind}_{number}")
+            self._names.setdefault(model.name, "model")
+        given_names = {**self._keys, **self._classes, **self._names} if self.anonymous else {}
+        longest = sorted((name for name in given_names if len(name) > 2), key=len, reverse=True)  # "x" and the like tell nothing
+        self._replaced = given_names
+        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)") if longest else None
 
     def _learn(self, layer: LayerSpec) -> None:
-        if layer.class_name not in REGISTRY:
+        """Note what a layer is called, and what is called by a name that Keras does not have."""
+        own = REGISTRY.get(layer.class_name)
+        if own is None:
             self._classes.setdefault(layer.class_name, f"Class{len(self._classes) + 1}")
-        kind = self.plain_class(layer.class_name).lower()
+        kind = self._classes.get(layer.class_name, layer.class_name).lower()
         self._names.setdefault(layer.name, f"{kind}_{len(self._names) + 1}")
+        public = INERT | (own.INERT | own.HONOURED if own is not None else frozenset())
+        for key in layer.config:
+            if key not in public:
+                self._keys.setdefault(key, f"argument_{len(self._keys) + 1}")
         for child in layer.children:
             self._learn(child)
 
@@ -169,7 +183,7 @@ class _Names:
 
     def plain_class(self, name: str) -> str:
         """A class."""
-        return one_line(self._classes.get(name, name))
+        return one_line(self._classes.get(name, name) if self.anonymous else name)
 
     def kind(self, layer: LayerSpec) -> str:
         """A class with those that it wraps."""
@@ -189,6 +203,8 @@ class _Names:
         return found
 
     def _key(self, key: object) -> str:
+        if self.anonymous and key in self._keys:
+            return self._keys[str(key)]
         return key if isinstance(key, str) and WORD.fullmatch(key) else "?"
 
     def _value(self, value: Any, depth: int = 0) -> Any:
@@ -213,17 +229,19 @@ class _Names:
         return text in WORDS or text in activations.DEFAULTS or is_activation(text)
 
     def text(self, text: str) -> str:
-        """A message, without paths and, if it is to be anonymous, without what somebody named."""
+        """A message, without paths and what else the file says and, if it is to be anonymous, without what somebody named."""
         for form in sorted(self._paths, key=len, reverse=True):
             text = text.replace(form, self._paths[form])
-        if self.anonymous:
-            text = QUOTED.sub(lambda found: self._quoted(found[0][1:-1]), text)
+        text = QUOTED.sub(lambda found: self._quoted(found[0][1:-1]), text)
+        if self._pattern is not None:
+            text = self._pattern.sub(lambda found: self._replaced[found[0]], text)
         return one_line(text.replace("\n", " "))
 
     def _quoted(self, text: str) -> str:
-        if text in self._names or text in self._classes:
-            return f"'{self._names.get(text, self._classes.get(text))}'"
-        return f"'{text}'" if text in REGISTRY or self._is_word(text) else "'...'"
+        if text in self._known or text in self._names:
+            return f"'{self.path(text)}'"
+        known = text in REGISTRY or text in self._classes or text in self._keys or self._is_word(text)
+        return f"'{text}'" if known else "'...'"
 
 
 def is_activation(name: str) -> bool:
