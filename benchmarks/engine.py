@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastlstm.bench import onnx
+
 
 class UnavailableError(Exception):
     """An engine, or this workload in it, cannot be measured here; the message says why."""
@@ -51,10 +53,5 @@ def beside(model: Path, suffix: str) -> Path:
 
 
 def onnx_session(model: Path, threads: int) -> Any:
-    """ONNX Runtime's session of the file that was converted from ``model``."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(beside(model, ".onnx")), options, providers=["CPUExecutionProvider"])
+    """ONNX Runtime's session of the file that was converted from ``model``, as ``fastlstm bench`` makes it."""
+    return onnx.session(str(beside(model, ".onnx")), threads)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from fastlstm.bench import onnx
+
 from .files import write_bytes, write_text
 from .workload import Rows, Workload, arrays, count
 from .workloads import WORKLOADS
@@ -91,19 +93,9 @@ def signature(x: Rows, batch: int | None) -> list[Any]:
     return [tf.TensorSpec((batch, *array.shape[1:]), array.dtype, name=name) for name, array in arrays(x).items()]
 
 
-def as_function(model: Any) -> Any:
-    """A model as a function of its inputs, one after the other."""
-    import tensorflow as tf
-
-    return tf.function(lambda *given: model.call(list(given) if len(given) > 1 else given[0]))
-
-
 def to_onnx(model: Any, path: Path, x: Rows) -> None:
-    """By tf2onnx, any batch."""
-    import tf2onnx
-
-    converted, _ = tf2onnx.convert.from_function(as_function(model), input_signature=signature(x, None), opset=18)
-    write_bytes(path, converted.SerializeToString())
+    """By tf2onnx, any batch, as ``fastlstm bench`` does it."""
+    write_bytes(path, onnx.from_keras(model, [(name, (None, *array.shape[1:]), array.dtype) for name, array in arrays(x).items()]))
 
 
 def to_openvino(model: Any, path: Path, x: Rows) -> None:
@@ -125,7 +117,7 @@ def to_litert(model: Any, path: Path, x: Rows, batch: int) -> None:
 
     owner = tf.Module()
     owner.weights = model.variables
-    function = as_function(model).get_concrete_function(*signature(x, batch))
+    function = onnx.as_function(model).get_concrete_function(*signature(x, batch))
     write_bytes(path, tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert())
 
 

@@ -116,6 +116,8 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
                 x = x[0]  # Keras's way: a list with the one input
             elif _is_ragged(x, info):
                 return _pad([cast_row(row, n, info) for n, row in enumerate(x)], info)
+            elif len({getattr(row, "shape", None) for row in x}) > 1:  # arrays that do not make one: as sequences, which says what is wrong
+                return _pad([cast_row(row, n, info) for n, row in enumerate(x)], info)
         return [cast(x, info)]
     if not isinstance(x, (list, tuple)) or len(x) != len(infos):
         names = ", ".join(info.name for info in infos)
@@ -217,7 +219,7 @@ def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
     if array.ndim != len(expected) or expected[1:] != array.shape[1:] or expected[0] not in (None, array.shape[0]):
         raise InputError(
             f"input {info.name!r}: expected a list of sequences of shape {shape_text(expected)}, "
-            f"found {shape_text(array.shape)} for sequence {number}"
+            f"found {shape_text(array.shape)} for sequence {number}{'; leave out its batch axis' if array.shape[:1] == (1,) else ''}"
         )
     if 0 in array.shape:
         raise InputError(f"input {info.name!r}: expected at least one timestep, found {shape_text(array.shape)} for sequence {number}")
@@ -227,7 +229,9 @@ def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
 def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
     array = as_array(value, f"input {info.name!r}{where}", info.shape)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"input {info.name!r}{where}: expected numbers, found {type(value).__name__} of dtype {array.dtype}")
+        found = "None" if value is None else f"{type(value).__name__} of dtype {array.dtype}"
+        hint = "; convert it first: x.astype(numpy.float32)" if array.size and array.ndim else ""
+        raise InputError(f"input {info.name!r}{where}: expected numbers, found {found}{hint}")
     if 0 in array.strides and array.size > 1:  # broadcast: memory may tell sooner than a look at each number that it is too much
         return np.ascontiguousarray(array)
     return array
@@ -408,7 +412,8 @@ def told(value: Any) -> str:
 
 def shape_text(shape: Sequence[int | None]) -> str:
     """A shape for people: (batch, 10, 1) with None as "any"."""
-    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
+    sizes = ["any" if size is None else str(size) for size in shape]
+    return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
 
 def known_sizes(shape: Shape) -> tuple[int, ...]:

@@ -187,7 +187,7 @@ class Model(Generic[Y_co]):
         drawn = picture.of_model(self.executor.spec, self.layers, self.name)
         if target is None:
             return drawn
-        saving.save(drawn, target)
+        saving.keep(drawn, target)
         return None
 
     def _repr_html_(self) -> str:

@@ -110,9 +110,18 @@ class Stream(runtime.Stepper):
 
     # -- advancing --------------------------------------------------------------------------------------------------------
 
+    def _one_step(self, x_t: Any) -> Any:
+        """The inputs of a timestep."""
+        try:
+            return gather(x_t, self._step_infos, "x_t")
+        except InputError as error:
+            if getattr(x_t, "ndim", 0) == len(self._step_infos[0].shape) + 1:
+                raise InputError(f"{error}; several timesteps are for feed()") from error
+            raise
+
     def _step(self, x_t: Any, rows: Any, out: np.ndarray | None) -> Any:
         """:meth:`step` where what is given does not fit the fast path, or only some rows advance."""
-        given = gather(x_t, self._step_infos, "x_t")
+        given = self._one_step(x_t)
         if not isinstance(given, list):
             raise InputError("x_t: expected an array, found a list of sequences")
         arrays = [x[:, np.newaxis] if sequence else x for x, sequence in zip(given, self._sequence, strict=True)]
@@ -261,7 +270,8 @@ class Stream(runtime.Stepper):
             count = self.batch_size if numbers is None else len(numbers)
             for info, x in zip(self._step_infos, arrays, strict=True):
                 if len(x) != count:
-                    raise InputError(f"input {info.name!r}: expected {count} rows, found {len(x)}")
+                    hint = "" if numbers is not None else f": the stream was made with batch_size={count}"
+                    raise InputError(f"input {info.name!r}: expected {count} row{'s' if count != 1 else ''}, found {len(x)}{hint}")
             self._check_room([x.shape[1] for x, sequence in zip(arrays, self._sequence, strict=True) if sequence], name)
             which = slice(None) if numbers is None else numbers
             states = {path: tuple(array[which].copy() for array in held) for path, held in self._states.items()}

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if target is not None:
         title = os.path.basename(arguments.file)
         groups = [(f"{rows} row{'s' if rows > 1 else ''}", group) for rows, group in _groups(bench)]
-        saving.save(bars.chart(f"{title}: time of a call", _caption(bench), groups), target)
+        saving.keep(bars.chart(f"{title}: time of a call", _caption(bench), groups), target)
     return 0
 
 

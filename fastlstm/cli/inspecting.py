@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         outcome.give(arguments, as_json(description), as_text(description))
     if target is not None:
-        saving.save(picture.of_model(description.outline, description.layers, description.outline.name), target)
+        saving.keep(picture.of_model(description.outline, description.layers, description.outline.name), target)
     return FAILED if description.problems else 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from .. import __version__, replacing, runtime
@@ -85,12 +86,11 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
 def _complain(parser: argparse.ArgumentParser, arguments: argparse.Namespace, reason: str, error: FastLSTMError | None) -> None:
     """Say why it could not be done: on standard error or, with --json, as JSON on standard output, if no file is written to there."""
     target = getattr(arguments, "target", None) or getattr(arguments, "output", None)
-    if outcome.is_json(arguments) and not (target and replacing.is_standard_output(str(target))):
-        try:
+    taken = isinstance(error, terminal.OutputError) or (target and replacing.is_standard_output(str(target)))
+    if outcome.is_json(arguments) and not taken:
+        with suppress(terminal.OutputError, BrokenPipeError):  # then the reason is said on standard error
             outcome.give_json(outcome.failure(type(error).__name__ if error else "error", reason, error))
             return
-        except (FastLSTMError, OSError):  # standard output is closed, which may be the very reason
-            pass
     terminal.complain(f"{parser.prog}: {terminal.coloured('error:', 'red', sys.stderr)} {reason}")
 
 

@@ -12,10 +12,14 @@ from typing import TextIO
 from ..drawing.text import one_line
 from ..errors import InputError
 
-__all__ = ["COLOURS", "coloured", "complain", "one_line", "output", "take_any_text"]
+__all__ = ["COLOURS", "OutputError", "coloured", "complain", "one_line", "output", "take_any_text"]
 
 #: The codes of ECMA-48.
 COLOURS = {"bold": "1", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "faint": "2"}
+
+
+class OutputError(InputError):
+    """Standard output takes nothing any more."""
 
 
 def take_any_text() -> None:
@@ -31,14 +35,14 @@ def output() -> Iterator[TextIO]:
 
     Raises
     ------
-    InputError
+    OutputError
         If it is closed or cannot be written.
     BrokenPipeError
         If its reader, ``head`` for example, had enough.
     """
     stream: TextIO | None = sys.stdout  # None where the process was started without
     if stream is None:
-        raise InputError("standard output: closed, nothing can be printed")
+        raise OutputError("standard output: closed, nothing can be printed")
     try:
         try:
             yield stream
@@ -48,7 +52,7 @@ def output() -> Iterator[TextIO]:
         _discard(stream)
         if isinstance(error, BrokenPipeError):
             raise
-        raise InputError(f"standard output: cannot be written ({error.strerror or error})") from error
+        raise OutputError(f"standard output: cannot be written ({error.strerror or error})") from error
 
 
 def complain(text: str) -> None:

@@ -27,7 +27,7 @@ def checked_picture(path: Any, *sources: Any, name: str = "path") -> str:
     return target
 
 
-def save(picture: str, path: str) -> None:
+def keep(picture: str, path: str) -> None:
     """Write a picture to a path that has been checked."""
     with writing(path) as stream:
         stream.write(picture.encode("utf-8"))

@@ -72,6 +72,7 @@ def test_version_is_one() -> None:
     heading = re.search(r"^## (\d\S*)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert heading is not None
     assert heading.group(1) == fastlstm.__version__
+    assert f"\nversion: {fastlstm.__version__}\n" in (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_types_and_data_are_installed() -> None:
