@@ -1,10 +1,10 @@
 """The cost of having an engine, before it computes anything: size on disk, time and memory of the import, the cold start.
 
     python -m benchmarks.footprint [--wheel dist/fastlstm-*.whl] [--prepared FOLDER] [--rounds 5]
+    python -m benchmarks.footprint --cold [--record]   the cold start alone: time and memory to the first prediction
     python -m benchmarks.footprint --memory        peak memory by the number of rows, of a workload whose layers have large outputs
 
-Every figure comes from fresh processes, each of one engine. The cold start, process start to first prediction, needs files made by
-``prepare.py``.
+Every figure comes from fresh processes, each of one engine.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ import re
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from . import cold
 from .run import ENGINES, HERE, REPOSITORY, environment, prepare
 from .workload import Workload
 from .workloads import WORKLOADS
 
 PACKAGES = ("numpy", "fastlstm", "ai-edge-litert", "onnxruntime", "openvino", "torch", "tensorflow")
 MEGABYTE = 1e6
-WORKLOAD = "imdb_lstm64"
 
 #: Linux's own figure, since ru_maxrss of a process starts with that of the one that started it.
 PEAK = """
@@ -110,19 +109,6 @@ def imports(package: str, rounds: int) -> tuple[float, float] | None:
     return statistics.median(seconds), statistics.median(megabytes)
 
 
-def cold_start(engine: str, prepared: Path, rounds: int) -> tuple[float, float] | None:
-    """Median seconds from process start to the end of a process that predicts once, and its peak memory in megabytes."""
-    figures = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        line = run(MEASURE_COLD, engine, WORKLOAD, str(prepared), "1", "1")
-        if line is None:
-            return None
-        figures.append((time.perf_counter() - start, json.loads(line)))
-    seconds, peaks = zip(*figures, strict=True)
-    return statistics.median(seconds), statistics.median(peaks)
-
-
 def peak_memory(engine: str, workload: Workload, prepared: Path, rows: int) -> float | None:
     """Megabytes at most of a process that predicts so many rows twice, the rows themselves among them; None where it cannot."""
     line = run(MEASURE_COLD, engine, workload.name, str(prepared), str(rows), "2")
@@ -150,7 +136,11 @@ def main() -> int:
     parser.add_argument("--prepared", type=Path, default=HERE / ".prepared", help="folder with the files that prepare.py makes")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", action="store_true", help="only the memory that predictions take, by the number of rows")
+    parser.add_argument("--cold", action="store_true", help="only the cold start")
+    parser.add_argument("--record", action="store_true", help="keep the figures of the cold start in benchmarks/results")
     arguments = parser.parse_args()
+    if arguments.cold:
+        return cold.run(arguments.prepared.resolve(), arguments.rounds, arguments.record)
     if arguments.memory:
         for workload in WORKLOADS:
             if workload.memory:
@@ -167,15 +157,8 @@ def main() -> int:
         print(f"| {name} | {found[0].version} | {size(found[0]):,.1f} | {sum(map(size, found)):,.0f} | {costs} |", flush=True)
     if arguments.wheel:
         print(f"\nWheel: {arguments.wheel.stat().st_size / MEGABYTE:.2f} MB")
-    prepared = arguments.prepared.resolve()
-    if not (prepared / f"{WORKLOAD}.npz").exists():
-        print(f"\nNo cold start: {prepared} lacks {WORKLOAD}; python -m benchmarks.prepare {prepared} makes it", file=sys.stderr)
-        return 0
-    print(f"\n| {WORKLOAD}, one row | process start to end ms | peak memory MB |\n|---|--:|--:|")
-    for engine in ENGINES:
-        measured = cold_start(engine, prepared, max(1, arguments.rounds - 2))
-        print(f"| {engine} | " + (f"{measured[0] * 1e3:,.0f} | {measured[1]:,.0f} |" if measured else "not available | |"), flush=True)
-    return 0
+    print()
+    return cold.run(arguments.prepared.resolve(), arguments.rounds, arguments.record)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import front, roofline, streams
+from . import cold, front, roofline, streams
 from .files import write_text
 from .report import (
     MANY_ROWS,
@@ -102,6 +102,15 @@ def part(found: dict[str, Any], results: Path) -> str:
     stream = read(results / "streams.json")
     if stream:
         lines += ["", "Streams, one step of some rows:", "", streams.markdown(stream["results"], threads=False)]
+    starts = read(results / "cold.json")
+    if starts:
+        rounds = f"medians of {starts['rounds']} rounds, in which all take turns"
+        lines += [
+            "",
+            f"From the start of a process to its first prediction, and its memory then; {rounds}:",
+            "",
+            cold.markdown(starts["results"]),
+        ]
     lines += ["", "All figures: [benchmarks/RESULTS.md](../benchmarks/RESULTS.md)."]
     return "\n".join(lines)
 
@@ -130,6 +139,9 @@ def everything(results: Path) -> str:
     found = read(results / "roofline.json")
     if found:
         lines += ["", "## Roofline", "", roofline.markdown({**found, "workloads": found["results"]})]
+    found = read(results / "cold.json")
+    if found:
+        lines += ["", "## Cold start", "", cold.markdown(found["results"])]
     for name, title in (("footprint", "Footprint"), ("memory", "Memory"), ("soak", "Soak")):
         path = results / f"{name}.md"
         if path.exists():
