@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 def _object() -> Path:
     """The object file for this CPU and these sources, compiled if it is not there yet."""
     cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
-    name = f"jit_{compiler.source_hash()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
+    name = f"jit_{compiler.key()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
