@@ -26,7 +26,7 @@ HEAVY = ("tensorflow", "keras", "numba", "Cython", "matplotlib")
 def steps_agree() -> bool:
     """Does a Stream give what predict gives?"""
     model = fastlstm.load(demo.MODEL)
-    x = np.random.default_rng(0).standard_normal((1, *model.input_shape[1:])).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((1, *(size or demo.WINDOW for size in model.input_shape[1:]))).astype(np.float32)
     expected, last = model.predict(x), None
     stream = model.stream()
     for t in range(x.shape[1]):
@@ -41,7 +41,7 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         converted = str(Path(folder, "model.fastlstm"))
-        command = [sys.executable, "-I", "-m", "fastlstm"]
+        command = [sys.executable, *(["-I"] if sys.flags.isolated else []), "-m", "fastlstm"]
         checks = [("demo", command + ["demo"], {}), ("convert", [*command, "convert", str(demo.MODEL), converted], {})]
         checks += [
             (f"verify, {level}", [*command, "verify", converted], {"FASTLSTM_KERNELS": level}) for level in runtime.available_levels()

@@ -143,6 +143,8 @@ def _emit(level: Any, triple: str, output: Path) -> None:
         found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)
         assert found, f"no C function in the code of kernel {name}"
         texts.append(text.replace(f"@{found[1]}(", f"@{symbol(name, level.name)}("))
+    vector = importlib.import_module("fastlstm.kernels.vector")
+    texts = [text.replace(f"@{vector.SCALE_ELSEWHERE}(", f"@{vector.SCALE}(") for text in texts]
     output.write_bytes(_object(level, triple, texts, {symbol(name, level.name) for name in kernels}))
     fields = {name: item.contract.described for name, item in kernels.items()}
     about = {"lanes": level.lanes, "kernels": fields, "sources": source_hash(), "compilers": compilers()}

@@ -53,7 +53,7 @@ MACHINES = {
     "v4": x86("zmm", 4, (28, 24, 38)),
     "baseline": Machine(
         "aarch64-linux-gnu-" if HOST != ARM else "", r"fmla\s+v\d+\.4s", r"(fmadd|fmul|fadd)\s+s\d", r"(str|ldr|stp|ldp)\s+q\d+.*\[sp",
-        r"mov\s+x29, sp", r"(?:b\.?\w*|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+([0-9a-f]+)", r"fdiv\s", r"fdiv\s+v\d+\.4s", 4, (28, 24, 38),
+        r"mov\s+x29, sp", r"(?:b\.?\w*|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+([0-9a-f]+)", r"fdiv\s", r"fdiv\s+v\d+\.4s", 9, (28, 24, 38),
     ),
 }  # fmt: skip
 
