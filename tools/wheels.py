@@ -154,7 +154,7 @@ def audit(paths: Sequence[Path]) -> int:
             if done.returncode:
                 found.append(f"{module}: {done.stdout}{done.stderr}".rstrip())
             elif module == "auditwheel":
-                consistent = re.findall(r'"((?:many|musl)linux_\w+)"', done.stdout)
+                consistent = sorted(set(re.findall(r'"((?:many|musl)linux_\w+)"', done.stdout)))
                 print(f"  {module}: {', '.join(consistent)}")
                 if not set(path.stem.split("-")[-1].split(".")) & set(consistent):
                     found.append(f"auditwheel finds {consistent}, its name says something else")
