@@ -1,19 +1,24 @@
-"""Compile every kernel for one CPU level to an object file: ``python compile.py LEVEL OUT.o`` (LEVEL "jit": this very CPU).
+"""Compile the kernels to object files, one for each CPU level of a platform: ``python fastlstm/kernels/compile.py --help``.
 
-One process a level, because Numba vectorises for the CPU that it is told to be when it starts. Run as a script, it does not
-import the package that it lies in, which needs what is being compiled here.
+Any machine compiles for any platform. Each level has a process of its own, because Numba vectorises for the CPU that it is told to be
+when it starts. Run as a script, or loaded by ``setup.py``, this module does not import the package that it lies in, which needs what is
+being compiled here.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib
+import importlib.metadata
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +45,92 @@ def sources() -> list[Path]:
 
 
 def source_hash() -> str:
-    """A hash of whatever the kernels are made of, except the CPU."""
-    import llvmlite
-    import numba
-
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    """A hash of the sources that the kernels are made of."""
+    digest = hashlib.sha256()
     for path in sources():
-        digest.update(path.read_bytes())
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))  # as a checkout on Windows may have it
     return digest.hexdigest()[:16]
 
 
-def compile_level(level: str, output: Path) -> None:
-    """Compile for a level in a process of its own; beside the object goes OUT.json, the kernels' fields."""
-    part = output.with_name(f"{output.stem}.{os.getpid()}.part.o")
-    subprocess.run([sys.executable, str(HERE / "compile.py"), level, str(part)], check=True)
+def compilers() -> str:
+    """What compiles them, with versions; empty where it is not installed."""
+    try:
+        return " ".join(f"{name}-{importlib.metadata.version(name)}" for name in ("numba", "llvmlite"))
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def key() -> str:
+    """A hash of whatever an object file depends on, except the level and the platform."""
+    return hashlib.sha256(f"{source_hash()} {compilers()}".encode()).hexdigest()[:16]
+
+
+def platforms() -> Any:
+    """The module ``levels.py``, without its package."""
+    spec = importlib.util.spec_from_file_location("fastlstm_levels", HERE / "levels.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compile_level(level: str, output: Path, triple: str | None = None) -> None:
+    """Compile for a level in a process of its own; beside the object goes OUT.json, which describes it.
+
+    Parameters
+    ----------
+    level
+        One of the platform's, or "jit": this very CPU.
+    output
+        The object file.
+    triple
+        The platform; by default this machine's.
+    """
+    part = output.with_name(f".{output.stem}.{os.getpid()}.part.o")
+    command = [sys.executable, str(HERE / "compile.py"), "--emit", level, str(part)]
+    subprocess.run([*command, "--triple", triple or platforms().host_triple()], check=True)
     part.with_suffix(".json").replace(output.with_suffix(".json"))
     part.replace(output)
 
 
-def _emit(level: Any, output: Path) -> None:
+def described(path: Path) -> dict[str, Any]:
+    """What stands beside an object file: its lanes, the kernels' fields, and what it was compiled from and with."""
+    return dict(json.loads(path.with_suffix(".json").read_text()))
+
+
+def kept(level: str, folder: Path) -> Path | None:
+    """An object file of a level in a folder, if one was compiled from these sources, and with the compiler that is installed here."""
+    for path in sorted(folder.glob(f"{level}_*.o")):
+        found = described(path) if path.with_suffix(".json").exists() else {}
+        if found.get("sources") == source_hash() and compilers() in ("", found["compilers"]):
+            return path
+    return None
+
+
+def objects(folder: Path, triple: str) -> dict[str, Path]:
+    """The object file of each level of a platform: as they lie in the folder, the missing ones compiled now.
+
+    Raises
+    ------
+    RuntimeError
+        If some have to be compiled, and Numba is not installed.
+    """
+    place = folder / triple
+    levels = [level.name for level in platforms().levels(triple)]
+    found = {level: kept(level, place) or place / f"{level}_{key()}.o" for level in levels}
+    missing = [level for level, path in found.items() if not path.exists()]
+    if missing and not compilers():
+        raise RuntimeError(
+            f"the kernels' object files for {triple} have to be compiled, and Numba, which compiles them, is not installed; install it, or "
+            f"on another machine run 'python fastlstm/kernels/compile.py --triple {triple}' in the same sources and copy its folder {place}"
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(lambda level: compile_level(level, found[level], triple), missing))
+    return found
+
+
+def _emit(level: Any, triple: str, output: Path) -> None:
     for name in MODULES:
         importlib.import_module(f"fastlstm.kernels.{name}")
     exported = importlib.import_module("fastlstm.kernels.flags").exported
@@ -71,19 +143,28 @@ def _emit(level: Any, output: Path) -> None:
         found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)
         assert found, f"no C function in the code of kernel {name}"
         texts.append(text.replace(f"@{found[1]}(", f"@{symbol(name, level.name)}("))
-    output.write_bytes(_object(level, texts, {symbol(name, level.name) for name in kernels}))
+    vector = importlib.import_module("fastlstm.kernels.vector")
+    texts = [text.replace(f"@{vector.SCALE_ELSEWHERE}(", f"@{vector.SCALE}(") for text in texts]
+    output.write_bytes(_object(level, triple, texts, {symbol(name, level.name) for name in kernels}))
     fields = {name: item.contract.described for name, item in kernels.items()}
-    output.with_suffix(".json").write_text(json.dumps({"lanes": level.lanes, "kernels": fields}))
+    about = {"lanes": level.lanes, "kernels": fields, "sources": source_hash(), "compilers": compilers()}
+    output.with_suffix(".json").write_text(json.dumps(about))
 
 
-def _object(level: Any, texts: list[str], exported: set[str]) -> bytes:
+def _object(level: Any, triple: str, texts: list[str], exported: set[str]) -> bytes:
     """One object file of all kernels' code: what they share is there once, and only the kernels can be seen from outside."""
     import llvmlite.binding as llvm
 
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="small"
+    )
     modules = []
     for text in texts:
         # A loop that stores zeros must not become a call of memset: kernels call nothing outside.
         module = llvm.parse_assembly(re.sub(r"^(define .*)\{$", r'\1"no-builtins" {', text, flags=re.MULTILINE))
+        module.triple, module.data_layout = triple, str(machine.target_data)  # Numba wrote it for the machine that it runs on
         modules.append(module)
     linked = modules[0]
     for module in modules[1:]:
@@ -91,9 +172,6 @@ def _object(level: Any, texts: list[str], exported: set[str]) -> bytes:
     for value in [*linked.functions, *linked.global_variables]:
         if not value.is_declaration and value.name not in exported:
             value.linkage = "internal"
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="small"
-    )
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_unrolling = False  # the tiles have the parallelism they need, and no registers to spare
     builder = llvm.create_pass_builder(machine, options)
@@ -102,18 +180,39 @@ def _object(level: Any, texts: list[str], exported: set[str]) -> bytes:
     return bytes(machine.emit_object(linked))
 
 
-def main(name: str, output: str) -> None:
-    """Compile for the level of that name."""
-    os.environ["FASTLSTM_TARGET"] = name
+def emit(name: str, triple: str, output: Path) -> None:
+    """Compile for the level of that name in this process, which must not have loaded Numba before."""
+    os.environ.update(FASTLSTM_TARGET=name, FASTLSTM_TRIPLE=triple)
     package = types.ModuleType("fastlstm")
     package.__path__ = [str(HERE.parent)]
     sys.modules["fastlstm"] = package
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
-    level = importlib.import_module("fastlstm.kernels.target").LEVEL
-    os.environ.update(NUMBA_CPU_NAME=level.cpu, NUMBA_CPU_FEATURES=level.features, NUMBA_OPT="0")
+    target = importlib.import_module("fastlstm.kernels.target")
+    level = target.LEVEL
+    # Numba compiles for the machine that it runs on, only to throw that away: it has to be a CPU of this architecture.
+    cpu, features = (level.cpu, level.features) if target.NATIVE else ("generic", "")
+    os.environ.update(NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features, NUMBA_OPT="0")
     # Optimised once, when everything is linked, instead of every function with all that it calls again and again.
-    _emit(level, Path(output))
+    _emit(level, triple, output)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """What the command line asks for."""
+    known = platforms()
+    parser = argparse.ArgumentParser(description="Compile the kernels' object files, which setup.py links. Needs Numba.")
+    parser.add_argument("--triple", action="append", help=f"platform, may be given several times: {', '.join(known.TRIPLES)}, or another")
+    parser.add_argument("--all", action="store_true", help="every platform that wheels are built for")
+    parser.add_argument("--folder", type=Path, default=HERE.parents[1] / "build" / "kernels", help="where they go (%(default)s)")
+    parser.add_argument("--emit", nargs=2, metavar=("LEVEL", "OUT.o"), help="one level alone, to this file")
+    given = parser.parse_args(arguments)
+    triples = given.triple or (known.TRIPLES if given.all else [known.host_triple()])
+    if given.emit:
+        emit(given.emit[0], triples[0], Path(given.emit[1]))
+        return
+    for triple in triples:
+        for path in objects(given.folder, triple).values():
+            print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -16,7 +16,7 @@ from . import compile as compiler
 def _object() -> Path:
     """The object file for this CPU and these sources, compiled if it is not there yet."""
     cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
-    name = f"jit_{compiler.source_hash()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
+    name = f"jit_{compiler.key()}_{hashlib.sha256(cpu.encode()).hexdigest()[:16]}.o"
     from ..caching import folder as kept_in  # here, as it is none of what kernels are made of
 
     kept = kept_in()

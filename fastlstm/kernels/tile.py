@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from ..program.layout import LINE, MOST_VECTORS, TILE_VECTORS
 from .flags import inlined
 from .intrinsics import F32, I32, I64, SECOND_CACHE, VF, muladd, numbers_in, pointer, prefetched, splatted
-from .target import LANES, LEVEL, TILE_ROWS, VECTOR
+from .target import LANES, TILE_ROWS, VECTOR
 
 #: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add. Of three
 #: vectors no more than two: those of 64 units fit the first cache, and are there when the next step starts with them.
@@ -31,7 +31,7 @@ assert max(MOST_VECTORS * TILE_ROWS, max(vectors * panels for vectors, panels in
 #: all on a core that two threads share, each of which issues half as many. Where products need registers of their own there are none
 #: left for that.
 MANY_ROWS = min(4, TILE_ROWS)
-AT_ONCE = 2 if LEVEL.fused else 1
+AT_ONCE = 2 if LANES > 4 else 1  # NEON has none to spare: the largest tile would spill
 
 #: These tiles have the time to fetch weights that the second cache does not keep, into the first one, and so many values of k before
 #: they are needed: the CPU's own guesses come late.

@@ -6,31 +6,7 @@
 #define FASTLSTM_CALL_H
 
 #include <Python.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdint.h>
-#include <time.h>
-
-/* Numbers below the normal range count as 0, as in TensorFlow's threads: a CPU takes 20 to 50 times as long for them. */
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-static inline uint64_t fastlstm_floats(void) { return _mm_getcsr(); }
-static inline void fastlstm_set_floats(uint64_t floats) { _mm_setcsr((unsigned)floats); }
-#define FASTLSTM_FLUSH 0x8040u /* what is read, and what is written */
-#elif defined(__aarch64__)
-static inline uint64_t fastlstm_floats(void) {
-    uint64_t floats;
-    __asm__ __volatile__("mrs %0, fpcr" : "=r"(floats));
-    return floats;
-}
-static inline void fastlstm_set_floats(uint64_t floats) { __asm__ __volatile__("msr fpcr, %0" : : "r"(floats)); }
-#define FASTLSTM_FLUSH (1u << 24)
-#else
-static inline uint64_t fastlstm_floats(void) { return 0; }
-static inline void fastlstm_set_floats(uint64_t floats) { (void)floats; }
-#define FASTLSTM_FLUSH 0u
-#endif
-static inline void fastlstm_flush(uint64_t floats) { fastlstm_set_floats(floats | FASTLSTM_FLUSH); }
+#include "portable.h"
 
 typedef struct {
     int64_t stop; /* the call is to be left: its results are worthless. Kernels read this: it stays the first field. */
@@ -48,16 +24,7 @@ typedef struct {
 /* From then on it looks for an interruption each time it has yielded this often. */
 #define FASTLSTM_YIELDS 4096
 
-/* The same number as threading.get_ident(). */
-static inline int64_t fastlstm_thread(void) { return (int64_t)pthread_self(); }
-
-static inline int64_t fastlstm_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return 1000000000 * (int64_t)now.tv_sec + now.tv_nsec;
-}
-
-static inline void fastlstm_stop(fastlstm_call *call) { __atomic_store_n(&call->stop, 1, __ATOMIC_RELEASE); }
+static inline void fastlstm_stop(fastlstm_call *call) { fastlstm_release(&call->stop, 1); }
 
 /* Has the user interrupted? Called every now and then without the GIL, by kernels too. */
 static inline void fastlstm_look(int64_t address) {
@@ -84,32 +51,23 @@ static inline void fastlstm_look(int64_t address) {
 /* -1 where this thread is to raise the exception of an interruption. */
 static inline int fastlstm_interrupted(fastlstm_call *call) { return call->raised && call->asker == fastlstm_thread() ? -1 : 0; }
 
-/* Tell a processor that this thread only waits. */
-static inline void fastlstm_relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ __volatile__("yield");
-#endif
-}
-
 /* Wait until every member of a team has come here, or until the call is to be left. */
 static inline void fastlstm_meet(int64_t address) {
     fastlstm_call *team = (fastlstm_call *)(uintptr_t)address;
-    int64_t round = __atomic_load_n(&team->round, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->members) {
-        __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&team->round, round + 1, __ATOMIC_RELEASE);
+    int64_t round = fastlstm_load(&team->round);
+    if (fastlstm_increased(&team->arrived) == team->members) {
+        fastlstm_release(&team->arrived, 0);
+        fastlstm_release(&team->round, round + 1);
         return;
     }
-    for (int64_t n = 0; __atomic_load_n(&team->round, __ATOMIC_ACQUIRE) == round; n++) {
-        if (__atomic_load_n(&team->stop, __ATOMIC_ACQUIRE)) return;
+    for (int64_t n = 0; fastlstm_load(&team->round) == round; n++) {
+        if (fastlstm_load(&team->stop)) return;
         if (n < FASTLSTM_SPINS) {
             fastlstm_relax();
             continue;
         }
         if (n % FASTLSTM_YIELDS == 0) fastlstm_look(address);
-        sched_yield();
+        fastlstm_yield();
     }
 }
 

@@ -7,33 +7,81 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 pytest.importorskip("numba", reason="compiles kernels")
 from fastlstm import runtime
 from fastlstm.kernels import compile as compiler
+from fastlstm.kernels import levels as platforms
 
-LEVELS = ("v2", "v3", "v4") if "baseline" not in runtime.available_levels() else ("baseline",)
-WIDEST = {"v2": "xmm", "v3": "ymm", "v4": "zmm"}
-#: Tiles of so many rows take two steps at a time.
-PAIRING_ROWS = {"v2": 9, "v3": 3, "v4": 4}
+HOST = platforms.host_triple()
+ARM = "aarch64-unknown-linux-gnu"
+LEVELS = [pytest.param((HOST, level.name), id=level.name) for level in platforms.levels(HOST)]
+#: Objects for another architecture are compiled here for the sake of the tests alone, which takes a minute.
+FOREIGN = (
+    [] if HOST == ARM else [pytest.param((ARM, level.name), id=f"aarch64-{level.name}", marks=pytest.mark.slow) for level in platforms.ARM]
+)
 
 
-@pytest.fixture(scope="session", params=LEVELS)
-def level(request: pytest.FixtureRequest) -> str:
+class Machine(NamedTuple):
+    """How instructions of a level are recognised in what objdump prints."""
+
+    tools: str  # what the names of binutils begin with
+    sums: str  # multiply-adds of whole vectors, or the additions of them
+    single: str  # of single floats
+    stack: str  # what goes through the stack by whole vectors
+    frame: str  # begins a frame with a pointer to it
+    jump: str  # its group is the address
+    divisions: str  # also of single floats
+    vector: str  # what a division of a whole vector has
+    pairing_rows: int  # tiles of so many rows take two steps at a time
+    tiles: tuple[int, int, int]  # how many there are: tile, tile_of_data, tile_of_windows
+
+
+def x86(register: str, pairing_rows: int, tiles: tuple[int, int, int]) -> Machine:
+    return Machine(
+        "", rf"(?:vfmadd\w*ps|addps)\b.*%{register}", r"v?(mul|add|fmadd\w*)ss", r"%rsp.*%[xyz]mm|%[xyz]mm.*%rsp", r"mov\s+%rsp,%rbp",
+        r"j\w+\s+([0-9a-f]+)", r"v?div[ps]s\b", rf"divps\b.*%{register}", pairing_rows, tiles,
+    )  # fmt: skip
+
+
+MACHINES = {
+    "v2": x86("xmm", 9, (12, 8, 16)),
+    "v3": x86("ymm", 3, (16, 12, 25)),
+    "v4": x86("zmm", 4, (28, 24, 38)),
+    "baseline": Machine(
+        "aarch64-linux-gnu-" if HOST != ARM else "", r"fmla\s+v\d+\.4s", r"(fmadd|fmul|fadd)\s+s\d", r"(str|ldr|stp|ldp)\s+q\d+.*\[sp",
+        r"mov\s+x29, sp", r"(?:b\.?\w*|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+([0-9a-f]+)", r"fdiv\s", r"fdiv\s+v\d+\.4s", 9, (28, 24, 38),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session", params=[*LEVELS, *FOREIGN])
+def target(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Triple and level."""
     return request.param
 
 
 @pytest.fixture(scope="session")
-def built(level: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(target: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The object file of a level: what the last build left, if its sources are still the same, else a new one."""
-    kept = Path(compiler.__file__).parents[2] / "build" / "kernels" / f"kernels_{level}_{compiler.source_hash()}.o"
-    if kept.exists():
+    triple, level = target
+    kept = compiler.kept(level, Path(compiler.__file__).parents[2] / "build" / "kernels" / triple)
+    if kept is not None:
         return kept
     path = tmp_path_factory.mktemp("objects") / f"{level}.o"
-    compiler.compile_level(level, path)
+    compiler.compile_level(level, path, triple)
     return path
+
+
+@pytest.fixture(scope="session")
+def machine(target: tuple[str, str]) -> Machine:
+    triple, level = target
+    if level == "baseline" and triple != ARM:
+        pytest.skip(f"no instructions of {triple} are known here")
+    return MACHINES[level]
 
 
 def tool(name: str, *arguments: object) -> str:
@@ -42,22 +90,22 @@ def tool(name: str, *arguments: object) -> str:
     return subprocess.run([name, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
 
 
-def functions(path: Path) -> Iterator[tuple[str, list[str]]]:
+def functions(path: Path, machine: Machine) -> Iterator[tuple[str, list[str]]]:
     """Name and instructions of each function."""
-    text = tool("objdump", "-d", "--no-show-raw-insn", "--no-addresses", path)
+    text = tool(f"{machine.tools}objdump", "-d", "--no-show-raw-insn", "--no-addresses", path)
     for name, body in re.findall(r"^<(.+)>:\n((?:.+\n)*)", text, re.MULTILINE):
         yield name, [line.strip() for line in body.splitlines()]
 
 
-def loops(path: Path) -> Iterator[tuple[str, list[str]]]:
+def loops(path: Path, machine: Machine) -> Iterator[tuple[str, list[str]]]:
     """Name of the function and instructions of each innermost loop: from a label that is jumped back to, to the jump."""
-    text = tool("objdump", "-d", "--no-show-raw-insn", path)
+    text = tool(f"{machine.tools}objdump", "-d", "--no-show-raw-insn", path)
     for name, body in re.findall(r"^[0-9a-f]+ <(.+)>:\n((?:.+\n)*)", text, re.MULTILINE):
         lines = [(int(at, 16), rest) for at, rest in re.findall(r"^\s*([0-9a-f]+):\s*(.*)$", body, re.MULTILINE)]
         place = {at: n for n, (at, _) in enumerate(lines)}
         back = []
         for n, (at, rest) in enumerate(lines):
-            jump = re.match(r"j\w+\s+([0-9a-f]+)", rest)
+            jump = re.match(machine.jump, rest)
             if jump and int(jump[1], 16) <= at and int(jump[1], 16) in place:
                 back.append((place[int(jump[1], 16)], n))
         for first, last in back:
@@ -65,81 +113,72 @@ def loops(path: Path) -> Iterator[tuple[str, list[str]]]:
                 yield name, [rest for _, rest in lines[first : last + 1]]
 
 
-def test_symbols(built: Path, level: str) -> None:
+def tile_loops(path: Path, machine: Machine, name: str) -> list[tuple[list[int], str, list[str]]]:
+    """The sizes in the name, the name and the instructions of the loops of one kind of tile, none of which may spill."""
+    found = []
+    for function, body in loops(path, machine):
+        sizes = re.match(rf"{name}_(\d+)x(\d)(?:x(\d))?", function)
+        if sizes:
+            assert not [line for line in body if re.search(machine.stack, line)], f"{function} spills in its loop"
+            found.append(([int(size) for size in sizes.groups() if size], function, body))
+    return found
+
+
+def sums(body: list[str], machine: Machine) -> int:
+    return sum(bool(re.match(machine.sums, line)) for line in body)
+
+
+def test_symbols(built: Path, target: tuple[str, str]) -> None:
     exported = set()
-    for line in tool("nm", built).splitlines():
+    for line in tool("nm" if target[0] == HOST else f"{MACHINES[target[1]].tools}nm", built).splitlines():
         kind, name = line.split()[-2:]
         assert kind not in "UwWvVu", f"{name}: undefined or weak"
         if kind.isupper():
             exported.add(name)
-    assert exported == {compiler.symbol(name, level) for name in runtime.kernel_fields()}
+    assert exported == {compiler.symbol(name, target[1]) for name in runtime.kernel_fields()}
 
 
-def test_nothing_is_called_outside(built: Path) -> None:
-    for line in tool("objdump", "-r", built).splitlines():
+def test_nothing_is_called_outside(built: Path, machine: Machine) -> None:
+    found = 0
+    for line in tool(f"{machine.tools}objdump", "-r", built).splitlines():
         parts = line.split()
         if len(parts) == 3 and parts[1].startswith("R_"):
+            found += 1
             assert re.match(r"\.(text|rodata|data|LCPI|LJTI)|tile_|fastlstm_|[-+]", parts[2].lstrip("*")) or parts[2].startswith("."), line
+    assert found
 
 
-@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
-def test_tiles_keep_their_sums_in_registers(built: Path, level: str) -> None:
-    seen = set()
-    for name, body in loops(built):
-        tile = re.match(r"tile_(\d)x(\d)x(\d)", name)
-        if not tile:
-            continue
-        seen.add(name)
-        stack = [line for line in body if "%rsp" in line]  # %rbp is an ordinary register, see below
-        assert not [line for line in stack if re.search(r"[xyz]mm", line)], f"{name} spills in its loop: {stack}"
-        rows, vectors, panels = map(int, tile.groups())
-        sums = [line for line in body if re.match(r"vfmadd|addps", line) and WIDEST[level] in line]
-        at_once = 2 if rows >= PAIRING_ROWS[level] else 1  # steps
-        assert len(sums) == at_once * rows * vectors * panels, name
-        assert not [line for line in body if re.match(r"v?(mul|add|fmadd\w*)ss", line)], f"{name} computes single floats"
-    assert len(seen) == {"v2": 12, "v3": 16, "v4": 28}[level]
-    with_frame_pointer = [name for name, body in functions(built) if any(re.match(r"mov\s+%rsp,%rbp", line) for line in body)]
-    assert not [name for name in with_frame_pointer if name.startswith("tile_")]
+def test_tiles_keep_their_sums_in_registers(built: Path, machine: Machine) -> None:
+    found = tile_loops(built, machine, "tile")
+    for (rows, vectors, panels), name, body in found:
+        at_once = 2 if rows >= machine.pairing_rows else 1  # steps
+        assert sums(body, machine) == at_once * rows * vectors * panels, name
+        assert not [line for line in body if re.match(machine.single, line)], f"{name} computes single floats"
+    assert len({name for _, name, _ in found}) == machine.tiles[0]
+    with_frame = [name for name, body in functions(built, machine) if any(re.match(machine.frame, line) for line in body)]
+    assert not [name for name in with_frame if name.startswith("tile_")]
 
 
-@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
-def test_tiles_of_data_keep_their_sums_in_registers(built: Path, level: str) -> None:
-    seen = set()
-    for name, body in loops(built):
-        tile = re.match(r"tile_of_data_(\d)x(\d)", name)
-        if not tile:
-            continue
-        seen.add(name)
-        assert not [line for line in body if "%rsp" in line and re.search(r"[xyz]mm", line)], f"{name} spills in its loop"
-        rows, vectors = map(int, tile.groups())
-        sums = [line for line in body if re.match(r"vfmadd|addps", line) and WIDEST[level] in line]
-        assert len(sums) == rows * vectors, name
-    assert len(seen) == {"v2": 8, "v3": 12, "v4": 24}[level]
+def test_tiles_of_data_keep_their_sums_in_registers(built: Path, machine: Machine) -> None:
+    found = tile_loops(built, machine, "tile_of_data")
+    for (rows, vectors), name, body in found:
+        assert sums(body, machine) == rows * vectors, name
+    assert len({name for _, name, _ in found}) == machine.tiles[1]
 
 
-@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
-def test_tiles_of_windows_keep_their_sums_in_registers(built: Path, level: str) -> None:
-    seen = []
-    for name, body in loops(built):
-        tile = re.match(r"tile_of_windows_(\d+)x(\d)", name)
-        if not tile:
-            continue
-        seen.append(name)
-        assert not [line for line in body if "%rsp" in line and re.search(r"[xyz]mm", line)], f"{name} spills in its loop"
-        windows, vectors = map(int, tile.groups())
-        sums = [line for line in body if re.match(r"vfmadd|addps", line) and WIDEST[level] in line]
-        assert len(sums) == windows * vectors, name
-    assert len(seen) == 2 * {"v2": 16, "v3": 25, "v4": 38}[level]  # a loop for each operand
+def test_tiles_of_windows_keep_their_sums_in_registers(built: Path, machine: Machine) -> None:
+    found = tile_loops(built, machine, "tile_of_windows")
+    for (windows, vectors), name, body in found:
+        assert sums(body, machine) == windows * vectors, name
+    assert len(found) == 2 * machine.tiles[2]  # a loop for each operand
 
 
-@pytest.mark.skipif(LEVELS == ("baseline",), reason="reads x86 instructions")
-def test_activations_are_vectors(built: Path, level: str) -> None:
-    divisions = {name: [line for line in body if re.match(r"v?div[ps]s", line)] for name, body in functions(built)}
+def test_activations_are_vectors(built: Path, machine: Machine) -> None:
+    divisions = {name: [line for line in body if re.match(machine.divisions, line)] for name, body in functions(built, machine)}
     # Pooling, means and what goes along a row divide by one number once for each output or row; everything else that divides computes
     # whole vectors.
     once = "pool|reductions|norm|sparsemax|adaptive_mean"
     activations = [line for name, lines in divisions.items() if not re.search(once, name) for line in lines]
     assert activations
     for line in activations:
-        assert re.match(r"v?divps", line), f"a single float is divided: {line}"
-        assert WIDEST[level] in line, f"not the whole vector: {line}"
+        assert re.search(machine.vector, line), f"a single float is divided, or not the whole vector: {line}"
