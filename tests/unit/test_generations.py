@@ -70,7 +70,7 @@ def with_optimizer(path: Path, rate: str) -> Path:
 def test_masks_of_layers_that_change_nothing(
     tmp_path: Path, kind: str, sequential: bool, version: str, rate: str, passed: bool | None
 ) -> None:
-    """Measured with TensorFlow 1.12 to 1.14: 1.13 drops them still. A Sequential model that does not tell may be of 1.15, which passes them."""
+    """Measured with TensorFlow 1.12 to 1.14: 1.13 drops them still. A Sequential model that does not tell may be of 1.15."""
     passed = True if passed is None and sequential else passed
     masking = {"class_name": "Masking", "config": {"name": "m", "mask_value": 0.0, "batch_input_shape": [None, 4, 2]}}
     nothing = {"class_name": kind, "config": {"name": "n", **({"activation": "linear"} if kind == "Activation" else {"l2": 0.1})}}
