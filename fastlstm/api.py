@@ -60,26 +60,22 @@ def load(
         layer that is used more than once: its last use; a nested model that is, or that holds all that is named: the model
         itself. A tensor that becomes an input has no mask; where it had one that is read, it is refused.
     threads
-        How many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
+        So many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
         Results do not depend on it.
     precision
         "float32", or "float64" to compute everything in NumPy in float64.
     custom_layers
-        Functions of NumPy arrays, for layers that fastlstm does not know, or in place of those that it does. By a layer's own name
-        ("encoder/attention" in a nested model), by the name that its class is registered by ("my_package>Attention2"), or by its
-        class ("Attention2"); the first that fits.
-
-        ``function(*inputs)`` gets the arrays that go in, batch first, each as an argument, and call arguments that are tensors by
-        their names. It computes every row by itself, for any number of rows, and returns an array of numbers, or a tuple of them,
-        batch first. If it has parameters of these names, it gets
-
-        - ``config``, the layer's, and ``weights``, its arrays, read-only;
-        - ``mask``, that of its input, bool (batch, timesteps) or None; of several inputs, a list;
-        - ``states``, a list of what it carries along timesteps; then it returns ``y, states``.
-
-        A cell inside RNN or StackedRNNCells is ``function(x, states[, config][, weights])`` of one timestep, which returns
-        ``y, states``. :func:`fastlstm.supports` says what a function supports: streams, masks of its output. A layer directly in
-        Bidirectional cannot be supplied by itself; the Bidirectional can. See docs/tutorials/custom-layers.md.
+        Functions of NumPy arrays, for layers that fastlstm does not know or in place of those that it does: by a layer's own
+        name ("encoder/attention" in a nested model), by the name that its class is registered by ("my_package>Attention2"),
+        or by its class ("Attention2"), the first that fits. ``function(*inputs, **tensors[, mask][, states][, config][, weights])``
+        gets the arrays that go in, batch first, each as an argument of its own; call arguments that are tensors, by their
+        names; and, if it has parameters of these names: the layer's ``config`` and its arrays, ``weights``, which are
+        read-only; ``mask``, that of its input (a list, of several), bool (batch, timesteps) or None; ``states``, a list of what it
+        carries along timesteps, and then it returns ``y, states``. It returns an array of numbers, or a tuple of them, batch first, and
+        computes every row by itself, for any number of rows. A cell inside RNN or StackedRNNCells is
+        ``function(x, states[, config][, weights])`` of one timestep, which returns ``y, states``. :func:`fastlstm.supports` says what
+        a function supports: streams, masks of its output. What stands directly in Bidirectional cannot be supplied by itself; that
+        can, as a whole. See docs/tutorials/custom-layers.md.
     custom_activations
         Functions of a NumPy array, by the name that they are registered by ("my_package>wobble"), by their plain name
         ("wobble"), or by their place ("lstm:recurrent_activation", or "encoder/lstm:activation" in a nested model):
