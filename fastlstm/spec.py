@@ -112,8 +112,9 @@ class Rules:
     # How data come to have the dtype that an InputLayer declares: fed as they are, at the model's own inputs alone; or by way of
     # float32, and at the inputs of nested models too.
     input_cast: Literal["fed", "called"] = "called"
-    # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on?
-    identity_masks: bool = True
+    # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on? None: the file
+    # does not tell.
+    identity_masks: bool | None = True
     # Do outputs of a nested model keep their masks? None: the file does not tell.
     nested_masks: bool | None = True
     # Does predict carry the states of stateful layers from call to call?

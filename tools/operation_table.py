@@ -63,12 +63,20 @@ def bare(names: tuple[str, ...]) -> str:
     return ", ".join(dict.fromkeys(f"`{name.partition('(')[0]}`" for name in names))
 
 
+def in_short(generations: list[str]) -> str:
+    """Generations, those of one library behind its name: ``tf.keras 2.0, 2.3; keras 3.0``."""
+    versions: dict[str, list[str]] = {}
+    for library, _, version in (generation.rpartition("-") for generation in generations):
+        versions.setdefault(library, []).append(version)
+    return "; ".join(f"{library} {', '.join(found)}" for library, found in versions.items())
+
+
 def table() -> str:
     """Each operation with its names and the generations that it was recorded under."""
     lines = ["| operation | Keras 3 | tf.keras 2.4 and later | tf.keras 2.0 to 2.3 | recorded under |", "|---|---|---|---|---|"]
     for name, generations in sorted(recorded().items()):
         row = OPERATIONS[name]
-        columns = (f"`{row.canonical}`", bare(row.keras3), bare(row.functions), bare(row.ops), ", ".join(generations))
+        columns = (f"`{row.canonical}`", bare(row.keras3), bare(row.functions), bare(row.ops), in_short(generations))
         lines.append(f"| {' | '.join(columns)} |")
     return "\n".join([*lines, "", ""])
 

@@ -69,9 +69,8 @@ def run_block(block: Block, page: Path, names: dict[str, Any]) -> str:
             exec(compile("\n" * block.line + block.code, str(page), "exec"), names)  # noqa: S102 - a page of our own
         elif block.language == "sh":
             for line in block.code.splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["fastlstm"]:
-                    code = command_line(words[1:])
+                if line.startswith("fastlstm "):
+                    code = command_line(shlex.split(line, comments=True)[1:])
                     assert code == 0, f"{page.name}, line {block.line}: {line} ended with {code}"
     return out.getvalue()
 

@@ -415,6 +415,11 @@ class Layer:
         """An error about a use of this layer that Keras computes and fastlstm does not."""
         return UnsupportedError(self.source, (Problem(self.path, self.spec.class_name, what, advice),))
 
+    def untold_mask(self) -> UnsupportedError:
+        """An error about a mask that two generations treat otherwise."""
+        what = "its output has a mask, which TensorFlow 1.13 drops and 1.14 hands on, and the file does not tell which of them saved it"
+        return self.unsupported(what, "compile the model in that TensorFlow and save it again, which tells")
+
     # -- what it computes -------------------------------------------------------------------------------------------------
 
     def arrays(self, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:

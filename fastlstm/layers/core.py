@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..spec import WHOLE, LayerSpec, Shape
 from . import quantised
 from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
 
+M = TypeVar("M", np.ndarray, Mask)
 #: The dtype that layers compare in, by the one that they compute in, where it is not float32.
 COMPARED: dict[str, Any] = {"float16": np.float16, "float64": np.float64}
 
@@ -99,14 +100,20 @@ class Inert(Layer):
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        return (inputs[0]._replace(mask=inputs[0].mask if self._passes_mask else None),)
+        return (inputs[0]._replace(mask=handed_on(self, inputs[0].mask, self.row.gives_back)),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
-        return (inputs[0]._replace(mask=inputs[0].mask if self._passes_mask else None),)
+        return (inputs[0]._replace(mask=handed_on(self, inputs[0].mask, self.row.gives_back)),)
 
-    @property
-    def _passes_mask(self) -> bool:
-        return self.rules.identity_masks or not self.row.gives_back
+
+def handed_on(layer: Layer, mask: M | None, gives_back: bool) -> M | None:
+    """The mask of a layer's output, which may be its very input. UnsupportedError where that has a mask and the file does not tell."""
+    told = layer.rules.identity_masks
+    if not gives_back or mask is None:
+        return mask
+    if told is None:
+        raise layer.untold_mask()
+    return mask if told else None
 
 
 class Activation(Layer):
@@ -127,17 +134,17 @@ class Activation(Layer):
         return ((*shape[:-1], activations.output_features(self.activation_name, shape[-1])),)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask if self._passes_mask else None),)
+        return (Tensor(self.act(floating(inputs[0].value)), handed_on(self, inputs[0].mask, self._gives_back)),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         if not has_kernel(self.activation_name):
             return None
         out = activated(b, self.activation_name, inputs[0])
-        return (out if self._passes_mask else out._replace(mask=None),)
+        return (out._replace(mask=handed_on(self, out.mask, self._gives_back)),)
 
     @property
-    def _passes_mask(self) -> bool:
-        return self.rules.identity_masks or self.activation_name != "linear"
+    def _gives_back(self) -> bool:
+        return bool(self.activation_name == "linear")
 
 
 class Dense(Layer):

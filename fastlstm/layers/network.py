@@ -31,8 +31,6 @@ NOTHING: Mapping[str, Any] = {}
 #: The errors of a layer's code where a config or a graph is not one that Keras writes.
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError)
 
-UNTOLD_MASK = "its output has a mask, which TensorFlow 1.13 drops and 1.14 hands on, and the file does not tell which of them saved it"
-
 
 class Network(Layer):
     """A graph of layers, walked in topological order.
@@ -349,7 +347,7 @@ class Network(Layer):
     def keeps_masks(self, found: Sequence[Tensor | Value]) -> bool:
         """Do these outputs keep their masks? UnsupportedError where one has a mask and the file does not tell."""
         if self.path and self.rules.nested_masks is None and any(one.mask is not None for one in found):
-            raise self.unsupported(UNTOLD_MASK, "compile the model in that TensorFlow and save it again, which tells")
+            raise self.untold_mask()
         return not self.path or bool(self.rules.nested_masks)
 
 

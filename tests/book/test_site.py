@@ -1,4 +1,4 @@
-"""The book as it is built: without a warning, with every link and anchor leading somewhere, and everything that a reader needs on each page."""
+"""The book as it is built: no warnings, every link and anchor leads somewhere, and each page has what a reader needs."""
 
 from __future__ import annotations
 

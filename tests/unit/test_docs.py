@@ -55,7 +55,7 @@ def test_index_lists_every_page() -> None:
 def test_pages_read_well_without_the_book(page: Path) -> None:
     """As plain Markdown: one title, and nothing that only Sphinx understands but the directives of the reference."""
     text = prose(page)
-    assert len(re.findall(r"^# ", text, re.MULTILINE)) <= 2  # the page on adding a layer has a second part on operations
+    assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
     assert text.lstrip().startswith("# ")
     directives = re.findall(r"^```\{([\w-]+)\}", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(directives) <= ({"eval-rst"} if page.name == "reference.md" else set())

@@ -32,7 +32,7 @@ mask of a layer inside it          not given up to 2.1.6 and tf.keras 1.9; with 
 ids that are no whole numbers      compared with 0 as given, unless their Input     float_ids_by_generation
                                    declares int32: the model's own up to tf.keras
                                    2.1, later those of nested models too
-Activation("linear") and           drop masks in TensorFlow 1.4 to 1.12; pass them  masks_of_layers_that_change_nothing
+Activation("linear") and           drop masks in TensorFlow 1.4 to 1.13; pass them  masks_of_layers_that_change_nothing
 ActivityRegularization             elsewhere
 masks of nested models             stay inside in TensorFlow 1.11 to 1.13           masks_of_nested_models
 states carried by predict          from call to call; not by Keras 3 on JAX         rules_of_a_generation
@@ -195,11 +195,12 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
     # nothing tells them apart, and 1.9 alone has TimeDistributed as before.
     newer = numbers == (2, 1, 6) and not lists_layers(config)
     natural = not early or newer
+    since_1_14 = told_1_14(config, training)
     rules = Rules(
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
-        identity_masks=not early or numbers < (2, 0, 8),
-        nested_masks=told_1_14(config, training) if first and not early and lacks_ragged(config) else not newer,
+        identity_masks=since_1_14 if first and not early else not early or numbers < (2, 0, 8),
+        nested_masks=since_1_14 if first and not early else not newer,
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
         recorded_state_wins=since_2_1, softmax_reads_mask=numbers >= (2, 5), input_cast="called" if numbers >= (2, 3) else "fed",
         convolutional_zeros=False, batch_statistics_mask=numbers >= (2, 12),
@@ -232,14 +233,20 @@ def lacks_ragged(config: Mapping[str, Any]) -> bool:
 
 
 def told_1_14(config: Mapping[str, Any], training: str | None) -> bool | None:
-    """Whether TensorFlow 1.14 wrote a model that it or 1.13 wrote; None where nothing tells.
+    """Whether TensorFlow 1.14 or 1.15 wrote a model that they or 1.13 wrote; None where 1.13 or 1.14 did, and nothing tells.
 
     The optimizers of 1.13 have an "lr", those of 1.14 a "learning_rate"; and the layers in a Bidirectional of 1.13 another argument.
+    A model without InputLayers may be of any of the three. It is taken for one of the later ones.
     """
-    if "'zero_output_for_mask'" in repr(config):
+    text = repr(config)
+    if "'zero_output_for_mask'" in text:
         return False
+    if "'ragged'" in text:
+        return True
     rates = re.findall('"(lr|learning_rate)":', training or "")
-    return rates[0] == "learning_rate" if rates else None
+    if rates:
+        return rates[0] == "learning_rate"
+    return None if lacks_ragged(config) else True
 
 
 def lists_layers(config: Any) -> bool:
