@@ -12,6 +12,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 from typing import Any
 
 from .. import __version__, activations, runtime
@@ -153,7 +154,8 @@ class _Names:
                     self._names.setdefault(name, f"{kind}_{number}")
             self._names.setdefault(model.name, "model")
         given_names = {**self._keys, **self._classes, **self._names} if self.anonymous else {}
-        longest = sorted((name for name in given_names if len(name) > 2), key=len, reverse=True)  # "x" and the like tell nothing
+        # "x" and the like tell nothing, and "lambda" is a word of the advice.
+        longest = sorted((name for name in given_names if len(name) > 2 and not iskeyword(name)), key=len, reverse=True)
         self._replaced = given_names
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)") if longest else None
 
