@@ -55,6 +55,7 @@ class Bench:
     shapes: dict[str, list[int | None]]  # of the inputs, by name; None: the rows
     measurements: list[Measurement] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def by_rows(self) -> dict[int, list[Measurement]]:
         """The measurements, by the number of rows."""
@@ -152,6 +153,7 @@ def _others(bench: Bench, model: Model, path: str, wanted: Sequence[str], onnx: 
         ]
         try:
             found.append(engines.onnx_engine(model, onnx, keras, given, bench.threads))
+            bench.notes += [f"{engine.label}: {engine.note}" for engine in found if engine.note]
         except UnavailableError as error:
             bench.refusals.append(Refusal("ONNX Runtime", str(error)))
     return found
