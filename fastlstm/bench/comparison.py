@@ -55,6 +55,7 @@ class Bench:
     shapes: dict[str, list[int | None]]  # of the inputs, by name; None: the rows
     measurements: list[Measurement] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def by_rows(self) -> dict[int, list[Measurement]]:
         """The measurements, by the number of rows."""
@@ -100,7 +101,7 @@ def compare(
         info.name: [None, *(steps if size is None else size for size in info.shape[1:])] for info in model.inputs
     }  # fmt: skip
     bench = Bench(path, str(model.generation), threads, shapes)
-    others = _others(bench, model, path, wanted, onnx, chosen=vs is not None)
+    others = _others(bench, model, path, wanted, onnx, reading or {})
     for count in numbers:
         _measure(bench, [FastLSTM(model), *others], model, count, steps)
     return bench
@@ -130,10 +131,14 @@ def _rows(model: Model, rows: Sequence[int] | None) -> Sequence[int]:
     return rows
 
 
-def _others(bench: Bench, model: Model, path: str, wanted: Sequence[str], onnx: str | None, *, chosen: bool) -> list[Engine]:
-    """The other engines; what cannot be had is noted, with what would help. ``chosen``: the user has named them."""
+def _others(bench: Bench, model: Model, path: str, wanted: Sequence[str], onnx: str | None, reading: dict[str, Any]) -> list[Engine]:
+    """The other engines; what cannot be had is noted, with what would help."""
     found: list[Engine] = []
     keras: Keras | None = None
+    reason = _alone(reading)
+    if reason:
+        bench.refusals += [Refusal(name, reason) for name in wanted]
+        return found
     if "keras" in wanted or ("onnxruntime" in wanted and onnx is None and engines.installed("onnxruntime")):
         watching.tell("loading Keras", 0, 0)
         try:
@@ -148,9 +153,19 @@ def _others(bench: Bench, model: Model, path: str, wanted: Sequence[str], onnx: 
         ]
         try:
             found.append(engines.onnx_engine(model, onnx, keras, given, bench.threads))
+            bench.notes += [f"{engine.label}: {engine.note}" for engine in found if engine.note]
         except UnavailableError as error:
             bench.refusals.append(Refusal("ONNX Runtime", str(error)))
     return found
+
+
+def _alone(reading: dict[str, Any]) -> str:
+    """Why no other engine can run what was asked for; "" if they can."""
+    if reading.get("inputs") is not None or reading.get("outputs") is not None:
+        return "runs whole models alone; leave out --inputs and --outputs to compare"
+    if reading.get("isolated"):
+        return "would read the file in this process, which --isolated is to prevent"
+    return ""
 
 
 def _measure(bench: Bench, everybody: Sequence[Engine], model: Model, rows: int, steps: int | None) -> None:

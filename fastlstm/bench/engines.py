@@ -20,6 +20,9 @@ from ..selftest import flat, own_keras
 from . import onnx
 
 STANDARD_ERROR = 2
+LOOPS_NOTE = (
+    "tf2onnx made a loop of a recurrent layer, where ONNX Runtime has a faster operator; if you have a better conversion, give --onnx FILE"
+)
 
 
 class UnavailableError(Exception):
@@ -31,6 +34,7 @@ class Engine:
 
     label: ClassVar[str]
     package: ClassVar[str]
+    note: str = ""  # what is to be known beside its times
 
     def __init__(self, version: str = ""):
         self.version = version or installed(self.package)
@@ -213,6 +217,8 @@ def onnx_engine(model: Model, path: str | None, keras: Keras | None, shapes: Seq
         source = converted(keras, shapes)
     try:
         engine = ONNXRuntime(source, threads)
+        if isinstance(source, bytes) and onnx.has_loops(source):
+            engine.note = LOOPS_NOTE
     except Exception as error:  # ONNX Runtime's errors share no class that can be named without importing it
         raise UnavailableError(f"ONNX Runtime cannot load it: {short(error)}") from error
     if len(engine.names) != len(model.inputs):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 OPSET = 18
+#: What converters make of recurrent layers that they do not know by sight.
+LOOPS = ("Loop", "Scan")
 #: What ONNX Runtime calls the types of inputs.
 DTYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
@@ -37,6 +39,13 @@ def from_keras(model: Any, inputs: Sequence[tuple[str, Sequence[int | None], Any
     signature = [tf.TensorSpec(shape, dtype, name=name) for name, shape, dtype in inputs]
     converted, _ = tf2onnx.convert.from_function(as_function(model), input_signature=signature, opset=OPSET)
     return converted.SerializeToString()
+
+
+def has_loops(model: bytes) -> bool:
+    """Is any recurrent layer a loop of small operators? ONNX Runtime runs those much slower than its LSTM and GRU."""
+    from onnx import load_model_from_string
+
+    return any(node.op_type in LOOPS for node in load_model_from_string(model).graph.node)
 
 
 def session(model: str | bytes, threads: int) -> Any:

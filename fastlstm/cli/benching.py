@@ -57,6 +57,7 @@ def _as_json(bench: Bench) -> dict[str, Any]:
              "lowest_seconds": one.timing.lowest, "highest_seconds": one.timing.highest, "calls": one.timing.calls}
             for one in bench.measurements
         ],
+        "notes": bench.notes,
         "refused": [dataclasses.asdict(one) for one in bench.refusals],
     }  # fmt: skip
 
@@ -109,8 +110,8 @@ def _as_text(bench: Bench) -> Iterator[str]:
     worst = max((one.difference for one in bench.measurements), default=0.0)
     if len({one.engine for one in bench.measurements}) > 1:
         yield from ("", f"largest difference of any engine's numbers from fastlstm's: {worst:.1e}")
-    if bench.refusals:
-        yield ""
+    if bench.refusals or bench.notes:
+        yield from ("", *bench.notes)
         yield from (one_line(f"{one.engine}: {one.reason}") for one in bench.refusals)
 
 

@@ -20,18 +20,18 @@ COLOURS = {"NumPy": "yellow", "your function": "magenta", "unsupported": "red", 
 
 def run(arguments: argparse.Namespace) -> int:
     """The command."""
-    target = None
+    target, wanted = None, arguments.report or arguments.anonymous
     if arguments.svg is not None:
         target = saving.checked_picture(arguments.svg, arguments.file, arguments.architecture, name="--svg")
     try:
         with options.told_as_options(), progress.shown(f"reading {terminal.one_line(arguments.file)}", outcome.bar_of(arguments)):
             description = describe(arguments.file, **options.reading(arguments))
     except FastLSTMError as error:
-        if not arguments.report:
+        if not wanted:
             raise
         _report(arguments, report.of_failure(error, arguments))
         return FAILED
-    if arguments.report:
+    if wanted:
         _report(arguments, report.of(description, arguments))
     else:
         outcome.give(arguments, as_json(description), as_text(description))

@@ -142,7 +142,7 @@ def _add_describe(command: argparse.ArgumentParser) -> None:
     completed(command.add_argument("file", metavar="FILE", type=path))
     completed(command.add_argument("--svg", metavar="OUT", type=path, help="draw the graph of layers, and where each runs, into this file"))
     command.add_argument("--report", action="store_true", help="print a report for an issue: the structure, without weights and paths")
-    command.add_argument("--anonymous", action="store_true", help="with --report: without the names of layers")
+    command.add_argument("--anonymous", action="store_true", help="a report without the names of layers")
     options.add_file_arguments(command)
     options.add_cut(command)
     options.add_telling(command)

@@ -12,10 +12,12 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 from typing import Any
 
 from .. import __version__, activations, runtime
 from ..api import Description
+from ..catalogue import ROWS
 from ..drawing.graph import kind_of, labels
 from ..drawing.text import one_line, shape_text
 from ..errors import FastLSTMError, FormatError, InputError
@@ -146,21 +148,22 @@ class _Names:
         self._known: set[str] = set()  # paths of layers
         if model is not None:
             for path, layer, _ in _every_layer(model):
-                self._known.add(path)
-                self._learn(layer)
+                self._learn(path, layer)
             for kind, names in (("input", model.input_names), ("output", model.output_names)):
                 for number, name in enumerate(names, start=1):
                     self._names.setdefault(name, f"{kind}_{number}")
             self._names.setdefault(model.name, "model")
         given_names = {**self._keys, **self._classes, **self._names} if self.anonymous else {}
-        longest = sorted((name for name in given_names if len(name) > 2), key=len, reverse=True)  # "x" and the like tell nothing
+        # "x" and the like tell nothing, and "lambda" is a word of the advice.
+        longest = sorted((name for name in given_names if len(name) > 2 and not iskeyword(name)), key=len, reverse=True)
         self._replaced = given_names
         self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)") if longest else None
 
-    def _learn(self, layer: LayerSpec) -> None:
+    def _learn(self, path: str, layer: LayerSpec) -> None:
         """Note what a layer is called, and what is called by a name that Keras does not have."""
+        self._known.add(path)
         own = REGISTRY.get(layer.class_name)
-        if own is None:
+        if layer.class_name not in ROWS:
             self._classes.setdefault(layer.class_name, f"Class{len(self._classes) + 1}")
         kind = self._classes.get(layer.class_name, layer.class_name).lower()
         self._names.setdefault(layer.name, f"{kind}_{len(self._names) + 1}")
@@ -169,7 +172,7 @@ class _Names:
             if key not in public:
                 self._keys.setdefault(key, f"argument_{len(self._keys) + 1}")
         for child in layer.children:
-            self._learn(child)
+            self._learn(f"{path}/{child.name}", child)
 
     def path(self, path: str) -> str:
         """A layer by its path."""
@@ -240,7 +243,7 @@ class _Names:
     def _quoted(self, text: str) -> str:
         if text in self._known or text in self._names:
             return f"'{self.path(text)}'"
-        known = text in REGISTRY or text in self._classes or text in self._keys or self._is_word(text)
+        known = text in ROWS or text in self._classes or text in self._keys or self._is_word(text)
         return f"'{text}'" if known else "'...'"
 
 
@@ -270,9 +273,11 @@ def markdown(report: Report) -> Iterator[str]:
     for title in ("inputs", "outputs"):
         yield from (_fenced(f"{title[:-1]} {one['name']} {shape_text(one['shape'])}") for one in report[title])
     for layer in report["layers"]:
-        config = " ".join(f"{key}={value}" for key, value in layer["config"].items())
+        config = _arguments(layer["config"])
         given = f" <- {', '.join(layer['given'])}" if layer["given"] else ""
-        yield _fenced(f"{layer['layer']} {layer['class']} {shape_text(layer['output_shape'])} {layer['parameters']} {layer['runs']}{given}")
+        yield _fenced(
+            f"{layer['layer']} {layer['class']} {shape_text(layer['output_shape'])} {layer['parameters']} {layer['runs']}".rstrip() + given
+        )
         if config:
             yield _fenced(f"    {config}")
     yield "```"
@@ -281,6 +286,11 @@ def markdown(report: Report) -> Iterator[str]:
         for one in report["problems"]:
             yield _fenced(f"{one['layer']} ({one['class']}): {one['what']}" + (f"; {one['advice']}" if one["advice"] else ""))
         yield "```"
+
+
+def _arguments(config: Mapping[str, Any]) -> str:
+    """A config in a line."""
+    return " ".join(f"{key}=({_arguments(value)})" if isinstance(value, Mapping) else f"{key}={value}" for key, value in config.items())
 
 
 def _fenced(line: str) -> str:

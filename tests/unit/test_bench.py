@@ -121,6 +121,20 @@ def test_what_does_not_fit_is_refused(h5: Path, open_path: Path, tmp_path: Path,
             main(["bench", str(h5), *wrong])
 
 
+def test_whole_models_of_friends_are_compared(h5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras would read a stranger's file in this process."""
+
+    def never(*_: Any) -> None:
+        pytest.fail("Keras was asked")
+
+    monkeypatch.setattr(comparison, "Keras", never)
+    for reading, reason in (({"isolated": True}, "--isolated is to prevent"), ({"outputs": "lstm_1"}, "leave out --inputs and --outputs")):
+        found = compare(str(h5), rows=[1], reading=reading)
+        assert [one.engine for one in found.refusals] == ["keras", "onnxruntime"]
+        assert all(reason in one.reason for one in found.refusals)
+        assert len(found.measurements) == 1
+
+
 def test_a_chart_is_drawn(h5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beside(monkeypatch, lambda y: y)
     assert main(["bench", str(h5), "--rows", "1,2", "--plot", str(tmp_path / "b.svg"), "-q"]) == 0
