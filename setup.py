@@ -7,7 +7,7 @@ FASTLSTM_TRIPLE
     The platform to build for, as LLVM names it (``fastlstm/kernels/levels.py``); by default the one that runs this. CC and LDSHARED
     have to name a compiler for it.
 FASTLSTM_ABI3
-    1: build against Python's stable ABI, one wheel for Python 3.11 and everything later.
+    1: build against Python's stable ABI, one wheel for Python 3.12 and everything later.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ DIRECTIVES = {
     "auto_pickle": False,
 }
 STABLE = os.environ.get("FASTLSTM_ABI3") == "1"
-#: The oldest Python of the stable ABI that has buffers.
-STABLE_SINCE = ("cp311", "0x030B0000")
+#: Before it, calls of functions in the stable ABI have to make a tuple and a dict.
+STABLE_SINCE = ("cp312", "0x030C0000")
 if STABLE:
     # Python calls functions of its own kind faster than Cython's, which find no fast way in this ABI.
     DIRECTIVES |= {"binding": False, "embedsignature.format": "clinic"}

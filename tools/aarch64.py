@@ -2,6 +2,7 @@
 
 ::
 
+    python tools/aarch64.py version    # of Debian's Python, which has to be the one that builds
     python tools/aarch64.py wheel --out dist    # kernels, runtime and wheel for aarch64 (pip install '.[wheels]')
     python tools/aarch64.py try dist/*_aarch64.whl    # installed beside NumPy, h5py and safetensors; tools/check_installed.py
     python tools/aarch64.py python -m pytest tests/unit/test_kernels.py    # anything else with the Python that has it
@@ -48,7 +49,7 @@ def apt(*arguments: str) -> None:
 
 
 def root() -> Path:
-    """The Python for aarch64, unpacked: its folder and Debian's version of it."""
+    """The folder of the Python for aarch64, with all that it needs, unpacked."""
     if not ROOT.exists():
         apt("update")
         apt("install", "--download-only", "--no-install-recommends", "python3", "libpython3-dev", "libstdc++6")
@@ -126,10 +127,13 @@ def main() -> int:
     if sys.argv[1:2] == ["python"]:
         return subprocess.run([python(), *sys.argv[2:]], env={**os.environ, "PYTHONPATH": str(SITE)}, check=False).returncode
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("wheel", "try", "python"))
+    parser.add_argument("what", choices=("version", "wheel", "try", "python"))
     parser.add_argument("wheels", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, default=HERE / "dist", help="where the wheel goes (dist)")
     given = parser.parse_args()
+    if given.what == "version":
+        print(version())
+        return 0
     if given.what == "wheel":
         path = wheel(given.out)
         print(f"{path}: {path.stat().st_size:,} bytes")

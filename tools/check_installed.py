@@ -42,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         converted = str(Path(folder, "model.fastlstm"))
         command = [sys.executable, *(["-I"] if sys.flags.isolated else []), "-m", "fastlstm"]
-        checks = [("demo", command + ["demo"], {}), ("convert", [*command, "convert", str(demo.MODEL), converted], {})]
+        checks = [("demo", [*command, "demo"], {}), ("convert", [*command, "convert", str(demo.MODEL), converted], {})]
         checks += [
             (f"verify, {level}", [*command, "verify", converted], {"FASTLSTM_KERNELS": level}) for level in runtime.available_levels()
         ]

@@ -3,7 +3,7 @@
 ::
 
     python tools/wheels.py build --python python3.11 --python python3.12   # into dist/; kernels are compiled once, in build/kernels
-    python tools/wheels.py build --abi3                                    # the one for every Python from 3.11 on
+    python tools/wheels.py build --abi3                                    # the one for every Python from 3.12 on
     python tools/wheels.py audit dist/*.whl                                # platform tag, stable ABI, metadata, size, contents
     python tools/wheels.py try dist/*.whl                                  # each in an empty environment, by tools/check_installed.py
 
@@ -125,7 +125,7 @@ def faults(path: Path) -> list[str]:
     found += [f"lacks {name}" for name in PARTS if name not in names]
     found += [f"has a library of others: {name}" for name in names if ".libs/" in name or ".dylibs/" in name]
     modules = [name for name in names if name.startswith("fastlstm/runtime/") and name.endswith((".so", ".pyd"))]
-    written = [path for path in (HERE / "fastlstm" / "runtime").glob("*.pyx")]
+    written = list((HERE / "fastlstm" / "runtime").glob("*.pyx"))
     if len(modules) != len(written):
         found.append(f"has {len(modules)} modules of the runtime, of {len(written)}")
     if "-linux_" in path.name:
