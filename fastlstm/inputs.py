@@ -114,7 +114,7 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
         if isinstance(x, (list, tuple)) and x:
             if len(x) == 1 and _rank(x[0], info) == len(info.shape) and not _is_nested(x[0]):
                 x = x[0]  # Keras's way: a list with the one input
-            elif _is_ragged(x, info) or len({getattr(row, "shape", None) for row in x}) > 1:  # not one array; if no sequences, that says why
+            elif _is_ragged(x, info) or len({row.shape for row in x if isinstance(row, np.ndarray)}) > 1:
                 return _pad([cast_row(row, n, info) for n, row in enumerate(x)], info)
         return [cast(x, info)]
     if not isinstance(x, (list, tuple)) or len(x) != len(infos):

@@ -115,7 +115,7 @@ class Stream(runtime.Stepper):
         try:
             return gather(x_t, self._step_infos, "x_t")
         except InputError as error:
-            if getattr(x_t, "ndim", 0) == len(self._step_infos[0].shape) + 1:
+            if isinstance(x_t, np.ndarray) and x_t.ndim == len(self._step_infos[0].shape) + 1:
                 raise InputError(f"{error}; several timesteps are for feed()") from error
             raise
 

@@ -29,11 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.file, vs=arguments.vs, rows=arguments.rows, timesteps=arguments.timesteps, threads=arguments.threads,
             onnx=arguments.onnx, reading=options.reading(arguments),
         )  # fmt: skip
-    outcome.give(arguments, _as_json(bench), _as_text(bench))
     if target is not None:
         title = os.path.basename(arguments.file)
         groups = [(f"{rows} row{'s' if rows > 1 else ''}", group) for rows, group in _groups(bench)]
         saving.keep(bars.chart(f"{title}: time of a call", _caption(bench), groups), target)
+    outcome.give(arguments, _as_json(bench), _as_text(bench))
     return 0
 
 

@@ -31,12 +31,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         _report(arguments, report.of_failure(error, arguments))
         return FAILED
+    if target is not None:  # first, as whoever reads the text may go away
+        saving.keep(picture.of_model(description.outline, description.layers, description.outline.name), target)
     if wanted:
         _report(arguments, report.of(description, arguments))
     else:
         outcome.give(arguments, as_json(description), as_text(description))
-    if target is not None:
-        saving.keep(picture.of_model(description.outline, description.layers, description.outline.name), target)
     return FAILED if description.problems else 0
 
 

@@ -169,7 +169,7 @@ def refusal(model: fastlstm.Model, x: Any) -> str:
 def test_wrong_shape(model: fastlstm.Model, shape: tuple[int, ...]) -> None:
     message = refusal(model, np.zeros(shape, np.float32))
     assert f"{FEATURES})" in message, message
-    assert str(shape).replace(",)", ")") in message, message
+    assert str(shape) in message, message
 
 
 def test_wrong_length(fixed: fastlstm.Model) -> None:
