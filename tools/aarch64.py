@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("what", choices=("version", "wheel", "try", "python"))
     parser.add_argument("wheels", nargs="*", type=Path)
     parser.add_argument("--out", type=Path, default=HERE / "dist", help="where the wheel goes (dist)")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.what == "version":
         print(version())
         return 0

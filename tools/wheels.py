@@ -199,7 +199,7 @@ def main() -> int:
     parser.add_argument("--python", action="append", help="a Python to build for or to try with, may be given several times (this one)")
     parser.add_argument("--abi3", action="store_true", help="build the wheel of the stable ABI")
     parser.add_argument("--out", type=Path, default=HERE / "dist", help="where built wheels go (dist)")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     pythons = given.python or [sys.executable]
     if given.what == "build":
         build(pythons, given.abi3, given.out)
