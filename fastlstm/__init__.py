@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .support import supports
     from .verifying import verify
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, __dir__ = names(__name__, {
     "api": ("convert", "describe"),

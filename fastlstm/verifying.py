@@ -112,5 +112,7 @@ def installed_keras(source: formats.Source, model: Model) -> tuple[Any, str]:
         raise InputError(f"keras: {source.name} is no path, and Keras loads models from paths; pass the path of the file")
     live = own_keras(model)
     if live is None:
-        raise InputError(f"keras: no Keras of the generation of {source.name} ({model.generation}) can be imported; verify it where that is installed")
+        raise InputError(
+            f"keras: no Keras of the generation of {source.name} ({model.generation}) can be imported; verify it where that is installed"
+        )
     return live, file

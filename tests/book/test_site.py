@@ -106,5 +106,5 @@ def test_the_reference_is_rendered(site: Path) -> None:
 
 
 def test_the_changelog_is_on_its_page(site: Path) -> None:
-    assert "Unreleased" in (site / "changelog.html").read_text(encoding="utf-8")
-    assert "Unreleased" not in (DOCS / "changelog.md").read_text(encoding="utf-8")
+    assert "0.2.0" in (site / "changelog.html").read_text(encoding="utf-8")
+    assert "0.2.0" not in (DOCS / "changelog.md").read_text(encoding="utf-8")
