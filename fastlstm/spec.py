@@ -115,6 +115,8 @@ class Rules:
     # Do layers that give back their input as it is, Activation("linear") and ActivityRegularization, pass its mask on? None: the file
     # does not tell.
     identity_masks: bool | None = True
+    # Does the layer ReLU pass its input's mask on?
+    relu_masks: bool = True
     # Do outputs of a nested model keep their masks? None: the file does not tell.
     nested_masks: bool | None = True
     # Does predict carry the states of stateful layers from call to call?

@@ -1,22 +1,24 @@
-"""Activations that are layers of their own, with parameters or weights. All pass their mask on."""
+"""Activations that are layers of their own, with parameters or weights. All pass their mask on, but ReLU of old generations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .. import activations
 from ..program.arithmetic import binary, floats, of_mask, selected, unary
-from ..program.ir import Builder, Value
+from ..program.ir import Builder, Mask, Value
 from ..program.lowering import activated, has_kernel
 from ..program.normalising import curved, softmax_over
 from ..spec import LayerSpec, Shape
 from . import given_masks
 from .attention import FAR
 from .base import Context, Layer, States, Tensor, floating, inert
+
+M = TypeVar("M", np.ndarray, Mask)
 
 
 class ActivationLayer(Layer):
@@ -43,12 +45,16 @@ class ActivationLayer(Layer):
         return (inputs[0],)
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        return (Tensor(self.act(floating(inputs[0].value)), inputs[0].mask),)
+        return (Tensor(self.act(floating(inputs[0].value)), self.handed_on(inputs[0].mask)),)
 
     def lower(self, b: Builder, inputs: Sequence[Value], keywords: Mapping[str, Any]) -> tuple[Value, ...] | None:
         if not has_kernel(self.activation_name):
             return None
-        return (activated(b, self.activation_name, floats(b, inputs[0]))._replace(mask=inputs[0].mask),)
+        return (activated(b, self.activation_name, floats(b, inputs[0]))._replace(mask=self.handed_on(inputs[0].mask)),)
+
+    def handed_on(self, mask: M | None) -> M | None:
+        """The mask of the output."""
+        return mask
 
 
 class LeakyReLU(ActivationLayer):
@@ -59,6 +65,10 @@ class LeakyReLU(ActivationLayer):
 class ReLU(ActivationLayer):
     CLASSES = ("ReLU",)
     HONOURED = frozenset({"max_value", "negative_slope", "threshold"})
+
+    def handed_on(self, mask: M | None) -> M | None:
+        """The mask of the output: up to TensorFlow 2.4 this layer did not say that it takes masks, and they ended there."""
+        return mask if self.rules.relu_masks else None
 
 
 class ELU(ActivationLayer):

@@ -347,3 +347,25 @@ def test_masked_softmax_by_generation(tmp_path: Path, version: str, refused: boo
         else:
             y = np.exp(x) / np.sum(np.exp(x), axis=-1, keepdims=True)
             np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x), y, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.2.4-tf", [0.15588775, -0.46247968]), ("2.3.0-tf", [0.15588775, -0.46247968]), ("2.4.0", [0.15588775, -0.46247968]),
+        ("2.10.0", [0.06508361, -0.29487354]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_mask_of_relu(tmp_path: Path, version: str, expected: list[float], precision: str) -> None:
+    """Numbers of TensorFlow 2.1, 2.2, 2.3 and 2.10."""
+    cell = {"name": "r", "units": 2, "trainable": True}
+    config = chain(
+        ("Masking", {"name": "m", "mask_value": 0.0, "trainable": True, "batch_input_shape": [None, 5, 3]}),
+        ("ReLU", {"name": "a", "max_value": None, "negative_slope": 0.5, "threshold": 0.0, "trainable": True}), ("SimpleRNN", cell),
+    )  # fmt: skip
+    arrays = [np.linspace(-1, 1, 6).reshape(3, 2), np.linspace(-0.5, 0.7, 4).reshape(2, 2), np.array([0.3, -0.2])]
+    x = np.linspace(-1, 1, 15).reshape(1, 5, 3).astype(np.float32)
+    x[0, [1, 3, 4]] = 0
+    path = write_h5(tmp_path / "m.h5", config, {"m": [], "a": [], "r": [array.astype(np.float32) for array in arrays]}, version)
+    np.testing.assert_allclose(fastlstm.load(path, precision=precision).predict(x)[0], expected, atol=1e-6)

@@ -200,7 +200,7 @@ def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[s
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",
         identity_masks=since_1_14 if first and not early else not early or numbers < (2, 0, 8),
-        nested_masks=since_1_14 if first and not early else not newer,
+        nested_masks=since_1_14 if first and not early else not newer, relu_masks=numbers >= (2, 5),
         bidirectional_carries_state=not first or numbers < (2, 1, 4), attention_masks=numbers >= (2, 10),
         recorded_state_wins=since_2_1, softmax_reads_mask=numbers >= (2, 5), input_cast="called" if numbers >= (2, 3) else "fed",
         convolutional_zeros=False, batch_statistics_mask=numbers >= (2, 12),
