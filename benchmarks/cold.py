@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .processes import RESULTS, environment, prepare
 from .report import machine, write
-from .run import RESULTS, environment, prepare
 
 WORKLOADS = ("imdb_lstm64", "big512x2_T100")
 #: The processes that have one model at once.

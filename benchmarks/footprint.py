@@ -20,7 +20,9 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from . import cold
-from .run import ENGINES, HERE, REPOSITORY, environment, prepare
+from .engines import ENGINES
+from .processes import REPOSITORY, environment, prepare
+from .run import HERE
 from .workload import Workload
 from .workloads import WORKLOADS
 

@@ -25,47 +25,19 @@ from typing import NamedTuple
 
 from . import readme, roofline, streams
 from .engines import ENGINES
+from .processes import REPOSITORY, RESULTS, environment, prepare, script
 from .report import Measurement, Refusal, chart, fastest_rounds, machine, markdown, measurements, write
 from .stream_engines import STREAM_ENGINES
 from .stream_engines import is_prepared as streams_are_prepared
 from .workloads import RECURRENT, WORKLOADS
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parent
-RESULTS = HERE / "results"
 
 #: Each engine goes through all workloads so many times, in turn with the others; of each workload its fastest round counts.
 ROUNDS = 4
 
 #: Seconds before each turn where engines have several threads: those of the one before may still be looking for work.
 PAUSE = 0.1
-
-
-def environment(threads: int) -> dict[str, str]:
-    """One thread means one thread, in every library that an engine may bring; and what is imported is compiled but once."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {
-        **kept,
-        **dict.fromkeys(names, str(threads)),
-        "TF_NUM_INTEROP_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "-1",
-    }
-
-
-def script(name: str, *arguments: object, capture: bool = False) -> str | None:
-    """Run a module of this package in a process of its own; its output where that is wanted and it went well."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
-    ran = subprocess.run(
-        command, cwd=REPOSITORY, env=environment(1), text=True, check=not capture, stdout=subprocess.PIPE if capture else sys.stderr
-    )
-    return ran.stdout if ran.returncode == 0 else None
-
-
-def prepare(folder: Path, pattern: str) -> None:
-    """Make what engines load, where it is not there yet."""
-    script("prepare", folder, "--workloads", pattern)
 
 
 def prepare_streams(folder: Path) -> None:

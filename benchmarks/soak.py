@@ -22,7 +22,8 @@ import numpy as np
 import fastlstm
 
 from .files import write_text
-from .run import HERE, prepare, prepare_streams
+from .processes import prepare
+from .run import HERE, prepare_streams
 from .stream_engines import STREAMS
 from .workloads import WORKLOADS
 

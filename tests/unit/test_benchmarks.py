@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +26,14 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
         return importlib.import_module(f"benchmarks.{name}")
 
     return get
+
+
+@pytest.mark.parametrize("command", ["benchmarks", "benchmarks.footprint", "benchmarks.soak"])
+def test_commands_of_the_page_start(command: str) -> None:
+    """In a process of their own: modules that import each other in a circle work as long as another one has come before."""
+    done = subprocess.run([sys.executable, "-m", command, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
 
 
 def figures(workload: str, batch: int, engine: str, median: float, threads: int = 1) -> dict[str, Any]:
