@@ -14,6 +14,7 @@ from .. import demo, replacing
 from ..api import ConversionReport, Verification, convert, load, verify
 from ..drawing.text import one_line
 from ..errors import InputError
+from ..model import Model
 from ..selftest import Comparison
 from . import arrayfiles, options, outcome, progress, terminal
 
@@ -27,6 +28,8 @@ def run_predict(arguments: argparse.Namespace) -> int:
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
         model = load(arguments.model, threads=arguments.threads, **options.reading(arguments))
     inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
+    if not (arguments.series or outcome.is_quiet(arguments)):
+        _note_short_sequences(arguments.input, model, inputs)
     start = time.perf_counter()
     try:
         outputs = progress.predict(model, inputs, outcome.bar_of(arguments) or io.StringIO())
@@ -42,6 +45,14 @@ def run_predict(arguments: argparse.Namespace) -> int:
     if arguments.json:
         outcome.give_json(_predicted(arguments, len(inputs[0]), outputs, seconds))
     return 0
+
+
+def _note_short_sequences(path: str, model: Model, inputs: Any) -> None:
+    """A .csv file with a timestep on each line is easily taken for one sequence, which only --series makes of it."""
+    shape = model.inputs[0].shape
+    one_step = len(inputs) == 1 and len(shape) > 1 and shape[1] is None and len(inputs[0]) > 1 and all(len(row) == 1 for row in inputs[0])
+    if one_step and path.lower().endswith(".csv"):
+        terminal.complain(f"{one_line(path)}: read as {len(inputs[0])} sequences of 1 timestep; if it is one sequence, pass --series")
 
 
 def _predicted(arguments: argparse.Namespace, rows: int, outputs: Mapping[str, arrayfiles.Rows], seconds: float) -> dict[str, Any]:

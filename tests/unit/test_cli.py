@@ -218,6 +218,16 @@ def test_predict_series(model_path: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), fastlstm.load(model_path).predict(x[np.newaxis]))
 
 
+def test_sequences_of_one_timestep_are_told(steps_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a file that may have been meant as one sequence."""
+    np.savetxt(tmp_path / "x.csv", rows(7, FEATURES), delimiter=",")
+    command = ["predict", str(steps_path), str(tmp_path / "x.csv"), "-o", str(tmp_path / "y.npy")]
+    note = "x.csv: read as 7 sequences of 1 timestep; if it is one sequence, pass --series\n"
+    for more, expected in ((), note), (("--series",), ""), (("--quiet",), ""):
+        assert main([*command, *more]) == 0
+        assert capsys.readouterr().err.endswith(expected) if expected else capsys.readouterr().err == ""
+
+
 def test_predict_layer(model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     x = rows(2, 5, FEATURES)
     np.save(tmp_path / "x.npy", x)
