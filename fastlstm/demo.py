@@ -164,7 +164,7 @@ def report(result: Result, print_fn: Callable[[str], None] = print) -> None:
     months, sunspots = result.series
     print_fn(f"Monthly sunspot numbers, forecast by a network that learned from those before {FIRST_HELD_BACK}")
     print_fn(f"(saved by {result.generation}).")
-    print_fn(f"{len(result.first)} forecasts, each of the {HORIZON} months that follow {WINDOW} others; one month a year is shown.")
+    print_fn(f"{len(result.first)} forecasts: each reads {WINDOW} months and predicts the next {HORIZON}. One month of each year is shown.")
     print_fn("")
     print_fn("month     actual   forecast 1 month before   forecast 12 months before")
     for row in range(HORIZON - 1, len(result.first), 12):
@@ -179,7 +179,7 @@ def report(result: Result, print_fn: Callable[[str], None] = print) -> None:
     print_fn("")
     print_fn(f"largest difference from Keras's own forecasts: {result.difference:.1e} (the network's numbers are of order 1)")
     print_fn(
-        f"loaded in {result.load_seconds * 1e3:.0f} ms with h5py, {result.load_again_seconds * 1e3:.1f} ms once h5py is there; "
+        f"loaded in {result.load_seconds * 1e3:.0f} ms, h5py and all, and again in {result.load_again_seconds * 1e3:.1f} ms; "
         f"{len(result.first)} forecasts in {result.predict_seconds * 1e3:.1f} ms, one alone in {result.one_seconds * 1e3:.2f} ms"
     )
 
