@@ -38,7 +38,7 @@ MOST_BYTES = 2 << 30
 #: A model that changed less than so many seconds ago may change again without its times telling.
 SETTLED = 2.0
 #: Bytes that are read and summed at once, and the words of a row of the checksum.
-CHUNK, ROW = 1 << 20, 512
+CHUNK, ROW = 1 << 17, 512
 #: Odd, so that nothing is lost in multiplying by it.
 FACTOR = 0x9E3779B97F4A7C15
 WORD = (1 << 64) - 1
