@@ -180,7 +180,7 @@ def test_what_follows_is_done_at_once(monkeypatch: pytest.MonkeyPatch, order: st
     def apart(instructions: Any, buffers: Any, lanes: int) -> Any:
         return [settled(one, buffers, lanes) if one.kernel == "convolve" else one for one in instructions]
 
-    monkeypatch.setattr("fastlstm.planner.fused", apart)
+    monkeypatch.setattr("fastlstm.program.fusing.fused", apart)
     assert len(planned(spec, x, runtime.level()).instructions) == len(between) + 2
     np.testing.assert_array_equal(Model(spec).predict(x), together)
 
