@@ -38,7 +38,7 @@ MOST_BYTES = 2 << 30
 #: A model that changed less than so many seconds ago may change again without its times telling.
 SETTLED = 2.0
 #: Bytes that are read and summed at once, and the words of a row of the checksum.
-CHUNK, ROW = 1 << 20, 512
+CHUNK, ROW = 1 << 17, 512
 #: Odd, so that nothing is lost in multiplying by it.
 FACTOR = 0x9E3779B97F4A7C15
 WORD = (1 << 64) - 1
@@ -90,12 +90,19 @@ class Kept:
     def __init__(self, path: str, *described: Any):
         self.mapped: dict[str, np.ndarray] = {}
         self._made: dict[str, np.ndarray] = {}
-        self._path = ""
+        self._model, self._path = path, ""
         self._identity: list[Any] = []
         with suppress(*WRONG):
             self._identity = [*stamp(path), *sources(), *described]
             self._path = place(self._identity)
             self.mapped = opened(self._path, self._identity)
+
+    def confirm(self) -> None:
+        """Once the model's file is open: use nothing that was kept if another file has taken its place meanwhile."""
+        with suppress(*WRONG):
+            if self._identity[: len(STAMP)] == stamp(self._model):
+                return
+        self.mapped, self._path = {}, ""
 
     def array(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         """An array by name: that of the file, or what ``make`` makes."""
@@ -111,7 +118,7 @@ class Kept:
         made, self._made, path, self._path = self._made, {}, self._path, ""
         if path and sum(array.nbytes for array in made.values()) >= LEAST_BYTES:
             with suppress(*WRONG):
-                if time.time() - self._identity[3] / 1e9 > SETTLED and self._identity[: len(STAMP)] == stamp(self._identity[0]):
+                if time.time() - self._identity[3] / 1e9 > SETTLED and self._identity[: len(STAMP)] == stamp(self._model):
                     write(path, self._identity, made)
                     bound(os.path.dirname(path))
 
@@ -123,7 +130,10 @@ STAMP = ("path", "size", "modified", "changed", "inode", "device")
 
 
 def stamp(path: str) -> list[Any]:
-    """What the system says of a model's file. Its status changes, by the system's own clock, whenever its bytes do."""
+    """What the system says of a model's file. Its status changes, by the system's own clock, whenever it is written to.
+
+    But for what a process writes into it through a shared mapping, which may show late.
+    """
     found = os.stat(path)
     return [os.path.realpath(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
 
@@ -156,7 +166,7 @@ def opened(path: str, identity: list[Any]) -> dict[str, np.ndarray]:
         If there is none, or it is not sound.
     """
     own(os.lstat(os.path.dirname(path)), stat.S_ISDIR)
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = os.open(path, os.O_RDONLY | flags("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
     try:
         found = os.fstat(descriptor)
         own(found, stat.S_ISREG)
@@ -172,6 +182,11 @@ def opened(path: str, identity: list[Any]) -> dict[str, np.ndarray]:
         os.close(descriptor)
     header = json.loads(pages[HEAD.size : HEAD.size + length])
     return {name: array(pages, *rest) for name, *rest in header["arrays"]} if header["identity"] == identity else {}
+
+
+def flags(*names: str) -> int:
+    """Those of the flags of ``os.open`` that this system has."""
+    return sum(getattr(os, name, 0) for name in names)
 
 
 def own(found: os.stat_result, kind: Callable[[int], bool]) -> None:
@@ -234,7 +249,7 @@ def write(path: str, identity: list[Any], arrays: dict[str, np.ndarray]) -> None
     own(os.lstat(where), stat.S_ISDIR)
     data = content(identity, arrays)
     partial = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flags("O_BINARY"), 0o600)
     try:
         with open(descriptor, "wb", buffering=0) as file:
             left = data.data
@@ -291,11 +306,23 @@ def pieces(data: np.ndarray) -> Iterator[np.ndarray]:
         yield piece
 
 
+def made_here(name: str) -> bool:
+    """Is this the name of a file that :func:`write` makes? A folder may hold others, which are nobody's to drop."""
+    digits, suffix, partial = name.partition(SUFFIX)
+    numbers = partial.split(".")[1:] if partial.startswith(".") else []
+    written = not partial or (len(numbers) == 2 and numbers[0].isdecimal() and len(numbers[1]) == 8 and is_hexadecimal(numbers[1]))
+    return bool(suffix) and len(digits) == 16 and is_hexadecimal(digits) and written
+
+
+def is_hexadecimal(text: str) -> bool:
+    """Are these digits as ``write`` writes them?"""
+    return not text.strip("0123456789abcdef")
+
+
 def bound(where: str) -> None:
     """Drop files until the others take no more than MOST_BYTES, and what interrupted writers left behind."""
-    found = [
-        (one.stat(follow_symlinks=False), one) for one in os.scandir(where) if SUFFIX in one.name and one.is_file(follow_symlinks=False)
-    ]
+    entries = [one for one in os.scandir(where) if made_here(one.name) and one.is_file(follow_symlinks=False)]
+    found = [(one.stat(follow_symlinks=False), one) for one in entries]
     total = 0
     for about, one in sorted(found, key=lambda pair: -pair[0].st_mtime):
         total += about.st_size

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .api import load
 from .errors import FastLSTMError
+from .loading import load
 from .replacing import checked, writing
 
 DATA = Path(__file__).parent / "data"

@@ -25,6 +25,8 @@ class Module:
         self.__name__ = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # copy and pickle ask for such names before there is a __name__
+            raise AttributeError(f"{type(self).__name__} has no attribute {attribute!r}")
         return getattr(import_module(self.__name__), attribute)
 
     def __repr__(self) -> str:
@@ -56,7 +58,7 @@ def names(package: str, where: Mapping[str, tuple[str, ...]]) -> tuple[Callable[
     found = {name: defining for defining, names in where.items() for name in names}
 
     def get(name: str) -> Any:
-        if name.startswith("_"):
+        if name.startswith("_") or not name.isidentifier():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         if name in found:
             value = getattr(import_module(f"{package}.{found[name]}"), name)

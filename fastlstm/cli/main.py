@@ -91,7 +91,8 @@ def _complain(parser: argparse.ArgumentParser, arguments: argparse.Namespace, re
         with suppress(terminal.OutputError, BrokenPipeError):  # then the reason is said on standard error
             outcome.give_json(outcome.failure(type(error).__name__ if error else "error", reason, error))
             return
-    terminal.complain(f"{parser.prog}: {terminal.coloured('error:', 'red', sys.stderr)} {reason}")
+    said = "\n".join(map(terminal.one_line, reason.split("\n")))
+    terminal.complain(f"{parser.prog}: {terminal.coloured('error:', 'red', sys.stderr)} {said}")
 
 
 class _Version(argparse.Action):

@@ -40,7 +40,13 @@ WORDS = frozenset({
 #: Lists up to so long are shown, and mappings up to so deep.
 LONGEST, DEEPEST = 12, 4
 #: What stands between quotation marks in a message; an apostrophe follows a letter.
-QUOTED = re.compile(r"""(?<!\w)(?:'[^']*'|"[^"]*")""")
+QUOTED = re.compile(r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")""")
+#: Lists and mappings of values, in a message about an argument.
+VALUES = re.compile(r"=(?:\[[^\]]*\]|\{[^}]*\}|\([^)]*\))")
+#: What a version or a backend may look like, to be shown.
+VERSION = re.compile(r"[\w.+-]{0,40}")
+#: Keys of objects in configs, whatever the class.
+OBJECT_KEYS = frozenset({"class_name", "config", "registered_name", "module"})
 
 
 def of(description: Description, arguments: argparse.Namespace) -> Report:
@@ -64,7 +70,7 @@ def of(description: Description, arguments: argparse.Namespace) -> Report:
     return {
         **_circumstances(),
         "file": {"kind": generation.file_kind, "bytes": _size(arguments.file)},
-        "generation": {"library": generation.library, "version": generation.version, "backend": generation.backend},
+        "generation": {"library": generation.library, "version": _plain(generation.version), "backend": _plain(generation.backend)},
         "model": {"class": model.class_name, "name": names.path(model.name) if not names.anonymous else "model"},
         "inputs": [{"name": names.path(name), "shape": shape} for name, shape in description.inputs],
         "outputs": [{"name": names.path(name), "shape": shape} for name, shape in description.outputs],
@@ -83,7 +89,14 @@ def of_failure(error: FastLSTMError, arguments: argparse.Namespace) -> Report:
     if not isinstance(error, (FormatError, InputError)) or _size(arguments.file) is None:
         raise error
     message = _Names(None, arguments).text(str(error))
+    if arguments.anonymous:  # what stands between the file and what is wrong with it are names
+        message = re.sub(r"(?<=: ).*(?=: )", "...", message)
     return {**_circumstances(), "file": {"bytes": _size(arguments.file)}, "error": {"kind": type(error).__name__, "message": message}}
+
+
+def _plain(text: str) -> str:
+    """A word that the file says of itself."""
+    return text if VERSION.fullmatch(text) else "?"
 
 
 def _circumstances() -> Report:
@@ -145,6 +158,7 @@ class _Names:
         self._names: dict[str, str] = {}
         self._classes: dict[str, str] = {}
         self._keys: dict[str, str] = {}
+        self._public: set[str] = set(OBJECT_KEYS)  # keys that layers of Keras have
         self._known: set[str] = set()  # paths of layers
         if model is not None:
             for path, layer, _ in _every_layer(model):
@@ -168,6 +182,7 @@ class _Names:
         kind = self._classes.get(layer.class_name, layer.class_name).lower()
         self._names.setdefault(layer.name, f"{kind}_{len(self._names) + 1}")
         public = INERT | (own.INERT | own.HONOURED if own is not None else frozenset())
+        self._public |= public
         for key in layer.config:
             if key not in public:
                 self._keys.setdefault(key, f"argument_{len(self._keys) + 1}")
@@ -206,8 +221,8 @@ class _Names:
         return found
 
     def _key(self, key: object) -> str:
-        if self.anonymous and key in self._keys:
-            return self._keys[str(key)]
+        if self.anonymous and key not in self._public:
+            return self._keys.get(str(key), "argument")
         return key if isinstance(key, str) and WORD.fullmatch(key) else "?"
 
     def _value(self, value: Any, depth: int = 0) -> Any:
@@ -235,6 +250,7 @@ class _Names:
         """A message, without paths and what else the file says and, if it is to be anonymous, without what somebody named."""
         for form in sorted(self._paths, key=len, reverse=True):
             text = text.replace(form, self._paths[form])
+        text = VALUES.sub("=...", text)
         text = QUOTED.sub(lambda found: self._quoted(found[0][1:-1]), text)
         if self._pattern is not None:
             text = self._pattern.sub(lambda found: self._replaced[found[0]], text)

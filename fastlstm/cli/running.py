@@ -75,9 +75,9 @@ def run_convert(arguments: argparse.Namespace) -> int:
         )
     if into_output:  # the report does not belong into the model
         if not outcome.is_quiet(arguments):
-            terminal.complain(str(report))
+            terminal.complain(one_line(str(report)))
     else:
-        outcome.give(arguments, _converted(report), [str(report)], report=True)
+        outcome.give(arguments, _converted(report), [one_line(str(report))], report=True)
     return 0
 
 

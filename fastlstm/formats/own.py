@@ -185,6 +185,8 @@ class Store:
             self.file = InMemory(source.data) if source.data is not None else safe_open(source.path, framework="np")
         except (SafetensorError, OSError, ValueError) as error:
             raise FormatError(f"{path}: damaged or truncated .fastlstm file ({error})") from error
+        if self.kept is not None:
+            self.kept.confirm()
         text = (self.file.metadata() or {}).get(KEY)
         if text is None:
             raise FormatError(f"{path}: a safetensors file, but not a model that fastlstm wrote")

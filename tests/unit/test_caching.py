@@ -309,16 +309,44 @@ def test_no_home(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_oldest_are_dropped(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the cache's own files alone: the folder may be one in which other things lie."""
     folder.mkdir(mode=0o700)
-    for age, name in ((100, "a.panels"), (200, "b.panels"), (7200, "c.panels.12.ab"), (10, "d.panels.12.ab"), (300, "mine.txt")):
+    newer, older = f"{1:016x}.panels", f"{2:016x}.panels"
+    abandoned, begun = f"{3:016x}.panels.12.0123abcd", f"{4:016x}.panels.12.0123abcd"
+    others = {"roof.panels", "roof.panels.csv", f"{5:016x}.panels.csv", f"{6:016x}.panels.12.backup", "mine.txt"}
+    for age, name in ((100, newer), (200, older), (7200, abandoned), (10, begun), *((90_000, other) for other in others)):
         (folder / name).write_bytes(bytes(1000))
         os.utime(folder / name, (os.stat(folder).st_mtime - age,) * 2)
     monkeypatch.setattr(caching, "MOST_BYTES", 100_000)
     fastlstm.load(model)
-    assert {file.name for file in folder.iterdir()} - {the_newest(folder)} == {"a.panels", "b.panels", "d.panels.12.ab", "mine.txt"}
+    assert {file.name for file in folder.iterdir()} - {the_newest(folder)} == {newer, older, begun, *others}
     monkeypatch.setattr(caching, "MOST_BYTES", the_size(folder) + 1500)
     caching.bound(str(folder))
-    assert {file.name for file in folder.iterdir()} - {the_newest(folder)} == {"d.panels.12.ab", "mine.txt"}
+    assert {file.name for file in folder.iterdir()} - {the_newest(folder)} == {begun, *others}
+
+
+def test_replaced_while_it_is_loaded(model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that is read is another one than that whose weights are mapped: then those are not used."""
+    rng = np.random.default_rng(5)
+    layers = [h5_files.embedding(40, 5, rng), h5_files.recurrent("LSTM", 8, 5, rng), h5_files.dense(9, 8, rng)]
+    for name in ("old", "new"):
+        h5_files.save(tmp_path / f"{name}.h5", layers, (None,))
+        fastlstm.convert(tmp_path / f"{name}.h5", tmp_path / f"{name}.fastlstm")
+        layers = [h5_files.Layer(layer.entry, [2 * array for array in layer.weights]) for layer in layers]
+    fastlstm.load(tmp_path / "old.fastlstm")
+    expected = fastlstm.load(tmp_path / "new.fastlstm", cache=False).predict(X)
+    found, opened = [], caching.opened
+
+    def then_replaced(*arguments: object) -> object:
+        found.append(opened(*arguments))
+        os.replace(tmp_path / "new.fastlstm", tmp_path / "old.fastlstm")
+        return found[0]
+
+    monkeypatch.setattr(caching, "opened", then_replaced)
+    loaded = fastlstm.load(tmp_path / "old.fastlstm")
+    assert found[0]
+    assert not is_mapped(loaded)
+    np.testing.assert_array_equal(loaded.predict(X), expected)
 
 
 def the_newest(folder: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import fastlstm
+from fastlstm import lazy
 from fastlstm.demo import MODEL
 
 REPOSITORY = Path(__file__).parents[2]
@@ -275,3 +278,11 @@ def test_nothing_unpickles_or_evaluates() -> None:
                 if not (isinstance(value, ast.Constant) and value.value is False):
                     found.append(f"{path.name}:{node.lineno}")
     assert not found
+
+
+def test_what_stands_for_a_module_can_be_copied() -> None:
+    waiting = lazy.module("fastlstm.demo")
+    assert copy.copy(waiting).MODEL == copy.deepcopy(waiting).MODEL == pickle.loads(pickle.dumps(waiting)).MODEL
+    for name in ("nothing.x", "cli.main"):
+        with pytest.raises(AttributeError):
+            getattr(fastlstm, name)

@@ -9,6 +9,7 @@ from typing import Any
 
 import graph_files
 import h5_files
+import h5py
 import numpy as np
 import pytest
 from keras_configs import layer
@@ -17,6 +18,8 @@ import fastlstm
 from fastlstm.cli.main import main
 
 SECRET = "hush-hush"
+RNG = np.random.default_rng(0)
+LSTM = {"units": 4, "activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
 
 
 @pytest.fixture
@@ -74,6 +77,40 @@ def test_nothing_of_what_stands_in_a_file(secret_path: Path, capsys: pytest.Capt
     assert SECRET not in out
     assert "Class1" in out
     assert "custom_layers" in out  # the advice is still there
+
+
+def test_what_an_unreadable_file_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message about it names layers without quotation marks."""
+    one = h5_files.recurrent("LSTM", 4, 3, RNG, name=f"{SECRET}_lstm")
+    one.entry["config"]["units"] = "many"
+    path = h5_files.save(tmp_path / "m.h5", [one], (5, 3))
+    assert main(["inspect", str(path), "--report", "--anonymous"]) == 1
+    out = capsys.readouterr().out
+    assert SECRET not in out
+    assert "expected a whole number" in out
+
+
+def test_values_and_keys_of_objects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where a message repeats an argument, and where a text holds quotation marks."""
+    odd = {"name": "odd", "trainable": True, "acme": [0.11, 0.22], "text": f"x'\"{SECRET} of somebody", "object": {f"{SECRET}_key": 1}}
+    layers = [h5_files.Layer({"class_name": "LSTM", "config": {**LSTM, **odd}}, h5_files.recurrent("LSTM", 4, 3, RNG).weights)]
+    path = h5_files.save(tmp_path / "m.h5", layers, (5, 3))
+    main(["inspect", str(path), "--report", "--anonymous"])
+    out = capsys.readouterr().out
+    assert "is not known" in out
+    for kept in (SECRET, "0.11", "somebody"):
+        assert kept not in out
+
+
+def test_versions_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They stand outside of what is fenced."""
+    path = h5_files.save(tmp_path / "m.h5", [h5_files.recurrent("LSTM", 4, 3, RNG)], (5, 3))
+    with h5py.File(path, "r+") as file:
+        file.attrs["backend"] = "back\nend <img src=x>"
+    main(["inspect", str(path), "--report"])
+    out = capsys.readouterr().out
+    assert "saved by" in out
+    assert "<img" not in out
 
 
 def test_weights_are_not_in_it(h5: Path, capsys: pytest.CaptureFixture[str]) -> None:
