@@ -66,12 +66,17 @@ def _outlined(layer: LayerSpec) -> LayerSpec:
     return replace(layer, weights=(), children=tuple(map(_outlined, layer.children)), model=inner)
 
 
+def one_line(text: str) -> str:
+    """A text without what would move the cursor of a terminal, turn its direction, or be no character of XML."""
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in text)
+
+
 def table(layers: Sequence[LayerInfo]) -> Iterator[str]:
     """The lines of Keras's summary, with a column that tells how each layer runs."""
     rows = [("Layer (type)", "Output Shape", "Param #", "Runs")]
     for layer in layers:
         shape = "?" if layer.output_shape is None else str(layer.output_shape)
-        rows.append((f"{layer.name} ({layer.class_name})", shape, f"{layer.parameters:,}", layer.runs))
+        rows.append((one_line(f"{layer.name} ({layer.class_name})"), shape, f"{layer.parameters:,}", layer.runs))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for number, row in enumerate(rows):
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from .. import replacing
 from ..bench.comparison import ENGINES, Bench, Measurement, compare
 from ..drawing import bars, saving
 from ..drawing.bars import Bar
-from ..drawing.text import one_line
+from ..listing import one_line
 from . import options, outcome, progress, terminal
 
 #: Characters that the longest bar of a terminal takes, at most.
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
         title = os.path.basename(arguments.file)
         groups = [(f"{rows} row{'s' if rows > 1 else ''}", group) for rows, group in _groups(bench)]
         saving.keep(bars.chart(f"{title}: time of a call", _caption(bench), groups), target)
+        if replacing.is_standard_output(target):  # which is the picture then
+            return 0
     outcome.give(arguments, _as_json(bench), _as_text(bench))
     return 0
 

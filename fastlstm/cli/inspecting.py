@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from .. import replacing
 from ..api import Description, describe
 from ..drawing import picture, saving
 from ..drawing.text import shape_text
@@ -33,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     if target is not None:  # first, as whoever reads the text may go away
         saving.keep(picture.of_model(description.outline, description.layers, description.outline.name), target)
+        if replacing.is_standard_output(target):  # which is the picture then
+            return FAILED if description.problems else 0
     if wanted:
         _report(arguments, report.of(description, arguments))
     else:

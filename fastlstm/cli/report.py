@@ -19,10 +19,11 @@ from .. import __version__, activations, runtime
 from ..api import Description
 from ..catalogue import ROWS
 from ..drawing.graph import kind_of, labels
-from ..drawing.text import one_line, shape_text
+from ..drawing.text import shape_text
 from ..errors import FastLSTMError, FormatError, InputError
 from ..layers import REGISTRY
 from ..layers.base import INERT
+from ..listing import one_line
 from ..spec import LayerSpec, ModelSpec
 
 Report = dict[str, Any]

@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import demo, replacing
 from ..api import ConversionReport, Verification, convert, load, verify
-from ..drawing.text import one_line
 from ..errors import InputError
+from ..listing import one_line
 from ..model import Model
 from ..selftest import Comparison
 from . import arrayfiles, options, outcome, progress, terminal

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from ..drawing.text import one_line
 from ..errors import InputError
+from ..listing import one_line
 
 __all__ = ["COLOURS", "OutputError", "coloured", "complain", "one_line", "output", "take_any_text"]
 

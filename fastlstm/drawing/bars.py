@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..listing import one_line
 from .svg import document, element, label
-from .text import cut, one_line, width
+from .text import cut, width
 
 #: Where the longest bar is more times as long as the shortest than this, lengths are logarithmic.
 MOST_LINEAR = 40.0

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..listing import LayerInfo
+from ..listing import LayerInfo, one_line
 from ..spec import ModelSpec
 from .columns import BEND, GUTTER, Columns, in_columns
 from .graph import Box, Graph, graph_of
 from .layered import Layout, Point, Size, lay_out
 from .svg import document, element, label, number
-from .text import cut, escaped, one_line, width
+from .text import cut, escaped, width
 
 TITLE, NAME, SMALL = 15.0, 13.0, 11.0  # sizes of text
 PADDING, STRIPE, MARGIN = 11.0, 5.0, 20.0

@@ -6,15 +6,12 @@ import html
 import unicodedata
 from typing import Any
 
+from ..listing import one_line
+
 #: Widths of the letters of Helvetica and Arial in parts of the font's size, taken a little too wide.
 NARROW, WIDE, CAPITAL, USUAL = 0.33, 0.92, 0.72, 0.6
 NARROW_LETTERS = frozenset("ijlftrI.,:;|!'\"`()[]{}/\\- ")
 WIDE_LETTERS = frozenset("mwMW@%…—")
-
-
-def one_line(text: str) -> str:
-    """A text without what would move the cursor of a terminal, turn its direction, or be no character of XML."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in text)
 
 
 def escaped(text: object) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -236,3 +238,20 @@ def test_bars_have_the_lengths_of_their_values() -> None:
     assert texts(picture) == ["<title>", "below", "1 row", "a", "1 s", "b", "4 s"]
     wide = [float(node.get("width", 0)) for node in ElementTree.fromstring(picture).iter(f"{SVG}rect")][1:]
     assert wide[1] == pytest.approx(4 * wide[0])
+
+
+def test_names_do_not_move_a_terminals_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\x1b[31m\n\u202eb"
+    path = h5_files.save(tmp_path / "m.h5", [h5_files.recurrent("LSTM", 2, 3, np.random.default_rng(0), name=name)], (None, 3))
+    fastlstm.load(path).summary()
+    out = capsys.readouterr().out
+    assert "a\\x1b[31m\\n\\u202eb (LSTM)" in out
+    assert all(mark.isprintable() for line in out.splitlines() for mark in line)
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no such device")
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["text", "json"])
+def test_standard_output_is_the_picture_alone(h5: Path, more: list[str]) -> None:
+    command = [sys.executable, "-m", "fastlstm", "describe", str(h5), "--svg", "/dev/stdout", *more]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=Path(fastlstm.__file__).parents[1])
+    assert ElementTree.fromstring(done.stdout).tag.endswith("svg")
