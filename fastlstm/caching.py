@@ -22,8 +22,9 @@ import numpy as np
 
 from .program.layout import ALIGNMENT
 
-#: The environment variable that names the folder, or says ON or OFF.
-VARIABLE, ON, OFF = "FASTLSTM_CACHE", "on", "off"
+#: The environment variable that names the folder, or says one of ON or OFF.
+VARIABLE = "FASTLSTM_CACHE"
+ON, OFF = ("on", "1", "true", "yes"), ("off", "0", "false", "no")
 SUFFIX = ".panels"
 MAGIC = b"FASTLSTM"
 #: MAGIC, the checksum of all that follows it, bytes of the file, bytes of the JSON that says what is in it.
@@ -52,9 +53,9 @@ WRONG = (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError
 def folder() -> str | None:
     """Where files are kept: the folder that FASTLSTM_CACHE names, or the user's cache folder; None where nothing is to be kept."""
     given = os.environ.get(VARIABLE, "")
-    if given.lower() == OFF:
+    if given.lower() in OFF:
         return None
-    if given and given.lower() != ON:
+    if given and given.lower() not in ON:
         return os.path.abspath(given)
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     if not home:
@@ -68,7 +69,7 @@ def folder() -> str | None:
 def wanted(asked: bool | None) -> bool:
     """Are weights to be kept: as ``load(cache=)`` asks, or, where that says nothing, as FASTLSTM_CACHE does?"""
     said = os.environ.get(VARIABLE, "").lower()
-    return said != OFF and (bool(said) if asked is None else asked)
+    return said not in OFF and (bool(said) if asked is None else asked)
 
 
 class Kept:

@@ -101,7 +101,7 @@ def test_verify_looks_at_the_model_itself(model: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize(("said", "asked", "kept"), [
     ("", None, False), ("", True, True), ("", False, False), ("off", True, False), ("OFF", None, False), ("on", None, True),
-    ("on", False, False), ("folder", None, True), ("folder", False, False),
+    ("on", False, False), ("folder", None, True), ("folder", False, False), ("1", None, True), ("0", True, False), ("true", False, False),
 ])  # fmt: skip
 def test_who_decides(
     said: str, asked: bool | None, kept: bool, model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
