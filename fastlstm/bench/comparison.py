@@ -128,7 +128,7 @@ def _rows(model: Model, rows: Sequence[int] | None) -> Sequence[int]:
             raise InputError(f"rows: expected {fixed}, as the file fixes the batch, found {count}")
         if count % together:
             raise InputError(f"rows: expected a number that {together} divides, as the model holds tensors of so many rows, found {count}")
-    return rows
+    return tuple(dict.fromkeys(rows))
 
 
 def _others(bench: Bench, model: Model, path: str, wanted: Sequence[str], onnx: str | None, reading: dict[str, Any]) -> list[Engine]:

@@ -137,7 +137,12 @@ def silent() -> Iterator[None]:
         return
     if sys.stderr is not None:
         sys.stderr.flush()
-    kept, nowhere = os.dup(STANDARD_ERROR), os.open(os.devnull, os.O_WRONLY)
+    try:
+        kept = os.dup(STANDARD_ERROR)
+    except OSError:  # it is closed: nothing can be said there
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, STANDARD_ERROR)
         yield
