@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 from .meaning import Meaning
 
-#: The default of an argument that must be given.
-REQUIRED = object()
 #: What node_defs say of dtypes and counts, which their tensors say too.
 UNSAID = re.compile(r"^(T[A-Za-z]*|N|Index|out_type|output_type|index_type|num|_.*|dtype|SrcT|DstT|Truncate)$")
 #: Arguments of TensorFlow's functions that change no number, or none while they have one of these values.

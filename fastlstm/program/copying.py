@@ -190,16 +190,3 @@ def stacked(b: Builder, values: Sequence[Value | Array], axis: int) -> Value:
     """Values one after another along a new axis."""
     shape = (*values[0].shape[:axis], 1, *values[0].shape[axis:])
     return concatenated(b, [value._replace(shape=shape) for value in values], axis)
-
-
-def rolled(b: Builder, x: Value | Array, shift: int, axis: int) -> Value:
-    """x with its elements moved on along an axis; those that leave at the end come in at the start."""
-    out = Value(b.buffer(math.prod(x.shape)), x.shape)
-    source, whole = place_of(b, x), place_of(b, out)
-    size, step = x.shape[axis], whole.steps[axis]
-    first = shift % size
-    for start, count, to in ((0, size - first, first), (size - first, first, 0)):
-        if count:
-            shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-            write(b, shape, source._replace(offset=start * step), whole._replace(offset=to * step))
-    return out

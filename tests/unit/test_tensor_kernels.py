@@ -253,7 +253,6 @@ def test_copies(level: str) -> None:
     for axis in range(3):
         np.testing.assert_array_equal(computed(level, lambda b, v: copying.flipped(b, v, [axis]), x), np.flip(x, axis + 1))
         np.testing.assert_array_equal(computed(level, lambda b, v: copying.repeated(b, v, 3, axis), x), np.repeat(x, 3, axis + 1))
-        np.testing.assert_array_equal(computed(level, lambda b, v: copying.rolled(b, v, -2, axis), x), np.roll(x, -2, axis + 1))
         found = computed(level, lambda b, u, v: copying.concatenated(b, [u, v, u], axis), x, -x)
         np.testing.assert_array_equal(found, np.concatenate([x, -x, x], axis + 1))
     for axis in range(4):
