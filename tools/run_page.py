@@ -1,6 +1,7 @@
 """Run the Python of a page of the book, from top to bottom, as a reader would type it.
 
-    python tools/run_page.py docs/tutorials/forecasting.md           in the current folder, where its files and pictures land
+    python tools/run_page.py docs/tutorials/forecasting.md           in a folder that is removed afterwards
+    python tools/run_page.py docs/tutorials/forecasting.md --here    in the current folder, where files of these names are overwritten
     python tools/run_page.py docs/tutorials/text-classifier.md --keras    what needs Keras as well, which trains its model
 
 A comment before a block says what it is: ``<!-- keras -->`` needs Keras, ``<!-- prints -->`` is what the block before it prints,
@@ -13,8 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,8 +83,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("page", type=Path)
     parser.add_argument("--keras", action="store_true", help="run what needs Keras, too")
+    parser.add_argument("--here", action="store_true", help="leave its files and pictures in the current folder; overwrites")
     arguments = parser.parse_args()
-    run(arguments.page.resolve(), arguments.keras)
+    page = arguments.page.resolve()
+    if arguments.here:
+        run(page, arguments.keras)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        run(page, arguments.keras)
+    print(f"{page.name}: ran as it stands")
 
 
 if __name__ == "__main__":
