@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("numba", reason="compiles kernels")
+import kernel_objects
+
 from fastlstm import runtime
 from fastlstm.kernels import compile as compiler
 from fastlstm.kernels import levels as platforms
@@ -24,10 +26,7 @@ FOREIGN = [
 
 @pytest.mark.parametrize(("triple", "level", "magic", "prefix", "allowed"), FOREIGN)
 def test_symbols(triple: str, level: str, magic: bytes, prefix: str, allowed: set[str], tmp_path: Path) -> None:
-    path = compiler.kept(level, Path(compiler.__file__).parents[2] / "build" / "kernels" / triple)
-    if path is None:
-        path = tmp_path / f"{level}.o"
-        compiler.compile_level(level, path, triple)
+    path = kernel_objects.of(triple, level, tmp_path)
     assert path.read_bytes().startswith(magic)
     assert set(compiler.described(path)["kernels"]) == set(runtime.kernel_fields())
     nm = shutil.which("llvm-nm")

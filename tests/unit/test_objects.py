@@ -12,6 +12,8 @@ from typing import NamedTuple
 import pytest
 
 pytest.importorskip("numba", reason="compiles kernels")
+import kernel_objects
+
 from fastlstm import runtime
 from fastlstm.kernels import compile as compiler
 from fastlstm.kernels import levels as platforms
@@ -19,7 +21,7 @@ from fastlstm.kernels import levels as platforms
 HOST = platforms.host_triple()
 ARM = "aarch64-unknown-linux-gnu"
 LEVELS = [pytest.param((HOST, level.name), id=level.name) for level in platforms.levels(HOST)]
-#: Objects for another architecture are compiled here for the sake of the tests alone, which takes a minute.
+#: Objects for another architecture are looked at where they are compiled: see kernel_objects.
 FOREIGN = (
     [] if HOST == ARM else [pytest.param((ARM, level.name), id=f"aarch64-{level.name}", marks=pytest.mark.slow) for level in platforms.ARM]
 )
@@ -66,14 +68,8 @@ def target(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def built(target: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The object file of a level: what the last build left, if its sources are still the same, else a new one."""
-    triple, level = target
-    kept = compiler.kept(level, Path(compiler.__file__).parents[2] / "build" / "kernels" / triple)
-    if kept is not None:
-        return kept
-    path = tmp_path_factory.mktemp("objects") / f"{level}.o"
-    compiler.compile_level(level, path, triple)
-    return path
+    """The object file of a level."""
+    return kernel_objects.of(*target, tmp_path_factory.mktemp("objects"))
 
 
 @pytest.fixture(scope="session")
