@@ -1,4 +1,4 @@
-"""The golden corpus, unpacked once a session, and the table of what came of it."""
+"""The golden corpus, unpacked once a session."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from pathlib import Path
 import golden
 import pytest
 
-RESULTS = pytest.StashKey[list[golden.Result]]()
 UNPACKED = pytest.StashKey[Path]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RESULTS] = []
 
 
 def corpus_folders(config: pytest.Config) -> tuple[Path, ...]:
@@ -39,22 +34,3 @@ def golden_folders(request: pytest.FixtureRequest) -> tuple[Path, ...]:
     if golden.corpus() is None:
         pytest.skip("no golden corpus: shared/golden beside the repository, or FASTLSTM_GOLDEN")
     return corpus_folders(request.config)
-
-
-@pytest.fixture(scope="session")
-def golden_results(request: pytest.FixtureRequest) -> list[golden.Result]:
-    """Results of this session; the table at its end is made of them."""
-    return request.config.stash[RESULTS]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    found = terminalreporter.config.stash[RESULTS]
-    if not found:
-        return
-    terminalreporter.section("golden corpus")
-    for kind, with_json in golden.KINDS.items():
-        results = [result for result in found if result.kind == kind]
-        if results:
-            terminalreporter.line(f"CASE{kind}" + (" + CASE.json" if with_json else ""))
-            for line in golden.table(results):
-                terminalreporter.line("  " + line)

@@ -241,6 +241,17 @@ def table(results: Iterable[Result]) -> list[str]:
     return lines
 
 
+def summary(results: Iterable[Result]) -> list[str]:
+    """The tables of all kinds of files."""
+    found = list(results)
+    lines = []
+    for kind, with_json in KINDS.items():
+        of_kind = [result for result in found if result.kind == kind]
+        if of_kind:
+            lines += [f"CASE{kind}" + (" + CASE.json" if with_json else ""), *(f"  {line}" for line in table(of_kind))]
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the golden corpus and print the outcomes by generation.")
     parser.add_argument("--lean", action="store_true", help="one generation for each construction")

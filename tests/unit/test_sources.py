@@ -122,7 +122,9 @@ def test_h5py_files(h5: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(fastlstm.load(memory).predict(X), expected)
 
 
-@pytest.mark.parametrize("given", [5, None, 1.5, object(), [], {}, {"a": 1}, ("m.h5",), np.zeros(3)], ids=str)
+@pytest.mark.parametrize(
+    "given", [5, None, 1.5, object(), [], {}, {"a": 1}, ("m.h5",), np.zeros(3)], ids=lambda given: type(given).__name__
+)
 def test_what_is_nothing_to_read_from(given: Any) -> None:
     for call in (fastlstm.load, fastlstm.describe, fastlstm.verify):
         with pytest.raises(InputError, match=f"path: expected a path, bytes, .* found {type(given).__name__}"):
