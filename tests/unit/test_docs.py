@@ -65,7 +65,7 @@ def test_readme_commands_come_first() -> None:
     """The check of everything takes its commands from there."""
     first, second, *_ = re.findall(r"```sh\n(.*)\n", README.read_text(encoding="utf-8"))
     assert first.endswith("fastlstm demo")
-    assert second.endswith("pytest")
+    assert " && .venv/bin/pytest -n auto" in second
 
 
 def test_readme_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
