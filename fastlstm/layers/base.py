@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from .. import activations
-from ..catalogue import Weight, row_of
+from ..catalogue import row_of
 from ..errors import FormatError, Problem, UnsupportedError
+from ..kept_arrays import Weight
 from ..limits import Budget
 from ..program.ir import Builder, Value
 from ..records import record

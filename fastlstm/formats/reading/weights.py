@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ...catalogue import SEQUENTIAL, Role, Weight
+from ...catalogue import SEQUENTIAL, Role
 from ...errors import FormatError, Problem
+from ...kept_arrays import Weight
 from ...limits import Budget
 from ...spec import ModelSpec
 from .dialect import Dialect
