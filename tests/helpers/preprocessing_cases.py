@@ -138,3 +138,20 @@ def layer(keras, name, prefix=""):
         return made(name=prefix + name, **arguments)
     except (TypeError, ValueError) as error:
         raise LookupError(str(error)) from error
+
+
+def grouped(keras):
+    """By the name of an input: a model of that input with an output for each of its cases that this Keras has, and their names."""
+    models = {}
+    for name, (given, _, _) in CASES.items():
+        shape, dtype, _ = INPUTS[given]
+        try:
+            made = layer(keras, name)
+            entrance = models.setdefault(given, (keras.Input(shape, dtype=dtype, name="of_" + given), []))[0]
+            models[given][1].append((name, made(entrance)))
+        except (LookupError, ValueError):  # this Keras lacks the class, an argument or what it would give
+            continue
+    return {
+        given: (keras.Model(entrance, [output for _, output in made]), [name for name, _ in made])
+        for given, (entrance, made) in models.items()
+    }  # fmt: skip
