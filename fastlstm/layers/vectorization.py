@@ -11,8 +11,11 @@ import numpy as np
 
 from ..spec import LayerSpec, Shape
 from .base import Context, States, Tensor
-from .lookups import Lookup, StringLookup
-from .texts import CHARACTER, characters, ngrams, standardized, tokens
+from .lookups import SAMPLED, Lookup, StringLookup
+from .texts import CHARACTER, characters, drawn, ngrams, standardized, tokens
+
+#: Words of an example, at the most.
+WORDS = 12
 
 
 class TextVectorization(StringLookup):
@@ -47,6 +50,9 @@ class TextVectorization(StringLookup):
         if self.mode == "one_hot":
             raise self.unsupported("output_mode='one_hot' of text that is split is not computed")
         return (*(shape[:-1] or shape), self.length)
+
+    def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        return drawn([*self.terms()[:SAMPLED], b"Unknown,", b"and, more"], size, random, most=WORDS)
 
     @cached_property
     def letters(self) -> dict[str, int]:
