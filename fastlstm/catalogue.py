@@ -6,24 +6,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal
 
 from .activations import LAYERS
+from .kept_arrays import (
+    Arrays,
+    additive_arrays,
+    affine_arrays,
+    always,
+    attention_arrays,
+    batch_arrays,
+    einsum_arrays,
+    heads_arrays,
+    highway_arrays,
+    no_arrays,
+    scaled,
+    spectral_arrays,
+    statistics_arrays,
+    vocabulary_arrays,
+    with_bias,
+)  # fmt: skip
 from .records import changed, record
-
-
-class Weight(NamedTuple):
-    """One array that Keras keeps for a layer."""
-
-    name: str
-    trainable: bool = True
-
-
-#: The arrays that Keras keeps for a layer of a class, in file order, by its canonical config.
-Arrays = Callable[[Mapping[str, Any]], tuple[Weight, ...]]
 
 
 class Role(Enum):
@@ -44,7 +50,8 @@ class Role(Enum):
     DISTRIBUTED = "one layer for every timestep"
     CODE = "a function of the user's, which the file holds as code"
     OPERATION = "an operation of the graph: see ``operations``"
-    TEXT = "reads nothing but text"
+    LOOKUP = "looks what it reads up in a vocabulary"
+    CATEGORIES = "makes categories of what it reads, by a hash, by bins or as they are"
 
 
 class MaskRule(Enum):
@@ -116,6 +123,7 @@ class Row:
     kernels: int = 0  # how many of its arrays, the first ones, are convolution kernels
     graph_node: GraphNode | None = None  # what its reader makes an operation of
     adapted: bool = False  # Keras 3's enable_lora knows it
+    terms: Literal["", "string", "int64"] = ""  # of a lookup: what its vocabulary consists of
     quantised: bool = False  # ... and its quantize, which makes whole numbers of its first array: see ``scaled``
 
     # -- calls
@@ -158,90 +166,6 @@ class Row:
     def makes_mask(self, config: Mapping[str, Any]) -> bool:
         """Does a layer of this config make a mask? One of an unknown class may, if it says mask_zero."""
         return self.mask is MaskRule.OF_FEATURES or bool(config.get("mask_zero"))
-
-
-# -- arrays ---------------------------------------------------------------------------------------------------------------
-
-
-def no_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """The arrays of a layer that keeps none, or whose children keep them."""
-    return ()
-
-
-def always(*names: str) -> Arrays:
-    """The arrays of a layer that keeps the same ones whatever its config."""
-    found = tuple(map(Weight, names))
-    return lambda config: found
-
-
-def with_bias(*names: str) -> Arrays:
-    """The arrays of a layer that keeps a bias too, unless its config says otherwise."""
-    kernels, every = tuple(map(Weight, names)), tuple(map(Weight, (*names, "bias")))
-    return lambda config: every if config.get("use_bias", True) else kernels
-
-
-def scaled(tell: Arrays) -> Arrays:
-    """The arrays of a layer that Keras 3 may have quantised: the first holds whole numbers then, and one more the scale of them."""
-
-    def arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-        first, *others = tell(config)
-        if config.get("quantization") is None:
-            return (first, *others)
-        return (first._replace(trainable=False), *others, Weight(f"{first.name}_scale", False))
-
-    return arrays
-
-
-def einsum_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of EinsumDense."""
-    return (Weight("kernel"), Weight("bias")) if config.get("bias_axes") else (Weight("kernel"),)
-
-
-def affine_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Scale and offset, where the config has them."""
-    scale = (Weight("gamma"),) if config.get("scale", True) else ()
-    return (*scale, Weight("beta")) if config.get("center", True) else scale
-
-
-def batch_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of BatchNormalization: what training has made of the batches is not trainable."""
-    return (*affine_arrays(config), Weight("moving_mean", False), Weight("moving_variance", False))
-
-
-def spectral_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """That of SpectralNormalization, beside those of the layer inside."""
-    return (Weight("vector_u", False),)
-
-
-def statistics_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of Normalization, unless its config states them."""
-    if config.get("mean") is not None:
-        return ()
-    return (Weight("mean", False), Weight("variance", False), Weight("count", False))
-
-
-def attention_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of Attention."""
-    scale = (Weight("scale"),) if config.get("use_scale") else ()
-    return (*scale, Weight("concat_score_weight")) if config.get("score_mode", "dot") == "concat" else scale
-
-
-def additive_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of AdditiveAttention."""
-    return (Weight("scale"),) if config.get("use_scale", True) else ()
-
-
-def heads_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of attention with several heads."""
-    arrays = ("kernel", "bias") if config.get("use_bias", True) else ("kernel",)
-    parts = ("query", "key", *(("gate",) if config.get("use_gate") else ()), "value", "attention_output")
-    return tuple(Weight(f"{part}/{array}") for part in parts for array in arrays)
-
-
-def highway_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
-    """Those of Highway."""
-    kernels = (Weight("kernel"), Weight("carry_kernel"))
-    return (*kernels, Weight("bias"), Weight("carry_bias")) if config.get("use_bias", True) else kernels
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------------
@@ -428,11 +352,22 @@ def activations() -> Iterator[Row]:
     yield changed(dropped, name="MaxoutDense", arrays=with_bias("kernel"), early_renamed=UNITS)
 
 
+def categories() -> Iterator[Row]:
+    """Layers that make ids, or vectors of categories, of text and numbers. What they are called on has no mask that they would pass on."""
+    lookup = Row("", Role.LOOKUP, vocabulary_arrays, module="lookups", later=True, tells_trainable=False, any_dtype=True, terms="string")
+    yield changed(lookup, name="TextVectorization", module="vectorization", defaults={"mask_token": "", "num_oov_indices": 1})
+    yield changed(lookup, name="StringLookup")
+    renamed = {"max_values": "max_tokens", "mask_value": "mask_token", "oov_value": "oov_token"}
+    yield changed(lookup, name="IntegerLookup", terms="int64", renamed=renamed)
+    plain = Row("", Role.CATEGORIES, no_arrays, module="categories", later=True, tells_trainable=False, any_dtype=True)
+    yield changed(plain, name="CategoryEncoding", renamed={"max_tokens": "num_tokens"})
+    yield changed(plain, name="Discretization", renamed={"bins": "bin_boundaries"})
+    yield from named(plain, "Hashing", "HashedCrossing")
+
+
 def unread() -> Iterator[Row]:
-    """Layers that are recognised and refused: their code is in the file, they read text, or they make categories of numbers."""
+    """Layers that are recognised and refused: their code is in the file."""
     yield Row("Lambda", Role.CODE)
-    yield from named(Row("", Role.TEXT, later=True), "StringLookup", "TextVectorization")
-    yield from named(Row("", later=True), "CategoryEncoding", "Discretization", "Hashing", "IntegerLookup")
 
 
 def operations() -> Iterator[Row]:
@@ -445,19 +380,21 @@ def operations() -> Iterator[Row]:
     yield changed(written, name="TensorFlowOpLayer", graph_node=GraphNode.NODE_DEF)
 
 
-FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, operations, unread)
+FAMILIES = (models, core, recurrent, convolutional, merging, attention, normalization, activations, categories, operations, unread)
 #: All rows by their classes' canonical names.
 ROWS: Mapping[str, Row] = {row.name: row for family in FAMILIES for row in family()}
 #: Canonical names by those that any generation may write, and by those that Keras 0 and 1 alone may.
 ALIASES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.aliases}
 EARLY_NAMES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.early_names}
 
-#: Classes that readers write themselves, the last in Keras 2's words.
+#: Classes that readers write themselves, or whose configs they bring to another form.
 INPUT_LAYER: Final = "InputLayer"
 SEQUENTIAL: Final = "Sequential"
 FUNCTIONAL: Final = "Functional"
 MODEL: Final = "Model"
 OPERATION: Final = "Operation"
+CATEGORY_ENCODING: Final = "CategoryEncoding"
+DISCRETIZATION: Final = "Discretization"
 #: The prefix that Keras 3's operations are given while a file is read: some share their names with layers.
 OF_KERAS3: Final = "Operation>"
 #: The layer that each mode of Keras 1's Merge became.

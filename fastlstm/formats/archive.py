@@ -17,9 +17,9 @@ from .reading.architecture import load_architecture
 from .reading.config import Reader
 from .reading.dialect import dialect
 from .reading.jsontext import parse_json
-from .reading.tree import fill
+from .reading.tree import VOCABULARY, fill
 from .reading.weights import finish
-from .several import CONFIG, INDEX, METADATA, WEIGHTS
+from .several import ASSETS, CONFIG, INDEX, METADATA, WEIGHTS
 from .source import Source
 
 MEMBERS = 10_000
@@ -53,14 +53,20 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
         entry = parse_json(text(archive, members[CONFIG], source, budget), budget, CONFIG)
         metadata = parse_json(text(archive, members[METADATA], source, budget), budget, METADATA) if METADATA in members else {}
         data = member(archive, members[WEIGHTS], source, budget)
+        assets = {name: member(archive, info, source, budget) for name, info in members.items() if is_vocabulary(name)}
     if not isinstance(entry, Mapping):
         raise FormatError(f"{path}: {CONFIG}: expected an object with class_name and config, found {type(entry).__name__}")
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     understood = dialect(version if isinstance(version, str) else None, None, entry, ".keras")
     model = Reader(budget, understood).root(entry)
     with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data), budget) as root:
-        fill(model, path, root)
+        fill(model, path, root, asset=lambda name: assets.get(ASSETS + name))
     return finish(model, understood, budget)
+
+
+def is_vocabulary(name: str) -> bool:
+    """Whether a member holds the terms of a lookup layer."""
+    return name.startswith(ASSETS) and name.endswith("/" + VOCABULARY)
 
 
 def read_parts(

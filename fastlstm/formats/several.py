@@ -23,6 +23,8 @@ else:
     zipfile = lazy.module("zipfile")
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+#: The folder of what layers keep beside their arrays.
+ASSETS = "assets/"
 #: The name in the archive of the list of what weights each part holds.
 INDEX = "model.weights.json"
 #: What gives such a list away, near its beginning.

@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from .. import activations
-from ..catalogue import Weight, row_of
+from ..catalogue import row_of
 from ..errors import FormatError, Problem, UnsupportedError
+from ..kept_arrays import Weight
 from ..limits import Budget
 from ..program.ir import Builder, Value
 from ..records import record
@@ -445,6 +446,10 @@ class Layer:
     def calls_inside(self, inputs: Sequence[Shape]) -> Iterator[tuple[Layer, Sequence[Shape]]]:
         """The layers right inside it, with the shapes of the inputs of each of their calls, as far as they ask for them."""
         return iter(())
+
+    def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray | None:
+        """An input of a size as suits it, where that is text or whole numbers; None: any numbers do."""
+        return None
 
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         """Roughly how many numbers ``apply`` makes for a row: its outputs, and what leads to them."""

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..catalogue import Role, row_of
+from ..catalogue import Role
 from ..errors import InputError, Problem, UnsupportedError
 from ..spec import LayerSpec, Shape, found_in
 from ..support import shapes_of, takes
 from .base import NEEDS_MORE, Context, Course, Flow, Layer, States, Tensor, changed, floating
 from .placed import Placed
-from .places import Place, plain
+from .places import Place
 from .supplied import Supplied
 
 #: Advice about layers that are not known.
@@ -394,7 +394,7 @@ class Unknown(Layer):
         place, what = context.places.get(self.path), f"layers of class {spec.class_name} are not known"
         if context.lacks(self.path):
             return  # said of all functions at once
-        if row_of(plain(spec.class_name)).role is Role.TEXT or (place is not None and place.text):
+        if place is not None and place.text:
             self.refuse(f"{what}, and predict takes numbers, not text", SAVE_THE_REST)
         elif place is not None and place.whole != place.path:
             self.refuse(what, SUPPLY_WHOLE.format(place.whole))

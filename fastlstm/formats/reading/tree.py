@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from .weights import UNBUILT, known_weights
 
 #: The groups that may hold a model's layers: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
+#: The file of a lookup layer's terms.
+VOCABULARY = "vocabulary.txt"
+#: ... and the layer in TextVectorization that keeps them.
+LOOKUP = "_lookup_layer"
 #: Objects in layers that keep the state of random number generators, which inference does not use.
 GENERATORS = ("seed_generator", "random_generator")
 
@@ -33,9 +37,12 @@ def is_tree(group: Group) -> bool:
     return any(name in group for name in LAYERS) or any(key.startswith(("layers\\", LAYERS[1] + "\\")) for key in group.members())
 
 
-def fill(model: ModelDraft, source: str, *roots: Group) -> None:
-    """Give every layer of a model its arrays, from one tree or from several that are parts of one."""
-    filler = Filler(source, roots)
+def fill(model: ModelDraft, source: str, *roots: Group, asset: Callable[[str], bytes | None] = lambda name: None) -> None:
+    """Give every layer of a model its arrays, from one tree or from several that are parts of one.
+
+    ``asset`` reads a file that stands beside them, at the place of its layer in the tree; None where there is none.
+    """
+    filler = Filler(source, roots, asset)
     filler.model(model, "")
     model.problems += filler.left_over()
 
@@ -60,8 +67,9 @@ def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
 class Filler:
     """Walks a model and its tree together."""
 
-    def __init__(self, source: str, roots: Iterable[Group]):
+    def __init__(self, source: str, roots: Iterable[Group], asset: Callable[[str], bytes | None]):
         self.source = source
+        self.asset = asset
         self.arrays: dict[str, list[tuple[Group, str]]] = {}
         self.sorted: list[str] = []
         self.order: dict[str, int] = {}
@@ -104,6 +112,8 @@ class Filler:
             for child, name in zip(layer.children, layer.row.wraps, strict=True):
                 self.layer(child, f"{path}/{name}")
             self.beside(layer, f"{path}/vars")
+        elif layer.row.role is Role.LOOKUP:
+            self.lookup(layer, path)
         else:
             self.leaf(layer, path)
 
@@ -146,6 +156,13 @@ class Filler:
             )
         self.missing |= not self.arrays and bool(expected)
         layer.weights = tuple(found)
+
+    def lookup(self, layer: LayerDraft, path: str) -> None:
+        """Fill a layer that looks terms up, by itself or by a layer in it: both may hold its weights of ids, and its vocabulary."""
+        for place in (path, f"{path}/{LOOKUP}"):
+            found = self.taken(f"{place}/vars") if f"{place}/vars" in self.arrays else []
+            layer.weights = layer.weights or tuple(found[:1])
+            layer.asset = layer.asset if layer.asset is not None else self.asset(f"{place}/{VOCABULARY}")
 
     def below(self, path: str) -> list[str]:
         """Where there are arrays below a path that no layer has taken, in the file's order."""
