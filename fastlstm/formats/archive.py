@@ -14,6 +14,7 @@ from ..spec import ModelSpec
 from . import several
 from .reading import hdf5
 from .reading.architecture import load_architecture
+from .reading.compiled import compiled
 from .reading.config import Reader
 from .reading.dialect import dialect
 from .reading.jsontext import parse_json
@@ -58,6 +59,7 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     understood = dialect(version if isinstance(version, str) else None, None, entry, ".keras")
     model = Reader(budget, understood).root(entry)
+    model.compiled = compiled(entry.get("compile_config"))
     with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data), budget) as root:
         fill(model, path, root)
     return finish(model, understood, budget)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,6 +66,7 @@ class ModelDraft:
     output_kind: Literal["single", "list", "dict"] = "single"
     problems: list[Problem] = field(default_factory=list)
     input_keys: list[str] = field(default_factory=list)  # the names of the inputs, where the model takes them as a dict
+    compiled: Mapping[str, Any] | None = None
 
     def freeze(self, generation: Generation, rules: Rules) -> ModelSpec:
         """The finished model."""
@@ -81,4 +83,5 @@ class ModelDraft:
             rules,
             self.output_kind,
             tuple(self.problems),
+            compiled=self.compiled,
         )
