@@ -67,6 +67,7 @@ class ModelDraft:
     problems: list[Problem] = field(default_factory=list)
     input_keys: list[str] = field(default_factory=list)  # the names of the inputs, where the model takes them as a dict
     compiled: Mapping[str, Any] | None = None
+    listed: list[str] = field(default_factory=list)  # the names of all layers in the config's order, also of those that nothing uses
 
     def freeze(self, generation: Generation, rules: Rules) -> ModelSpec:
         """The finished model."""
