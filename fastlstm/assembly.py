@@ -13,6 +13,7 @@ from .layers.base import every_layer
 from .layers.matching import lacking, prepared
 from .layers.network import Network, root
 from .limits import Budget
+from .pruning import makes_categories
 from .spec import ModelSpec, Shape
 
 T = TypeVar("T")
@@ -47,6 +48,12 @@ def make_network(
     return network
 
 
+def in_stages(network: Network) -> bool:
+    """Does a model read text, or make categories of what it reads? Kernels alone do not compute it then."""
+    layers = network.model.layers
+    return any(map(makes_categories, layers)) or any(door.declared == "string" for door in network.doors)
+
+
 def namesakes(network: Network) -> list[Problem]:
     """The stateful layers that share a path, by which states are kept: an "a/b" beside a "b" in a nested model "a"."""
     stateful = [layer for layer in every_layer(network) if layer.stateful]
@@ -65,7 +72,11 @@ def try_out(network: Network) -> None:
         # Several rows show whether a function mixes them; numbers below 1 are ids of 0 to a layer of the caller's.
         count = 2 * network.rows_together()
         network.context.budget.lend("a trial of the model", count * row_bytes(network, shapes))
-        rows = [random.random((count, *shape), np.float32) for shape in shapes]
+        doors = [door.declared for door in network.doors]
+        rows = [
+            np.full((count, *shape), b"", object) if declared == "string" else random.random((count, *shape), np.float32)
+            for shape, declared in zip(shapes, doors, strict=True)
+        ]
         given = [x if ids is None else (x * ids).astype(np.int32) for x, ids in zip(rows, vocabularies, strict=True)]
         network.run(given, np.float32)
 

@@ -387,12 +387,14 @@ ROWS: Mapping[str, Row] = {row.name: row for family in FAMILIES for row in famil
 ALIASES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.aliases}
 EARLY_NAMES: Mapping[str, str] = {alias: row.name for row in ROWS.values() for alias in row.early_names}
 
-#: Classes that readers write themselves, the last in Keras 2's words.
+#: Classes that readers write themselves, or whose configs they bring to another form.
 INPUT_LAYER: Final = "InputLayer"
 SEQUENTIAL: Final = "Sequential"
 FUNCTIONAL: Final = "Functional"
 MODEL: Final = "Model"
 OPERATION: Final = "Operation"
+CATEGORY_ENCODING: Final = "CategoryEncoding"
+DISCRETIZATION: Final = "Discretization"
 #: The prefix that Keras 3's operations are given while a file is read: some share their names with layers.
 OF_KERAS3: Final = "Operation>"
 #: The layer that each mode of Keras 1's Merge became.

@@ -7,14 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from . import lazy
 from .errors import FastLSTMError, InputError
 from .layers.base import nonzero
 from .records import record
 from .spec import WHOLE, Shape
+
+if TYPE_CHECKING:
+    from . import strings
+else:
+    strings = lazy.module("fastlstm.strings")
 
 Rows = TypeVar("Rows", np.ndarray, list[np.ndarray])
 
@@ -28,6 +34,10 @@ NUMBERS = (int, float, bool)
 TOO_DEEP = object()
 
 
+#: The dtype of text.
+TEXT = "string"
+#: Whole numbers of 64 bits are below.
+LARGEST = 2.0**63
 #: The largest whole number below which float32 holds all.
 EXACT = 1 << 24
 
@@ -43,7 +53,8 @@ class TensorInfo:
     shape : tuple
         Batch first; None = any.
     dtype : str
-        "float32" or "float64"; of inputs "int32" where they hold ids alone.
+        "float32" or "float64"; of inputs "int32" where they hold ids alone; "string" for text; "int64" and the like where whole numbers
+        are read or given as they are.
     vocabulary : int or None
         Ids must be below; None where it does not hold ids.
     declared : str
@@ -52,6 +63,8 @@ class TensorInfo:
         Does Keras cast what is given straight to the declared dtype, not by way of float32?
     exact : bool
         Are whole numbers computed with as such, by operations of the graph?
+    kept : bool
+        Are whole numbers read as they are, however large?
     """
 
     name: str
@@ -61,6 +74,7 @@ class TensorInfo:
     declared: str = field(default="float32", repr=False)
     fed: bool = field(default=False, repr=False)
     exact: bool = field(default=False, repr=False)
+    kept: bool = field(default=False, repr=False)
 
 
 class Ragged(NamedTuple):
@@ -111,6 +125,8 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
         return _several(_by_name(x, infos, name), infos, name)
     if len(infos) == 1:
         info = infos[0]
+        if info.dtype == TEXT:
+            return [cast(strings.alone(x, info.shape), info)]
         if isinstance(x, (list, tuple)) and x:
             if len(x) == 1 and _rank(x[0], info) == len(info.shape) and not _is_nested(x[0]):
                 x = x[0]  # Keras's way: a list with the one input
@@ -138,7 +154,7 @@ def _several(values: Sequence[Any], infos: Sequence[TensorInfo], name: str) -> l
 
 def _differ(value: Any, info: TensorInfo) -> bool:
     """Is an input a list of sequences whose lengths differ?"""
-    if not isinstance(value, (list, tuple)) or not value or not _is_ragged(value, info):
+    if info.dtype == TEXT or not isinstance(value, (list, tuple)) or not value or not _is_ragged(value, info):
         return False
     return len({len(row) for row in value}) > 1
 
@@ -207,7 +223,7 @@ def cast(value: Any, info: TensorInfo) -> np.ndarray:
         raise InputError(f"input {info.name!r}: expected shape {shape_text(info.shape)}, found {shape_text(array.shape)}{hint}")
     if 0 in array.shape[1:]:
         raise InputError(f"input {info.name!r}: expected at least one timestep, found shape {shape_text(array.shape)}")
-    return _typed(array, info)
+    return array if info.dtype == TEXT else _typed(array, info)
 
 
 def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
@@ -225,6 +241,8 @@ def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
 
 
 def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
+    if info.dtype == TEXT:
+        return strings.texts(value, f"input {info.name!r}{where}", info.shape)
     array = as_array(value, f"input {info.name!r}{where}", info.shape)
     if array.dtype.kind not in "biuf":
         found = "None" if value is None else f"{type(value).__name__} of dtype {array.dtype}"
@@ -246,6 +264,9 @@ def _typed(array: np.ndarray, info: TensorInfo) -> np.ndarray:
             f"input {info.name!r}: expected whole numbers up to {EXACT}, which float32 holds, found {array.min()} to {array.max()}; "
             'load(..., precision="float64") computes with larger ones'
         )
+    if info.kept:
+        array = _floats(array, "float32") if array.dtype.kind == "f" and not info.fed else array
+        return np.ascontiguousarray(_whole(array), dtype=info.dtype)
     if info.dtype != "int32":
         return _floats(_floats(array, "float32") if whole and array.dtype.kind == "f" else array, info.dtype)
     if array.dtype.kind == "f":
@@ -259,6 +280,14 @@ def _typed(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     ids = np.ascontiguousarray(array, dtype=np.int32)
     # Keras masks what equals 0 before it cuts fractions off: where that matters the model reads the numbers as they are.
     return ids if whole or array.dtype.kind != "f" or not np.any((ids == 0) & nonzero(array)) else array
+
+
+def _whole(array: np.ndarray) -> np.ndarray:
+    """Numbers cut to whole ones; what is none, or is out of range, is the lowest, as TensorFlow has it."""
+    if array.dtype.kind != "f":
+        return array
+    inside = (array >= -LARGEST) & (array < LARGEST)
+    return np.where(inside, array, 0).astype(np.int64) + np.where(inside, 0, np.iinfo(np.int64).min)
 
 
 def _floats(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import numpy as np
 
 from . import lazy, runtime
-from .assembly import make_network
+from .assembly import in_stages, make_network
 from .caching import Kept
 from .catalogue import Role, is_random
 from .errors import InputError
@@ -23,13 +23,14 @@ from .outputs import as_returned
 from .spec import ModelSpec
 
 if TYPE_CHECKING:
-    from . import listing
+    from . import listing, staged_executor
     from . import stream as streams
     from .layers import call_masks
     from .listing import LayerInfo
     from .stream import Stream
 else:
     listing, streams = lazy.module("fastlstm.listing"), lazy.module("fastlstm.stream")
+    staged_executor = lazy.module("fastlstm.staged_executor")
     call_masks = lazy.module("fastlstm.layers.call_masks")
 
 #: Rows of a batch of Keras's ``predict``, unless a caller says otherwise.
@@ -109,7 +110,8 @@ class Model(Generic[Y_co]):
         self.generation = spec.generation
         budget = budget or Budget.unlimited()
         network = make_network(spec, source, custom_layers, custom_activations, budget)
-        self.executor = Executor(network, threads=threads, precision=precision, fold_limit=fold_limit, budget=budget, kept=kept)
+        make = staged_executor.executor_of if in_stages(network) else Executor
+        self.executor = make(network, threads=threads, precision=precision, fold_limit=fold_limit, budget=budget, kept=kept)
         self.inputs, self.outputs = self.executor.inputs, self.executor.outputs
         self._stateful = bool(self.executor.stateful)
         self._states: dict[str, tuple[np.ndarray, ...]] = {}

@@ -9,9 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .catalogue import row_of
+from .catalogue import Role, row_of
 from .errors import Problem
 from .spec import Call, LayerSpec, ModelSpec, Ref, found_in
+
+#: The roles of layers that make ids and categories.
+MAKING = (Role.LOOKUP, Role.CATEGORIES)
 
 
 def pruned(model: ModelSpec, whole: Collection[str] = (), path: str = "") -> ModelSpec:
@@ -214,6 +217,12 @@ def takes_masks(spec: LayerSpec) -> bool:
     """Does a layer, or one in it, take masks off the tensors that it reads?"""
     inside = (*spec.children, *(spec.model.layers if spec.model is not None else ()))
     return row_of(spec.class_name).takes_masks or any(map(takes_masks, inside))
+
+
+def makes_categories(spec: LayerSpec) -> bool:
+    """Does a layer, or one of a model in it, look terms up or make categories?"""
+    inside = () if spec.model is None else spec.model.layers
+    return row_of(spec.class_name).role in MAKING or any(map(makes_categories, inside))
 
 
 def places_around(parts: Sequence[str]) -> Iterator[str]:

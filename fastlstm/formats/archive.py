@@ -17,10 +17,10 @@ from .reading.compiled import compiled
 from .reading.config import Reader
 from .reading.dialect import dialect
 from .reading.jsontext import parse_json
-from .reading.tree import fill
+from .reading.tree import VOCABULARY, fill
 from .reading.weights import finish
 from .reading.zipped import directory, member, opened, require, text
-from .several import CONFIG, INDEX, METADATA, WEIGHTS
+from .several import ASSETS, CONFIG, INDEX, METADATA, WEIGHTS
 from .source import Source
 
 
@@ -44,6 +44,7 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
         entry = parse_json(text(archive, members[CONFIG], source, budget), budget, CONFIG)
         metadata = parse_json(text(archive, members[METADATA], source, budget), budget, METADATA) if METADATA in members else {}
         data = member(archive, members[WEIGHTS], source, budget)
+        assets = {name: member(archive, info, source, budget) for name, info in members.items() if is_vocabulary(name)}
     if not isinstance(entry, Mapping):
         raise FormatError(f"{path}: {CONFIG}: expected an object with class_name and config, found {type(entry).__name__}")
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
@@ -51,8 +52,13 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
     model = Reader(budget, understood).root(entry)
     model.compiled = compiled(entry.get("compile_config"))
     with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data), budget) as root:
-        fill(model, path, root)
+        fill(model, path, root, asset=lambda name: assets.get(ASSETS + name))
     return finish(model, understood, budget)
+
+
+def is_vocabulary(name: str) -> bool:
+    """Whether a member holds the terms of a lookup layer."""
+    return name.startswith(ASSETS) and name.endswith("/" + VOCABULARY)
 
 
 def read_parts(

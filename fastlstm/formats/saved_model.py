@@ -155,9 +155,7 @@ def fill(model: ModelDraft, understood: Dialect, name: str, files: Files, budget
     place = f"{name}: {KEY}"
     with whole(path, place):
         nodes = graph(memoryview(bundle.strings(KEY)[0]), budget, place)
-    lookups = Lookups(nodes, bundle, saved)
-    Filler(nodes, bundle, lookups.fill).fill(model, model_node(nodes, path, name))
-    model.problems += lookups.problems
+    Filler(nodes, bundle, Lookups(nodes, bundle, saved).fill).fill(model, model_node(nodes, path, name))
 
 
 def model_node(nodes: list[Node], path: str, name: str) -> int:

@@ -25,14 +25,16 @@ else:
     zipfile = lazy.module("zipfile")
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+#: The folder of what layers keep beside their arrays, in SavedModels too.
+ASSETS = "assets/"
 #: The name in the archive of the list of what weights each part holds.
 INDEX = "model.weights.json"
 #: What gives such a list away, near its beginning.
 INDEX_KEY = "weight_map"
 PART = ".weights.h5"
-#: The files of a SavedModel; its checkpoint, and what begins the names of the files beside it, in the folder and in the archive.
+#: The files of a SavedModel, and its checkpoint.
 SAVED_MODEL, KERAS_METADATA = "saved_model.pb", "keras_metadata.pb"
-VARIABLES, ASSETS = "variables/variables", "assets/"
+VARIABLES = "variables/variables"
 #: The name in the archive of a checkpoint that stands alone, and the file that names the latest one of a folder.
 TRACKED, LATEST = "checkpoint", "checkpoint"
 LATEST_NAME = re.compile(rb'^model_checkpoint_path: "([^"\n]+)"', re.MULTILINE)

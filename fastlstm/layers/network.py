@@ -317,7 +317,8 @@ class Network(Layer):
         return total
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
-        rows, dtype = (len(inputs[0].value), floating(inputs[0].value).dtype) if inputs else (1, np.dtype(np.float32))
+        numeric = [given.value for given in inputs if given.value.dtype != object]
+        rows, dtype = len(inputs[0].value) if inputs else 1, floating(numeric[0]).dtype if numeric else np.dtype(np.float32)
         entered = self.entered(inputs, lambda door, given: door.apply([given], {}, None)[0])
         found = self.walk(entered, partial(applied, states), lambda array: Tensor(repeated(array, rows, dtype)), keywords)
         return found if self.keeps_masks(found) else tuple(tensor._replace(mask=None) for tensor in found)
@@ -355,7 +356,7 @@ def tensors(arrays: Sequence[np.ndarray], dtype: Any) -> list[Tensor]:
     """A model's inputs, to be computed with in a dtype."""
     # Ids stay integers, but in float64: what an Embedding gives would be float32 otherwise, and float64 holds every id.
     exact = np.dtype(dtype) == np.float32
-    return [Tensor(x if exact and x.dtype.kind in "iu" else x.astype(dtype, copy=False)) for x in arrays]
+    return [Tensor(x if x.dtype == object or (exact and x.dtype.kind in "iu") else x.astype(dtype, copy=False)) for x in arrays]
 
 
 def shapes_of(layer: Layer, given: Sequence[Any], words: Mapping[str, Any]) -> Sequence[Shape]:

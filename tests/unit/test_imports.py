@@ -25,13 +25,14 @@ MAX_LINES = 500
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
     ("errors", "interpreter", "forking", "logs", "watching", "lazy", "records"),
-    ("spec", "activations", "replacing", "support", "kept_arrays"),
+    ("spec", "activations", "replacing", "support", "kept_arrays", "strings"),
     ("catalogue", "program", "limits"),
     ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
-    ("runtime", "assembly", "listing", "isolation"),
+    ("runtime", "assembly", "listing", "isolation", "staging"),
     ("executor", "cutting", "drawing"),
+    ("staged_executor",),
     ("stream",),
     ("model",),
     ("selftest",),

@@ -10,6 +10,7 @@ from ...catalogue import INPUT_LAYER, SEQUENTIAL, Role, row_of
 from ...errors import FormatError, Problem, UnsupportedError
 from ...limits import PATHS, Budget
 from ...spec import Call, Ref
+from .categories import settle_categories
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .graph import Graph
@@ -202,6 +203,8 @@ class Reader:
             draft.config = layer_config(kind, config, self.dialect)
             if row.adapted:
                 self.adapted(draft)
+            if row.role in (Role.LOOKUP, Role.CATEGORIES):
+                settle_categories(draft, config, self.dialect, problems, self.source)
             self.wrapped(draft, problems, depth)
             self.padding(draft, problems)
             if row.becomes:

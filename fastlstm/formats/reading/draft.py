@@ -32,6 +32,8 @@ class LayerDraft:
     children: list[LayerDraft] = field(default_factory=list)
     model: ModelDraft | None = None
     weights: tuple[np.ndarray, ...] = ()
+    asset: bytes | None = None  # of a lookup: the file beside the config that holds its vocabulary
+    has_vocabulary: bool = False  # do its arrays hold it by now?
 
     @property
     def row(self) -> Row:

@@ -20,7 +20,7 @@ from . import wire
 from .bundle import DTYPES, STRING, TEXT_OBJECT, Bundle
 from .draft import LayerDraft
 from .objectgraph import TABLE, VARIABLE, Node, graph
-from .vocabularies import given, missing
+from .vocabularies import given
 from .wire import DamagedError, whole
 
 #: A layer that has a lookup layer inside, and a lookup layer's table, by the names of all versions.
@@ -145,7 +145,6 @@ class Lookups:
 
     def __init__(self, nodes: list[Node], bundle: Bundle, saved: Saved | None):
         self.nodes, self.bundle, self.saved = nodes, bundle, saved
-        self.problems: list[Any] = []
         if saved is not None:
             saved.match(nodes)
 
@@ -161,8 +160,8 @@ class Lookups:
         if pairs is not None:
             terms = in_order(layer, *pairs, self.bundle.source)
             given(layer, terms, self.bundle.array(idf) if idf else None, self.bundle.source)
-        elif not layer.weights:
-            self.problems.append(missing(layer))
+        elif idf:  # its terms stand in its config
+            layer.weights = (self.bundle.array(idf),)
 
     def children(self, number: int, names: tuple[str, ...]) -> Iterator[int]:
         """The children of an object that have one of some names."""

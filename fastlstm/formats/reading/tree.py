@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from .weights import UNBUILT, known_weights
 
 #: The groups that may hold a model's layers: in Keras 3 and late tf.keras, or in the first tf.keras that wrote this layout.
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
+#: The file of a lookup layer's terms.
+VOCABULARY = "vocabulary.txt"
 #: Objects in layers that keep the state of random number generators, which inference does not use.
 GENERATORS = ("seed_generator", "random_generator")
 
@@ -33,9 +35,12 @@ def is_tree(group: Group) -> bool:
     return any(name in group for name in LAYERS) or any(key.startswith(("layers\\", LAYERS[1] + "\\")) for key in group.members())
 
 
-def fill(model: ModelDraft, source: str, *roots: Group) -> None:
-    """Give every layer of a model its arrays, from one tree or from several that are parts of one."""
-    filler = Filler(source, roots)
+def fill(model: ModelDraft, source: str, *roots: Group, asset: Callable[[str], bytes | None] = lambda name: None) -> None:
+    """Give every layer of a model its arrays, from one tree or from several that are parts of one.
+
+    ``asset`` reads a file that stands beside them, at the place of its layer in the tree; None where there is none.
+    """
+    filler = Filler(source, roots, asset)
     filler.model(model, "")
     model.problems += filler.left_over()
 
@@ -60,8 +65,9 @@ def counted(layers: list[LayerDraft]) -> Iterator[tuple[LayerDraft, str]]:
 class Filler:
     """Walks a model and its tree together."""
 
-    def __init__(self, source: str, roots: Iterable[Group]):
+    def __init__(self, source: str, roots: Iterable[Group], asset: Callable[[str], bytes | None]):
         self.source = source
+        self.asset = asset
         self.arrays: dict[str, list[tuple[Group, str]]] = {}
         self.sorted: list[str] = []
         self.order: dict[str, int] = {}
@@ -135,6 +141,8 @@ class Filler:
             if place is not None:
                 found += self.taken(place)
         expected = known_weights(layer, self.source)
+        if layer.row.role is Role.LOOKUP:
+            layer.asset = self.asset(f"{path}/{VOCABULARY}")
         if expected is None:  # arrays of layers inside a user's own layer belong to it too
             for place in self.below(path):
                 found += self.taken(place)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import FormatError, Problem
 from ...kept_arrays import output_mode, reserved_ids
+from .dialect import Dialect, version_numbers
 from .draft import LayerDraft
 from .values import short
 
@@ -20,7 +21,7 @@ from .values import short
 TAKEN = ("vocabulary", "idf_weights", "vocabulary_size", "has_input_vocabulary")
 
 
-def given(draft: LayerDraft, terms: Sequence[bytes] | np.ndarray, idf: np.ndarray | None, path: str) -> None:
+def given(draft: LayerDraft, terms: Sequence[bytes] | Sequence[int] | np.ndarray, idf: np.ndarray | None, path: str) -> None:
     """Give a lookup layer its vocabulary; its config no longer states any from then on.
 
     Parameters
@@ -56,20 +57,17 @@ def given(draft: LayerDraft, terms: Sequence[bytes] | np.ndarray, idf: np.ndarra
         count = len(texts)
     if output_mode(draft.config) == "tf_idf":
         found = (*found, _idf(draft, count, idf, path))
-    draft.weights = found
+    draft.weights, draft.has_vocabulary, draft.asset = found, True, None
     for key in TAKEN:
         draft.config.pop(key, None)
 
 
 def _numbers(draft: LayerDraft, terms: Any, path: str) -> np.ndarray:
     """The terms of IntegerLookup."""
-    try:
-        numbers = np.asarray(terms)
-        whole = numbers.astype(np.int64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _error(draft, path, f"its vocabulary holds something other than whole numbers ({error})") from error
-    if numbers.ndim != 1 or (numbers.size and (numbers.dtype.kind not in "iu" or not np.array_equal(whole, numbers))):
-        raise _error(draft, path, f"its vocabulary holds something other than whole numbers (dtype {numbers.dtype})")
+    listed = terms.tolist() if isinstance(terms, np.ndarray) else list(terms)
+    if not all(isinstance(term, int) and -(1 << 63) <= term < 1 << 63 for term in listed):
+        raise _error(draft, path, "its vocabulary holds something other than whole numbers of 64 bits")
+    whole = np.array(listed, np.int64)
     if len(np.unique(whole)) < len(whole):
         raise _error(draft, path, f"its vocabulary has {_first_twice(whole.tolist())} twice")
     return whole
@@ -101,7 +99,65 @@ def _error(draft: LayerDraft, path: str, what: str) -> FormatError:
     return FormatError(f"{path}: layer {draft.path!r} ({draft.class_name}): {what}")
 
 
-def missing(draft: LayerDraft) -> Problem:
-    """The problem of a lookup layer without a vocabulary."""
-    what = "it has no vocabulary: the model was saved before it had one, or in a format that leaves it out"
-    return Problem(draft.path, draft.class_name, what, "adapt it (or pass vocabulary=) and save the model as .keras")
+def complete(draft: LayerDraft, dialect: Dialect, path: str, problems: list[Problem]) -> None:
+    """Give a lookup layer the vocabulary of its config, or of the file beside that; note where there is none.
+
+    Its arrays so far are those that a file of arrays has for it: weights of ids, or nothing.
+    """
+    listed, idf = draft.config.get("vocabulary"), draft.config.get("idf_weights")
+    if draft.weights:
+        idf = draft.weights[0]
+    if isinstance(listed, str):
+        what = f"its vocabulary is in a file of its own, {short(listed)}, which is not read"
+        problems.append(Problem(draft.path, draft.class_name, what, "pass Keras a list as vocabulary=, and save the model again"))
+        listed = None
+    elif isinstance(listed, (list, tuple)):
+        pass
+    elif draft.asset is not None:
+        listed = lines_of(draft, draft.asset, dialect, path)
+    elif not (problems and problems[-1].layer == draft.path):
+        what = "it has no vocabulary: the model was saved before it had one, or in a format that leaves it out"
+        problems.append(Problem(draft.path, draft.class_name, what, "adapt it, or pass vocabulary=, and save the model as .keras"))
+    terms = without_specials(draft, list(listed or ()))
+    weights = None if idf is None else np.asarray(idf)
+    if listed is None and output_mode(draft.config) == "tf_idf":
+        weights = np.zeros(sum(reserved_ids(draft.config)))
+    given(draft, terms if draft.row.terms == "int64" else encoded(draft, terms, path), weights, path)
+
+
+def lines_of(draft: LayerDraft, data: bytes, dialect: Dialect, path: str) -> list[Any]:
+    """The terms in a file beside the config, one a line as the Keras of that file tells lines apart."""
+    try:
+        text = data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise _error(draft, path, "its vocabulary is not UTF-8 text") from error
+    if dialect.keras3 and version_numbers(dialect.generation.version) >= (3, 14):
+        lines = text.splitlines()
+        while lines and not lines[-1]:
+            lines.pop()
+    else:
+        lines = text.split("\n")
+    if draft.row.terms != "int64":
+        return lines
+    try:
+        return list(map(int, lines))
+    except ValueError as error:
+        raise _error(draft, path, f"its vocabulary holds something other than whole numbers ({error})") from error
+
+
+def without_specials(draft: LayerDraft, terms: list[Any]) -> list[Any]:
+    """A vocabulary without the tokens for what is masked and unknown, which may stand before its terms."""
+    masked, unknown = reserved_ids(draft.config)
+    oov = draft.config.get("oov_token", "[UNK]" if draft.row.terms == "string" else -1)
+    specials = [draft.config.get("mask_token")] * masked + [oov] * unknown
+    return terms[len(specials) :] if specials and terms[: len(specials)] == specials else terms
+
+
+def encoded(draft: LayerDraft, terms: Sequence[Any], path: str) -> list[bytes]:
+    """Text as bytes; NumPy, through which Keras passes a list, drops zeros at the end."""
+    if not all(isinstance(term, str) for term in terms):
+        raise _error(draft, path, "its vocabulary holds something other than text")
+    try:
+        return [term.rstrip("\0").encode() for term in terms]
+    except UnicodeEncodeError as error:
+        raise _error(draft, path, f"its vocabulary holds what is no text ({error.reason})") from error

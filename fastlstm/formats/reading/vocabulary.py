@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ... import catalogue
 from ...activations import canonical
-from ...catalogue import row_of
+from ...catalogue import Role, row_of
 from .dialect import Dialect
 
 #: The activations of multi-backend Keras: others in its files are the user's own, whatever Keras calls so today.
@@ -27,7 +27,7 @@ DType = Literal["float32", "float64", "float16", "bfloat16"]
 POLICIES: dict[str, DType] = {
     "float32": "float32", "float64": "float64", "float16": "float16", "bfloat16": "bfloat16", "mixed_float16": "float16",
     "mixed_bfloat16": "bfloat16", "infer": "float32", "_infer": "float32",
-    "string": "float32",  # of layers that read text, which are refused for that
+    "string": "float32",  # of layers that read text
 }  # fmt: skip
 ID_DTYPES = ("int32", "int64", "int16", "int8", "uint8", "uint16")
 
@@ -64,6 +64,8 @@ def compute_dtype(kind: str, config: Mapping[str, Any], dialect: Dialect) -> DTy
     # An Embedding of Keras 2.0.0 to 2.0.5 and all layers of TensorFlow 1 record the dtype of their first input, which may be ids.
     if value is None or (value in ID_DTYPES and (dialect.multi_backend or (row_of(kind).any_dtype and not dialect.keras3))):
         return "float32"
+    if value in ID_DTYPES and row_of(kind).role in (Role.LOOKUP, Role.CATEGORIES):
+        return "float32"  # what they give is said elsewhere: see ``categories``
     return POLICIES.get(value) if isinstance(value, str) else None
 
 

@@ -19,6 +19,7 @@ from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .keras1_arrays import from_keras1
 from .quantisation import PASSED_OVER, QUANTISED, UNSCALED, settle_arrays, untold
+from .vocabularies import complete
 
 
 @dataclass
@@ -182,6 +183,11 @@ def merge_low_rank(layer: LayerDraft) -> None:
 
 def settle(layer: LayerDraft, dialect: Dialect, budget: Budget, problems: list[Problem]) -> None:
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
+    if layer.row.role is Role.LOOKUP:
+        if not layer.has_vocabulary:
+            complete(layer, dialect, budget.source, problems)
+        budget.hold(f"the vocabulary of layer {layer.path!r}", sum(array.nbytes for array in layer.weights))
+        return
     dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
     account(layer, dtype, budget)
     problem = settle_arrays(layer, dtype, budget.source)

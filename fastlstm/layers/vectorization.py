@@ -1,0 +1,93 @@
+"""TextVectorization: sentences become ids of their words, or vectors of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import chain, repeat
+from typing import Any
+
+import numpy as np
+
+from ..spec import LayerSpec, Shape
+from .base import Context, States, Tensor
+from .lookups import Lookup, StringLookup
+from .texts import CHARACTER, characters, ngrams, standardized, tokens
+
+
+class TextVectorization(StringLookup):
+    """Standardizes text, splits it, joins ngrams, and looks them up; rows are padded with the id of what is masked."""
+
+    CLASSES = ("TextVectorization",)
+    HONOURED = Lookup.HONOURED | {"standardize", "split", "ngrams", "output_sequence_length"}
+
+    def __init__(self, spec: LayerSpec, context: Context):
+        super().__init__(spec, context)
+        self.standardize, self.split = self.config.get("standardize"), self.config.get("split")
+        self.length: int | None = self.config.get("output_sequence_length")
+        self.widths: Sequence[int] | None = self.config.get("ngrams")
+
+    def stepwise(self, inputs: Sequence[Shape]) -> bool:
+        return False
+
+    def shapes(self, inputs: Sequence[Shape], keywords: Mapping[str, Any]) -> tuple[Shape, ...]:
+        return super().shapes([self._token_shape(inputs[0])], keywords)
+
+    def _token_shape(self, shape: Shape) -> Shape:
+        """The shape of the ids of tokens."""
+        if self.split is None:
+            if len(shape) < 2 and (self.widths is not None or self.length is not None):
+                raise self.unsupported("without split, input of shape (batch,) is one sentence, whose words are the rows")
+            if self.widths is not None:
+                count = shape[-1]
+                shape = (*shape[:-1], None if count is None else sum(max(count - width + 1, 0) for width in self.widths))
+            return shape if self.length is None else (*shape[:-1], self.length)
+        if len(shape) > 1 and shape[-1] != 1:
+            raise self.error(f"expected input of shape (batch,) or with a last axis of 1, which is split, found {shape}")
+        if self.mode == "one_hot":
+            raise self.unsupported("output_mode='one_hot' of text that is split is not computed")
+        return (*(shape[:-1] or shape), self.length)
+
+    @cached_property
+    def letters(self) -> dict[str, int]:
+        """The ids of those terms that are one character."""
+        decoded = ((term.decode("utf-8", "replace"), term, number) for term, number in self.table.items())
+        return {text: number for text, term, number in decoded if len(text) == 1 and text.encode() == term}
+
+    def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
+        value = inputs[0].value
+        texts = standardized(value.reshape(-1).tolist(), self.standardize)
+        if self.split is None:
+            return (Tensor(self._whole(texts, value.shape)),)
+        outer = value.shape[:-1] if value.ndim > 1 else value.shape
+        if self.split == CHARACTER and self.widths is None:
+            return (Tensor(self._padded(characters(texts), outer, self.letters)),)
+        rows = tokens(texts, self.split)
+        return (Tensor(self._padded(rows if self.widths is None else ngrams(rows, self.widths), outer, self.table)),)
+
+    def _padded(self, rows: Sequence[Sequence[Any]], outer: Sequence[int], table: Mapping[Any, int]) -> np.ndarray:
+        """Ids of tokens in rows of different lengths."""
+        if self.length is not None:
+            rows = [row[: self.length] for row in rows]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.fromiter(map(table.get, chain.from_iterable(rows), repeat(self.masked_ids)), np.int64, int(lengths.sum()))
+        if self.mode != "int":
+            found = self.weighed(self.counted(np.repeat(np.arange(len(rows)), lengths), ids, len(rows)))
+            return found.reshape(*outer, self.depth)
+        longest = int(lengths.max(initial=0)) if self.length is None else self.length
+        padded = np.zeros((len(rows), longest), np.int64)
+        padded[np.arange(longest) < lengths[:, np.newaxis]] = ids
+        return padded.reshape(*outer, longest)
+
+    def _whole(self, texts: Sequence[bytes], shape: Sequence[int]) -> np.ndarray:
+        """Ids of texts that are tokens themselves."""
+        if self.widths is not None:
+            rows = ngrams([texts[n : n + shape[-1]] for n in range(0, len(texts), shape[-1])], self.widths)
+            shape = (*shape[:-1], sum(max(shape[-1] - width + 1, 0) for width in self.widths))
+            texts = list(chain.from_iterable(rows))
+        ids = self.found(texts, len(texts)).reshape(shape)
+        if self.length is not None and self.mode == "int":
+            padded = np.zeros((*shape[:-1], self.length), np.int64)
+            padded[..., : shape[-1]] = ids[..., : self.length]
+            ids = padded
+        return self.weighed(self.encoded(ids))

@@ -1,0 +1,132 @@
+"""An executor of models in stages: what comes before and after the core runs in NumPy, the core as any other model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from . import lazy
+from .catalogue import Role
+from .errors import InputError, Problem, UnsupportedError
+from .executor import Executor, input_infos
+from .inputs import TEXT, Ragged, RaggedInputs, TensorInfo, cast, shapes_of
+from .layers.base import every_layer
+from .layers.network import Network
+from .limits import Budget
+from .outputs import copies
+from .program.ir import Program
+from .pruning import MAKING
+from .spec import WHOLE, Shape
+from .staging import Stages, staged
+
+if TYPE_CHECKING:
+    from . import listing
+    from .listing import LayerInfo
+else:
+    listing = lazy.module("fastlstm.listing")
+
+
+def executor_of(network: Network, *, precision: str, budget: Budget, **options: Any) -> Executor:
+    """What computes a network: in stages, where it has layers that make categories; the options are those of :class:`Executor`."""
+    stages = staged(network)
+    if stages is None:
+        return Executor(network, precision=precision, budget=budget, **options)
+    return StagedExecutor(network, stages, precision=precision, budget=budget, **options)
+
+
+class StagedExecutor(Executor):
+    """A network in stages. It has all members of an :class:`Executor`, but no kernels of its own: its core has an Executor.
+
+    Attributes
+    ----------
+    stages : Stages
+        The layers before and after the core.
+    core : Executor or None
+        What computes the rest; None where there is none.
+    """
+
+    def __init__(self, network: Network, stages: Stages, *, precision: str, budget: Budget, **options: Any):
+        network.shapes(network.input_shapes(), {})  # names the layer that does not take what it is given
+        self.stages = stages
+        self.core = None if stages.core is None else Executor(stages.core, precision=precision, budget=budget, **options)
+        self.network, self.spec, self.source = network, network.model, network.source
+        wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(network))
+        self.dtype = np.dtype(np.float64 if wide else np.float32)
+        self.stateful = {} if self.core is None else self.core.stateful
+        self.crosses_rows = network.crosses_rows(network.input_shapes(), {})
+        self._checked = set()
+        self.inputs = self._input_infos()
+        self.outputs = self._output_infos()
+
+    def _input_infos(self) -> tuple[TensorInfo, ...]:
+        """The inputs: those that only the core reads as it wants them, others as the file declares them."""
+        infos = list(input_infos(self.network, self.dtype))
+        own = {} if self.core is None else dict(zip((one.number for one in self.stages.entering), self.core.inputs, strict=True))
+        for number, info in enumerate(infos):
+            if number not in self.stages.read_in_front:
+                infos[number] = replace(own[number], name=info.name) if number in own else info
+            elif info.declared == TEXT or info.declared in WHOLE - {"bool"}:
+                infos[number] = replace(info, dtype=info.declared, vocabulary=None, exact=False, kept=info.declared != TEXT)
+            else:
+                infos[number] = replace(info, dtype=self.dtype.name, vocabulary=None)
+        return tuple(infos)
+
+    def _output_infos(self) -> tuple[TensorInfo, ...]:
+        """The outputs; what no rows make tells their dtypes."""
+        shapes = self.network.shapes(self.network.input_shapes(), {})
+
+        def core(given: Sequence[np.ndarray]) -> list[np.ndarray]:
+            infos = () if self.core is None else self.core.outputs
+            return [np.zeros((0, *(size or 1 for size in info.shape[1:])), self.dtype) for info in infos]
+
+        made = self.stages.run_with(self.stages.examples(0), core)
+        dtypes = [TEXT if y.dtype == object else y.dtype.name for y in made]
+        return tuple(map(TensorInfo, self.spec.output_names, shapes, dtypes))
+
+    def run(
+        self, arrays: Sequence[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None,
+        masks: Sequence[np.ndarray | None] = (),
+    ) -> list[np.ndarray]:  # fmt: skip
+        if any(mask is not None for mask in masks):
+            raise InputError("mask: expected None for a model that makes ids or categories of its inputs, found a mask")
+        self.check_shapes(shapes_of(arrays))
+
+        def core(given: Sequence[np.ndarray]) -> list[np.ndarray]:
+            assert self.core is not None  # there is something to compute
+            pairs = zip(given, self.core.inputs, self.stages.entering, strict=True)
+            return self.core.run([x if one.number in self._core_only else cast(x, info) for x, info, one in pairs], states)
+
+        return copies(self.stages.run_with(arrays, core))
+
+    @property
+    def _core_only(self) -> set[int]:
+        """The numbers of the inputs that were cast as the core wants them."""
+        return set(range(len(self.inputs))) - self.stages.read_in_front
+
+    def run_ragged(self, given: Ragged | RaggedInputs) -> list[Any]:
+        if self.crosses_rows:
+            raise InputError("x: expected an array, as rows of this model depend on each other; found a list of sequences")
+        if isinstance(given, RaggedInputs):
+            return self._in_groups(given.rows)
+        return self._in_groups([[row[:length] for row, length in zip(given.padded, given.lengths, strict=True)]])
+
+    def streams(self, held: Mapping[int, Shape], max_steps: int | None = None) -> NoReturn:
+        layer = next(layer for layer in every_layer(self.network) if layer.row.role in MAKING)
+        what = "what it makes of text and categories is not made step by step"
+        advice = f"stream the rest, fastlstm.load(..., inputs=[{layer.path!r}]), and give it what this layer makes"
+        raise UnsupportedError(self.source, (Problem(layer.path, layer.spec.class_name, what, advice),))
+
+    def fast_path(self, arrays: Sequence[np.ndarray]) -> None:
+        """None: Python is needed before the kernels."""
+
+    def example_program(self) -> Program | None:
+        return None if self.core is None else self.core.example_program()
+
+    def layers(self) -> tuple[LayerInfo, ...]:
+        around = {self.stages.layer(number) for number in (*self.stages.front, *self.stages.back)}
+        paths = {layer.path for layer in around if layer.row.role is not Role.INPUT}
+        found = listing.layer_infos(self.network, self.example_program())
+        return tuple(replace(info, runs="NumPy") if info.name in paths else info for info in found)
