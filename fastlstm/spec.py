@@ -189,6 +189,8 @@ class ModelSpec:
     # What the reader could not make sense of (the rest of the spec is as good as it gets). Not empty: it cannot be computed.
     problems: tuple[Problem, ...] = ()
     functions: Functions = Functions()  # of a whole model in a .fastlstm file: what it cannot be computed without
+    # What a whole model was compiled with, canonical (see formats/reading/compiled.py); None where the file does not tell.
+    compiled: Mapping[str, Any] | None = None
 
 
 @record(frozen=True)

@@ -18,9 +18,12 @@ from . import own
 from .source import Source, source_of
 
 if TYPE_CHECKING:
-    from . import archive, explain, h5
+    from . import archive, explain, h5, saved_model
 else:  # neither importing fastlstm nor reading its own files imports h5py
-    archive, explain, h5 = map(lazy.module, ("fastlstm.formats.archive", "fastlstm.formats.explain", "fastlstm.formats.h5"))
+    archive, explain, h5, saved_model = map(
+        lazy.module,
+        ("fastlstm.formats.archive", "fastlstm.formats.explain", "fastlstm.formats.h5", "fastlstm.formats.saved_model"),
+    )
 
 HEAD = 4096
 
@@ -67,7 +70,7 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
             raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
     if own.sniff(head, source.name):
         return own.read
-    for module in (archive, h5):
+    for module in (saved_model, archive, h5):
         if module.sniff(head, source.name):
             return module.read
     raise FormatError(f"{source.name}: {explain.explain(source, head)}")

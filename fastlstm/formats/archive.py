@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from ..errors import FormatError, InputError
-from ..limits import TEXT, Budget
+from ..limits import Budget
 from ..spec import ModelSpec
-from . import several
+from . import saved_model, several
 from .reading import hdf5
 from .reading.architecture import load_architecture
+from .reading.compiled import compiled
 from .reading.config import Reader
 from .reading.dialect import dialect
 from .reading.jsontext import parse_json
 from .reading.tree import VOCABULARY, fill
 from .reading.weights import finish
+from .reading.zipped import directory, member, opened, require, text
 from .several import ASSETS, CONFIG, INDEX, METADATA, WEIGHTS
 from .source import Source
-
-MEMBERS = 10_000
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-#: A member may be larger than what it is packed into, but not beyond reason.
-EXPANSION = 100
-FREE = 64 << 20
-#: The exceptions that zipfile raises on damaged archives.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError, KeyError)
 
 
 def sniff(head: bytes, name: str) -> bool:
@@ -39,12 +32,10 @@ def sniff(head: bytes, name: str) -> bool:
 def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a ``.keras`` file."""
     path = source.name
-    try:
-        archive = zipfile.ZipFile(source.path if source.path is not None else source.open())
-    except ZIP_ERRORS as error:
-        raise FormatError(f"{path}: damaged or truncated .keras file ({error})") from error
-    with archive:
+    with opened(source, ".keras file") as archive:
         members = directory(archive, path)
+        if saved_model.within(members) is not None:
+            return saved_model.read(source, budget, architecture=architecture, by_name=by_name)
         if INDEX in members:
             return read_parts(archive, members, source, budget, architecture)
         if architecture is not None:
@@ -59,6 +50,7 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
     understood = dialect(version if isinstance(version, str) else None, None, entry, ".keras")
     model = Reader(budget, understood).root(entry)
+    model.compiled = compiled(entry.get("compile_config"))
     with hdf5.opened(Source(f"{path}/{WEIGHTS}", data=data), budget) as root:
         fill(model, path, root, asset=lambda name: assets.get(ASSETS + name))
     return finish(model, understood, budget)
@@ -91,51 +83,3 @@ def read_parts(
         roots = [stack.enter_context(hdf5.opened(Source(f"{path}/{name}", data=part), budget)) for name, part in data]
         fill(model, path, *roots)
     return finish(model, understood, budget)
-
-
-def directory(archive: zipfile.ZipFile, path: str) -> dict[str, zipfile.ZipInfo]:
-    """The members by name, each of which must be there once."""
-    infos = archive.infolist()
-    if len(infos) > MEMBERS:
-        raise FormatError(f"{path}: {len(infos)} members, more than a .keras file has")
-    found: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        if info.filename in found:
-            raise FormatError(f"{path}: {info.filename} is in the archive twice")
-        found[info.filename] = info
-    return found
-
-
-def require(members: Mapping[str, zipfile.ZipInfo], names: Iterable[str], path: str) -> None:
-    """Refuse an archive that lacks a member."""
-    for name in names:
-        if name not in members:
-            raise FormatError(f"{path}: a zip file without {name}: no .keras model")
-
-
-def text(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, budget: Budget) -> str:
-    """A member of text."""
-    if info.file_size > TEXT:
-        raise FormatError(f"{source.name}: {info.filename} declares {info.file_size} bytes, more than {TEXT}")
-    try:
-        return member(archive, info, source, budget).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{source.name}: {info.filename} is not UTF-8 text") from error
-
-
-def member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Source, budget: Budget) -> bytes:
-    """A member's bytes, its declared size checked before it is unpacked."""
-    if info.compress_type not in PACKINGS:
-        raise FormatError(f"{source.name}: {info.filename} is packed in another way than zip files of Keras are")
-    path, packed = source.name, min(info.compress_size, source.size)
-    if info.file_size > max(FREE, EXPANSION * packed):
-        raise FormatError(f"{path}: {info.filename} declares {info.file_size} bytes, packed into {packed}")
-    budget.hold(info.filename, info.file_size)
-    try:
-        with archive.open(info) as stream:
-            data = stream.read(info.file_size + 1)
-    except ZIP_ERRORS as error:
-        raise FormatError(f"{path}: {info.filename} is damaged ({error})") from error
-    if len(data) != info.file_size:
-        raise FormatError(f"{path}: {info.filename} is not of the size that it declares")
-    return data

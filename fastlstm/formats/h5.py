@@ -14,6 +14,7 @@ from ..limits import Budget
 from ..spec import ModelSpec
 from .reading import hdf5
 from .reading.architecture import Architecture, load_architecture
+from .reading.compiled import compiled_text
 from .reading.config import Reader
 from .reading.dialect import Dialect, dialect
 from .reading.draft import LayerDraft, ModelDraft
@@ -63,7 +64,8 @@ def read(source: Source, budget: Budget, *, architecture: Architecture | Source 
             raise FormatError(f"{path}: model config: expected an object with class_name and config, found {type(entry).__name__}")
         version = entry.get("keras_version") or root.text("keras_version") or weights.text("keras_version")
         backend = entry.get("backend") or root.text("backend") or weights.text("backend")
-        understood = dialect(as_text(version), as_text(backend), entry, kind, as_text(root.text("training_config")))
+        training = as_text(root.text("training_config"))
+        understood = dialect(as_text(version), as_text(backend), entry, kind, training)
         if understood.keras1:
             understood = dialect(as_text(version), as_text(backend) or told_backend(weights), entry, kind)
             entry = modern(entry, path)
@@ -74,6 +76,7 @@ def read(source: Source, budget: Budget, *, architecture: Architecture | Source 
             pair_numbered(path, model, weights, understood)
         else:
             pair(path, model, weights, understood, by_name)
+        model.compiled = compiled_text(training, budget)
         return finish(model, understood, budget)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,20 +23,22 @@ from ..limits import Budget
 from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
 from .own_cases import decode_case, encode_case
 from .reading.jsontext import parse_json
-from .reading.values import short, wrong_argument, wrong_shape
+from .reading.values import wrong_argument, wrong_shape
 from .source import Source, source_of
-from .strict import hints_of, object_of, record, typed
+from .strict import check_functions, check_names, check_references, hints_of, object_of, record, typed
 
 if TYPE_CHECKING:
     import hashlib
 
     from .. import replacing
+    from .reading import compiled_form
 else:
     hashlib, replacing = lazy.module("hashlib"), lazy.module("fastlstm.replacing")
+    compiled_form = lazy.module("fastlstm.formats.reading.compiled_form")
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
-#: 4: layers that look terms up in a vocabulary or make categories; text among the arrays of cases.
+#: 4: layers that look terms up in a vocabulary or make categories, text among the arrays of cases; what a model was compiled with.
 VERSION = 4
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
@@ -48,10 +50,10 @@ LARGEST_NUMBER = 8
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
     "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
-    "problems", "functions",
+    "problems", "functions", "compiled",
 })  # fmt: skip
 #: Those that a model may have or not.
-OPTIONAL = frozenset({"functions"})
+OPTIONAL = frozenset({"functions", "compiled"})
 FUNCTION_KEYS = frozenset({"layers", "activations"})
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
@@ -276,6 +278,8 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
     }
     if spec.functions != Functions():
         entry["functions"] = {"layers": dict(spec.functions.layers), "activations": dict(spec.functions.activations)}
+    if spec.compiled is not None:
+        entry["compiled"] = spec.compiled
     return entry
 
 
@@ -299,6 +303,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         rules=record(Rules, entry["rules"], "rules"),
         problems=tuple(Problem(*problem) for problem in problems),
         functions=decode_functions(entry["functions"]) if "functions" in entry else Functions(),
+        compiled=compiled_form.checked(entry["compiled"]) if "compiled" in entry else None,
     )
     check_references(spec, store.path)
     check_functions(spec, store.path)
@@ -320,54 +325,6 @@ def decode_call(entry: Any, store: Store) -> Call:
     entry = object_of(entry, "a call", CALL_KEYS)
     given = tuple(decode_given(one, store) for one in typed(entry["inputs"], list, "inputs"))
     return Call(typed(entry["layer"], int, "layer"), given, decode_value(typed(entry["keywords"], dict, "keywords"), store))
-
-
-def check_references(spec: ModelSpec, path: str) -> None:
-    """Refuse graphs whose calls refer to calls that do not exist or come later."""
-    for position, call in enumerate(spec.calls):
-        before = list(found_in((call.inputs, call.keywords), Ref))
-        if not 0 <= call.layer < len(spec.layers) or any(not 0 <= ref.call < position or ref.output < 0 for ref in before):
-            raise FormatError(f"{path}: header: call {position} refers to what does not come before it")
-        layer = spec.layers[call.layer]
-        row = row_of(layer.class_name)
-        if bool(call.inputs) == (row.role is Role.INPUT) and row.role is not Role.OPERATION:
-            raise FormatError(f"{path}: header: call {position} of layer {layer.name!r} has {len(call.inputs)} inputs")
-        unknown = [name for name in call.keywords if row.computed and name not in row.call]
-        if unknown:
-            raise FormatError(f"{path}: header: call {position} of layer {layer.name!r}: {', '.join(unknown)} not known")
-    check_names(spec.layers, spec.name, path)
-    for ref in (*spec.inputs, *spec.outputs):
-        if not 0 <= ref.call < len(spec.calls) or ref.output < 0:
-            raise FormatError(f"{path}: header: an input or output refers to call {ref.call} of {len(spec.calls)}")
-    for ref in spec.inputs:
-        if row_of(spec.layers[spec.calls[ref.call].layer].class_name).role is not Role.INPUT:
-            raise FormatError(f"{path}: header: call {ref.call} is no input")
-    if not spec.outputs:
-        raise FormatError(f"{path}: header: the model {spec.name!r} has no outputs")
-    if len(spec.inputs) != len(spec.input_names) or len(spec.outputs) != len(spec.output_names):
-        raise FormatError(f"{path}: header: names and numbers of inputs or outputs differ")
-
-
-def check_functions(spec: ModelSpec, path: str) -> None:
-    """Refuse names of functions for layers that do not exist."""
-    needed = {*spec.functions.layers, *(place.rpartition(":")[0] for place in spec.functions.activations)}
-    missing = needed - set(paths_of(spec.layers, "")) if needed else ()
-    if missing:
-        raise FormatError(f"{path}: header: functions: the model has no layer {short(min(missing))}")
-
-
-def paths_of(layers: Sequence[LayerSpec], prefix: str) -> Iterator[str]:
-    """The paths of layers and of all in them."""
-    for layer in layers:
-        yield prefix + layer.name
-        yield from paths_of((*layer.children, *(layer.model.layers if layer.model is not None else ())), f"{prefix}{layer.name}/")
-
-
-def check_names(layers: Sequence[LayerSpec], owner: str, path: str) -> None:
-    """Refuse two layers of the same name in one model."""
-    names = [layer.name for layer in layers]
-    if len(set(names)) < len(names):
-        raise FormatError(f"{path}: header: two layers of one name in {short(owner)}: {short(sorted(names))}")
 
 
 def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:

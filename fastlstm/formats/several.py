@@ -1,4 +1,5 @@
-"""Models that stand in several files: a folder that Keras 3 wrote with ``zipped=False``, and weights in parts with their index.
+"""Models that stand in several files: a folder that Keras 3 wrote with ``zipped=False``, weights in parts with their index, a SavedModel
+folder, a TensorFlow checkpoint.
 
 They are gathered into one archive, for a folder the ``.keras`` file that Keras would have written. So they are read as any other file is,
 in a process of their own too, which is given bytes and opens nothing.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,13 +25,20 @@ else:
     zipfile = lazy.module("zipfile")
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-#: The folder of what layers keep beside their arrays.
+#: The folder of what layers keep beside their arrays, in SavedModels too.
 ASSETS = "assets/"
 #: The name in the archive of the list of what weights each part holds.
 INDEX = "model.weights.json"
 #: What gives such a list away, near its beginning.
 INDEX_KEY = "weight_map"
 PART = ".weights.h5"
+#: The files of a SavedModel, and its checkpoint.
+SAVED_MODEL, KERAS_METADATA = "saved_model.pb", "keras_metadata.pb"
+VARIABLES = "variables/variables"
+#: The name in the archive of a checkpoint that stands alone, and the file that names the latest one of a folder.
+TRACKED, LATEST = "checkpoint", "checkpoint"
+LATEST_NAME = re.compile(rb'^model_checkpoint_path: "([^"\n]+)"', re.MULTILINE)
+DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 #: Parts that a list may name.
 PARTS = 10_000
 HEAD = 4096
@@ -46,16 +55,73 @@ def files_of(path: str) -> Mapping[str, str]:
         If it is a damaged or hostile one.
     """
     if os.path.isdir(path):
-        return of_folder(path)
+        return of_saved_model(path) or of_folder(path) or of_latest(path)
+    folder, name = os.path.split(path)
+    if name in (SAVED_MODEL, KERAS_METADATA):
+        return of_saved_model(folder)
+    if name == LATEST:
+        return of_latest(folder)
+    if name.endswith(".index") or DATA.search(name):
+        return of_checkpoint(re.sub(r"\.(index|data-\d{5}-of-\d{5})$", "", path))
     if is_index(beginning(path)):
         return of_index(path)
-    return {}
+    return {} if os.path.lexists(path) else of_checkpoint(path)
+
+
+def of_saved_model(path: str) -> dict[str, str]:
+    """The files of a SavedModel folder that are read: what stands first tells what the archive is."""
+    found = {name: os.path.join(path, name) for name in (SAVED_MODEL, KERAS_METADATA)}
+    if not os.path.lexists(found[SAVED_MODEL]):
+        return {}
+    beside = bundle(os.path.join(path, *VARIABLES.split("/")), VARIABLES)
+    assets = os.path.join(path, ASSETS.rstrip("/"))
+    found.update({f"{ASSETS}{name}": os.path.join(assets, name) for name in names_in(assets)})
+    return {name: file for name, file in found.items() if os.path.lexists(file)} | beside
+
+
+def of_latest(path: str) -> Mapping[str, str]:
+    """The latest checkpoint of a folder, which a file in it names."""
+    named = LATEST_NAME.search(beginning(os.path.join(path, LATEST)))
+    if named is None:
+        return {}
+    try:
+        name = named[1].decode("utf-8").replace("\\", "/").rsplit("/", 1)[-1]  # a path on the machine where it was written
+    except UnicodeDecodeError:
+        return {}
+    return of_checkpoint(os.path.join(path, name))
+
+
+def of_checkpoint(path: str) -> Mapping[str, str]:
+    """The files of a checkpoint whose name this is."""
+    found = bundle(path, TRACKED)
+    return found if f"{TRACKED}.index" in found else {}
+
+
+def bundle(path: str, name: str) -> dict[str, str]:
+    """The index of a bundle and its data, by the names that they have in the archive."""
+    folder, prefix = os.path.split(path)
+    known = [one for one in names_in(folder or ".") if one.startswith(prefix) and prefix]
+    kept = [one for one in known if one[len(prefix) :] == ".index"]  # the first one
+    kept += [one for one in known if DATA.fullmatch(one, len(prefix))]
+    return {name + one[len(prefix) :]: os.path.join(folder, one) for one in kept}
+
+
+def names_in(folder: str) -> list[str]:
+    """The names of what is in a folder, in order, but for folders; none where there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(one.name for one in entries if not one.is_dir(follow_symlinks=False))
+    except (OSError, ValueError):  # ValueError: no path can be so
+        return []
+    if len(found) > PARTS:
+        raise FormatError(f"{folder}: a folder of {len(found)} files; models of more than {PARTS} are not read")
+    return found
 
 
 def of_folder(path: str) -> Mapping[str, str]:
     """The files of a folder of Keras 3."""
     found = {name: os.path.join(path, name) for name in (CONFIG, METADATA, WEIGHTS)}
-    if os.path.lexists(os.path.join(path, "saved_model.pb")) or not all(os.path.lexists(found[name]) for name in (CONFIG, WEIGHTS)):
+    if not all(os.path.lexists(found[name]) for name in (CONFIG, WEIGHTS)):
         return {}
     return {name: file for name, file in found.items() if os.path.lexists(file)}
 
@@ -158,7 +224,7 @@ def archive(files: Mapping[str, str], source: str, budget: Budget) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as packed:
         for name, path in files.items():
-            data = content(path, source, budget, None if name.endswith(".h5") else TEXT)
+            data = content(path, source, budget, TEXT if name.endswith(".json") else None)
             budget.hold(f"{name} in an archive", len(data))
             packed.writestr(zipfile.ZipInfo(name), data)
     return out.getvalue()

@@ -85,7 +85,17 @@ def keys_of(value: Any) -> Iterator[str]:
 def test_every_key_stands_on_the_page(converted: Path, tmp_path: Path) -> None:
     described = {
         key
-        for part in ("The header", "A model", "Functions", "A layer", "A call", "Values", "Generation and rules", "Cases")
+        for part in (
+            "The header",
+            "A model",
+            "Functions",
+            "Loss and metrics",
+            "A layer",
+            "A call",
+            "Values",
+            "Generation and rules",
+            "Cases",
+        )
         for key in table(part)
     }
     node = [["x", 0, 0, {"initial_state": [np.zeros((2, 4)).tolist(), np.zeros((2, 4)).tolist()]}]]

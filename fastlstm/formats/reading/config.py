@@ -103,7 +103,10 @@ class Reader:
             layers = [self.layer(one, prefix, problems, depth + 1) for one in entries]
             nodes = [one.get("inbound_nodes", []) for one in entries]
             graph = Graph(self.source, self.dialect, path, layers, problems)
-            return graph.model(name, nodes, config["input_layers"], config.get("output_layers"))
+            listed = [layer.name for layer in layers]
+            draft = graph.model(name, nodes, config["input_layers"], config.get("output_layers"))
+            draft.listed = listed
+            return draft
         return self.sequential(name, entry, config, entries, prefix, problems, depth)
 
     def only_known(self, entry: Mapping[str, Any], known: frozenset[str], path: str, kind: str, problems: list[Problem]) -> None:
@@ -146,6 +149,7 @@ class Reader:
             [last.name] * len(outputs),
             "single" if len(outputs) == 1 else "list",
             problems,
+            listed=names,
         )
 
     def implied_input(self, entry: Mapping[str, Any], config: Mapping[str, Any], first: Any, layer: LayerDraft, prefix: str) -> LayerDraft:

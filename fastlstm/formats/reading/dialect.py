@@ -109,7 +109,10 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split("-")[0])[:3])
 
 
-def dialect(version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str, training: str | None = None) -> Dialect:
+def dialect(
+    version: str | None, backend: str | None, config: Mapping[str, Any], file_kind: str, training: str | None = None,
+    tensorflow: tuple[int, ...] = (),
+) -> Dialect:  # fmt: skip
     """The dialect of a file.
 
     Parameters
@@ -122,6 +125,8 @@ def dialect(version: str | None, backend: str | None, config: Mapping[str, Any],
         For people: "HDF5 model", ...
     training
         The file's ``training_config``, None where it has none.
+    tensorflow
+        The version of the TensorFlow that wrote the file; empty where it does not say.
     """
     version, backend = version or "", backend or ""
     numbers = version_numbers(version) or guessed(config)
@@ -129,10 +134,10 @@ def dialect(version: str | None, backend: str | None, config: Mapping[str, Any],
         return keras3(version, backend, numbers, file_kind)
     if numbers < (2,):
         return keras1(Generation("Keras", version, backend, file_kind), numbers)
-    tensorflow = "-tf" in version or numbers >= (2, 4)
-    generation = Generation("tf.keras" if tensorflow else "Keras", version, backend, file_kind)
-    if tensorflow:
-        return tf_keras(generation, numbers, config, training)
+    inside = "-tf" in version or numbers >= (2, 4)
+    generation = Generation("tf.keras" if inside else "Keras", version, backend, file_kind)
+    if inside:
+        return tf_keras(generation, numbers, config, training, tensorflow)
     return multi_backend(generation, numbers)
 
 
@@ -184,18 +189,21 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
     return Dialect(generation, rules, False, True, default, False, False, theano, frozen_by_batch=True)
 
 
-def tf_keras(generation: Generation, numbers: tuple[int, ...], config: Mapping[str, Any], training: str | None = None) -> Dialect:
+def tf_keras(
+    generation: Generation, numbers: tuple[int, ...], config: Mapping[str, Any], training: str | None, tensorflow: tuple[int, ...]
+) -> Dialect:  # fmt: skip
     """The Keras inside TensorFlow, and tf_keras."""
     # TensorFlow 1.13 to 2.1 all call themselves 2.2.4-tf. Up to 1.15 initializers record their dtype, from 2.0 on they do not.
-    first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and records_initializer_dtype(config))
+    older = tensorflow < (2,) if tensorflow else records_initializer_dtype(config)
+    first = numbers < (2, 2, 4) or (numbers == (2, 2, 4) and older)
     early = numbers < (2, 2, 4)  # up to TensorFlow 1.12
     fused_repeats = not first and numbers < (2, 3)  # TensorFlow 2.0 and 2.1
-    since_2_1 = not first and not (fused_repeats and lacks_ragged(config))
+    since_2_1 = not first and not (fused_repeats and (tensorflow < (2, 1) if tensorflow else lacks_ragged(config)))
     # TensorFlow 1.9 to 1.12 all call themselves 2.1.6-tf. The first two write a Sequential model as a bare list, as all before;
     # nothing tells them apart, and 1.9 alone has TimeDistributed as before.
     newer = numbers == (2, 1, 6) and not lists_layers(config)
     natural = not early or newer
-    since_1_14 = told_1_14(config, training)
+    since_1_14 = tensorflow >= (1, 14) if tensorflow else told_1_14(config, training)
     rules = Rules(
         head_output="state" if early else "zeros", bidirectional_masked_output="repeat" if early or fused_repeats else "zeros",
         stacked_masked_output="first" if early and natural else "last", stacked_state_order="forward" if natural else "reversed",

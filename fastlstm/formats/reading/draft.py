@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -67,6 +68,8 @@ class ModelDraft:
     output_kind: Literal["single", "list", "dict"] = "single"
     problems: list[Problem] = field(default_factory=list)
     input_keys: list[str] = field(default_factory=list)  # the names of the inputs, where the model takes them as a dict
+    compiled: Mapping[str, Any] | None = None
+    listed: list[str] = field(default_factory=list)  # the names of all layers in the config's order, also of those that nothing uses
 
     def freeze(self, generation: Generation, rules: Rules) -> ModelSpec:
         """The finished model."""
@@ -83,4 +86,5 @@ class ModelDraft:
             rules,
             self.output_kind,
             tuple(self.problems),
+            compiled=self.compiled,
         )
