@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import cold, front, roofline, streams
+from . import cold, front, roofline, sentences, streams
 from .files import write_text
 from .report import (
     MANY_ROWS,
@@ -102,6 +102,15 @@ def part(found: dict[str, Any], results: Path) -> str:
     stream = read(results / "streams.json")
     if stream:
         lines += ["", "Streams, one step of some rows:", "", streams.markdown(stream["results"], threads=False)]
+    texts = read(results / "sentences.json")
+    if texts:
+        words = f"{texts['words']} words in the mean, medians of {texts['rounds']} rounds, one thread"
+        lines += [
+            "",
+            f"From raw sentences to answers, the model of TensorFlow's tutorial; {words}:",
+            "",
+            sentences.markdown(texts["results"]),
+        ]
     starts = read(results / "cold.json")
     if starts:
         rounds = f"medians of {starts['rounds']} rounds, in which all take turns"
@@ -139,6 +148,9 @@ def everything(results: Path) -> str:
     found = read(results / "roofline.json")
     if found:
         lines += ["", "## Roofline", "", roofline.markdown({**found, "workloads": found["results"]})]
+    found = read(results / "sentences.json")
+    if found:
+        lines += ["", "## Sentences", "", sentences.markdown(found["results"])]
     found = read(results / "cold.json")
     if found:
         lines += ["", "## Cold start", "", cold.markdown(found["results"])]

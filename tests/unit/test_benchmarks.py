@@ -28,7 +28,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     return get
 
 
-@pytest.mark.parametrize("command", ["benchmarks", "benchmarks.footprint", "benchmarks.soak"])
+@pytest.mark.parametrize("command", ["benchmarks", "benchmarks.footprint", "benchmarks.sentences", "benchmarks.soak"])
 def test_commands_of_the_page_start(command: str) -> None:
     """In a process of their own: modules that import each other in a circle work as long as another one has come before."""
     done = subprocess.run([sys.executable, "-m", command, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
