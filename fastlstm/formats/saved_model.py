@@ -59,7 +59,9 @@ class Files:
     def data(self, name: str) -> memoryview:
         """The bytes of a file."""
         if name not in self._members:
-            raise FormatError(f"{self._source.name}: its file {name:.200} is not there")
+            raise FormatError(
+                f"{self._source.name}: its file {name:.200} is not there; the whole folder is needed, and no part of it alone"
+            )
         return memoryview(zipped.member(self._archive, self._members[name], self._source, self._budget))
 
     def asset(self, name: str) -> memoryview:
@@ -147,7 +149,8 @@ def fill(model: ModelDraft, understood: Dialect, name: str, files: Files, budget
     """
     path = budget.source
     if understood.keras3 or understood.keras1:
-        what = f"a TensorFlow checkpoint, and an architecture of Keras {understood.generation.version:.40}, which does not write such"
+        version = "3" if understood.keras3 else "1"
+        what = f"a TensorFlow checkpoint, and an architecture of Keras {version}, which does not write such"
         raise FormatError(f"{path}: {what}; {SAVE_AGAIN}")
     bundle = Bundle(path, name, files.data, budget)
     if KEY not in bundle:

@@ -21,8 +21,9 @@ from .weights import UNBUILT, known_weights, outside
 
 LAYER = "layer-{}"
 CELLS, VARIABLES, STATE = "cells", "variables", "state_variables"
-#: What is passed over below a layer: what training uses, what SavedModels add, the state of random numbers, and states of stateful
-#: layers, with which every loaded model begins anew.
+#: Where a stateful layer's states are, in SavedModels below what Keras adds.
+KERAS_API, STATES = "keras_api", "states"
+#: What is passed over below a layer: what training uses, what SavedModels add, and states.
 PASSED_OVER = frozenset({
     "keras_api", "optimizer", "variables", "trainable_variables", "non_trainable_variables", "signatures", "_metrics", "states",
     "_random_generator", "random_generator", "seed_generator",
@@ -85,6 +86,8 @@ class Filler:
 
     def layer(self, layer: LayerDraft, number: int) -> None:
         """Fill a layer, and what it wraps."""
+        if layer.config.get("stateful"):
+            self.begun(layer, number)
         if layer.model is not None:
             self.model(layer.model, number)
         elif layer.row.role is Role.LOOKUP:
@@ -103,6 +106,19 @@ class Filler:
                 layer.weights = self.arrays(layer, number, expected)
         else:
             self.leaf(layer, number)
+
+    def begun(self, layer: LayerDraft, number: int) -> None:
+        """Warn of a stateful layer that was saved in the middle of a sequence: Keras would go on with its states."""
+        children = self.nodes[number].children
+        children = self.nodes[children[KERAS_API]].children if KERAS_API in children else children
+        if STATES in children:
+            keys = [self.nodes[child].arrays.get(VARIABLE, "") for child in numbered(self.nodes, children[STATES])]
+            if any(key and self.bundle.array(key).any() for key in keys):
+                warnings.warn(
+                    f"{self.source}: layer {layer.path!r} ({layer.class_name}) was saved with states other than zero, with which "
+                    "Keras goes on when it loads the model. Here it begins from zeros, as after model.reset_states() in Keras.",
+                    stacklevel=outside(),
+                )
 
     def leaf(self, layer: LayerDraft, number: int) -> None:
         """Fill a layer that keeps arrays itself."""
