@@ -33,10 +33,6 @@ CASES = {}
 KINDS = ("LSTM", "GRU", "SimpleRNN")
 
 
-class Missing(Exception):
-    """This TensorFlow has no such layer."""
-
-
 def case(since=(2, 0), calls=0, until=(9, 9), name="", **options):
     """Register a function that gives a model and its inputs."""
 
@@ -445,16 +441,16 @@ def conv_lstm_both():
 @case()
 def convolutions_1d():
     return chain(
-        (12, 4), L.Conv1D(5, 3), L.BatchNormalization(), L.PReLU(), L.SeparableConv1D(6, 2), L.LayerNormalization(), L.LocallyConnected1D(3, 2),
-        L.LSTM(4),
+        (12, 4), L.Conv1D(5, 3), L.BatchNormalization(), L.PReLU(), L.SeparableConv1D(6, 2), L.LayerNormalization(),
+        L.LocallyConnected1D(3, 2), L.LSTM(4),
     ), [x(3, 12, 4)]  # fmt: skip
 
 
 @case()
 def convolutions_2d():
     return chain(
-        (9, 9, 2), L.Conv2D(3, 3), L.DepthwiseConv2D(2), L.SeparableConv2D(4, 2), L.Conv2DTranspose(2, 2), L.BatchNormalization(scale=False),
-        L.LocallyConnected2D(2, 2), L.Flatten(), L.Dense(2),
+        (9, 9, 2), L.Conv2D(3, 3), L.DepthwiseConv2D(2), L.SeparableConv2D(4, 2), L.Conv2DTranspose(2, 2),
+        L.BatchNormalization(scale=False), L.LocallyConnected2D(2, 2), L.Flatten(), L.Dense(2),
     ), [x(2, 9, 9, 2)]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from .reading.config import Reader
 from .reading.dialect import Dialect, dialect, version_numbers
 from .reading.draft import ModelDraft
 from .reading.jsontext import parse_json
-from .reading.objectgraph import KEY, Node, graph
+from .reading.objectgraph import KEY, Node, graph, preview
 from .reading.tables import Lookups, Saved, saved_graph
 from .reading.tracked import Filler, is_model
 from .reading.weights import finish
@@ -157,7 +157,10 @@ def fill(model: ModelDraft, understood: Dialect, name: str, files: Files, budget
         raise FormatError(f"{path}: {name}: a checkpoint of TensorFlow 1, which knows variables by their names alone; {SAVE_AGAIN}")
     place = f"{name}: {KEY}"
     with whole(path, place):
-        nodes = graph(memoryview(bundle.strings(KEY)[0]), budget, place)
+        found = bundle.strings(KEY)
+        if len(found) != 1:
+            raise wire.DamagedError(f"{len(found)} graphs")
+        nodes = graph(memoryview(found[0]), budget, place)
     Filler(nodes, bundle, Lookups(nodes, bundle, saved).fill).fill(model, model_node(nodes, path, name))
 
 
@@ -167,8 +170,7 @@ def model_node(nodes: list[Node], path: str, name: str) -> int:
         return 0
     held = {child for child in nodes[0].children.values() if is_model(nodes, child)}
     if len(held) != 1:
-        has = ", ".join(list(nodes[0].children)[:8]) or "nothing"
-        what = f"expected the layers of one Keras model, found {len(held)} models among {has:.300}"
+        what = f"expected the layers of one Keras model, found {len(held)} models among {preview(nodes[0])}"
         raise FormatError(f"{path}: {name}: {what}; {SAVE_AGAIN}")
     return held.pop()
 
