@@ -6,18 +6,26 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import watching
-from .assembly import EXAMPLE_SIZES, row_bytes
+from . import lazy, watching
+from .assembly import EXAMPLE_SIZES, in_stages, row_bytes
 from .catalogue import Role
 from .errors import InputError
+from .inputs import TEXT
 from .layers.base import Layer, every_layer
 from .layers.network import Network, root
 from .model import Model
+from .pruning import MAKING
 from .spec import WHOLE, Case, LayerSpec, ModelSpec, Shape
+
+if TYPE_CHECKING:
+    from . import staging
+    from .layers import texts
+else:
+    staging, texts = lazy.module("fastlstm.staging"), lazy.module("fastlstm.layers.texts")
 
 #: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by
 #: in the model's own precision, whichever is wider: a network that amplifies rounding does so for Keras too.
@@ -61,7 +69,7 @@ def record(model: Model) -> tuple[Case, ...]:
     network loses itself, prove nothing; so each case has those that tell the most of the ones that were tried.
     """
     network = model.executor.network
-    dtype = np.dtype(model.outputs[0].dtype)
+    dtype = model.executor.dtype
     network.context.budget.lend("the weights in float64, and neighbours of them", NEAR * model.count_params())
     suiting = list(situations(network))
     total = len(suiting) * (1 + NEIGHBOURS)
@@ -141,7 +149,8 @@ def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any)
                     if getattr(layer, "stateful", False) and hasattr(layer, reset):
                         getattr(layer, reset)()
                         break
-        expected = flat(theirs.predict(inputs if len(inputs) > 1 else inputs[0], batch_size=len(inputs[0]), verbose=0))
+        given = [importlib.import_module("tensorflow").constant(x) if x.dtype == object else x for x in inputs]
+        expected = flat(theirs.predict(given if len(given) > 1 else given[0], batch_size=len(inputs[0]), verbose=0))
         found = flat(model.predict(inputs, batch_size=len(inputs[0])))
         theirs_too = [KERAS_ABSOLUTE + KERAS_RELATIVE * largest(np.asarray(y)) for y in expected]
         tolerances = case.tolerances or (case.tolerance,) * len(found)
@@ -161,7 +170,9 @@ def flat(y: Any) -> list[np.ndarray]:
 
 
 def difference(y: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference; NaN equals NaN and an infinity itself, and either against anything else is inf."""
+    """Largest absolute difference; NaN equals NaN and an infinity itself, and either against anything else is inf; so does text."""
+    if object in (y.dtype, expected.dtype):
+        return 0.0 if np.array_equal(y, expected) else np.inf
     with np.errstate(invalid="ignore"):
         gap = np.abs(np.asarray(y, np.float64) - np.asarray(expected, np.float64))
     same = (y == expected) | (np.isnan(y) & np.isnan(expected))
@@ -170,8 +181,20 @@ def difference(y: np.ndarray, expected: np.ndarray) -> float:
 
 
 def largest(y: np.ndarray) -> float:
-    """Largest absolute value of the finite ones."""
+    """Largest absolute value of the finite ones; no text has any."""
+    if y.dtype == object:
+        return 0.0
     return float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
+
+
+def rounded(y: np.ndarray, dtype: Any) -> np.ndarray:
+    """Numbers in a model's dtype; ids and text as they are."""
+    return y.astype(dtype) if y.dtype.kind == "f" else y
+
+
+def finite(y: np.ndarray) -> bool:
+    """Are all numbers finite?"""
+    return y.dtype == object or bool(np.isfinite(y).all())
 
 
 # -- what NumPy makes of inputs -------------------------------------------------------------------------------------------
@@ -201,8 +224,8 @@ class Trial:
 
     def tells(self) -> float:
         """How much a wrong weight would show: what the outputs make of different inputs, in units of the tolerance."""
-        finite = (all(np.isfinite(y).all() for y in calls) for calls in zip(*self.outputs, strict=True))
-        found = zip(self.responses, self.tolerances(), finite, strict=True)
+        whole = (all(map(finite, calls)) for calls in zip(*self.outputs, strict=True))
+        found = zip(self.responses, self.tolerances(), whole, strict=True)
         return float(np.mean([min(response / allowed, ENOUGH) if whole else 0.0 for response, allowed, whole in found]))
 
     def case(self, name: str) -> Case:
@@ -214,13 +237,14 @@ class Trial:
 def response(calls: Sequence[np.ndarray]) -> float:
     """By how much an output differs from row to row, where it is a number."""
     with np.errstate(all="ignore"):
-        return max(largest(np.ptp(y, axis=0)) if len(y) > 1 else largest(y) for y in calls)
+        return max(largest(np.ptp(y, axis=0)) if len(y) > 1 and y.dtype != object else largest(y) for y in calls)
 
 
 def outputs_of(network: Network, calls: Sequence[Sequence[np.ndarray]], dtype: Any) -> list[list[np.ndarray]]:
     """Outputs of consecutive calls, as ``apply`` of every layer gives them, starting from states of zeros."""
     states = zero_states(network, len(calls[0][0]), dtype)
-    return [list(network.run(inputs, dtype, states)) for inputs in calls]
+    computing = (staging.staged(network) if in_stages(network) else None) or network
+    return [list(computing.run(inputs, dtype, states)) for inputs in calls]
 
 
 def zero_states(network: Network, rows: int, dtype: Any) -> dict[str, tuple[np.ndarray, ...]]:
@@ -311,7 +335,7 @@ def most_telling(network: Network, situation: Situation, dtype: Any) -> Trial:
         inputs = [drawn(network, situation, draw, random) for _ in range(situation.calls)]
         try:
             with np.errstate(all="ignore"):  # NaN and infinities are data
-                truth = [[y.astype(dtype) for y in call] for call in outputs_of(network, inputs, np.float64)]
+                truth = [[rounded(y, dtype) for y in call] for call in outputs_of(network, inputs, np.float64)]
         except InputError as error:  # ids that operations make of data
             refused = error
             continue
@@ -333,7 +357,7 @@ def most_telling(network: Network, situation: Situation, dtype: Any) -> Trial:
 
 def _overflown(truth: np.ndarray, rough: np.ndarray) -> np.ndarray:
     """The truth; where it is beyond float32, what float32 makes of it, as Keras gives that too."""
-    return np.where(np.isfinite(rough), truth, rough)
+    return truth if truth.dtype.kind != "f" else np.where(np.isfinite(rough), truth, rough)
 
 
 def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.Generator, rows: int = ROWS) -> list[np.ndarray]:
@@ -348,7 +372,10 @@ def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.
     doors = [door.declared for door in network.doors]
     for size, shape, vocabulary, readers, declared in zip(sizes, shapes, vocabularies, network.readers(), doors, strict=True):
         masked = mask_value(readers)
-        if vocabulary is not None:
+        sampled = samples(readers, size, declared, random)
+        if sampled is not None:
+            x = sampled
+        elif vocabulary is not None:
             x = random.integers(1 if masked == 0 and vocabulary > 1 else 0, vocabulary, size, dtype=np.int32)
             x.flat[:1] = vocabulary - 1
         elif situation.name == ONE_HOT and like_one_hot(shape, vocabulary, readers):
@@ -362,6 +389,17 @@ def drawn(network: Network, situation: Situation, draw: Draw, random: np.random.
             mask_steps(x, masked, situation.name)
         found.append(x)
     return found
+
+
+def samples(readers: Sequence[Layer], size: tuple[int, ...], declared: str, random: np.random.Generator) -> np.ndarray | None:
+    """Text, or whole numbers that layers make categories of, such as suit their readers; None where an input holds neither."""
+    below = [layer.vocabulary for layer in readers if layer.vocabulary is not None]
+    suiting = [array for layer in readers if not below and (array := layer.sample(size, random)) is not None]
+    if suiting:
+        return suiting[0]
+    if declared == TEXT:
+        return texts.drawn([b"some", b"Text,", b"and more"], size, random)
+    return random.integers(0, min(below), size) if below and any(layer.row.role in MAKING for layer in readers) else None
 
 
 def fitting_steps(model: Model, steps: int | None = None) -> int:
@@ -381,7 +419,7 @@ def fitting_steps(model: Model, steps: int | None = None) -> int:
 def example_inputs(model: Model, rows: int, steps: int | None, count: int) -> list[list[np.ndarray]]:
     """Random inputs that suit a model, for so many calls: ids for an Embedding, and numbers in which it does not lose itself."""
     network = model.executor.network
-    telling = most_telling(network, Situation("plain"), np.dtype(model.outputs[0].dtype))
+    telling = most_telling(network, Situation("plain"), model.executor.dtype)
     random = np.random.default_rng(rows)
     return [drawn(network, Situation("plain", steps=steps), telling.draw, random, rows) for _ in range(count)]
 

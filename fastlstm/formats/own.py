@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
 from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
+from .own_cases import decode_case, encode_case
 from .reading.jsontext import parse_json
 from .reading.values import wrong_argument, wrong_shape
 from .source import Source, source_of
@@ -36,7 +38,7 @@ else:
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
-#: 4: what a model was compiled with.
+#: 4: what a model was compiled with; layers that look terms up in a vocabulary or make categories; text among the arrays of cases.
 VERSION = 4
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
@@ -55,7 +57,6 @@ OPTIONAL = frozenset({"functions", "compiled"})
 FUNCTION_KEYS = frozenset({"layers", "activations"})
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
-CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance", "tolerances"})
 #: The classes whose fields a header states.
 KINDS = (ModelSpec, LayerSpec, Rules, Generation)
 
@@ -115,7 +116,7 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
     from safetensors.numpy import save
 
     tensors: dict[str, np.ndarray] = {}
-    recorded = [encode_case(case, f"case/{number}", tensors) for number, case in enumerate(cases)]
+    recorded = [encode_case(case, f"case/{number}", partial(put, tensors)) for number, case in enumerate(cases)]
     header = {
         "format_version": VERSION, "source_sha256": source_sha256, "model": encode_model(spec, "", tensors), "cases": recorded,
         "sha256": {name: checksum(array) for name, array in tensors.items()},
@@ -349,7 +350,7 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     weights = tuple(store.array(one) for one in typed(entry["weights"], list[str], place))
     config = decode_value(typed(entry["config"], dict, place), store)
     floats = weights[1:] if "quantization" in config and weights and weights[0].dtype == np.int8 else weights
-    if any(array.dtype not in (np.float32, np.float64) for array in floats):
+    if row_of(class_name).role is not Role.LOOKUP and any(array.dtype not in (np.float32, np.float64) for array in floats):
         raise ValueError(f"{place}: weights of another dtype than float32 and float64")
     if [*found_in(config, Ref), *found_in(config, Fixed)]:
         raise ValueError(f"{place}: a tensor among its arguments")
@@ -417,35 +418,3 @@ def decode_ref(value: Any) -> Ref:
     """A Ref from JSON."""
     call, output = typed(value, list[int], "a tensor's place")
     return Ref(call, output)
-
-
-# -- cases ----------------------------------------------------------------------------------------------------------------
-
-
-def encode_case(case: Case, path: str, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    """A case as JSON, its arrays into ``tensors``."""
-
-    def names(calls: Sequence[Sequence[np.ndarray]], what: str) -> list[list[str]]:
-        return [
-            [put(tensors, f"{path}/{what}/{call}/{number}", array) for number, array in enumerate(arrays)]
-            for call, arrays in enumerate(calls)
-        ]
-
-    return {
-        "name": case.name, "inputs": names(case.inputs, "in"), "outputs": names(case.outputs, "out"), "tolerance": float(case.tolerance),
-        "tolerances": list(map(float, case.tolerances)),
-    }  # fmt: skip
-
-
-def decode_case(entry: Any, store: Store) -> Case:
-    """A case from JSON."""
-
-    def arrays(calls: Any) -> tuple[tuple[np.ndarray, ...], ...]:
-        found = tuple(tuple(store.array(name) for name in names) for names in typed(calls, list[list[str]], "arrays of a case"))
-        if not found or not all(call and all(array.ndim for array in call) for call in found):
-            raise ValueError("a case without calls, or one without arrays that have rows")
-        return found
-
-    entry = object_of(entry, "a case", CASE_KEYS, frozenset({"tolerances"}))  # older files have one for all outputs
-    tolerance, tolerances = typed(entry["tolerance"], float, "tolerance"), typed(entry.get("tolerances", []), list[float], "tolerances")
-    return Case(typed(entry["name"], str, "name"), arrays(entry["inputs"]), arrays(entry["outputs"]), tolerance, tuple(tolerances))

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import FastLSTMError, FormatError, InputError, Problem, UnsupportedError
 from ..formats import own
+from ..formats.own_cases import encode_case
 from ..formats.reading.jsontext import expect, parse_json
 from ..formats.source import Source
 from ..limits import TEXT, Budget
@@ -36,7 +38,10 @@ ANSWER = "the answer of the process that read it"
 #: What to do about files that no reader gets through.
 ADVICE = "the file is damaged or hostile, get it again from where it was made"
 #: Names in safetensors of the dtypes that arrays of specs and cases have.
-DTYPES = {"bool": "BOOL", "int8": "I8", "int32": "I32", "float32": "F32", "float64": "F64"}
+DTYPES = {
+    "bool": "BOOL", "int8": "I8", "uint8": "U8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32", "int64": "I64",
+    "uint64": "U64", "float32": "F32", "float64": "F64",
+}  # fmt: skip
 
 
 def message(head: Mapping[str, Any]) -> bytes:
@@ -60,7 +65,7 @@ def given_model(found: Found, warned: Sequence[str]) -> Iterator[Any]:
     """The message with a model, in parts: large arrays are not copied."""
     tensors: dict[str, np.ndarray] = {}
     model = own.encode_model(found.spec, "", tensors)
-    cases = [own.encode_case(case, f"case/{number}", tensors) for number, case in enumerate(found.cases)]
+    cases = [encode_case(case, f"case/{number}", partial(own.put, tensors)) for number, case in enumerate(found.cases)]
     header = {"format_version": own.VERSION, "source_sha256": "", "model": model, "cases": cases, "sha256": {}}
     entries: dict[str, Any] = {"__metadata__": {own.KEY: json.dumps(header, separators=(",", ":"))}}
     ordered = sorted(tensors.items(), key=lambda item: -item[1].itemsize)  # so that each lies at a multiple of its itemsize

@@ -447,6 +447,10 @@ class Layer:
         """The layers right inside it, with the shapes of the inputs of each of their calls, as far as they ask for them."""
         return iter(())
 
+    def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray | None:
+        """An input of a size as suits it, where that is text or whole numbers; None: any numbers do."""
+        return None
+
     def row_numbers(self, inputs: Sequence[Shape], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> int:
         """Roughly how many numbers ``apply`` makes for a row: its outputs, and what leads to them."""
         return 2 * numbers_in(*outputs)

@@ -104,6 +104,9 @@ class CategoryEncoding(Categories):
             raise self.unsupported("count_weights is not computed")
         return super().shapes(inputs, keywords)
 
+    def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        return random.integers(0, self.depth, size)
+
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         ids = whole(inputs[0].value)
         if self.config.get("checked") and ids.size and not 0 <= ids.min() <= ids.max() < self.depth:

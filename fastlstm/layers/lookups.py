@@ -15,10 +15,12 @@ from ..spec import LayerSpec, Shape
 from . import hashes
 from .base import Context, States, Tensor
 from .categories import INT64, Categories, as_strings, whole
-from .texts import as_objects
+from .texts import as_objects, drawn
 
 #: In place of an id: the term is not in the vocabulary.
 UNKNOWN = -1
+#: Terms that examples are made of, at the most.
+SAMPLED = 1000
 #: Unknown terms that an error lists.
 LISTED = 3
 
@@ -133,6 +135,11 @@ class StringLookup(Lookup):
             terms[0] = self.mask_token.encode()
         return as_objects(terms, (len(terms),))
 
+    def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        if self.inverts:
+            return random.integers(0, self.first + self.count, size)
+        return drawn(self.terms()[:SAMPLED] + [b"unknown"] * bool(self.unknown_ids), size, random)
+
     def found(self, strings: Iterable[bytes], count: int) -> np.ndarray:
         """Ids of so many strings."""
         default = self.masked_ids if self.unknown_ids == 1 else UNKNOWN
@@ -181,6 +188,12 @@ class IntegerLookup(Lookup):
         if self.mask_token is not None:
             ids = np.where(given == self.mask_token, self.masked_id, ids)
         return (Tensor(self.weighed(self.encoded(self.settled(ids, given)))),)
+
+    def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        if self.inverts:
+            return random.integers(0, self.first + self.count, size)
+        terms = np.append(self.spec.weights[0][:SAMPLED], self.spec.weights[0].max(initial=0) // 2 + 1)
+        return random.choice(terms[: len(terms) - (self.unknown_ids == 0)], size)
 
     def _terms(self, ids: np.ndarray) -> np.ndarray:
         known = (ids >= self.first) & (ids < self.first + self.count)

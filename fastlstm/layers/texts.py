@@ -60,3 +60,10 @@ def as_objects(rows: Sequence[bytes], shape: Sequence[int]) -> np.ndarray:
     array = np.empty(len(rows), object)
     array[:] = rows
     return array.reshape(shape)
+
+
+def drawn(words: Sequence[bytes], size: tuple[int, ...], random: np.random.Generator, most: int = 1) -> np.ndarray:
+    """Texts of up to so many of some words."""
+    count = int(np.prod(size))
+    chosen = (random.integers(0, len(words), random.integers(1, most + 1)) for _ in range(count))
+    return as_objects([b" ".join(words[number] for number in numbers) for numbers in chosen], size)

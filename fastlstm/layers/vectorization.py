@@ -11,8 +11,11 @@ import numpy as np
 
 from ..spec import LayerSpec, Shape
 from .base import Context, States, Tensor
-from .lookups import Lookup, StringLookup
-from .texts import CHARACTER, characters, ngrams, standardized, tokens
+from .lookups import SAMPLED, Lookup, StringLookup
+from .texts import CHARACTER, characters, drawn, ngrams, standardized, tokens
+
+#: Words of an example, at the most.
+WORDS = 12
 
 
 class TextVectorization(StringLookup):
@@ -47,6 +50,9 @@ class TextVectorization(StringLookup):
         if self.mode == "one_hot":
             raise self.unsupported("output_mode='one_hot' of text that is split is not computed")
         return (*(shape[:-1] or shape), self.length)
+
+    def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+        return drawn([*self.terms()[:SAMPLED], b"Unknown,", b"and, more"], size, random, most=WORDS)
 
     @cached_property
     def letters(self) -> dict[str, int]:
@@ -85,9 +91,9 @@ class TextVectorization(StringLookup):
             rows = ngrams([texts[n : n + shape[-1]] for n in range(0, len(texts), shape[-1])], self.widths)
             shape = (*shape[:-1], sum(max(shape[-1] - width + 1, 0) for width in self.widths))
             texts = list(chain.from_iterable(rows))
-        ids = self.found(texts, len(texts)).reshape(shape)
+        ids: np.ndarray = self.found(texts, len(texts)).reshape(tuple(shape))
         if self.length is not None and self.mode == "int":
-            padded = np.zeros((*shape[:-1], self.length), np.int64)
-            padded[..., : shape[-1]] = ids[..., : self.length]
-            ids = padded
+            trimmed = ids[..., : self.length]
+            ids = np.zeros((*shape[:-1], self.length), np.int64)
+            ids[..., : trimmed.shape[-1]] = trimmed
         return self.weighed(self.encoded(ids))

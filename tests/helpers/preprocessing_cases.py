@@ -6,8 +6,10 @@ Each case is one layer on one input. Nothing here imports fastlstm, or needs a n
 import numpy as np
 
 TEXTS = [
-    "The cat sat on the mat.", "a DOG ran, far away", "", "  two  spaces\tand\na line ", "[UNK] cat's \u00c4rger na\u00efve STRASSE stra\u00dfe", "\u4f60\u597d \u4e16\u754c hello\u00a0there",
-    "x_y-z (cat) \u201cdog\u201d", "I\u0307stanbul \u0130I \u01c5", "a\u0301e\u0301 \U0001f600 \ufeffsun\ufffd", "cat cat dog cat", "!!!", "ran\x0bsat\x0cmat\x1con\x85the",
+    "The cat sat on the mat.", "a DOG ran, far away", "", "  two  spaces\tand\na line ",
+    "[UNK] cat's \u00c4rger na\u00efve STRASSE stra\u00dfe", "\u4f60\u597d \u4e16\u754c hello\u00a0there",
+    "x_y-z (cat) \u201cdog\u201d", "I\u0307stanbul \u0130I \u01c5", "a\u0301e\u0301 \U0001f600 \ufeffsun\ufffd", "cat cat dog cat",
+    "!!!", "ran\x0bsat\x0cmat\x1con\x85the",
 ]  # fmt: skip
 WORDS = [["cat", "dog", ""], ["[UNK]", "Cat", "bird"], ["sun", "\u00c4rger", "cat cat"], ["dog", "", "dog"]]
 VOCABULARY = ["cat", "dog", "the", "sat", "ran", "\u00c4rger", "\u4f60\u597d", "cats", "sun"]
@@ -117,7 +119,7 @@ CASES = {
 
 def rows(name):
     """An input's rows as an array; text as bytes objects."""
-    shape, dtype, values = INPUTS[name]
+    _, dtype, values = INPUTS[name]
     if dtype != "string":
         return np.array(values, dtype)
     array = np.array(values, object)
@@ -138,3 +140,20 @@ def layer(keras, name, prefix=""):
         return made(name=prefix + name, **arguments)
     except (TypeError, ValueError) as error:
         raise LookupError(str(error)) from error
+
+
+def grouped(keras):
+    """By the name of an input: a model of that input with an output for each of its cases that this Keras has, and their names."""
+    models = {}
+    for name, (given, _, _) in CASES.items():
+        shape, dtype, _ = INPUTS[given]
+        try:
+            made = layer(keras, name)
+            entrance = models.setdefault(given, (keras.Input(shape, dtype=dtype, name="of_" + given), []))[0]
+            models[given][1].append((name, made(entrance)))
+        except (LookupError, ValueError):  # this Keras lacks the class, an argument or what it would give
+            continue
+    return {
+        given: (keras.Model(entrance, [output for _, output in made]), [name for name, _ in made])
+        for given, (entrance, made) in models.items()
+    }  # fmt: skip

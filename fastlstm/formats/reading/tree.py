@@ -24,6 +24,8 @@ from .weights import UNBUILT, known_weights
 LAYERS = ("layers", "_layer_checkpoint_dependencies")
 #: The file of a lookup layer's terms.
 VOCABULARY = "vocabulary.txt"
+#: ... and the layer in TextVectorization that keeps them.
+LOOKUP = "_lookup_layer"
 #: Objects in layers that keep the state of random number generators, which inference does not use.
 GENERATORS = ("seed_generator", "random_generator")
 
@@ -110,6 +112,8 @@ class Filler:
             for child, name in zip(layer.children, layer.row.wraps, strict=True):
                 self.layer(child, f"{path}/{name}")
             self.beside(layer, f"{path}/vars")
+        elif layer.row.role is Role.LOOKUP:
+            self.lookup(layer, path)
         else:
             self.leaf(layer, path)
 
@@ -141,8 +145,6 @@ class Filler:
             if place is not None:
                 found += self.taken(place)
         expected = known_weights(layer, self.source)
-        if layer.row.role is Role.LOOKUP:
-            layer.asset = self.asset(f"{path}/{VOCABULARY}")
         if expected is None:  # arrays of layers inside a user's own layer belong to it too
             for place in self.below(path):
                 found += self.taken(place)
@@ -154,6 +156,13 @@ class Filler:
             )
         self.missing |= not self.arrays and bool(expected)
         layer.weights = tuple(found)
+
+    def lookup(self, layer: LayerDraft, path: str) -> None:
+        """Fill a layer that looks terms up, by itself or by a layer in it: both may hold its weights of ids, and its vocabulary."""
+        for place in (path, f"{path}/{LOOKUP}"):
+            found = self.taken(f"{place}/vars") if f"{place}/vars" in self.arrays else []
+            layer.weights = layer.weights or tuple(found[:1])
+            layer.asset = layer.asset if layer.asset is not None else self.asset(f"{place}/{VOCABULARY}")
 
     def below(self, path: str) -> list[str]:
         """Where there are arrays below a path that no layer has taken, in the file's order."""

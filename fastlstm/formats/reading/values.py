@@ -18,7 +18,9 @@ FLAGS = (
     "zero_output_for_mask", "center", "normalize", "use_scale", "unit_forget_bias",
 )  # fmt: skip
 #: Arguments that are numbers.
-NUMBERS = ("rate", "stddev", "dropout", "recurrent_dropout", "epsilon", "theta", "negative_slope", "mask_value", "momentum")
+NUMBERS = ("rate", "stddev", "dropout", "recurrent_dropout", "epsilon", "theta", "negative_slope", "momentum")
+#: ... or text, where text is read.
+NUMBER_OR_TEXT = ("mask_value",)
 MOST_AXES = 8
 
 
@@ -29,6 +31,9 @@ def wrong_argument(config: Mapping[str, Any]) -> str:
             return expected(key, "true or false", config)
     for key in NUMBERS:
         if config.get(key) is not None and not isinstance(config[key], (int, float)):
+            return expected(key, "a number", config)
+    for key in NUMBER_OR_TEXT:
+        if config.get(key) is not None and not isinstance(config[key], (int, float, str)):
             return expected(key, "a number", config)
     for key in SIZES:
         if config.get(key) is not None and not is_size(config[key], 1):
