@@ -149,7 +149,8 @@ def check_with_keras(model: Model, path: str, cases: Sequence[Case], keras: Any)
                     if getattr(layer, "stateful", False) and hasattr(layer, reset):
                         getattr(layer, reset)()
                         break
-        expected = flat(theirs.predict(inputs if len(inputs) > 1 else inputs[0], batch_size=len(inputs[0]), verbose=0))
+        given = [importlib.import_module("tensorflow").constant(x) if x.dtype == object else x for x in inputs]
+        expected = flat(theirs.predict(given if len(given) > 1 else given[0], batch_size=len(inputs[0]), verbose=0))
         found = flat(model.predict(inputs, batch_size=len(inputs[0])))
         theirs_too = [KERAS_ABSOLUTE + KERAS_RELATIVE * largest(np.asarray(y)) for y in expected]
         tolerances = case.tolerances or (case.tolerance,) * len(found)

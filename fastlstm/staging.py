@@ -240,12 +240,12 @@ class Stages:
             new = Call(call.layer, with_refs(call.inputs, seen), with_refs(dict(call.keywords), seen))
             moved[Ref(number)] = Ref(len(calls))
             calls.append(new)
-        spec = replace(
+        model = replace(
             self.model, layers=tuple(layers), calls=tuple(calls), inputs=tuple(Ref(n) for n in range(len(names))),
             outputs=tuple(moved[Ref(ref.call)]._replace(output=ref.output) for ref in self.leaving), input_names=tuple(names),
             output_names=tuple(f"{n}" for n in range(len(self.leaving))), output_kind="list", problems=(),
         )  # fmt: skip
-        return root(spec, replace(self.whole.context, problems=[], path="", numbers=count(), lacking={}))
+        return root(model, replace(self.whole.context, problems=[], path="", numbers=count(), lacking={}))
 
     def _made_in_front(self) -> tuple[dict[Ref, Shape], dict[Ref, str]]:
         """The shapes, and dtypes, of what the front makes."""

@@ -52,14 +52,15 @@ def texts(value: Any, name: str, shape: Shape) -> np.ndarray:
     if array.dtype.kind not in "OUST" or not array.ndim:
         found = f"numbers of dtype {array.dtype}" if array.dtype.kind in "biufc" else f"{type(value).__name__} of dtype {array.dtype}"
         raise InputError(f"{name}: expected texts of shape {_told(shape)}, found {found}")
-    found = np.empty(array.size, object)
-    found[:] = [_encoded(text, name) for text in array.reshape(-1).tolist()]
-    return found.reshape(array.shape)
+    made = np.empty(array.size, object)
+    made[:] = [_encoded(text, name) for text in array.reshape(-1).tolist()]
+    return made.reshape(array.shape)
 
 
 def _of_lists(value: Sequence[Any], name: str, shape: Shape) -> np.ndarray:
     """An array of the texts in lists of lists, each as long as its neighbours."""
-    sizes, items = [], list(value)
+    sizes: list[int] = []
+    items = list(value)
     while True:
         sizes.append(len(items) // int(np.prod(sizes, dtype=np.int64)) if sizes and items else len(items))
         nested = [isinstance(item, (list, tuple)) for item in items]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import re
 
+from . import several
 from .source import Source
 
 #: Folders that are models: a file that gives each away, what such a folder is, and what to do.
 FOLDERS = (
-    ("saved_model.pb", "a SavedModel folder, not a file", "load it in TensorFlow and save the model as .h5 or .keras"),
     ("model.weights.h5", "a folder of weights without the config.json that Keras 3 writes beside them",
      "pass the file {0}/model.weights.h5 with architecture="),
-    ("checkpoint", "a folder of TensorFlow checkpoints, which hold weights alone",
-     "load them into the model in TensorFlow and save it with model.save('model.h5')"),
+    ("checkpoint", "a folder of TensorFlow checkpoints, in which the one that its file 'checkpoint' names is not",
+     "pass the name of one that is there, its .index, with architecture="),
+    ("variables.index", "the weights of a SavedModel", "pass the folder above it; or {0}/variables.index with architecture="),
 )  # fmt: skip
-CHECKPOINT = "weights of a TensorFlow checkpoint, without the model; load them into the model in TensorFlow and use model.save('model.h5')"
+CHECKPOINT = (
+    "a part of a TensorFlow checkpoint; pass the path of its .index, the .data files beside it, and architecture= (the JSON of "
+    "model.to_json(), or a path to it)"
+)
 #: The last bytes of the table that a checkpoint's .index is.
 TABLE_END = bytes.fromhex("57fb808b247547db")
 #: How other kinds of files begin: at which byte, with what, what they are, and what to do.
@@ -36,6 +40,8 @@ def explain_folder(path: str) -> str:
     for name, what, advice in FOLDERS:
         if os.path.exists(os.path.join(path, name)):
             return f"{what}; {advice.format(path)}"
+    if any(name.endswith(".index") for name in several.names_in(path)):
+        return "a folder of TensorFlow checkpoints; pass the .index of one of them with architecture="
     return "a folder, not a file; pass the file in it (.h5, .keras or .fastlstm)"
 
 
@@ -52,12 +58,12 @@ def explain(source: Source, head: bytes) -> str:
     if re.search(r"\.data-\d+-of-\d+$", name) or ends_with(source, TABLE_END):
         return CHECKPOINT
     if name == "saved_model.pb":
-        return "part of a SavedModel folder; load that in TensorFlow and save the model as .h5 or .keras"
+        return "part of a SavedModel folder; pass the path of the folder"
     if b"\0" not in head:
         return explain_text(head)
     if b"HDF\r\n" in head or head.startswith(b"\x89H"):
         return "a damaged or truncated HDF5 file"
-    return "not a format that fastlstm reads (.h5 and .keras of Keras, .fastlstm)"
+    return "not a format that fastlstm reads (.h5, .keras and SavedModel folders of Keras, .fastlstm)"
 
 
 def explain_text(head: bytes) -> str:

@@ -38,7 +38,7 @@ else:
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
-#: 4: layers that look terms up in a vocabulary or make categories, text among the arrays of cases; what a model was compiled with.
+#: 4: what a model was compiled with; layers that look terms up in a vocabulary or make categories; text among the arrays of cases.
 VERSION = 4
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000

@@ -21,7 +21,7 @@ from .reading.config import Reader
 from .reading.dialect import Dialect, dialect, version_numbers
 from .reading.draft import ModelDraft
 from .reading.jsontext import parse_json
-from .reading.objectgraph import KEY, Node, graph
+from .reading.objectgraph import KEY, Node, graph, preview
 from .reading.tables import Lookups, Saved, saved_graph
 from .reading.tracked import Filler, is_model
 from .reading.weights import finish
@@ -59,7 +59,9 @@ class Files:
     def data(self, name: str) -> memoryview:
         """The bytes of a file."""
         if name not in self._members:
-            raise FormatError(f"{self._source.name}: its file {name:.200} is not there")
+            raise FormatError(
+                f"{self._source.name}: its file {name:.200} is not there; the whole folder is needed, and no part of it alone"
+            )
         return memoryview(zipped.member(self._archive, self._members[name], self._source, self._budget))
 
     def asset(self, name: str) -> memoryview:
@@ -147,14 +149,18 @@ def fill(model: ModelDraft, understood: Dialect, name: str, files: Files, budget
     """
     path = budget.source
     if understood.keras3 or understood.keras1:
-        what = f"a TensorFlow checkpoint, and an architecture of Keras {understood.generation.version:.40}, which does not write such"
+        version = "3" if understood.keras3 else "1"
+        what = f"a TensorFlow checkpoint, and an architecture of Keras {version}, which does not write such"
         raise FormatError(f"{path}: {what}; {SAVE_AGAIN}")
     bundle = Bundle(path, name, files.data, budget)
     if KEY not in bundle:
         raise FormatError(f"{path}: {name}: a checkpoint of TensorFlow 1, which knows variables by their names alone; {SAVE_AGAIN}")
     place = f"{name}: {KEY}"
     with whole(path, place):
-        nodes = graph(memoryview(bundle.strings(KEY)[0]), budget, place)
+        found = bundle.strings(KEY)
+        if len(found) != 1:
+            raise wire.DamagedError(f"{len(found)} graphs")
+        nodes = graph(memoryview(found[0]), budget, place)
     Filler(nodes, bundle, Lookups(nodes, bundle, saved).fill).fill(model, model_node(nodes, path, name))
 
 
@@ -164,8 +170,7 @@ def model_node(nodes: list[Node], path: str, name: str) -> int:
         return 0
     held = {child for child in nodes[0].children.values() if is_model(nodes, child)}
     if len(held) != 1:
-        has = ", ".join(list(nodes[0].children)[:8]) or "nothing"
-        what = f"expected the layers of one Keras model, found {len(held)} models among {has:.300}"
+        what = f"expected the layers of one Keras model, found {len(held)} models among {preview(nodes[0])}"
         raise FormatError(f"{path}: {name}: {what}; {SAVE_AGAIN}")
     return held.pop()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import lazy
 from ..errors import FormatError
-from ..limits import TEXT, Budget
+from ..limits import GROUP_DEPTH, TEXT, Budget
 from .reading.jsontext import parse_json
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ else:
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 #: The folder of what layers keep beside their arrays, in SavedModels too.
 ASSETS = "assets/"
+#: ... of those that look terms up.
+VOCABULARY = "vocabulary.txt"
 #: The name in the archive of the list of what weights each part holds.
 INDEX = "model.weights.json"
 #: What gives such a list away, near its beginning.
@@ -123,7 +125,22 @@ def of_folder(path: str) -> Mapping[str, str]:
     found = {name: os.path.join(path, name) for name in (CONFIG, METADATA, WEIGHTS)}
     if not all(os.path.lexists(found[name]) for name in (CONFIG, WEIGHTS)):
         return {}
-    return {name: file for name, file in found.items() if os.path.lexists(file)}
+    return {name: file for name, file in {**found, **vocabularies_in(path)}.items() if os.path.lexists(file)}
+
+
+def vocabularies_in(path: str) -> Mapping[str, str]:
+    """The vocabularies in a folder of Keras 3, by their names in the archive; no link is followed."""
+    found: dict[str, str] = {}
+    top = os.path.join(path, ASSETS.rstrip("/"))
+    for folder, inside, names in os.walk(top):
+        depth = os.path.relpath(folder, top).count(os.sep)
+        if depth > GROUP_DEPTH or len(found) > PARTS:
+            raise FormatError(f"{path}: {ASSETS} has more in it than any model's folder")
+        inside[:] = sorted(inside)
+        if VOCABULARY in names:
+            file = os.path.join(folder, VOCABULARY)
+            found[os.path.relpath(file, path).replace(os.sep, "/")] = file
+    return found
 
 
 def beginning(path: str) -> bytes:

@@ -91,9 +91,9 @@ class TextVectorization(StringLookup):
             rows = ngrams([texts[n : n + shape[-1]] for n in range(0, len(texts), shape[-1])], self.widths)
             shape = (*shape[:-1], sum(max(shape[-1] - width + 1, 0) for width in self.widths))
             texts = list(chain.from_iterable(rows))
-        ids = self.found(texts, len(texts)).reshape(shape)
+        ids: np.ndarray = self.found(texts, len(texts)).reshape(tuple(shape))
         if self.length is not None and self.mode == "int":
-            padded = np.zeros((*shape[:-1], self.length), np.int64)
-            padded[..., : shape[-1]] = ids[..., : self.length]
-            ids = padded
+            trimmed = ids[..., : self.length]
+            ids = np.zeros((*shape[:-1], self.length), np.int64)
+            ids[..., : trimmed.shape[-1]] = trimmed
         return self.weighed(self.encoded(ids))

@@ -6,8 +6,10 @@ Each case is one layer on one input. Nothing here imports fastlstm, or needs a n
 import numpy as np
 
 TEXTS = [
-    "The cat sat on the mat.", "a DOG ran, far away", "", "  two  spaces\tand\na line ", "[UNK] cat's \u00c4rger na\u00efve STRASSE stra\u00dfe", "\u4f60\u597d \u4e16\u754c hello\u00a0there",
-    "x_y-z (cat) \u201cdog\u201d", "I\u0307stanbul \u0130I \u01c5", "a\u0301e\u0301 \U0001f600 \ufeffsun\ufffd", "cat cat dog cat", "!!!", "ran\x0bsat\x0cmat\x1con\x85the",
+    "The cat sat on the mat.", "a DOG ran, far away", "", "  two  spaces\tand\na line ",
+    "[UNK] cat's \u00c4rger na\u00efve STRASSE stra\u00dfe", "\u4f60\u597d \u4e16\u754c hello\u00a0there",
+    "x_y-z (cat) \u201cdog\u201d", "I\u0307stanbul \u0130I \u01c5", "a\u0301e\u0301 \U0001f600 \ufeffsun\ufffd", "cat cat dog cat",
+    "!!!", "ran\x0bsat\x0cmat\x1con\x85the",
 ]  # fmt: skip
 WORDS = [["cat", "dog", ""], ["[UNK]", "Cat", "bird"], ["sun", "\u00c4rger", "cat cat"], ["dog", "", "dog"]]
 VOCABULARY = ["cat", "dog", "the", "sat", "ran", "\u00c4rger", "\u4f60\u597d", "cats", "sun"]
@@ -117,7 +119,7 @@ CASES = {
 
 def rows(name):
     """An input's rows as an array; text as bytes objects."""
-    shape, dtype, values = INPUTS[name]
+    _, dtype, values = INPUTS[name]
     if dtype != "string":
         return np.array(values, dtype)
     array = np.array(values, object)

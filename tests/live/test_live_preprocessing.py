@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import preprocessing_cases as cases
 
 import fastlstm
-from helpers import preprocessing_cases as cases
 
 pytestmark = pytest.mark.keras
 LIBRARIES = ("keras", "tf_keras")

@@ -96,7 +96,7 @@ def test_a_folder_has_its_architecture(folder: Path) -> None:
 
 def test_folders_of_other_kinds(folder: Path) -> None:
     (folder / "saved_model.pb").write_bytes(b"")
-    refused(folder, "a SavedModel folder")
+    refused(folder, "saved_model.pb: damaged")
     (folder / "saved_model.pb").unlink()
     (folder / "config.json").unlink()
     refused(folder, r"without the config.json .* pass the file .*model\.weights\.h5 with architecture=")

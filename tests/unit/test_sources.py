@@ -179,9 +179,9 @@ FILES: dict[str, tuple[bytes, str]] = {
     "m.npy": (b"\x93NUMPY\x01\0" + bytes(40), "a NumPy array"),
     "m.h5.gz": (gzip.compress(b"x" * 100), "packed with gzip"),
     "m.tar": (b"a".ljust(257, b"\0") + b"ustar" + bytes(100), "a tar archive"),
-    "saved_model.pb": (b"\x08\x01\x12\xff\0\x01", "part of a SavedModel folder"),
+    "saved_model.pb": (b"\x08\x01\x12\xff\0\x01", "saved_model.pb: damaged"),
     "variables.data-00000-of-00001": (bytes(range(256)), "a TensorFlow checkpoint"),
-    "m.ckpt.index": (b"\0" * 40 + bytes.fromhex("57fb808b247547db"), "a TensorFlow checkpoint"),
+    "m.ckpt.index": (b"\0" * 40 + bytes.fromhex("57fb808b247547db"), "a TensorFlow checkpoint, which holds weights alone"),
     "checkpoint": (b'model_checkpoint_path: "m.ckpt"\n', "a TensorFlow checkpoint"),
     "model.weights.json": (
         b'{"metadata": {}, "weight_map": {"/layers/dense/vars": "model_00000.weights.h5"}}',
@@ -247,7 +247,7 @@ def test_folders_of_keras_3(keras_zip: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("saved_model.pb", "a SavedModel folder"), ("checkpoint", "TensorFlow checkpoints"), ("model.weights.h5", "without the config.json"),
+    [("saved_model.pb", "saved_model.pb: damaged"), ("checkpoint", "TensorFlow checkpoints"), ("model.weights.h5", "without the config.json"),
      ("anything", "a folder, not a file")],
 )  # fmt: skip
 def test_folders_that_are_no_files(name: str, what: str, tmp_path: Path) -> None:

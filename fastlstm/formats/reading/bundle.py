@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import FormatError
-from ...limits import Budget
+from ...limits import ADDRESSABLE, Budget
 from . import wire
 from .crc32c import crc32c, masked
 from .wire import DamagedError, whole
@@ -127,7 +127,7 @@ class Bundle:
     def _found(self, key: str) -> Entry:
         found = self.entries.get(key)
         if found is None:
-            raise FormatError(f"{self.source}: {self.name}: it has no array {key:.300!r}")
+            raise FormatError(f"{self.source}: {self.name}: it has no array {key!r:.300}")
         if found.sliced:
             raise FormatError(
                 f"{self.source}: {self.name}: {key:.300}: an array in slices, as partitioned variables are saved; load the model "
@@ -223,8 +223,8 @@ def entry(data: memoryview) -> Entry:
     found: dict[int, Any] = {number: value for number, value in wire.fields(data) if isinstance(value, int)}
     shape = wire.bytes_of(data, 2)
     sizes = tuple(wire.number_of(size, 1) for size in wire.every(shape, 2)) if shape is not None else ()
-    if len(sizes) > AXES:
-        raise DamagedError(f"an array of {len(sizes)} axes")
+    if len(sizes) > AXES or math.prod(max(size, 1) for size in sizes) > ADDRESSABLE:
+        raise DamagedError(f"an array of {len(sizes)} axes, the longest of {max(sizes)}")
     sliced = any(number == 7 for number, _ in wire.fields(data))
     return Entry(found.get(1, 0), sizes, found.get(3, 0), found.get(4, 0), found.get(5, 0), found.get(6, 0), sliced)
 

@@ -7,6 +7,7 @@ the same names lead to the same object in both.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ...limits import GROUP_DEPTH, Budget
@@ -79,15 +80,22 @@ def numbered(nodes: list[Node], number: int) -> list[int]:
     return [children[name] for name in sorted((name for name in children if name.isdecimal() and len(name) < 10), key=int)]
 
 
-def below(nodes: list[Node], number: int, skipped: frozenset[str]) -> Iterator[tuple[str, int]]:
-    """The objects below one, each once, with the names that lead to them; those of one level before the next one."""
-    seen, level = {number}, [("", number)]
+def below(nodes: list[Node], number: int, budget: Budget, skipped: frozenset[str], seen: set[int]) -> Iterator[tuple[str, int]]:
+    """The objects below one but for those seen, each once, with the names that lead to them; those of one level before the next one."""
+    seen.add(number)
+    level = [("", number)]
     for _ in range(GROUP_DEPTH):
         after = []
         for path, here in level:
             for name, child in nodes[here].children.items():
                 if child not in seen and name not in skipped:
+                    budget.visit("the graph of objects")
                     seen.add(child)
                     after.append((f"{path}/{name}" if path else name, child))
         yield from after
         level = after
+
+
+def preview(node: Node) -> str:
+    """The names of the first children of an object, for a message."""
+    return ", ".join(name[:40] for name in islice(node.children, 12)) or "nothing"

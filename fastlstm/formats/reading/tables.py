@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ...limits import Budget
 from . import wire
 from .bundle import DTYPES, STRING, TEXT_OBJECT, Bundle
 from .draft import LayerDraft
-from .objectgraph import TABLE, VARIABLE, Node, graph
+from .objectgraph import NODE, TABLE, VARIABLE, Node, graph
 from .vocabularies import given
 from .wire import DamagedError, whole
 
@@ -31,7 +32,7 @@ INITIALIZE = "_initialize"
 GRAPH_DEF, ASSETS, OBJECTS = 2, 6, 7
 FUNCTIONS, BOUND = 2, 2
 ASSET, FUNCTION, CONSTANT = 5, 6, 9
-FILENAME = 2
+FILENAME, CONST = 2, "Const"
 ATTR, TENSOR = 5, 8
 CONTENT, INTS, STRINGS, LONGS = 4, 7, 8, 10
 SAVED = "saved_model.pb"
@@ -74,31 +75,44 @@ class Saved:
     def bound(self, function: int) -> list[int]:
         """The objects that a function is bound to."""
         saved = wire.bytes_of(self.nodes[function].data, FUNCTION)
-        name = wire.text_of(saved, 1) if saved is not None else ""
+        found = self.functions.get(wire.text_of(saved, 1)) if saved is not None else None
+        numbers = [] if found is None else list(wire.numbers(found, BOUND))
+        if any(number >= len(self.nodes) for number in numbers):
+            raise DamagedError(f"a function that is bound to more than {len(self.nodes)} objects")
+        return numbers
+
+    @cached_property
+    def functions(self) -> dict[str, memoryview]:
+        """The functions of the graph of objects by their names."""
         objects = wire.bytes_of(self.data, OBJECTS)
+        found = {}
         for entry in wire.every(objects, FUNCTIONS) if objects is not None else ():
-            if wire.text_of(entry, 1) == name:
-                found = wire.bytes_of(entry, 2)
-                numbers = list(wire.numbers(found, BOUND)) if found is not None else []
-                if any(number >= len(self.nodes) for number in numbers):
-                    raise DamagedError(f"a function that is bound to more than {len(self.nodes)} objects")
-                return numbers
-        return []
+            function = wire.bytes_of(entry, 2)
+            if function is not None:
+                self.budget.hold(SAVED, NODE)
+                found[wire.text_of(entry, 1)] = function
+        return found
+
+    @cached_property
+    def constants(self) -> dict[str, memoryview]:
+        """The nodes of the graph of operations that are constants, by their names."""
+        graph_def = wire.bytes_of(self.data, GRAPH_DEF)
+        found = {}
+        for node in wire.every(graph_def, 1) if graph_def is not None else ():
+            if wire.text_of(node, 2) == CONST:
+                self.budget.hold(SAVED, NODE)
+                found[wire.text_of(node, 1)] = node
+        return found
 
     def constant(self, number: int) -> Terms | None:
         """The values of an object that is a constant."""
         found = wire.bytes_of(self.nodes[number].data, CONSTANT)
-        graph_def = wire.bytes_of(self.data, GRAPH_DEF)
-        if found is None or graph_def is None:
-            return None
-        name = wire.text_of(found, 1)
-        for node in wire.every(graph_def, 1):
-            if wire.text_of(node, 1) == name:
-                for attribute in wire.every(node, ATTR):
-                    value = wire.bytes_of(attribute, 2)
-                    if wire.text_of(attribute, 1) == "value" and value is not None:
-                        tensor = wire.bytes_of(value, TENSOR)
-                        return None if tensor is None else values(tensor, self.budget)
+        node = self.constants.get(wire.text_of(found, 1)) if found is not None else None
+        for attribute in wire.every(node, ATTR) if node is not None else ():
+            value = wire.bytes_of(attribute, 2)
+            tensor = wire.bytes_of(value, TENSOR) if value is not None and wire.text_of(attribute, 1) == "value" else None
+            if tensor is not None:
+                return values(tensor, self.budget)
         return None
 
     def lines(self, number: int) -> Terms | None:
@@ -145,7 +159,7 @@ class Lookups:
 
     def __init__(self, nodes: list[Node], bundle: Bundle, saved: Saved | None):
         self.nodes, self.bundle, self.saved = nodes, bundle, saved
-        if saved is not None:
+        if saved is not None and saved.nodes:
             saved.match(nodes)
 
     def fill(self, layer: LayerDraft, number: int) -> None:

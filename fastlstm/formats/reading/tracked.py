@@ -7,7 +7,7 @@ inside by the names that the catalogue's rows have for ``.keras`` files too.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -16,13 +16,14 @@ from ...errors import FormatError, Problem
 from ...kept_arrays import Weight
 from .bundle import Bundle
 from .draft import LayerDraft, ModelDraft
-from .objectgraph import TABLE, VARIABLE, Node, below, numbered
+from .objectgraph import TABLE, VARIABLE, Node, below, numbered, preview
 from .weights import UNBUILT, known_weights, outside
 
 LAYER = "layer-{}"
 CELLS, VARIABLES, STATE = "cells", "variables", "state_variables"
-#: What is passed over below a layer: what training uses, what SavedModels add, the state of random numbers, and states of stateful
-#: layers, with which every loaded model begins anew.
+#: Where a stateful layer's states are, in SavedModels below what Keras adds.
+KERAS_API, STATES = "keras_api", "states"
+#: What is passed over below a layer: what training uses, what SavedModels add, and states.
 PASSED_OVER = frozenset({
     "keras_api", "optimizer", "variables", "trainable_variables", "non_trainable_variables", "signatures", "_metrics", "states",
     "_random_generator", "random_generator", "seed_generator",
@@ -85,11 +86,13 @@ class Filler:
 
     def layer(self, layer: LayerDraft, number: int) -> None:
         """Fill a layer, and what it wraps."""
+        if layer.config.get("stateful"):
+            self.begun(layer, number)
         if layer.model is not None:
             self.model(layer.model, number)
         elif layer.row.role is Role.LOOKUP:
             self.lookup(layer, number)
-            self.taken.update(key for _, child in below(self.nodes, number, PASSED_OVER) for key in self.nodes[child].arrays.values())
+            self.taken.update(key for _, child in self.below(number, set()) for key in self.nodes[child].arrays.values())
         elif layer.row.role is Role.STACK:
             cells = numbered(self.nodes, self.child(layer, number, CELLS))
             if len(cells) != len(layer.children):
@@ -103,6 +106,19 @@ class Filler:
                 layer.weights = self.arrays(layer, number, expected)
         else:
             self.leaf(layer, number)
+
+    def begun(self, layer: LayerDraft, number: int) -> None:
+        """Warn of a stateful layer that was saved in the middle of a sequence: Keras would go on with its states."""
+        children = self.nodes[number].children
+        children = self.nodes[children[KERAS_API]].children if KERAS_API in children else children
+        if STATES in children:
+            keys = [self.nodes[child].arrays.get(VARIABLE, "") for child in numbered(self.nodes, children[STATES])]
+            if any(key and self.bundle.array(key).any() for key in keys):
+                warnings.warn(
+                    f"{self.source}: layer {layer.path!r} ({layer.class_name}) was saved with states other than zero, with which "
+                    "Keras goes on when it loads the model. Here it begins from zeros, as after model.reset_states() in Keras.",
+                    stacklevel=outside(),
+                )
 
     def leaf(self, layer: LayerDraft, number: int) -> None:
         """Fill a layer that keeps arrays itself."""
@@ -122,7 +138,7 @@ class Filler:
             keys += [key for name in names if (key := self.key(part, name))]
         if len(keys) != len(expected):
             kept = ", ".join(weight.name for weight in expected)
-            there = ", ".join(list(self.nodes[number].children)[:12]) or "nothing"
+            there = preview(self.nodes[number])
             self.missing.append(
                 str(self.error(layer, f"expected {len(expected)} arrays ({kept}), found {len(keys)} in the checkpoint ({there})"))
             )
@@ -148,7 +164,7 @@ class Filler:
         if VARIABLES in children:
             listed = (self.nodes[child].arrays.get(VARIABLE) for child in numbered(self.nodes, children[VARIABLES]))
             return [key for key in listed if key]
-        found = {path: key for path, child in below(self.nodes, number, PASSED_OVER) if (key := self.nodes[child].arrays.get(VARIABLE))}
+        found = {path: key for path, child in self.below(number, set()) if (key := self.nodes[child].arrays.get(VARIABLE))}
         if len(found) > 1:
             warnings.warn(
                 f"{self.source}: layer {layer.path!r} ({layer.class_name}): a checkpoint does not say which arrays are trainable, by which "
@@ -162,7 +178,7 @@ class Filler:
         """What a layer has by a name."""
         children = self.nodes[number].children
         if name not in children:
-            raise self.error(layer, f"the checkpoint has no {name!r} of it, only {', '.join(list(children)[:12]) or 'nothing'}")
+            raise self.error(layer, f"the checkpoint has no {name!r} of it, only {preview(self.nodes[number])}")
         return children[name]
 
     def error(self, layer: LayerDraft, what: str) -> FormatError:
@@ -171,16 +187,20 @@ class Filler:
 
     def left_over(self, model: ModelDraft, number: int) -> list[Problem]:
         """The problem if there are arrays below a layer that no layer has taken."""
-        rest = []
+        rest: list[str] = []
+        seen: set[int] = set()
         for place in range(len(model.listed)):
             child = self.nodes[number].children.get(LAYER.format(place))
             if child is not None:
-                some = below(self.nodes, child, PASSED_OVER)
-                rest += [f"{LAYER.format(place)}/{path}" for path, inner in some if not self.known(inner)]
+                rest += [f"{LAYER.format(place)}/{path}" for path, inner in self.below(child, seen) if not self.known(inner)]
         if not rest:
             return []
         more = f" and {len(rest) - 1} more" if len(rest) > 1 else ""
         return [Problem("", "", f"the array {rest[0]}{more} in the checkpoint belongs to no layer of the model", "please report the file")]
+
+    def below(self, number: int, seen: set[int]) -> Iterator[tuple[str, int]]:
+        """The objects below one, but for what is passed over."""
+        return below(self.nodes, number, self.bundle.budget, PASSED_OVER, seen)
 
     def known(self, number: int) -> bool:
         """Whether an object has no array of its own, or a layer has taken it."""

@@ -6,6 +6,7 @@ Text: ``vocabulary`` uint8, the bytes of all terms one after the other, and ``vo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,8 +92,7 @@ def _idf(draft: LayerDraft, count: int, idf: np.ndarray | None, path: str) -> np
 
 def _first_twice(terms: Sequence[Any]) -> Any:
     """The first term that was there before."""
-    seen: set[Any] = set()
-    return next(term for term in terms if term in seen or seen.add(term))
+    return next(term for term, count in Counter(terms).items() if count > 1)
 
 
 def _error(draft: LayerDraft, path: str, what: str) -> FormatError:
@@ -135,6 +135,9 @@ def lines_of(draft: LayerDraft, data: bytes, dialect: Dialect, path: str) -> lis
         lines = text.splitlines()
         while lines and not lines[-1]:
             lines.pop()
+        terms = without_specials(draft, lines)
+        if len(set(terms)) < len(terms):  # Keras cannot load it: terms with one of its many line ends in them have come apart
+            lines = text.split("\n")
     else:
         lines = text.split("\n")
     if draft.row.terms != "int64":

@@ -75,9 +75,9 @@ def leaves(layer: LayerDraft, source: str, keras3: bool, frozen: bool = False) -
 
 
 def has_weights(layer: LayerDraft, source: str) -> bool | None:
-    """Whether a layer, or anything in it, keeps arrays; None where nobody knows."""
+    """Whether a layer, or anything in it, keeps arrays; None where nobody knows: tf.keras keeps weights of ids so, Keras 3 does not."""
     found = list(leaves(layer, source, False))
-    if any(leaf.weights for leaf in found):
+    if any(leaf.weights and leaf.layer.row.role is not Role.LOOKUP for leaf in found):
         return True
     return None if found else False
 
@@ -93,6 +93,8 @@ def deal(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str, dialect: 
         If there are more or fewer than the layers keep.
     """
     found = list(leaves(layer, source, dialect.keras3))
+    if sum(len(leaf.weights or ()) for leaf in found) > len(arrays):
+        found = [leaf for leaf in found if leaf.layer.row.role is not Role.LOOKUP]
     unknown = [leaf for leaf in found if leaf.weights is None]
     expected = sum(len(leaf.weights) for leaf in found if leaf.weights is not None)
     if unknown and len(arrays) >= expected:
