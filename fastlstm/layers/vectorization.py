@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..spec import LayerSpec, Shape
 from .base import Context, States, Tensor
 from .lookups import SAMPLED, Lookup, StringLookup
-from .texts import CHARACTER, characters, drawn, ngrams, standardized, tokens
+from .texts import CHARACTER, WHITESPACE, characters, drawn, ngrams, standardized, tokens
+from .token_table import TokenTable
 
+#: Texts that are looked up at once: so that what is made of them stays in the cache.
+BLOCK, LARGE_BLOCK = 16, 128
+#: So many texts are worth a table of their own.
+MANY = 16
 #: Words of an example, at the most.
 WORDS = 12
 
@@ -62,28 +67,53 @@ class TextVectorization(StringLookup):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         value = inputs[0].value
-        texts = standardized(value.reshape(-1).tolist(), self.standardize)
+        texts = value.reshape(-1).tolist()
         if self.split is None:
-            return (Tensor(self._whole(texts, value.shape)),)
+            return (Tensor(self._whole(standardized(texts, self.standardize), value.shape)),)
+        look_up, block = (self._looked_up, BLOCK) if len(texts) < MANY or not self._plain else (self._looked_up_at_once, LARGE_BLOCK)
+        parts = [look_up(texts[first : first + block]) for first in range(0, len(texts), block)]
+        ids = np.concatenate([part[0] for part in parts] or [np.empty(0, np.int64)])
+        lengths = np.concatenate([part[1] for part in parts] or [np.empty(0, np.int64)])
         outer = value.shape[:-1] if value.ndim > 1 else value.shape
-        if self.split == CHARACTER and self.widths is None:
-            return (Tensor(self._padded(characters(texts), outer, self.letters)),)
-        rows = tokens(texts, self.split)
-        return (Tensor(self._padded(rows if self.widths is None else ngrams(rows, self.widths), outer, self.table)),)
+        found = self._arranged(ids, lengths)
+        return (Tensor(found.reshape(*outer, found.shape[-1])),)
 
-    def _padded(self, rows: Sequence[Sequence[Any]], outer: Sequence[int], table: Mapping[Any, int]) -> np.ndarray:
-        """Ids of tokens in rows of different lengths."""
+    @property
+    def _plain(self) -> bool:
+        """Are its tokens words, between white space?"""
+        return self.split == WHITESPACE and self.widths is None
+
+    @cached_property
+    def words(self) -> TokenTable:
+        """The ids of terms, for many words at once."""
+        return TokenTable(self.table, self.masked_ids)
+
+    def _looked_up_at_once(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """:meth:`_looked_up`, for many words."""
+        return self.words.look_up(standardized(texts, self.standardize), self.length)
+
+    def _looked_up(self, texts: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of the tokens of some texts, one after the other, and how many each has."""
+        texts, table = standardized(texts, self.standardize), cast("Mapping[Any, int]", self.table)
+        rows: Sequence[Sequence[Any]]
+        if self.split == CHARACTER and self.widths is None:
+            rows, table = characters(texts), self.letters
+        else:
+            rows = tokens(texts, cast(str, self.split))
+            rows = rows if self.widths is None else ngrams(rows, self.widths)
         if self.length is not None:
             rows = [row[: self.length] for row in rows]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        ids = np.fromiter(map(table.get, chain.from_iterable(rows), repeat(self.masked_ids)), np.int64, int(lengths.sum()))
+        return np.fromiter(map(table.get, chain.from_iterable(rows), repeat(self.masked_ids)), np.int64, int(lengths.sum())), lengths
+
+    def _arranged(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Rows of ids padded to one length, or their vectors."""
         if self.mode != "int":
-            found = self.weighed(self.counted(np.repeat(np.arange(len(rows)), lengths), ids, len(rows)))
-            return found.reshape(*outer, self.depth)
+            return self.weighed(self.counted(np.repeat(np.arange(len(lengths)), lengths), ids, len(lengths)))
         longest = int(lengths.max(initial=0)) if self.length is None else self.length
-        padded = np.zeros((len(rows), longest), np.int64)
+        padded = np.zeros((len(lengths), longest), np.int64)
         padded[np.arange(longest) < lengths[:, np.newaxis]] = ids
-        return padded.reshape(*outer, longest)
+        return padded
 
     def _whole(self, texts: Sequence[bytes], shape: Sequence[int]) -> np.ndarray:
         """Ids of texts that are tokens themselves."""
