@@ -19,7 +19,7 @@ from .. import lazy
 from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
-from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
+from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, PipelineSpec, Ref, Rules, Words, found_in
 from .reading.jsontext import parse_json
 from .reading.values import short, wrong_argument, wrong_shape
 from .source import Source, source_of
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     import hashlib
 
     from .. import replacing
+    from . import own_pipeline
 else:
     hashlib, replacing = lazy.module("hashlib"), lazy.module("fastlstm.replacing")
+    own_pipeline = lazy.module("fastlstm.formats.own_pipeline")
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
-VERSION = 3
+#: 4: pipelines.
+VERSION = 4
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
 #: Bytes of memory that reading takes for each byte of the header: safetensors parses it too.
@@ -45,16 +48,16 @@ LARGEST_NUMBER = 8
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
     "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
-    "problems", "functions",
+    "problems", "functions", "pipeline",
 })  # fmt: skip
 #: Those that a model may have or not.
-OPTIONAL = frozenset({"functions"})
+OPTIONAL = frozenset({"functions", "pipeline"})
 FUNCTION_KEYS = frozenset({"layers", "activations"})
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
 CASE_KEYS = frozenset({"name", "inputs", "outputs", "tolerance", "tolerances"})
 #: The classes whose fields a header states.
-KINDS = (ModelSpec, LayerSpec, Rules, Generation)
+KINDS = (ModelSpec, LayerSpec, Rules, Generation, PipelineSpec, Words)
 
 T = TypeVar("T")
 
@@ -274,6 +277,8 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
     }
     if spec.functions != Functions():
         entry["functions"] = {"layers": dict(spec.functions.layers), "activations": dict(spec.functions.activations)}
+    if spec.pipeline is not None:
+        entry["pipeline"] = own_pipeline.encoded(spec.pipeline, lambda array: put(tensors, "pipeline", array))
     return entry
 
 
@@ -297,6 +302,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         rules=record(Rules, entry["rules"], "rules"),
         problems=tuple(Problem(*problem) for problem in problems),
         functions=decode_functions(entry["functions"]) if "functions" in entry else Functions(),
+        pipeline=own_pipeline.decoded(entry["pipeline"], store.array, store.budget) if "pipeline" in entry else None,
     )
     check_references(spec, store.path)
     check_functions(spec, store.path)

@@ -36,7 +36,7 @@ ANSWER = "the answer of the process that read it"
 #: What to do about files that no reader gets through.
 ADVICE = "the file is damaged or hostile, get it again from where it was made"
 #: Names in safetensors of the dtypes that arrays of specs and cases have.
-DTYPES = {"bool": "BOOL", "int8": "I8", "int32": "I32", "float32": "F32", "float64": "F64"}
+DTYPES = {"bool": "BOOL", "int8": "I8", "int32": "I32", "int64": "I64", "float32": "F32", "float64": "F64"}
 
 
 def message(head: Mapping[str, Any]) -> bytes:
