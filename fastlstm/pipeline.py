@@ -112,12 +112,13 @@ class Pipeline:
             scaler=given, window=None if window is None else positive(window, "window"), labels=names,
             logits=bool(names) and (ends_linear(model.spec) if logits is None else bool(logits)), inverse=inverse_of(inverse, given),
         )  # fmt: skip
-        self.begin(model, spec)
+        self.__setstate__((model, spec))
 
-    def begin(self, model: Model[Any], spec: PipelineSpec) -> None:
-        """Take a model, and plain data."""
-        self.model = model
-        self.spec = spec
+    def __getstate__(self) -> tuple[Model[Any], PipelineSpec]:
+        return self.model, self.spec
+
+    def __setstate__(self, state: tuple[Model[Any], PipelineSpec]) -> None:
+        self.model, self.spec = model, spec = state
         self.labels = spec.labels
         self._stages = Stages(spec, model.inputs, model.outputs)
 
@@ -305,16 +306,6 @@ class Pipeline:
             )  # fmt: skip
             return fitted(cls, model, spec.pipeline)
 
-    def __reduce__(self) -> Any:
-        return made, (type(self), self.model, replace(self.spec, example=None))
-
-
-def made(kind: type[Pipeline], model: Model[Any], spec: PipelineSpec) -> Pipeline:
-    """A Pipeline of plain data, for ``load``, ``copy`` and ``pickle``."""
-    found = kind.__new__(kind)
-    Pipeline.begin(found, model, spec)
-    return found
-
 
 def fitted(kind: type[Pipeline], model: Model[Any], spec: PipelineSpec) -> Pipeline:
     """The Pipeline of a file.
@@ -324,10 +315,12 @@ def fitted(kind: type[Pipeline], model: Model[Any], spec: PipelineSpec) -> Pipel
     FormatError
         If it does not fit its model.
     """
+    pipeline = kind.__new__(kind)
     try:
-        return made(kind, model, spec)
+        pipeline.__setstate__((model, spec))
     except InputError as error:
         raise FormatError(f"{model.source}: the pipeline in it does not fit its model: {error}") from error
+    return pipeline
 
 
 def load_either(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,12 +145,17 @@ class Stages:
             raise InputError(f"x: expected windows of {window} timesteps, found {shape_text(array.shape)}")
         return array
 
-    def _scaled(self, array: np.ndarray) -> np.ndarray:
-        return array if self.spec.scaler is None else along_columns(scaled, self.spec.scaler, array, "x")
+    def _scaled(self, array: np.ndarray, name: str = "x") -> np.ndarray:
+        return array if self.spec.scaler is None else along_columns(scaled, self.spec.scaler, array, name)
 
     def step(self, x_t: Any, name: str) -> Any:
         """One timestep, or a chunk of some, scaled."""
-        return self._scaled(as_array(x_t, name, (None, self._features()))) if self.spec.scaler is not None else x_t
+        if self.spec.scaler is None:
+            return x_t
+        array = as_array(x_t, name, (None, self._features()))
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"{name}: expected numbers, found {told(x_t)} of dtype {array.dtype}")
+        return self._scaled(array, name)
 
     # -- after ------------------------------------------------------------------------------------------------------------
 
@@ -187,6 +192,8 @@ def texts_of(x: Any) -> list[Any]:
     """Raw texts: a text, or a list or array of them; (batch, 1) too. A text may be a list of its words."""
     if isinstance(x, (str, bytes)):
         x = [x]
+    if isinstance(x, Mapping):
+        raise InputError(f"x: expected a text, or a list or array of them, found {told(x)}")
     with reading("x", "texts"):
         if hasattr(x, "__array__"):
             array = np.asarray(x)
@@ -274,7 +281,7 @@ def check_output(spec: PipelineSpec, outputs: Sequence[TensorInfo]) -> None:
         raise InputError(f"{name}: expected a model of one output, found {len(outputs)}: {', '.join(info.name for info in outputs)}")
     shape = outputs[0].shape
     size = shape[-1] if len(shape) > 1 else None
-    if spec.labels and size not in (None, len(spec.labels)) and not (size == 1 and len(spec.labels) == BINARY):
+    if spec.labels and size is not None and len(spec.labels) != (BINARY if size == 1 else size):
         wanted = f"{size} labels, one an output" if size != 1 else "2 labels, of which the output tells the second one's probability"
         raise InputError(f"labels: expected {wanted}, found {len(spec.labels)}")
     if spec.inverse is not None and not fits_columns(spec.inverse.columns, shape):

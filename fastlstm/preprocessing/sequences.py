@@ -49,7 +49,7 @@ def pad_sequences(
 
     Examples
     --------
-    >>> pad_sequences([[1], [2, 3], [4, 5, 6]], maxlen=2)
+    >>> fastlstm.preprocessing.pad_sequences([[1], [2, 3], [4, 5, 6]], maxlen=2)
     array([[0, 1],
            [2, 3],
            [5, 6]], dtype=int32)
@@ -61,8 +61,9 @@ def pad_sequences(
         lengths = [len(row) for row in rows]
     with reading("maxlen", "a number of timesteps, or sequences that have some"):
         longest = max(lengths) if maxlen is None else maxlen
-    text = np.issubdtype(dtype, np.str_) or np.issubdtype(dtype, np.bytes_)
-    if isinstance(value, str) and np.dtype(dtype) != object and not text:
+    with reading("dtype", "a dtype of NumPy"):
+        text = np.issubdtype(dtype, np.str_) or np.issubdtype(dtype, np.bytes_)
+    if isinstance(value, str) and dtype is not object and not text:
         raise InputError(f"value: expected a number for dtype {dtype}, found {value!r}; dtype=object takes strings of any length")
     filled = next((row for row, length in zip(rows, lengths, strict=True) if length), ())
     with reading("sequences", f"entries of one shape, which dtype {dtype} and {longest} timesteps hold"):

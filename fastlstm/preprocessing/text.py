@@ -56,7 +56,7 @@ def text_to_word_sequence(input_text: str, filters: Any = FILTERS, lower: bool =
 
     Examples
     --------
-    >>> text_to_word_sequence("It's fine, really!")
+    >>> fastlstm.preprocessing.text_to_word_sequence("It's fine, really!")
     ["it's", 'fine', 'really']
     """
     return words_of(input_text, separated(filters, split), lower, split)
@@ -99,8 +99,8 @@ def hashing_trick(
 
     Examples
     --------
-    >>> hashing_trick("the film was fine", 100, "md5")
-    [31, 17, 9, 85]
+    >>> fastlstm.preprocessing.hashing_trick("the film was fine", 100, "md5")
+    [51, 59, 35, 31]
     """
     hashed: Any = hash if hash_function is None else of_md5 if hash_function == "md5" else hash_function
     with reading("n", "more than 1, and a hash_function of a word"):
@@ -139,7 +139,7 @@ class Tokenizer:
 
     Examples
     --------
-    >>> tokenizer = Tokenizer(oov_token="<OOV>")
+    >>> tokenizer = fastlstm.preprocessing.Tokenizer(oov_token="<OOV>")
     >>> tokenizer.fit_on_texts(["the film was fine", "the plot was not"])
     >>> tokenizer.texts_to_sequences(["The film was boring"])
     [[2, 4, 3, 1]]

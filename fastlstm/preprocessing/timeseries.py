@@ -45,7 +45,7 @@ def sliding_windows(data: Any, length: int, stride: int = 1, sampling_rate: int 
 
     Examples
     --------
-    >>> sliding_windows([1, 2, 3, 4, 5], length=3)
+    >>> fastlstm.preprocessing.sliding_windows([1, 2, 3, 4, 5], length=3)
     array([[1, 2, 3],
            [2, 3, 4],
            [3, 4, 5]])
@@ -172,7 +172,7 @@ class TimeseriesGenerator(Sequence[Any]):
 
     Examples
     --------
-    >>> generator = TimeseriesGenerator(np.arange(10), np.arange(10), length=4, batch_size=3)
+    >>> generator = fastlstm.preprocessing.TimeseriesGenerator(np.arange(10), np.arange(10), length=4, batch_size=3)
     >>> len(generator)
     2
     >>> x, y = generator[0]
