@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import page_files
 import pytest
 from around_models import SCALERS, TEXTS, VERSIONS, as_object, fitted_tokenizer, header_of, of_series, of_texts, rewrite
+from layer_examples import tool
 
 import fastlstm
 import fastlstm.demo
@@ -154,3 +156,10 @@ def test_sizes_meet_the_budget(tmp_path: Path, tokenizer: Tokenizer) -> None:
     rewrite(tmp_path / "p.fastlstm", header)
     with pytest.raises(FormatError, match="maxlen"):
         Pipeline.load(tmp_path / "p.fastlstm")
+
+
+def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs as it stands, and prints what it says."""
+    monkeypatch.chdir(tmp_path)
+    page_files.examples(tmp_path, "reviews.keras", "words.json")
+    tool("run_page").run(Path(__file__).parents[2] / "docs" / "pipelines.md")

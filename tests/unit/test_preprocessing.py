@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import gzip
 import json
 import pickle
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import record_preprocessing as recording
 
+import fastlstm
 from fastlstm import InputError, preprocessing
 from fastlstm.preprocessing import TimeseriesGenerator, Tokenizer, pad_sequences, sliding_windows, to_categorical, tokenizer_from_json
 
@@ -193,3 +195,13 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
     line = str(caught.value).split("made it: ")[1].replace("tokenizer.json", str(tmp_path / "tokenizer.json"))
     exec(line, {"tokenizer": tokenizer})
     assert tokenizer_from_json((tmp_path / "tokenizer.json").read_text()).word_index == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("name", preprocessing.__all__)
+def test_examples(name: str) -> None:
+    """Of the docstrings; each is also on the page of all public names."""
+    found = doctest.DocTestFinder().find(getattr(preprocessing, name), globs={"np": np, "fastlstm": fastlstm})
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in found:
+        assert runner.run(test).failed == 0
+    assert f":: fastlstm.preprocessing.{name}\n" in (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
