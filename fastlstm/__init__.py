@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .isolation import Isolation
     from .loading import load
     from .model import Model
+    from .pipeline import Pipeline
     from .stream import Stream
     from .support import supports
     from .verifying import verify
@@ -28,11 +29,12 @@ __getattr__, __dir__ = names(__name__, {
     "errors": (
         "FastLSTMError", "FormatError", "InputError", "KernelError", "Problem", "UnsupportedError", "VerificationError",
     ),
-    "isolation": ("Isolation",), "loading": ("load",), "model": ("Model",), "stream": ("Stream",), "support": ("supports",),
+    "isolation": ("Isolation",), "loading": ("load",), "model": ("Model",),
+    "pipeline": ("Pipeline",), "stream": ("Stream",), "support": ("supports",),
     "verifying": ("verify",),
 })  # fmt: skip
 
 __all__ = [
-    "FastLSTMError", "FormatError", "InputError", "Isolation", "KernelError", "Model", "Problem", "Stream",
+    "FastLSTMError", "FormatError", "InputError", "Isolation", "KernelError", "Model", "Pipeline", "Problem", "Stream",
     "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "load", "supports", "verify",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import formats
+from . import formats, stages
 from .errors import InputError, Problem, UnsupportedError, VerificationError
 from .isolation import Isolation
 from .layers.matching import functions_of, lacking, prepared
@@ -145,6 +145,8 @@ class Description:
     layers: tuple[LayerInfo, ...]
     problems: tuple[Problem, ...]
     outline: ModelSpec = field(repr=False)  # the graph of its layers, without weights
+    before: tuple[str, ...] = ()  # of a pipeline: what is done before the network
+    after: tuple[str, ...] = ()  # ... and after it
 
 
 def describe(
@@ -181,9 +183,11 @@ def describe(
     >>> [(layer.class_name, layer.runs) for layer in found.layers]
     [('InputLayer', 'no work'), ('LSTM', 'native'), ('LSTM', 'native'), ('Dense', 'native')]
     """
-    with reading(path, architecture, by_name, max_bytes, isolated) as source:
+    with reading(path, architecture, by_name, max_bytes, isolated, pipelines=True) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
         found = description(source.name, spec, source.budget, custom_layers, custom_activations)
+        if spec.pipeline is not None:
+            found = replace(found, before=tuple(stages.before(spec.pipeline)), after=tuple(stages.after(spec.pipeline)))
         log_loaded(source, found)
         return found
 

@@ -9,7 +9,8 @@ from . import caching, lazy
 from .errors import InputError, VerificationError
 from .executor import FOLD_LIMIT
 from .model import Loaded, Model
-from .opening import Names, Readable, log_loaded, reading
+from .opening import Names, Readable, Reading, log_loaded, reading
+from .spec import ModelSpec
 
 if TYPE_CHECKING:
     from . import verifying
@@ -115,17 +116,33 @@ def load(
     plain = inputs is None and outputs is None and precision == "float32" and not custom_layers and not custom_activations
     with reading(path, architecture, by_name, max_bytes, isolated, plain and caching.wanted(cache)) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
-        model: Model[Any] = Model(
-            spec, source=source.name, threads=threads, precision=precision, fold_limit=fold_limit,
-            custom_layers=custom_layers, custom_activations=custom_activations, budget=source.budget, kept=source.source.kept,
+        return opened(
+            source, spec, verify and whole(inputs, outputs), threads=threads, precision=precision, fold_limit=fold_limit,
+            custom_layers=custom_layers, custom_activations=custom_activations,
         )  # fmt: skip
-        if source.source.kept is not None:
-            source.source.kept.write()
-        log_loaded(source, model)
-        if verify:
-            if not (inputs is None and outputs is None):
-                raise InputError("verify: a model cut by inputs= or outputs= has no recorded cases; load it whole to verify it")
-            report = verifying.verification(source, model)
-            if not report.passed:
-                raise VerificationError(str(report))
+
+
+def whole(inputs: Names, outputs: Names) -> bool:
+    """Refuse to verify a part of a model."""
+    if not (inputs is None and outputs is None):
+        raise InputError("verify: a model cut by inputs= or outputs= has no recorded cases; load it whole to verify it")
+    return True
+
+
+def opened(source: Reading, spec: ModelSpec, verify: bool, **options: Any) -> Model[Any]:
+    """The Model of a file that is being read; ``options``: those of :class:`Model` that a caller chooses.
+
+    Raises
+    ------
+    VerificationError
+        With ``verify``: if a case comes out differently.
+    """
+    model: Model[Any] = Model(spec, source=source.name, budget=source.budget, kept=source.source.kept, **options)
+    if source.source.kept is not None:
+        source.source.kept.write()
+    log_loaded(source, model)
+    if verify:
+        report = verifying.verification(source, model)
+        if not report.passed:
+            raise VerificationError(str(report))
     return model

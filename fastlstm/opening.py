@@ -10,6 +10,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import caching, formats, lazy, logs, runtime
+from .errors import InputError
 from .inputs import positive
 from .limits import Budget
 from .model import Model
@@ -40,6 +41,7 @@ class Reading:
     architecture: Any
     by_name: bool
     files: tuple[str, ...] = ()  # the files that it was gathered from
+    pipelines: bool = False  # may it hold a pipeline? Else that is refused: its network alone gives other numbers
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -50,8 +52,16 @@ class Reading:
     def spec(self) -> ModelSpec:
         """Read the model that the file describes."""
         if self.bounds is None:
-            return formats.read(self.source, architecture=self.architecture, by_name=self.by_name, budget=self.budget)
-        return isolation.read(self.source, self.bounds, self.budget, architecture=self.architecture, by_name=self.by_name)
+            found = formats.read(self.source, architecture=self.architecture, by_name=self.by_name, budget=self.budget)
+        else:
+            found = isolation.read(self.source, self.bounds, self.budget, architecture=self.architecture, by_name=self.by_name)
+        if found.pipeline is not None and not self.pipelines:
+            line = f"fastlstm.Pipeline.load({self.name!r})"
+            raise InputError(
+                f"{self.name}: it holds a pipeline: its network takes what the pipeline makes of raw input; load it with {line}, "
+                f"or the network alone with {line}.model"
+            )
+        return found
 
     def cut(
         self, inputs: Names, outputs: Names, custom_layers: Functions | None = None, custom_activations: Functions | None = None
@@ -60,7 +70,7 @@ class Reading:
         spec, functions = self.spec(), {"custom_layers": custom_layers, "custom_activations": custom_activations}
         if inputs is None and outputs is None:
             return spec
-        return cutting.cut(spec, self.name, inputs, outputs, budget=self.budget, **functions)
+        return replace(cutting.cut(spec, self.name, inputs, outputs, budget=self.budget, **functions), pipeline=None)
 
     def model(
         self, inputs: Names = None, outputs: Names = None, custom_layers: Functions | None = None,
@@ -83,7 +93,8 @@ class Reading:
 
 @contextmanager
 def reading(
-    path: Readable, architecture: Any, by_name: bool, max_bytes: int | None, isolated: bool | Isolation, kept: bool = False
+    path: Readable, architecture: Any, by_name: bool, max_bytes: int | None, isolated: bool | Isolation, kept: bool = False,
+    pipelines: bool = False,
 ) -> Iterator[Reading]:  # fmt: skip
     """A file that is to be read as the caller's arguments say; ``kept``: where its weights are kept in packed form, with those."""
     source, bounds = formats.source_of(path), None if isolated is False else isolation.bounds_of(isolated)
@@ -91,7 +102,7 @@ def reading(
     if kept and bounds is None and source.path is not None and not source.files and formats.own.is_own(source):
         source = replace(source, kept=caching.Kept(source.path, runtime.level(), runtime.lanes()))
     with Budget(source.name, source.size, most) as budget:
-        yield Reading(source.gathered(budget), budget, bounds, architecture, by_name, tuple(source.files.values()))
+        yield Reading(source.gathered(budget), budget, bounds, architecture, by_name, tuple(source.files.values()), pipelines)
 
 
 def log_loaded(source: Reading, found: Any) -> None:

@@ -172,6 +172,63 @@ class Functions:
 
 
 @record(frozen=True)
+class Words:
+    """Which words have which ids, and how a text is cut into words: what a pipeline keeps of a tokenizer."""
+
+    index: Mapping[str, int]
+    num_words: int | None = None  # ids from it on are not used
+    filters: str = ""  # characters that separate words
+    lower: bool = True
+    split: str | None = " "
+    char_level: bool = False
+    oov_token: str | None = None  # the word whose id unknown words have; None: they are left out
+
+
+@record(frozen=True)
+class Step:
+    """A part of a scaler, on columns of numbers."""
+
+    op: str  # "add", "subtract", "multiply", "divide", "clip" or the name of a function ("sqrt"); see preprocessing/scaling.py
+    values: tuple[float, ...] = ()  # one for all columns, or one a column; of "clip" the least and the largest
+
+
+@record(frozen=True)
+class Scaler:
+    """What is done to numbers before a network reads them, in float64; backwards: how its outputs become numbers of the user's."""
+
+    steps: tuple[Step, ...]
+    columns: int = 0  # it was fitted on; 0: the same is done to all
+    names: tuple[str, ...] = ()  # of the columns, where they have some
+
+
+@record(frozen=True, eq=False)
+class Example:
+    """A recorded self-test of what stands around a network; the network has cases of its own."""
+
+    texts: tuple[str, ...]  # raw input, or
+    numbers: np.ndarray | None  # float64
+    given: tuple[np.ndarray, ...]  # what the network gets of it: one array, or one a row
+    output: np.ndarray  # numbers such as the network may give
+    answer: tuple[np.ndarray, ...]  # what becomes of them: values, or probabilities and the numbers of the labels
+
+
+@record(frozen=True)
+class PipelineSpec:
+    """What stands before and after a network, from raw input to the answer: plain data."""
+
+    words: Words | None = None
+    maxlen: int | None = None  # ids of a text; None: as many as it has words
+    padding: Literal["pre", "post"] = "pre"
+    truncating: Literal["pre", "post"] = "pre"
+    scaler: Scaler | None = None
+    window: int | None = None  # timesteps of the windows that a series is cut into
+    labels: tuple[str | int | float | bool, ...] = ()
+    logits: bool = False  # outputs become probabilities by softmax, or a single one by sigmoid
+    inverse: Scaler | None = None  # for the outputs
+    example: Example | None = None
+
+
+@record(frozen=True)
 class ModelSpec:
     """A graph of layers. Sequential models are graphs too."""
 
@@ -191,6 +248,7 @@ class ModelSpec:
     functions: Functions = Functions()  # of a whole model in a .fastlstm file: what it cannot be computed without
     # What a whole model was compiled with, canonical (see formats/reading/compiled.py); None where the file does not tell.
     compiled: Mapping[str, Any] | None = None
+    pipeline: PipelineSpec | None = None  # of a whole model in a .fastlstm file: what stands around it
 
 
 @record(frozen=True)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import formats
+from . import formats, lazy
 from .errors import InputError
 from .isolation import Isolation, bounds_of
 from .model import Model
 from .opening import Readable, Reading, reading
 from .selftest import Comparison, check, check_with_keras, own_keras, record
+
+if TYPE_CHECKING:
+    from . import examples, stages
+else:
+    examples, stages = lazy.module("fastlstm.examples"), lazy.module("fastlstm.stages")
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def verify(
     (True, 'float64')
     """
     refuse_both(keras, isolated)
-    with reading(path, architecture, False, max_bytes, isolated) as source:
+    with reading(path, architecture, False, max_bytes, isolated, pipelines=True) as source:
         model = source.model(custom_layers=custom_layers, custom_activations=custom_activations)
         return verification(source, model, keras=keras)
 
@@ -96,7 +101,9 @@ def verification(source: Reading, model: Model, *, keras: bool = False) -> Verif
     """Verify a file that is loaded already; see :func:`verify`."""
     converted = formats.own.is_own(source.source)
     cases, altered = source.cases() if converted else (record(model), ())
-    report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases))
+    pipeline = model.spec.pipeline
+    around = () if pipeline is None else examples.check(stages.Stages(pipeline, model.inputs, model.outputs))
+    report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases) + around)
     if not keras:
         return report
     if converted:

@@ -11,14 +11,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import InputError
 from ..inputs import TensorInfo, shape_text
 from ..replacing import writing
-from . import csvlines, terminal
+from ..stages import STRING
+from . import csvlines, terminal, textfiles
 
 ENDINGS = (".npy", ".npz", ".csv")
 
@@ -29,7 +30,7 @@ BEGINNINGS = (b"\x93NUMPY", b"PK")
 #: How NumPy stores arrays in a .npz file.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
-Rows = np.ndarray | list[np.ndarray]  # one input: an array, or a list of sequences of different lengths
+Rows = np.ndarray | list[Any]  # one input: an array, or a list of sequences of different lengths, or of texts
 
 
 def read(path: Path, inputs: Sequence[TensorInfo], *, series: bool = False) -> list[Rows]:
@@ -67,24 +68,37 @@ def read(path: Path, inputs: Sequence[TensorInfo], *, series: bool = False) -> l
 
 def _read(path: Path, inputs: Sequence[TensorInfo], series: bool) -> list[Rows]:
     ending = path.suffix.lower()
+    texts = any(info.dtype == STRING for info in inputs)
+    if texts and ending not in (".npy", ".npz") and not series:
+        return [_read_texts(path, inputs)]
     if series and ending != ".csv":
         raise InputError(f"{path}: expected a .csv file with --series, found {path.suffix or 'no ending'}")
     if ending == ".npz":
-        return _chosen(path, _load(path), inputs)
+        return _chosen(path, _load(path, texts), inputs)
     if ending not in ENDINGS:
         raise InputError(f"{path}: expected a .npy, .npz or .csv file, found {path.suffix or 'no ending'}")
     if len(inputs) > 1:
         names = ", ".join(info.name for info in inputs)
         raise InputError(f"{path}: the model has {len(inputs)} inputs ({names}): expected a .npz file with an array for each")
     if ending == ".npy":
-        array = _load(path)
+        array = _load(path, texts)
         if isinstance(array, dict):
             raise InputError(f"{path}: expected one array, found several: name the file .npz")
         return [array]
     return [_read_csv(path, inputs[0], series)]
 
 
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+def _read_texts(path: Path, inputs: Sequence[TensorInfo]) -> list[str]:
+    """The texts of a file that is no array's."""
+    if path.suffix.lower() not in textfiles.ENDINGS and str(path) != textfiles.STANDARD_INPUT:
+        raise InputError(f"{path}: expected a .txt, .csv, .npy or .npz file of texts, or - for standard input")
+    if len(inputs) > 1:
+        names = ", ".join(info.name for info in inputs)
+        raise InputError(f"{path}: the model has {len(inputs)} inputs ({names}): expected a .npz file with an array for each")
+    return textfiles.read(path, inputs[0].name)
+
+
+def _load(path: Path, texts: bool = False) -> np.ndarray | dict[str, np.ndarray]:
     """The array of a .npy file, or those of a .npz file by name; the bytes tell which it is."""
     try:
         with path.open("rb") as file:
@@ -98,7 +112,8 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
                     raise zipfile.BadZipFile("its arrays are not compressed as NumPy does")
                 found = dict(found)
     except DAMAGE as error:
-        why = "it holds Python objects, not numbers" if "allow_pickle" in str(error) else error
+        wanted = "texts; save them as numpy.array(texts, dtype=str)" if texts else "numbers"
+        why = f"it holds Python objects, not {wanted}" if "allow_pickle" in str(error) else error
         raise InputError(f"{path}: cannot be read as {path.suffix}: {why}") from error
     for name, array in found.items() if isinstance(found, dict) else [("", found)]:
         if not isinstance(array, np.ndarray) or not array.ndim:
@@ -220,6 +235,11 @@ def _write_npz(stream: BinaryIO, path: Path, outputs: Mapping[str, Rows]) -> Non
 
 
 def _csv_lines(rows: Rows) -> Iterator[str]:
-    digits = 17 if len(rows) and rows[0].dtype == np.float64 else 9  # enough to give back the very bits
+    enough = digits(rows[0].dtype) if len(rows) else 0
     for row in rows:
-        yield ",".join(f"{value:.{digits}g}" for value in row.ravel().tolist()) + "\n"
+        yield ",".join(f"{value:.{enough}g}" for value in row.ravel().tolist()) + "\n"
+
+
+def digits(dtype: np.dtype) -> int:
+    """Digits of a number that are enough to give back the very bits."""
+    return 17 if dtype == np.float64 else 9

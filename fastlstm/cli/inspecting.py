@@ -56,6 +56,7 @@ def as_json(description: Description) -> dict[str, object]:
         "inputs": [{"name": name, "shape": shape} for name, shape in description.inputs],
         "outputs": [{"name": name, "shape": shape} for name, shape in description.outputs],
         "parameters": description.parameters,
+        **({"pipeline": {"before": description.before, "after": description.after}} if description.before + description.after else {}),
         "layers": [dataclasses.asdict(layer) for layer in description.layers],
         "problems": [problem._asdict() for problem in description.problems],
     }
@@ -66,6 +67,8 @@ def as_text(description: Description) -> Iterator[str]:
     yield terminal.one_line(f"{description.source}: {description.generation}")
     for title, tensors in (("input", description.inputs), ("output", description.outputs)):
         yield from (terminal.one_line(f"{title:<8}{name}  {shape_text(shape)}") for name, shape in tensors)
+    around = (("before", description.before), ("after", description.after))
+    yield from (terminal.one_line(f"{title:<8}{line}") for title, lines in around for line in lines)
     yield from ("", *_table(description.layers), "", f"{description.parameters:,} parameters")
     if description.problems:
         yield from ("", terminal.coloured("cannot be computed as Keras would:", "red"))

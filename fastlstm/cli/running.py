@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import demo, replacing
-from ..api import ConversionReport, Verification, convert, load, verify
+from ..api import ConversionReport, Verification, convert, verify
 from ..errors import InputError
 from ..listing import one_line
 from ..model import Model
+from ..pipeline import Pipeline, load_either
 from ..selftest import Comparison
-from . import arrayfiles, options, outcome, progress, terminal
+from . import answers, arrayfiles, options, outcome, progress, terminal
 
 FAILED = 1
 
@@ -26,24 +27,27 @@ def run_predict(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
-        model = load(arguments.model, threads=arguments.threads, **options.reading(arguments))
-    inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
-    if not (arguments.series or outcome.is_quiet(arguments)):
+        loaded = load_either(arguments.model, threads=arguments.threads, **options.reading(arguments))
+    pipeline = loaded if isinstance(loaded, Pipeline) else None
+    model = loaded.model if isinstance(loaded, Pipeline) else loaded
+    if pipeline is not None:
+        inputs = answers.read(Path(arguments.input), pipeline, series=arguments.series)
+    else:
+        inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
+    if pipeline is None and not (arguments.series or outcome.is_quiet(arguments)):
         _note_short_sequences(arguments.input, model, inputs)
     start = time.perf_counter()
     try:
         outputs = progress.predict(model, inputs, outcome.bar_of(arguments) or io.StringIO())
     except InputError as error:
         raise InputError(f"{arguments.input}: {error}") from error
+    answer: Any = outputs if pipeline is None else answers.of(pipeline, outputs)
+    labels = () if pipeline is None else pipeline.labels
     seconds = time.perf_counter() - start
-    if not outcome.is_json(arguments):
-        arrayfiles.write(arguments.output, outputs)
-        return 0
-    if arguments.output is not None:
-        arrayfiles.write(arguments.output, outputs)
-        arguments.json = not replacing.is_standard_output(str(arguments.output))  # what is written there is no JSON
-    if arguments.json:
-        outcome.give_json(_predicted(arguments, len(inputs[0]), outputs, seconds))
+    if not outcome.is_json(arguments) or arguments.output is not None:
+        (answers.write(arguments.output, answer, labels) if labels else arrayfiles.write(arguments.output, answer))
+    if outcome.is_json(arguments) and not (arguments.output is not None and replacing.is_standard_output(str(arguments.output))):
+        outcome.give_json(_predicted(arguments, len(inputs[0]), answer._asdict() if labels else answer, seconds))
     return 0
 
 

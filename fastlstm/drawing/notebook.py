@@ -52,6 +52,14 @@ def page(name: str, generation: str, parameters: int, inputs: Sequence[TensorInf
     return "\n".join([*lines, "</div>"])
 
 
+def around(before: Sequence[str], name: str, after: Sequence[str]) -> str:
+    """A pipeline: what is done before a model of a name, and after it."""
+    facts = [("before", escaped(line)) for line in before]
+    facts += [("model", f"<code>{escaped(name)}</code>"), *(("after", escaped(line)) for line in after)]
+    table = "".join(_fact(*fact) for fact in facts)
+    return f'<div style="overflow-x:auto"><p><strong>fastlstm.Pipeline</strong></p><table style="{TABLE}">{table}</table></div>'
+
+
 def _tensors(infos: Sequence[TensorInfo]) -> str:
     return "<br>".join(_tensor(info) for info in infos)
 

@@ -20,7 +20,7 @@ from .. import lazy
 from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
-from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, Ref, Rules, found_in
+from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, PipelineSpec, Ref, Rules, Words, found_in
 from .own_cases import decode_case, encode_case
 from .reading.jsontext import parse_json
 from .reading.values import wrong_argument, wrong_shape
@@ -31,14 +31,17 @@ if TYPE_CHECKING:
     import hashlib
 
     from .. import replacing
+    from . import own_pipeline
     from .reading import compiled_form
 else:
     hashlib, replacing = lazy.module("hashlib"), lazy.module("fastlstm.replacing")
+    own_pipeline = lazy.module("fastlstm.formats.own_pipeline")
     compiled_form = lazy.module("fastlstm.formats.reading.compiled_form")
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
-#: 4: what a model was compiled with; layers that look terms up in a vocabulary or make categories; text among the arrays of cases.
+#: 4: what a model was compiled with; layers that look terms up in a vocabulary or make categories; text among the arrays of cases;
+#: pipelines.
 VERSION = 4
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
@@ -50,15 +53,15 @@ LARGEST_NUMBER = 8
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
     "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
-    "problems", "functions", "compiled",
+    "problems", "functions", "compiled", "pipeline",
 })  # fmt: skip
 #: Those that a model may have or not.
-OPTIONAL = frozenset({"functions", "compiled"})
+OPTIONAL = frozenset({"functions", "compiled", "pipeline"})
 FUNCTION_KEYS = frozenset({"layers", "activations"})
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
 #: The classes whose fields a header states.
-KINDS = (ModelSpec, LayerSpec, Rules, Generation)
+KINDS = (ModelSpec, LayerSpec, Rules, Generation, PipelineSpec, Words)
 
 T = TypeVar("T")
 
@@ -280,6 +283,8 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
         entry["functions"] = {"layers": dict(spec.functions.layers), "activations": dict(spec.functions.activations)}
     if spec.compiled is not None:
         entry["compiled"] = spec.compiled
+    if spec.pipeline is not None:
+        entry["pipeline"] = own_pipeline.encoded(spec.pipeline, lambda array: put(tensors, "pipeline", array))
     return entry
 
 
@@ -304,6 +309,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         problems=tuple(Problem(*problem) for problem in problems),
         functions=decode_functions(entry["functions"]) if "functions" in entry else Functions(),
         compiled=compiled_form.checked(entry["compiled"]) if "compiled" in entry else None,
+        pipeline=own_pipeline.decoded(entry["pipeline"], store.array, store.budget) if "pipeline" in entry else None,
     )
     check_references(spec, store.path)
     check_functions(spec, store.path)
