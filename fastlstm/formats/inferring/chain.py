@@ -75,7 +75,12 @@ def leaves(layers: Sequence[Guess]) -> Iterator[Guess]:
 
 def is_open(guess: Guess) -> bool:
     """Whether what a layer gives cannot be told from what it reads."""
-    return guess.rank == OPEN or guess.kind == "" or guess.row.role is Role.CODE
+    return guess.rank == OPEN or is_unknown(guess) or guess.row.role is Role.CODE
+
+
+def is_unknown(guess: Guess) -> bool:
+    """Whether nothing tells the class of a layer without arrays."""
+    return "class_name" in guess.assumed and guess.takes is None and guess.gives is None
 
 
 def moves_features(guess: Guess) -> bool:
@@ -87,8 +92,8 @@ def unknown(chain: Chain) -> None:
     """Call layers without arrays and without a name of Keras's something that does nothing, until another layer says otherwise."""
     for guess in chain.flat:
         if guess.kind == "":
-            kind, activation = NOTHING
-            guess.assume("class_name", kind, "it keeps no arrays, and its name tells no class: assumed to change nothing")
+            guess.kind, activation = NOTHING
+            guess.assume("class_name", guess.kind, "it keeps no arrays, and its name tells no class: assumed to change nothing")
             guess.assume("activation", activation, "as long as its class is not known")
 
 
@@ -135,7 +140,7 @@ def fit(chain: Chain, giver: Guess, between: list[Guess], guess: Guess, given: i
         return
     if any(one.rank == OPEN or one.row.role is Role.CODE or "dims" in one.assumed for one in between):
         return
-    unknowns = [one for one in between if "class_name" in one.assumed]
+    unknowns = [one for one in between if is_unknown(one)]
     if takes % given == 0 and (flat or unknowns):
         if not flat:
             flatten(unknowns[-1], guess, takes, given)
@@ -143,6 +148,11 @@ def fit(chain: Chain, giver: Guess, between: list[Guess], guess: Guess, given: i
         return
     if takes % given == 0 and guess.hidden_before:
         chain.problem(guess, f"it reads {takes} features, {giver.name!r} gives {given}, and what stands between them is not in the file")
+        return
+    statistics = [one for one in (guess, giver) if one.row.role is Role.NORMALIZATION]
+    if statistics:
+        statistics[0].assume("axis", NEEDED, "not the last: its neighbours have another number of features", True)
+        statistics[0].takes = None
         return
     groups = guess.assumed.get("groups")
     if groups is not None and given % takes == 0:
@@ -185,14 +195,14 @@ def returns(after: Sequence[Guess], axes: int, given: int | None) -> tuple[bool 
     """
     doubtful = False
     for place, guess in enumerate(after):
-        doubtful = doubtful or guess.hidden_before or "class_name" in guess.assumed
+        doubtful = doubtful or guess.hidden_before or is_unknown(guess)
         if guess.kind == FLAT:
             reader = next((one for one in after[place:] if one.takes is not None), None)
-            if reader is None or not given or reader.takes is None:
+            if reader is None or not given or reader.takes is None or axes > 3:
                 return None, f"{guess.name!r} after it takes both", False
             many = reader.takes // given > 1
             return many, f"{reader.name!r} reads {reader.takes} features", doubtful or not many
-        if is_open(guess) and "class_name" not in guess.assumed:
+        if is_open(guess) and not is_unknown(guess):
             return None, f"nothing tells what {guess.name!r} after it reads", False
         if guess.reads in (axes, axes - 1):
             return guess.reads == axes, f"{guess.name!r} after it reads {'sequences' if guess.reads == axes else 'the last step'}", doubtful
@@ -209,7 +219,7 @@ def entrance(chain: Chain) -> None:
     if first is None:
         return
     before = chain.flat[: chain.flat.index(first)]
-    if any(map(moves_features, before)) or any(guess.row.mask is MaskRule.NONE and guess.rank not in (SAME, guess.reads) for guess in before):
+    if any(moves_features(guess) and not is_unknown(guess) for guess in before) or any(guess.row.mask is MaskRule.NONE and guess.rank not in (SAME, guess.reads) for guess in before):
         chain.why = f"nothing tells what {first.name!r} is given"
         return
     if first.row.role is Role.EMBEDDING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ...catalogue import INPUT_LAYER, SEQUENTIAL
-from ..reading.dialect import Dialect, dialect
+from ..reading.dialect import Dialect, dialect, version_numbers
 from .chain import Chain, chained
 from .guesses import Assumption, Guesser
 from .inventory import Inventory
@@ -31,13 +31,16 @@ class Inferred(NamedTuple):
 def inferred(found: Inventory) -> Inferred:
     """Infer the model of a file of weights."""
     version, doubt = generation(found)
-    understood = dialect(version, found.backend or None, {"class_name": SEQUENTIAL}, KIND)
+    told = initializer(found, version)
+    understood = dialect(version, found.backend or None, {"class_name": SEQUENTIAL, "kernel_initializer": told}, KIND)
     guesser = Guesser(understood, found.layout)
     guesses = [guesser.layer(layer) for layer in found.layers]
     entering = [guess for guess in guesses if guess.kind == INPUT_LAYER]
     chain = chained(guesses, len(entering))
     if chain.problems:
         return Inferred(understood, chain, None)
+    if told is not None:
+        tell_tensorflow(chain, told)
     assumed = []
     if doubt:
         assumed.append(Assumption("keras_version", version, doubt))
@@ -45,8 +48,24 @@ def inferred(found: Inventory) -> Inferred:
         order = [guess.name for guess in chain.layers]
         assumed.append(Assumption("order", order, "by where the file has them", True))
     if entering or (guesses and "class_name" in guesses[0].assumed) or found.root.startswith(("functional", "model")):
-        assumed.append(Assumption("class_name", SEQUENTIAL, "each layer read by the next, and by no other", True))
+        assumed.append(Assumption("class_name", SEQUENTIAL, "each layer read by the next, and by no other, with no operation between them", True))
     return Inferred(understood, chain, Writer(chain, understood).model(assumed))
+
+
+def initializer(found: Inventory, version: str) -> dict[str, Any] | None:
+    """What tells TensorFlow 1.13 to 1.15 from 2.0 and 2.1, which all say 2.2.4-tf: how their initializers are written."""
+    if "-tf" not in version or version_numbers(version) != (2, 2, 4):
+        return None
+    second = any(len(array.shape) == 2 and array.shape[0] == 2 and "bias" in array.name for layer in found.layers for array in layer.arrays)
+    return {"class_name": "GlorotUniform", "config": {"seed": None} if second else {"seed": None, "dtype": "float32"}}
+
+
+def tell_tensorflow(chain: Chain, told: dict[str, Any]) -> None:
+    """Mark the initializer that tells the version of TensorFlow."""
+    guess = next((guess for guess in chain.flat if guess.takes is not None and not guess.inner and not guess.cells), None)
+    guess = guess or next((guess.inner for guess in chain.flat if guess.inner is not None), None)
+    if guess is not None:
+        guess.assume("kernel_initializer", told, 'as TensorFlow 1.13 to 1.15 writes it with "dtype": "float32", 2.0 and 2.1 without', True)
 
 
 def generation(found: Inventory) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from .signatures import BY_ARRAYS, CLASSES, NEEDED, SAME
 LEAVES = {
     shapes.dense: ({"kernel", "W"}, ""), shapes.embedding: ({"embeddings", "W"}, ""), shapes.recurrent: ({"kernel", "W"}, "recurrent_kernel"),
     shapes.cudnn: ({"kernel"}, "recurrent_kernel"), shapes.convolution: ({"kernel", "W"}, ""), shapes.transposed: ({"kernel", "W"}, ""),
-    shapes.separable: ({"depthwise_kernel"}, "pointwise_kernel"), shapes.depthwise: ({"depthwise_kernel"}, ""),
+    shapes.separable: ({"depthwise_kernel"}, "pointwise_kernel"), shapes.depthwise: ({"depthwise_kernel", "kernel"}, ""),
     shapes.conv_recurrent: ({"kernel", "W"}, "recurrent_kernel"), shapes.normalization: ({"gamma", "beta", "moving_mean"}, ""),
     shapes.root_mean_square: ({"scale"}, ""), shapes.statistics: ({"mean"}, ""), shapes.slopes: ({"alpha", "alphas"}, ""),
     shapes.locally: ({"kernel", "W"}, ""),
@@ -89,6 +89,7 @@ class Guesser:
 
     dialect: Dialect
     layout: str
+    met: bool = False  # has a layer with arrays come before?
 
     def layer(self, listed: Listed) -> Guess:
         """What a listed layer probably is."""
@@ -98,6 +99,7 @@ class Guesser:
             found = self.unnamed(listed)
         else:
             found = self.of_names(listed)
+        self.met = self.met or bool(listed.arrays)
         found.parameters = sum(product(array.shape) for array in listed.arrays) + sum(inner.parameters for inner in found.layers)
         wide = {array.dtype for array in listed.arrays if array.dtype.startswith("float")}
         found.dtype = wide.pop() if len(wide) == 1 else "float32"
@@ -112,7 +114,9 @@ class Guesser:
         kind = names.class_of_kind(listed.kind)
         role = row_of(kind).role
         if role is Role.MODEL:
-            return self.model(listed.name, kind, [self.layer(inner) for inner in listed.layers])
+            if kind != SEQUENTIAL:
+                return Guess(listed.name, kind, problem="a functional model in the model, whose graph is in no file of weights")
+            return self.model(listed.name, [self.layer(inner) for inner in listed.layers])
         if role is Role.BIDIRECTIONAL:
             return self.both_ways(listed.name, below(listed, "forward_layer"), below(listed, "backward_layer"))
         if role is Role.DISTRIBUTED:
@@ -129,18 +133,22 @@ class Guesser:
         owners, kind = names.groups(arrays), names.class_called(listed.name)
         role = row_of(kind).role
         forward = [one for one in arrays if one.owner.rsplit("/", 1)[-1].startswith("forward_")]
+        if not forward and role is Role.BIDIRECTIONAL:  # TensorFlow 1.5 names arrays after cells alone
+            forward = arrays[: len(arrays) // 2]
         if forward and 2 * len(forward) == len(arrays):
             backward = [one for one in arrays if one not in forward]
             return self.both_ways(listed.name, inside(forward, "forward_"), inside(backward, "backward_"))
         if not listed.arrays:
             return self.bare(listed.name, kind)
+        if signatures.branches(row_of(kind)):
+            return self.plain(listed.name, kind, listed.arrays, arrays)
         if role is Role.DISTRIBUTED:
             return self.every_step(listed.name, inside(arrays, ""), len(owners) > 1)
         if role is Role.MODEL or (len(owners) > 1 and not signatures.branches(row_of(kind)) and not (kind in CLASSES or self.is_loop(kind))):
             inner = [self.of_names(inside(ones, "")) for ones in owners.values()]
             for one in inner:
                 one.hidden_before = True
-            return self.model(listed.name, kind if role is Role.MODEL else "", inner)
+            return self.hiding(self.model(listed.name, inner))
         stack = [one for one in arrays if one.leaf in ("kernel", "W")]
         if self.is_loop(kind) or (len(stack) > 1 and all(one.leaf in ("kernel", "recurrent_kernel", "bias") for one in arrays)):
             return self.loop(listed.name, [*self.cells(arrays)])
@@ -178,6 +186,8 @@ class Guesser:
             return Guess(name, kind, problem="it should have arrays, and has none")
         found = [(other, told) for other in BY_ARRAYS if (told := self.told(other, arrays, owned)) is not None]
         found = [(other, told) for other, told in found if not row_of(other).later or not self.dialect.multi_backend]
+        if not owned and not self.met:  # what has one matrix and comes first is more likely to read ids
+            found.sort(key=lambda one: row_of(one[0]).role is not Role.EMBEDDING)
         if not found:
             listed = ", ".join(f"{array.name} {array.shape}" for array in arrays[:4]) + (", ..." if len(arrays) > 4 else "")
             return Guess(name, kind, problem=f"it keeps arrays that no layer told here has: {listed}")
@@ -224,7 +234,7 @@ class Guesser:
         """Two recurrent layers, one in each direction."""
         kind = next(kind for kind, row in ROWS.items() if row.role is Role.BIDIRECTIONAL)
         inner, other = self.layer(forward), self.layer(backward)
-        if inner.core is not inner or other.gives != inner.gives or other.takes != inner.takes:
+        if inner.core is not inner or (other.kind, other.gives, other.takes) != (inner.kind, inner.gives, inner.takes):
             return Guess(name, kind, problem=inner.problem or "its two directions are not alike, or no recurrent layers")
         gives = None if inner.gives is None else 2 * inner.gives
         guess = Guess(name, kind, {}, {}, inner.takes, gives, inner.reads, inner.rank, inner=inner)
@@ -243,11 +253,16 @@ class Guesser:
         rank = found.rank + 1 if found.rank > 0 else found.rank
         return Guess(name, kind, {}, {}, found.takes, found.gives, reads, rank, inner=found, problem=found.problem)
 
-    def model(self, name: str, kind: str, layers: list[Guess]) -> Guess:
+    def model(self, name: str, layers: list[Guess]) -> Guess:
         """A model in the model."""
         problem = next((f"in it {inner.name!r}: {inner.problem}" for inner in layers if inner.problem), "")
-        guess = Guess(name, kind or SEQUENTIAL, layers=layers, problem=problem)
-        return guess
+        return Guess(name, SEQUENTIAL, layers=layers, problem=problem)
+
+    def hiding(self, model: Guess) -> Guess:
+        """A model in the model whose layers without arrays the file does not list."""
+        layers = [inner.name for inner in model.layers]
+        model.assume("layers", layers, "of a model in the model only the layers with arrays are in the file, in an order that may be another")
+        return model
 
     # -- cells
 

@@ -66,10 +66,10 @@ class Owned(NamedTuple):
 def owned(layer: str, array: Array, early: bool) -> Owned:
     """Take the name of an array apart: ``bidirectional/forward_lstm/lstm_cell/kernel`` of the layer ``bidirectional``."""
     if early:
-        found = EARLY.fullmatch(array.name.rsplit("/", 1)[-1])
+        name = array.name.rsplit("/", 1)[-1].removeprefix(f"{layer}_")
+        found = EARLY.fullmatch(name)
         if found is not None:
-            owner = found["layer"]
-            return Owned("" if owner == layer else owner, "", found["leaf"], array)
+            return Owned(found["layer"], "", found["leaf"], array)
     *path, leaf = array.name.split("/")
     while path and ROWS_OF_MODELS.fullmatch(path[0]):
         del path[0]

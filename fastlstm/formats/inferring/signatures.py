@@ -152,7 +152,7 @@ def untold(kind: str, understood: Dialect) -> dict[str, Any]:
         found["recurrent_activation"] = "sigmoid" if understood.keras3 else "hard_sigmoid"
     numbers = version_numbers(understood.generation.version)
     tensorflow = understood.generation.library == "tf.keras"
-    if row.role is Role.RECURRENT and not row.axes and not row.becomes and (understood.keras3 or (tensorflow and numbers >= (2, 2, 4))):
+    if row.role is Role.RECURRENT and not row.axes and not row.becomes and (understood.keras3 or (tensorflow and numbers >= (2, 3))):
         found.update(ZERO if understood.keras3 else {**ZERO, **MAJOR})
     if understood.keras3 and "alpha" in found and row.renamed:
         found[row.renamed["alpha"]] = found.pop("alpha")

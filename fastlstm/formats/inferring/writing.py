@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...catalogue import INPUT_LAYER, SEQUENTIAL, Role, Row
 from ..reading.dialect import Dialect
 from ..reading.marks import KEY
-from .chain import Chain, leaves
+from .chain import Chain
 from .guesses import Assumption, Guess
 from .signatures import NEEDED
 
@@ -23,7 +23,7 @@ TODO = (
 MODEL = "(the model)"
 #: Keras 1's words for arguments, and for those of layers along time that it takes as numbers: windows with filters, and without.
 EARLY = {
-    "filters": "nb_filter", "use_bias": "bias", "recurrent_activation": "inner_activation", "dilation_rate": "atrous_rate",
+    "units": "output_dim", "filters": "nb_filter", "use_bias": "bias", "recurrent_activation": "inner_activation", "dilation_rate": "atrous_rate",
     "data_format": "dim_ordering", "rate": "p", "stddev": "sigma",
 }  # fmt: skip
 FORMATS = {"channels_last": "tf", "channels_first": "th"}
@@ -46,7 +46,11 @@ class Writer:
     def model(self, assumed: list[Assumption]) -> dict[str, Any]:
         """The whole draft; ``assumed`` is what is assumed of the model itself."""
         generation = self.dialect.generation
-        layers = [self.entrance(), *(self.entry(guess) for guess in self.chain.layers if guess.row.role is not Role.INPUT)]
+        layers = [self.entry(guess) for guess in self.chain.layers if guess.row.role is not Role.INPUT]
+        if self.dialect.keras3:
+            layers.insert(0, self.entrance())
+        else:
+            self.first(layers)["config"].update(self.entering())
         config: Any = layers if self.dialect.keras1 else {"name": "sequential", "layers": layers}
         draft = {KEY: [*self.marks(assumed), TODO], **self.kerass(SEQUENTIAL, config, "keras")}
         draft["keras_version"] = generation.version
@@ -62,21 +66,25 @@ class Writer:
 
     @property
     def given(self) -> str:
-        """The name of the layer that lets data in."""
-        return next((guess.name for guess in self.chain.layers if guess.row.role is Role.INPUT), "draft_input")
+        """The name of the layer that lets data in, or that states its shape: the first."""
+        entering = next((guess.name for guess in self.chain.layers if guess.row.role is Role.INPUT), "draft_input")
+        return entering if self.dialect.keras3 else self.chain.flat[0].name
 
-    @property
-    def shape_key(self) -> str:
-        """What Keras calls the shape of the input."""
-        return "batch_shape" if self.dialect.keras3 else "batch_input_shape"
+    def first(self, layers: list[dict[str, Any]]) -> dict[str, Any]:
+        """The entry of the first layer, which in files up to Keras 2 states the shape of the input."""
+        inner = layers[0]["config"].get("layers")
+        return layers[0] if inner is None else self.first(inner)
+
+    def entering(self) -> dict[str, Any]:
+        """What is told of the input."""
+        shape: Any = NEEDED if self.chain.shape is None else self.chain.shape
+        if self.dialect.keras3:
+            return {"batch_shape": shape, "dtype": "int32" if self.chain.ids else "float32"}
+        return {"batch_input_shape": shape, **({"input_dtype": "int32"} if self.chain.ids and self.dialect.keras1 else {})}
 
     def entrance(self) -> dict[str, Any]:
-        """The layer that lets data in."""
-        shape: Any = NEEDED if self.chain.shape is None else self.chain.shape
-        dtype = "input_dtype" if self.dialect.keras1 else "dtype"
-        found = self.kerass(INPUT_LAYER, {"name": self.given, self.shape_key: shape, dtype: "int32" if self.chain.ids else "float32"})
-        found["config"].pop("trainable", None)
-        return found
+        """The layer that lets data in, as Keras 3 has one in every model."""
+        return {"module": "keras.layers", "class_name": INPUT_LAYER, "config": {"name": self.given, **self.entering()}, "registered_name": None}
 
     def entry(self, guess: Guess) -> dict[str, Any]:
         """A layer."""
@@ -118,9 +126,9 @@ class Writer:
         """A mark for each reason of each layer."""
         found = [{"layer": MODEL, "assumed": {one.argument: one.value}, "why": one.why} for one in assumed]
         if self.chain.why or self.chain.shape is None:
-            shape: Any = NEEDED if self.chain.shape is None else self.chain.shape
-            found.append({"layer": self.given, "assumed": {self.shape_key: shape}, "why": self.chain.why or "no array tells"})
-        for guess in leaves(self.chain.layers):
+            key, shape = next(iter(self.entering().items()))
+            found.append({"layer": self.given, "assumed": {key: shape}, "why": self.chain.why or "no array tells"})
+        for guess in every(self.chain.layers):
             found += ({"layer": guess.name, "assumed": values, "why": why} for why, values in self.reasons(guess).items())
         return found
 
@@ -133,9 +141,18 @@ class Writer:
             words = self.words(one, {**one.config, **{key: other.value for key, other in one.assumed.items() if key != "class_name"}})
             for key, other in one.assumed.items():
                 name = key if not self.dialect.keras1 else early_name(one.row, key, other.value, "filters" in one.config)
-                if name in words:
+                if guess.layers:
+                    found.setdefault(other.why, {})[name] = other.value
+                elif name in words:
                     found.setdefault(other.why, {})[prefix + name] = words[name]
         return found
+
+
+def every(layers: Sequence[Guess]) -> Iterator[Guess]:
+    """The layers, and those in models among them."""
+    for guess in layers:
+        yield guess
+        yield from every(guess.layers)
 
 
 def parts(guess: Guess, prefix: str) -> Iterator[tuple[str, Guess]]:
@@ -149,10 +166,6 @@ def parts(guess: Guess, prefix: str) -> Iterator[tuple[str, Guess]]:
 
 def early_name(row: Row, key: str, value: Any, weighed: bool) -> str:
     """Keras 1's name of an argument."""
-    if row.early_renamed:
-        own = {new: old for old, new in row.early_renamed.items()}
-        if key in own:
-            return own[key]
     if key == "padding" and isinstance(value, str):
         return "border_mode"
     if row.axes == 1 and key in (WEIGHED if weighed else POOLED):
