@@ -73,7 +73,9 @@ def in_form(config: dict[str, Any]) -> dict[str, Any]:
     """A config of Keras 0, whose layers are flat and named by their classes, in the form that came after it."""
     if "config" in config:
         return config
-    layers = [{"class_name": one["name"], "config": {**one, "name": f"layer_{place}"}} for place, one in enumerate(config.get("layers", ()))]
+    layers = [
+        {"class_name": one["name"], "config": {**one, "name": f"layer_{place}"}} for place, one in enumerate(config.get("layers", ()))
+    ]
     return {"class_name": config["name"], "config": layers}
 
 
@@ -103,7 +105,11 @@ def is_chain(config: Mapping[str, Any]) -> bool:
         return False
     if isinstance(inner, list) or "input_layers" not in inner:
         return True
-    if any("keras.src.ops" in str(layer.get("module")) or "trainable" not in str(layer) for layer in layers if layer["class_name"] != "InputLayer"):
+    if any(
+        "keras.src.ops" in str(layer.get("module")) or "trainable" not in str(layer)
+        for layer in layers
+        if layer["class_name"] != "InputLayer"
+    ):
         return False  # there are operations between its layers
     nodes = json.dumps([layer["inbound_nodes"] for layer in layers])
     read = re.findall(r'"keras_history": \["([^"]+)"', nodes) or re.findall(r'\["([^"]+)", \d+, \d+', nodes)
@@ -168,10 +174,9 @@ def confirm(draft: Mapping[str, Any], truth: Mapping[str, Any]) -> tuple[dict[st
             if true != value and [true] != value:
                 wrong.append(f"{argument}={value!r} was {true!r}")
             if argument.endswith("class_name"):
-                entry = copy.deepcopy(theirs[numbers[0]])
-                entry["config"]["name"] = mark["layer"]
-                ours[numbers[0]].clear()
-                ours[numbers[0]].update({key: entry[key] for key in ("class_name", "config")})
+                whole = copy.deepcopy(theirs[numbers[0]])
+                shape = {key: value for key, value in ours[numbers[0]]["config"].items() if key == "batch_input_shape"}
+                ours[numbers[0]].update(class_name=whole["class_name"], config={**shape, **whole["config"], "name": mark["layer"]})
             else:
                 put(ours[numbers[0]], argument, true)
     return with_shape(done, truth), wrong
@@ -195,7 +200,7 @@ def judged(case: golden.Case) -> Judged:
     except fastlstm.FormatError as error:
         return Judged(REFUSED, str(error))
     if found.draft is None:
-        return Judged(REFUSED, found.chain.problems[0])
+        return Judged(REFUSED, found.chain.problems[0][2])
     done, wrong = confirm(found.draft, truth)
     if not is_chain(truth):
         marked = any(mark.get("assumed", {}).get("class_name") for mark in found.draft[KEY][:-1] if mark["layer"] == MODEL)

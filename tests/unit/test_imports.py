@@ -36,7 +36,7 @@ FLOORS = (
     ("model",),
     ("selftest",),
     ("opening",),
-    ("verifying",),
+    ("verifying", "drafting"),
     ("loading",),
     ("api",),
     ("demo", "bench"),

@@ -25,7 +25,7 @@ class Chain:
 
     layers: list[Guess]  # as the file lists them
     flat: list[Guess] = field(default_factory=list)  # those in models too, less those that only let data in
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str, str]] = field(default_factory=list)  # layer, class, what
     shape: list[int | None] | None = None  # of the input; None where nothing tells
     why: str = ""  # what is assumed of it
     ids: bool = False
@@ -33,7 +33,7 @@ class Chain:
 
     def problem(self, guess: Guess, what: str) -> None:
         """Note why there is no chain."""
-        self.problems.append(f"layer {guess.name!r}: {what}")
+        self.problems.append((guess.name, guess.kind, what))
 
 
 def chained(layers: Sequence[Guess], inputs: int) -> Chain:
@@ -52,9 +52,9 @@ def chained(layers: Sequence[Guess], inputs: int) -> Chain:
         if guess.problem:
             chain.problem(guess, guess.problem)
     if inputs > 1:
-        chain.problems.append(f"the model has {inputs} inputs, so it is no chain of layers")
+        chain.problems.append(("", "", f"the model has {inputs} inputs, so it is no chain of layers"))
     if not any(guess.gives for guess in chain.flat):
-        chain.problems.append("no layer in it keeps arrays")
+        chain.problems.append(("", "", "no layer in it keeps arrays"))
     if not chain.problems:
         unknown(chain)
         features(chain)
@@ -219,7 +219,9 @@ def entrance(chain: Chain) -> None:
     if first is None:
         return
     before = chain.flat[: chain.flat.index(first)]
-    if any(moves_features(guess) and not is_unknown(guess) for guess in before) or any(guess.row.mask is MaskRule.NONE and guess.rank not in (SAME, guess.reads) for guess in before):
+    if any(moves_features(guess) and not is_unknown(guess) for guess in before) or any(
+        guess.row.mask is MaskRule.NONE and guess.rank not in (SAME, guess.reads) for guess in before
+    ):
         chain.why = f"nothing tells what {first.name!r} is given"
         return
     if first.row.role is Role.EMBEDDING:

@@ -8,7 +8,7 @@ from ...catalogue import INPUT_LAYER, SEQUENTIAL
 from ..reading.dialect import Dialect, dialect, version_numbers
 from .chain import Chain, chained
 from .guesses import Assumption, Guesser
-from .inventory import Inventory
+from .listed import Inventory
 from .names import EARLY
 from .writing import Writer
 
@@ -48,7 +48,9 @@ def inferred(found: Inventory) -> Inferred:
         order = [guess.name for guess in chain.layers]
         assumed.append(Assumption("order", order, "by where the file has them", True))
     if entering or (guesses and "class_name" in guesses[0].assumed) or found.root.startswith(("functional", "model")):
-        assumed.append(Assumption("class_name", SEQUENTIAL, "each layer read by the next, and by no other, with no operation between them", True))
+        assumed.append(
+            Assumption("class_name", SEQUENTIAL, "each layer read by the next, and by no other, with no operation between them", True)
+        )
     return Inferred(understood, chain, Writer(chain, understood).model(assumed))
 
 

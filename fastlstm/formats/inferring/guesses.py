@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...catalogue import ROWS, SEQUENTIAL, Role, Row, row_of
 from ..reading.dialect import Dialect
 from . import names, shapes, signatures
-from .inventory import Array, Listed
+from .listed import Array, Listed
 from .names import Owned
 from .shapes import Told
 from .signatures import BY_ARRAYS, CLASSES, NEEDED, SAME
@@ -74,6 +74,11 @@ class Guess:
         """An argument that other layers tell for certain."""
         self.assumed.pop(argument, None)
         self.config[argument] = value
+
+    @property
+    def filled(self) -> Mapping[str, Any]:
+        """Arguments that Keras wants, and that matter in training alone."""
+        return CLASSES[self.kind].filled if self.kind in CLASSES else {}
 
     @property
     def core(self) -> Guess | None:
@@ -144,7 +149,9 @@ class Guesser:
             return self.plain(listed.name, kind, listed.arrays, arrays)
         if role is Role.DISTRIBUTED:
             return self.every_step(listed.name, inside(arrays, ""), len(owners) > 1)
-        if role is Role.MODEL or (len(owners) > 1 and not signatures.branches(row_of(kind)) and not (kind in CLASSES or self.is_loop(kind))):
+        if role is Role.MODEL or (
+            len(owners) > 1 and not signatures.branches(row_of(kind)) and not (kind in CLASSES or self.is_loop(kind))
+        ):
             inner = [self.of_names(inside(ones, "")) for ones in owners.values()]
             for one in inner:
                 one.hidden_before = True
@@ -195,7 +202,9 @@ class Guesser:
         guess = self.made(name, other, told)
         if not tells_class(owned, other):
             rest = [one for one, _ in found[1:]]
-            guess.assume("class_name", other, "by its arrays" + (f"; {' or '.join(rest[:3])} would have such ones too" if rest else ""), True)
+            guess.assume(
+                "class_name", other, "by its arrays" + (f"; {' or '.join(rest[:3])} would have such ones too" if rest else ""), True
+            )
         return guess
 
     def told(self, kind: str, arrays: Sequence[Array], owned: Sequence[Owned]) -> Told | None:
@@ -222,7 +231,9 @@ class Guesser:
                 guess.assume(argument, value, "no default" if value == NEEDED else "Keras's default")
         for argument, value in told.unsure.items():
             if argument == "reset_after":
-                value = self.dialect.keras3 or not (self.dialect.keras1 or self.dialect.multi_backend or "hard" in self.dialect.recurrent_activation)
+                value = self.dialect.keras3 or not (
+                    self.dialect.keras1 or self.dialect.multi_backend or "hard" in self.dialect.recurrent_activation
+                )
             guess.assume(argument, value, "its arrays leave it open")
         if guess.row.role is Role.RECURRENT:
             guess.assume("return_sequences", False, "Keras's default")
@@ -261,7 +272,9 @@ class Guesser:
     def hiding(self, model: Guess) -> Guess:
         """A model in the model whose layers without arrays the file does not list."""
         layers = [inner.name for inner in model.layers]
-        model.assume("layers", layers, "of a model in the model only the layers with arrays are in the file, in an order that may be another")
+        model.assume(
+            "layers", layers, "of a model in the model only the layers with arrays are in the file, in an order that may be another"
+        )
         return model
 
     # -- cells
@@ -348,4 +361,3 @@ def product(shape: Sequence[int]) -> int:
 def article(kind: str) -> str:
     """A class in a sentence."""
     return ("an " if kind[:1] in "AEIOU" else "a ") + kind
-

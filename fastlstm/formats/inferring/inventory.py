@@ -8,13 +8,12 @@ HDF5 sorts by name; where the objects stand in the file tells in which order the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
 
-from ...errors import FormatError
-from ...limits import DEPTH, Budget
+from ...limits import Budget
 from ..reading.hdf5 import Group
 from ..reading.tree import GENERATORS, LAYERS, in_order, is_tree
+from .listed import Array, Inventory, Listed
 
 #: Layers that a model may have, and arrays that a layer may.
 MOST = 10_000
@@ -22,38 +21,8 @@ MOST = 10_000
 BESIDE = ("optimizer", "optimizer_weights", "metrics", "loss_tracker", "vars")
 
 
-class Array(NamedTuple):
-    """An array of a layer: its name below the layer's own, as ``forward_lstm/lstm_cell/kernel``, or in a tree ``cell/vars/0``."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-
-
-class Listed(NamedTuple):
-    """A layer that a file lists."""
-
-    name: str  # that of the layer; where the file has none, of its group
-    arrays: tuple[Array, ...] = ()
-    kind: str = ""  # in trees: its class, as attributes are spelled: "batch_normalization"
-    layers: tuple[Listed, ...] = ()  # of a nested model in a tree
-
-
-class Inventory(NamedTuple):
-    """The layers of a file of weights."""
-
-    layers: tuple[Listed, ...]
-    layout: str  # "numbers", "names" or "tree"
-    version: str = ""  # of Keras, where the file states it
-    backend: str = ""
-    root: str = ""  # the name of the model, where a tree states it
-    dialect: str = ""  # of a tree: "tf.keras" or "Keras 3" where it gives itself away
-
-
 def is_weights(root: Group) -> bool:
-    """Whether an HDF5 file holds weights alone, in a layout of Keras."""
-    if root.text("model_config") is not None:
-        return False
+    """Whether an HDF5 file without a model's config holds weights, in a layout of Keras."""
     return root.names("layer_names") is not None or root.attribute("nb_layers") is not None or "graph" in root or is_tree(root)
 
 
@@ -186,44 +155,3 @@ def explore(group: Group, path: str, branch: Branch, budget: Budget, depth: int)
             if here == "vars":
                 branch.name = inner.text("name") or ""
             explore(inner, here, branch, budget, depth)
-
-
-# -- as plain data --------------------------------------------------------------------------------------------------------
-
-
-def plain(found: Inventory) -> dict[str, Any]:
-    """An inventory for JSON."""
-    return {**found._asdict(), "layers": [plain_layer(layer) for layer in found.layers]}
-
-
-def plain_layer(layer: Listed) -> dict[str, Any]:
-    """One layer for JSON."""
-    return {
-        "name": layer.name, "kind": layer.kind, "layers": [plain_layer(inner) for inner in layer.layers],
-        "arrays": [[array.name, list(array.shape), array.dtype] for array in layer.arrays],
-    }  # fmt: skip
-
-
-def from_plain(given: Any, source: str) -> Inventory:
-    """The inventory that JSON states, as another process gave it.
-
-    Raises
-    ------
-    FormatError
-        If it is none.
-    """
-    try:
-        told = [given[key] for key in ("layout", "version", "backend", "root", "dialect")]
-        if not all(isinstance(value, str) for value in told):
-            raise TypeError("expected texts")
-        return Inventory(tuple(layer_of(layer, 0) for layer in given["layers"]), *told)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise FormatError(f"{source}: no inventory of weights came from the process that read it ({error})") from error
-
-
-def layer_of(given: Mapping[str, Any], depth: int) -> Listed:
-    """One layer of it."""
-    if depth > DEPTH:
-        raise ValueError("nested too deep")
-    arrays = tuple(Array(str(name), tuple(map(int, shape)), str(dtype)) for name, shape, dtype in given["arrays"])
-    return Listed(str(given["name"]), arrays, str(given["kind"]), tuple(layer_of(inner, depth + 1) for inner in given["layers"]))

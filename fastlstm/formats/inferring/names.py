@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 from ...catalogue import ALIASES, EARLY_NAMES, ROWS, Role
 from ..reading.tree import snake_case
-from .inventory import Array
+from .listed import Array
 
 #: How tf.keras and multi-backend Keras 2 put underscores: LSTM2D is ``lst_m2d`` to them.
 WORDS = (re.compile(r"(.)([A-Z][a-z0-9]+)"), re.compile(r"([a-z])([A-Z])"))
 #: A number that makes a name unique.
 NUMBER = re.compile(r"_\d+$")
 #: How Keras 1 names arrays: the layer's name, the array, perhaps a gate. "gamma" and the like are called so in every generation.
-EARLY = re.compile(r"(?P<layer>.*?)_?(?P<leaf>(?:W|U|b)(?:_[a-z]+)?|gamma|beta|running_mean|running_std|alphas?|betas|[at]_(?:left|right))$")
+EARLY = re.compile(
+    r"(?P<layer>.*?)_?(?P<leaf>(?:W|U|b)(?:_[a-z]+)?|gamma|beta|running_mean|running_std|alphas?|betas|[at]_(?:left|right))$"
+)
 #: Names of operations that tf.keras puts between layers.
 OPERATIONS = ("tf_op_layer", "tf.")
 #: What goes before the name of the layer inside.

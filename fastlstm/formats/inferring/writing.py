@@ -84,7 +84,12 @@ class Writer:
 
     def entrance(self) -> dict[str, Any]:
         """The layer that lets data in, as Keras 3 has one in every model."""
-        return {"module": "keras.layers", "class_name": INPUT_LAYER, "config": {"name": self.given, **self.entering()}, "registered_name": None}
+        return {
+            "module": "keras.layers",
+            "class_name": INPUT_LAYER,
+            "config": {"name": self.given, **self.entering()},
+            "registered_name": None,
+        }
 
     def entry(self, guess: Guess) -> dict[str, Any]:
         """A layer."""
@@ -146,6 +151,11 @@ class Writer:
                 elif name in words:
                     found.setdefault(other.why, {})[prefix + name] = words[name]
         return found
+
+
+def mark_of(mark: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], str]:
+    """The layer, the arguments and the reason of a mark."""
+    return str(mark["layer"]), mark["assumed"], str(mark["why"])
 
 
 def every(layers: Sequence[Guess]) -> Iterator[Guess]:
