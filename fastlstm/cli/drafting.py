@@ -7,12 +7,17 @@ import dataclasses
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import replacing
-from ..drafting import ArchitectureDraft, InferredLayer, draft_architecture
+from .. import lazy, replacing
 from ..errors import InputError
 from . import outcome, progress, terminal
+
+if TYPE_CHECKING:
+    from .. import drafting
+    from ..drafting import ArchitectureDraft, InferredLayer
+else:  # which imports h5py
+    drafting = lazy.module("fastlstm.drafting")
 
 FAILED = 1
 NAME = "--draft"
@@ -22,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Show what a file of weights tells, and write the draft if that is asked for."""
     target = None if arguments.draft is None else checked(arguments)
     with progress.shown(f"reading {terminal.one_line(arguments.file)}", outcome.bar_of(arguments)):
-        found = draft_architecture(arguments.file, max_bytes=arguments.max_bytes, isolated=arguments.isolated)
+        found = drafting.draft_architecture(arguments.file, max_bytes=arguments.max_bytes, isolated=arguments.isolated)
     written = target is not None and not found.problems
     if target is not None and written:
         with replacing.writing(target) as stream:

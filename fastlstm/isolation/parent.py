@@ -134,8 +134,8 @@ def described(architecture: Architecture | None) -> dict[str, str | None]:
 
 
 def answer(
-    source: Source, bounds: Isolation, budget: Budget, architecture: Mapping[str, str | None], *, by_name: bool = False, cases: bool = False,
-    inventory: bool = False,
+    source: Source, bounds: Isolation, budget: Budget, architecture: Mapping[str, str | None], *, by_name: bool = False,
+    cases: bool = False, inventory: bool = False,
 ) -> handover.Answer:  # fmt: skip
     """Ask the reading process for a file; its warnings are given and its error is raised here.
 

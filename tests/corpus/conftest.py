@@ -42,6 +42,12 @@ def golden_folders(request: pytest.FixtureRequest) -> tuple[Path, ...]:
 
 
 @pytest.fixture(scope="session")
+def recorded_folders(request: pytest.FixtureRequest) -> tuple[Path, ...]:
+    """The same, or the project's own recordings alone."""
+    return corpus_folders(request.config)
+
+
+@pytest.fixture(scope="session")
 def golden_results(request: pytest.FixtureRequest) -> list[golden.Result]:
     """Results of this session; the table at its end is made of them."""
     return request.config.stash[RESULTS]

@@ -54,19 +54,30 @@ def stripped(case: golden.Case) -> tuple[bytes, dict[str, Any]]:
             config = json.loads(archive.read("config.json"))
             config["keras_version"] = json.loads(archive.read("metadata.json"))["keras_version"]
             return archive.read("model.weights.h5"), config
-    if case.architecture is not None:
+    if golden.KINDS.get(case.kind) and case.architecture is not None:
         return case.path.read_bytes(), in_form(json.loads(case.architecture.read_text()))
-    out = io.BytesIO()
-    with h5py.File(case.path, "r") as model, h5py.File(out, "w") as weights:
+    with h5py.File(case.path, "r") as model:
         config = json.loads(model.attrs["model_config"])
         config.setdefault("keras_version", str(model.attrs.get("keras_version", "")))
-        group = model["model_weights"] if "model_weights" in model else model
+    return weights_of(case.path), config
+
+
+def weights_of(path: Path) -> bytes:
+    """What ``save_weights`` writes of the model in a ``.h5`` file."""
+    out = io.BytesIO()
+    with h5py.File(path, "r") as model, h5py.File(out, "w") as weights:
+        group = model.get("model_weights", model)
         for name in group:
             group.copy(name, weights)
         for key, value in group.attrs.items():
             if key not in ("model_config", "training_config"):
                 weights.attrs[key] = value
-    return out.getvalue(), config
+    return out.getvalue()
+
+
+def confirmed(draft: str) -> str:
+    """A draft of which every line was found right: those lines deleted, as an editor would."""
+    return "\n".join(line for line in draft.splitlines() if '"assumed": ' not in line)
 
 
 def in_form(config: dict[str, Any]) -> dict[str, Any]:
@@ -129,8 +140,7 @@ def named(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def looked_up(entry: Any, path: str) -> Any:
     """An argument of a layer, or of one in it: ``layer.activation``. KeyError where the config does not have it."""
     for step in path.split(".")[:-1]:
-        entry = entry["config"] if "config" in entry else entry
-        entry = entry[int(step)] if isinstance(entry, list) else entry[step]
+        entry = entry[int(step)] if isinstance(entry, list) else entry["config"][step]
     last = path.rsplit(".", 1)[-1]
     if last == "negative_slope" and last not in entry["config"]:
         last = "alpha"  # as all but Keras 3 call it
@@ -140,8 +150,7 @@ def looked_up(entry: Any, path: str) -> Any:
 def put(entry: Any, path: str, value: Any) -> None:
     """Set what ``looked_up`` finds."""
     for step in path.split(".")[:-1]:
-        entry = entry["config"] if "config" in entry else entry
-        entry = entry[int(step)] if isinstance(entry, list) else entry[step]
+        entry = entry[int(step)] if isinstance(entry, list) else entry["config"][step]
     last = path.rsplit(".", 1)[-1]
     (entry if last == "class_name" else entry["config"])[last] = value
 
@@ -184,10 +193,10 @@ def confirm(draft: Mapping[str, Any], truth: Mapping[str, Any]) -> tuple[dict[st
 
 def with_shape(done: dict[str, Any], truth: Mapping[str, Any]) -> dict[str, Any]:
     """The input shape of the true model, where its config states one."""
-    found = re.search(r'"batch_(?:input_)?shape": (\[[^\]]*\])', json.dumps(truth))
+    found = re.search(r'"batch_(?:input_)?shape": (\[[^\]]*\])', re.sub(r'"input_shape": \[', '"batch_shape": [null, ', json.dumps(truth)))
     stated = re.search(r'"batch_(?:input_)?shape": (\[[^\]]*\]|"\?")', json.dumps(done))
-    if found is None or stated is None:
-        return done
+    if found is None or stated is None or (entries(truth)[0]["class_name"] == "Embedding" and "input_shape" in json.dumps(truth)):
+        return done  # Keras 0 noted the vocabulary of an Embedding for its input shape
     text = json.dumps(done)
     return json.loads(text[: stated.start(1)] + found[1] + text[stated.end(1) :])
 
@@ -219,15 +228,11 @@ def judged(case: golden.Case) -> Judged:
     return Judged(CONFIRMED if wrong else AT_ONCE, "", tuple(wrong))
 
 
-def every_case(only: str = "") -> Iterator[golden.Case]:
-    """The recorded models that have weights."""
-    with tempfile.TemporaryDirectory() as folder:
-        roots = [golden.OWN, *filter(None, [golden.corpus()])]
-        for archives in roots:
-            golden.unpack(archives, Path(folder))
-        for case in golden.cases(*roots, Path(folder)):
-            if re.search(only, str(case)) and not case.generation.startswith("operations-"):
-                yield case
+def every_case(*folders: Path, only: str = "") -> Iterator[golden.Case]:
+    """The recorded models that lie unpacked in some folders, but for those that operations alone were recorded with."""
+    for case in golden.cases(*folders):
+        if re.search(only, str(case)) and not case.generation.startswith("operations-"):
+            yield case
 
 
 def main() -> int:
@@ -239,14 +244,18 @@ def main() -> int:
     counts: dict[str, Counter[str]] = {}
     reasons: Counter[str] = Counter()
     marked: Counter[str] = Counter()
-    for case in every_case(arguments.only):
-        result = judged(case)
-        counts.setdefault(case.generation, Counter())[result.outcome] += 1
-        marked.update(one.split("=")[0].rsplit(".", 1)[-1] for one in result.wrong)
-        if result.outcome == REFUSED:
-            reasons[re.sub(r"'[^']*'|\d+|\([\d, ]*\)", "_", result.detail)[:110]] += 1
-        if arguments.verbose or result.outcome == WRONG:
-            print(f"{result.outcome}: {case}: {result.detail[:300]} {'; '.join(result.wrong)[:200]}")
+    with tempfile.TemporaryDirectory() as folder:
+        roots = [golden.OWN, *filter(None, [golden.corpus()])]
+        for archives in roots:
+            golden.unpack(archives, Path(folder))
+        for case in every_case(*roots, Path(folder), only=arguments.only):
+            result = judged(case)
+            counts.setdefault(case.generation, Counter())[result.outcome] += 1
+            marked.update(one.split("=")[0].rsplit(".", 1)[-1] for one in result.wrong)
+            if result.outcome == REFUSED:
+                reasons[re.sub(r"'[^']*'|\d+|\([\d, ]*\)", "_", result.detail)[:110]] += 1
+            if arguments.verbose or result.outcome == WRONG:
+                print(f"{result.outcome}: {case}: {result.detail[:300]} {'; '.join(result.wrong)[:200]}")
     for generation, row in [*sorted(counts.items()), ("all", sum(counts.values(), Counter()))]:
         print(f"{generation:<28}" + "  ".join(f"{outcome} {row[outcome]}" for outcome in OUTCOMES))
     print("not drafted:", *(f"\n  {count:4} {reason}" for reason, count in reasons.most_common(40)))

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ...catalogue import MaskRule, Role
+from ...catalogue import ACTIVATION, FLATTEN, MaskRule, Role
 from .guesses import Guess
 from .signatures import NEEDED, OPEN, SAME
 
 #: Why an argument is what it is.
 DEFAULT = "Keras's default"
 #: The class of a layer that does nothing, the argument that says so, and what makes rows of everything.
-NOTHING, FLAT = ("Activation", "linear"), "Flatten"
+NOTHING, FLAT = (ACTIVATION, "linear"), FLATTEN
 
 
 @dataclass
@@ -229,7 +229,7 @@ def entrance(chain: Chain) -> None:
         counted(chain, 1)
         return
     rank, certain = needed(chain.flat)
-    chain.shape = [None] * (rank - 1) + [first.takes]
+    chain.shape = [*[None] * (rank - 1), first.takes]
     if rank == 2:
         chain.why = "" if certain else "more axes than two would do too"
     else:

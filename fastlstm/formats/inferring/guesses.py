@@ -12,12 +12,13 @@ from ..reading.dialect import Dialect
 from . import names, shapes, signatures
 from .listed import Array, Listed
 from .names import Owned
-from .shapes import Told
+from .shapes import Fit, Told
 from .signatures import BY_ARRAYS, CLASSES, NEEDED, SAME
 
-#: The names that the first array of a layer has, and parts of a name that one of its arrays must have, by how it is told.
-LEAVES = {
-    shapes.dense: ({"kernel", "W"}, ""), shapes.embedding: ({"embeddings", "W"}, ""), shapes.recurrent: ({"kernel", "W"}, "recurrent_kernel"),
+#: By how a layer is told: the names that its first array may have, and one that another must have.
+LEAVES: dict[Fit, tuple[set[str], str]] = {
+    shapes.dense: ({"kernel", "W"}, ""), shapes.embedding: ({"embeddings", "W"}, ""),
+    shapes.recurrent: ({"kernel", "W"}, "recurrent_kernel"),
     shapes.cudnn: ({"kernel"}, "recurrent_kernel"), shapes.convolution: ({"kernel", "W"}, ""), shapes.transposed: ({"kernel", "W"}, ""),
     shapes.separable: ({"depthwise_kernel"}, "pointwise_kernel"), shapes.depthwise: ({"depthwise_kernel", "kernel"}, ""),
     shapes.conv_recurrent: ({"kernel", "W"}, "recurrent_kernel"), shapes.normalization: ({"gamma", "beta", "moving_mean"}, ""),
@@ -184,7 +185,7 @@ class Guesser:
         """A layer of one class, which its name tells, its cell, or its arrays."""
         if signatures.branches(row_of(kind)):
             return Guess(name, kind, problem=f"{article(kind)} reads several tensors: the model is no chain of layers")
-        told = self.told(kind, arrays, owned) if kind in CLASSES else None
+        told = (self.told(kind, arrays, owned) or self.told(kind, arrays, ())) if kind in CLASSES else None
         if told is not None:
             return self.made(name, kind, told)
         if kind and kind not in CLASSES and (kind not in ROWS or not arrays):
@@ -260,8 +261,8 @@ class Guesser:
         if not inner.arrays:
             return Guess(name, kind, problem="the layer inside it keeps no arrays, so nothing tells what it is")
         found = self.layer(inner)
-        reads = found.reads + 1 if found.reads > 0 else SAME
-        rank = found.rank + 1 if found.rank > 0 else found.rank
+        reads = found.reads + 1 if found.reads != SAME else 3  # a row for each timestep
+        rank = found.rank + 1 if found.rank > 0 else 3 if found.rank == SAME else found.rank
         return Guess(name, kind, {}, {}, found.takes, found.gives, reads, rank, inner=found, problem=found.problem)
 
     def model(self, name: str, layers: list[Guess]) -> Guess:

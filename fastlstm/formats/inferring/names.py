@@ -37,7 +37,7 @@ def spellings() -> Iterator[tuple[str, str]]:
 
 
 #: Classes by what their layers are called.
-CALLED = {name: kind for name, kind in reversed(list(spellings()))}
+CALLED = dict(reversed(list(spellings())))
 CALLED["input"] = next(name for name, row in ROWS.items() if row.role is Role.INPUT)
 
 

@@ -75,7 +75,7 @@ def along(axes: int) -> dict[str, Signature]:
         found[f"DepthwiseConv{name}"] = Signature(shapes.depthwise, windows(axes), rank, rank)
         found[f"LocallyConnected{name}"] = Signature(shapes.locally, windows(axes, dilated=False), rank, rank)
     if axes == 2:
-        found["UpSampling2D"] = Signature(untold={"size": [2, 2], **FORMAT, "interpolation": "nearest"}, reads=rank, gives=rank)
+        found[f"UpSampling{name}"] = Signature(untold={"size": [2, 2], **FORMAT, "interpolation": "nearest"}, reads=rank, gives=rank)
     return found
 
 
@@ -85,7 +85,7 @@ def idle(*names: str, **filled: Any) -> dict[str, Signature]:
 
 
 #: The classes whose layers can be told.
-CLASSES: Mapping[str, Signature] = {
+CLASSES = {
     "InputLayer": Signature(),
     "Dense": Signature(shapes.dense, LINEAR),
     "Activation": Signature(untold={"activation": NEEDED}),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ...catalogue import INPUT_LAYER, SEQUENTIAL, Role, Row
+from ...catalogue import INPUT_LAYER, SEQUENTIAL, STACKED_CELLS, Role, Row
 from ..reading.dialect import Dialect
 from ..reading.marks import KEY
 from .chain import Chain
@@ -23,8 +23,8 @@ TODO = (
 MODEL = "(the model)"
 #: Keras 1's words for arguments, and for those of layers along time that it takes as numbers: windows with filters, and without.
 EARLY = {
-    "units": "output_dim", "filters": "nb_filter", "use_bias": "bias", "recurrent_activation": "inner_activation", "dilation_rate": "atrous_rate",
-    "data_format": "dim_ordering", "rate": "p", "stddev": "sigma",
+    "units": "output_dim", "filters": "nb_filter", "use_bias": "bias", "recurrent_activation": "inner_activation",
+    "dilation_rate": "atrous_rate", "data_format": "dim_ordering", "rate": "p", "stddev": "sigma",
 }  # fmt: skip
 FORMATS = {"channels_last": "tf", "channels_first": "th"}
 WEIGHED, POOLED = {"kernel_size": "filter_length", "strides": "subsample_length"}, {"pool_size": "pool_length", "strides": "stride"}
@@ -106,7 +106,7 @@ class Writer:
             config["layer"] = inner
         if guess.cells:
             cells = [self.entry(cell) for cell in guess.cells]
-            config["cell"] = cells[0] if len(cells) == 1 else self.kerass("StackedRNNCells", {"name": "stacked_rnn_cells", "cells": cells})
+            config["cell"] = cells[0] if len(cells) == 1 else self.kerass(STACKED_CELLS, {"name": "stacked_rnn_cells", "cells": cells})
         return self.kerass(guess.kind, config)
 
     def words(self, guess: Guess, values: Mapping[str, Any]) -> dict[str, Any]:
