@@ -13,6 +13,7 @@ from .lazy import names
 
 if TYPE_CHECKING:
     from .api import convert, describe
+    from .drafting import draft_architecture
     from .errors import FastLSTMError, FormatError, InputError, KernelError, Problem, UnsupportedError, VerificationError
     from .isolation import Isolation
     from .loading import load
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __getattr__, __dir__ = names(__name__, {
-    "api": ("convert", "describe"),
+    "api": ("convert", "describe"), "drafting": ("draft_architecture",),
     "errors": (
         "FastLSTMError", "FormatError", "InputError", "KernelError", "Problem", "UnsupportedError", "VerificationError",
     ),
@@ -36,5 +37,5 @@ __getattr__, __dir__ = names(__name__, {
 
 __all__ = [
     "FastLSTMError", "FormatError", "InputError", "Isolation", "KernelError", "Model", "Pipeline", "Problem", "Stream",
-    "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "load", "supports", "verify",
+    "UnsupportedError", "VerificationError", "__version__", "convert", "describe", "draft_architecture", "load", "supports", "verify",
 ]  # fmt: skip

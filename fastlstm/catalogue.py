@@ -395,6 +395,9 @@ MODEL: Final = "Model"
 OPERATION: Final = "Operation"
 CATEGORY_ENCODING: Final = "CategoryEncoding"
 DISCRETIZATION: Final = "Discretization"
+ACTIVATION: Final = "Activation"
+FLATTEN: Final = "Flatten"
+STACKED_CELLS: Final = "StackedRNNCells"
 #: The prefix that Keras 3's operations are given while a file is read: some share their names with layers.
 OF_KERAS3: Final = "Operation>"
 #: The layer that each mode of Keras 1's Merge became.

@@ -29,6 +29,10 @@ class FormatError(FastLSTMError):
     """The file is damaged, hostile, or not of a kind that fastlstm reads."""
 
 
+class WeightsAloneError(FormatError):
+    """The file holds weights alone, and no architecture was given: what :func:`fastlstm.draft_architecture` is for."""
+
+
 class UnsupportedError(FastLSTMError):
     """The file is sound, but holds something that fastlstm does not compute.
 

@@ -10,9 +10,9 @@ from .. import replacing
 from ..api import Description, describe
 from ..drawing import picture, saving
 from ..drawing.text import shape_text
-from ..errors import FastLSTMError
+from ..errors import FastLSTMError, WeightsAloneError
 from ..listing import LayerInfo
-from . import options, outcome, progress, report, terminal
+from . import drafting, options, outcome, progress, report, terminal
 
 FAILED = 1
 #: How layers run that are worth a colour.
@@ -22,12 +22,16 @@ COLOURS = {"NumPy": "yellow", "your function": "magenta", "unsupported": "red", 
 def run(arguments: argparse.Namespace) -> int:
     """The command."""
     target, wanted = None, arguments.report or arguments.anonymous
+    if arguments.draft is not None:
+        return drafting.run(arguments)
     if arguments.svg is not None:
         target = saving.checked_picture(arguments.svg, arguments.file, arguments.architecture, name="--svg")
     try:
         with options.told_as_options(), progress.shown(f"reading {terminal.one_line(arguments.file)}", outcome.bar_of(arguments)):
             description = describe(arguments.file, **options.reading(arguments))
     except FastLSTMError as error:
+        if isinstance(error, WeightsAloneError) and not wanted and target is None:
+            return drafting.run(arguments)
         if not wanted:
             raise
         _report(arguments, report.of_failure(error, arguments))

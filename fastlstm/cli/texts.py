@@ -32,8 +32,9 @@ examples:
   fastlstm describe model.h5 --json | python -m json.tool
   fastlstm describe model.h5 --svg model.svg         draws the graph of layers
   fastlstm inspect model.h5 --report                 for an issue: no weights, no paths; --anonymous: no names
+  fastlstm inspect weights.h5 --draft model.json     weights alone: what can be told of the model, the rest marked
 
-exit code 1 if the file holds something unsupported
+exit code 1 if the file holds something unsupported, or if no model can be told from weights alone
 """
 PREDICT = """\
 Computes a model's outputs for the rows of a file. A .csv file has one row of the batch a line: its values in the order of

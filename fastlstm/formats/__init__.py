@@ -19,6 +19,7 @@ from .source import Source, source_of
 
 if TYPE_CHECKING:
     from . import archive, explain, h5, saved_model
+    from .inferring.listed import Inventory
 else:  # neither importing fastlstm nor reading its own files imports h5py
     archive, explain, h5, saved_model = map(
         lazy.module,
@@ -58,10 +59,32 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
     return spec
 
 
+def inventory(path: Any, budget: Budget) -> Inventory:
+    """List the layers and arrays of a file of weights alone; the arguments are those of :func:`read`.
+
+    Raises
+    ------
+    FormatError
+        If it is damaged, hostile, or no file of weights alone.
+    """
+    source = source_of(path).gathered(budget)
+    module = family(source)
+    if module is own:
+        raise FormatError(f"{source.name}: {h5.LISTED_OWN}")
+    found: Inventory = module.listed(source, budget)
+    return found
+
+
 def reader(source: Source) -> Callable[..., ModelSpec]:
-    """Return the function that reads a file, chosen by its first bytes."""
+    """Return the function that reads a file."""
+    read: Callable[..., ModelSpec] = family(source).read
+    return read
+
+
+def family(source: Source) -> Any:
+    """Return the module that reads a file, chosen by its first bytes."""
     if source.handle is not None:
-        return h5.read
+        return h5
     refuse_other_than_files(source)
     with source.open() as stream:
         try:
@@ -69,10 +92,10 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
         except OSError as error:
             raise FormatError(f"{source.name}: cannot be read ({error.strerror})") from error
     if own.sniff(head, source.name):
-        return own.read
+        return own
     for module in (saved_model, archive, h5):
         if module.sniff(head, source.name):
-            return module.read
+            return module
     raise FormatError(f"{source.name}: {explain.explain(source, head)}")
 
 
@@ -90,4 +113,4 @@ def refuse_other_than_files(source: Source) -> None:
         raise FormatError(f"{source.name}: not a format that fastlstm reads: a pipe or a device; save what it gives as a file")
 
 
-__all__ = ["Source", "own", "read", "refuse_other_than_files", "source_of"]
+__all__ = ["Source", "inventory", "own", "read", "refuse_other_than_files", "source_of"]

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from ..errors import FormatError, InputError
+from ..errors import FormatError, InputError, WeightsAloneError
 from ..limits import Budget
 from ..spec import ModelSpec
 from . import saved_model, several
+from .h5 import LISTED_OWN, advice
+from .inferring.inventory import inventory
+from .inferring.listed import Inventory
 from .reading import hdf5
 from .reading.architecture import load_architecture
 from .reading.compiled import compiled
@@ -67,7 +70,7 @@ def read_parts(
     """The model of an architecture, its weights in parts."""
     path = source.name
     if architecture is None:
-        raise FormatError(f"{path}: weights in parts, without the model; pass architecture= (the JSON of model.to_json(), or a path to it)")
+        raise WeightsAloneError(f"{path}: weights in parts, without the model; {advice(path)}")
     entry = load_architecture(architecture, budget)
     if not isinstance(entry, Mapping):
         raise FormatError(f"{path}: architecture: expected an object with class_name and config, found {type(entry).__name__}")
@@ -76,10 +79,26 @@ def read_parts(
     if understood.keras1:
         raise FormatError(f"{path}: weights in parts, as Keras 3 writes them, and an architecture of Keras {version or 1}")
     model = Reader(budget, understood).root(entry)
-    names = several.parts(text(archive, members[INDEX], source, budget), path, budget)
-    require(members, names, path)
     with ExitStack() as stack:
-        data = ((name, member(archive, members[name], source, budget)) for name in names)
-        roots = [stack.enter_context(hdf5.opened(Source(f"{path}/{name}", data=part), budget)) for name, part in data]
-        fill(model, path, *roots)
+        fill(model, path, *opened_parts(archive, members, source, budget, stack))
     return finish(model, understood, budget)
+
+
+def opened_parts(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], source: Source, budget: Budget, stack: ExitStack
+) -> list[hdf5.Group]:  # fmt: skip
+    """The parts of a model's weights, which ``stack`` closes."""
+    names = several.parts(text(archive, members[INDEX], source, budget), source.name, budget)
+    require(members, names, source.name)
+    data = ((name, member(archive, members[name], source, budget)) for name in names)
+    return [stack.enter_context(hdf5.opened(Source(f"{source.name}/{name}", data=part), budget)) for name, part in data]
+
+
+def listed(source: Source, budget: Budget) -> Inventory:
+    """The layers and arrays of weights in parts."""
+    with ExitStack() as stack:
+        archive = stack.enter_context(opened(source, "archive"))
+        members = directory(archive, source.name)
+        if INDEX not in members:
+            raise FormatError(f"{source.name}: {LISTED_OWN}")
+        return inventory(opened_parts(archive, members, source, budget, stack), budget)

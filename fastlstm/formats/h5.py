@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
 from ..catalogue import Role
-from ..errors import FormatError
+from ..errors import FormatError, WeightsAloneError
 from ..limits import Budget
 from ..spec import ModelSpec
+from .inferring.inventory import inventory, is_weights
+from .inferring.listed import Inventory
 from .reading import hdf5
 from .reading.architecture import Architecture, load_architecture
 from .reading.compiled import compiled_text
@@ -25,6 +28,8 @@ from .reading.weights import UNBUILT, deal, fill_cells, finish, has_weights
 from .source import Source
 
 LARGEST_COUNT = 100_000
+#: What is said of files that have an architecture, when a draft of it is asked for.
+LISTED_OWN = "it holds the model's architecture, so there is nothing to draft; fastlstm describe shows it"
 #: The name that Keras 3 gives to one part of several.
 PART = re.compile(r"([^/\\]+)_\d{5}\.weights\.h5$")
 
@@ -59,7 +64,7 @@ def read(source: Source, budget: Budget, *, architecture: Architecture | Source 
             entry = parse_json(text, budget, "model_config")
             weights, kind = root.group("model_weights") if "model_weights" in root else root, "HDF5 model"
         else:
-            raise root.error(what_it_is(root, path))
+            raise what_it_is(root, path)
         if not isinstance(entry, Mapping):
             raise FormatError(f"{path}: model config: expected an object with class_name and config, found {type(entry).__name__}")
         version = entry.get("keras_version") or root.text("keras_version") or weights.text("keras_version")
@@ -96,14 +101,31 @@ def part_advice(path: str) -> str:
     return f"; its name is that of one part of weights that Keras 3 wrote in parts: pass their index, {found[1]}.weights.json, in its place"
 
 
-def what_it_is(root: hdf5.Group, path: str) -> str:
+def what_it_is(root: hdf5.Group, path: str) -> FormatError:
     """Say why an HDF5 file without a model's config cannot be read as it is."""
-    if root.names("layer_names") is not None or root.attribute("nb_layers") is not None or "graph" in root:
-        return "it holds weights alone, no model; pass architecture= (the JSON of model.to_json(), or a path to it)"
-    if is_tree(root):
-        advice = "pass architecture= (the JSON of model.to_json(), or a path to it)"
-        return f"it holds weights alone in the layout of .weights.h5; {advice}{part_advice(path)}"
-    return "it is an HDF5 file, but not of Keras: it has neither model_config nor layer_names"
+    if not is_weights(root):
+        return root.error("it is an HDF5 file, but not of Keras: it has neither model_config nor layer_names")
+    what = "it holds weights alone" + (" in the layout of .weights.h5" if is_tree(root) else ", no model")
+    return WeightsAloneError(f"{path}: {root.place}: {what}; {advice(path)}{part_advice(path)}")
+
+
+def advice(path: str) -> str:
+    """What to do with a file of weights alone."""
+    command = f"fastlstm inspect {'FILE' if path.startswith('<') else shlex.quote(path)} --draft model.json"
+    return (
+        f"pass architecture= (the JSON of model.to_json(), or a path to it); without one, '{command}' "
+        "writes a draft of it from the names and shapes of the weights"
+    )
+
+
+def listed(source: Source, budget: Budget) -> Inventory:
+    """The layers and arrays of a file of weights alone."""
+    with hdf5.opened(source, budget) as root:
+        if root.text("model_config") is not None:
+            raise FormatError(f"{source.name}: {LISTED_OWN}")
+        if not is_weights(root):
+            raise what_it_is(root, source.name)
+        return inventory([root], budget)
 
 
 def as_text(value: Any) -> str | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import TEXT, Budget
 from ..spec import ModelSpec
+from .h5 import LISTED_OWN
 from .reading import wire, zipped
 from .reading.architecture import load_architecture
 from .reading.bundle import Bundle
@@ -115,6 +116,24 @@ def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: b
         model.compiled = compiled(found.training)
         fill(model, understood, VARIABLES, files, budget, Saved(meta, nodes, files.asset, budget))
         return finish(model, understood, budget)
+
+
+def listed(source: Source, budget: Budget) -> NoReturn:
+    """Refuse to list the layers and arrays: a SavedModel says what its layers are, and of checkpoints nobody infers them.
+
+    Raises
+    ------
+    FormatError
+        Always.
+    """
+    with zipped.opened(source, "archive") as archive:
+        members = zipped.directory(archive, source.name)
+    if within(members) is not None:
+        raise FormatError(f"{source.name}: {LISTED_OWN}")
+    raise FormatError(
+        f"{source.name}: a TensorFlow checkpoint, of which no architecture is drafted; write its weights with "
+        "model.save_weights('weights.h5'), and draft that of 'weights.h5'"
+    )
 
 
 def from_checkpoint(files: Files, path: str, budget: Budget, architecture: Any) -> ModelSpec:

@@ -76,8 +76,12 @@ def main() -> None:
         sys.excepthook = failed  # whatever is raised, it is an answer
         confine(json.loads(sys.argv[1]))
         sys.addaudithook(forbid)
-        found = read(*requested(given))
-        finish(taken, handover.given_model(found, texts(caught)))
+        head, source = requested(given)
+        if head["inventory"]:
+            with Budget(source.name, source.size, head["max_bytes"]) as budget:
+                listed = formats.inventory(source, budget)
+            finish(taken, handover.given_inventory(listed, texts(caught)))
+        finish(taken, handover.given_model(read(head, source), texts(caught)))
 
 
 def confine(limits: Mapping[str, Any]) -> None:

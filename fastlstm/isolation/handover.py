@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import FastLSTMError, FormatError, InputError, Problem, UnsupportedError
+from ..errors import FastLSTMError, FormatError, InputError, Problem, UnsupportedError, WeightsAloneError
 from ..formats import own
+from ..formats.inferring.listed import Inventory, from_plain, plain
 from ..formats.own_cases import encode_case
 from ..formats.reading.jsontext import expect, parse_json
 from ..formats.source import Source
@@ -32,7 +33,7 @@ HEADS = 2 * PREFIX + TEXT + own.HEADER_LIMIT
 #: Exit code of a reader that was about to open what it must not.
 FORBIDDEN = 77
 #: The errors of a file, by name: those alone are raised again as what they were.
-ERRORS: dict[str, type[FastLSTMError]] = {kind.__name__: kind for kind in (FormatError, InputError)}
+ERRORS: dict[str, type[FastLSTMError]] = {kind.__name__: kind for kind in (WeightsAloneError, FormatError, InputError)}
 UNSUPPORTED, MEMORY = UnsupportedError.__name__, MemoryError.__name__
 ANSWER = "the answer of the process that read it"
 #: What to do about files that no reader gets through.
@@ -79,6 +80,13 @@ def given_model(found: Found, warned: Sequence[str]) -> Iterator[Any]:
     yield len(text).to_bytes(PREFIX, "little") + text
     for _, array in ordered:
         yield array.reshape(-1).view(np.uint8).data
+
+
+def given_inventory(found: Inventory, warned: Sequence[str]) -> Iterator[bytes]:
+    """The message with what a file of weights alone lists."""
+    text = json.dumps(plain(found)).encode("ascii")
+    yield message({"warnings": warned, "altered": (), "size": len(text)})
+    yield text
 
 
 def given_error(error: BaseException, warned: Sequence[str]) -> bytes:
@@ -165,6 +173,11 @@ def taken_model(data: bytes, budget: Budget) -> ModelSpec:
     """The model in an answer."""
     with Handed(Source(budget.source, data=data), budget) as store:
         return store.decode(lambda header: own.decode_model(header["model"], store, 0))
+
+
+def taken_inventory(data: bytes, budget: Budget) -> Inventory:
+    """The inventory in an answer."""
+    return from_plain(parse_json(str(data, "ascii", "replace"), budget, ANSWER), budget.source)
 
 
 def taken_cases(data: bytes, budget: Budget) -> tuple[Case, ...]:

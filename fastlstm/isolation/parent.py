@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from .. import formats
 from ..errors import FormatError, InputError
+from ..formats.inferring.listed import Inventory
 from ..formats.reading.architecture import Architecture, fetched
 from ..formats.reading.weights import outside
 from ..formats.reading.yamltext import is_yaml, library
@@ -113,6 +114,11 @@ def read_cases(source: Source, bounds: Isolation, budget: Budget) -> tuple[tuple
     return handover.taken_cases(found.model, budget), found.altered
 
 
+def inventory(source: Source, bounds: Isolation, budget: Budget) -> Inventory:
+    """Do what ``formats.inventory`` does in another process."""
+    return handover.taken_inventory(answer(source, bounds, budget, described(None), inventory=True).model, budget)
+
+
 def described(architecture: Architecture | None) -> dict[str, str | None]:
     """An architecture for the other process: a text, and the name of the file that it is from."""
     given = None if architecture is None else fetched(architecture)
@@ -128,7 +134,8 @@ def described(architecture: Architecture | None) -> dict[str, str | None]:
 
 
 def answer(
-    source: Source, bounds: Isolation, budget: Budget, architecture: Mapping[str, str | None], *, by_name: bool = False, cases: bool = False
+    source: Source, bounds: Isolation, budget: Budget, architecture: Mapping[str, str | None], *, by_name: bool = False,
+    cases: bool = False, inventory: bool = False,
 ) -> handover.Answer:  # fmt: skip
     """Ask the reading process for a file; its warnings are given and its error is raised here.
 
@@ -145,7 +152,8 @@ def answer(
         size = measured(source.name, file)
         if size >= bounds.max_bytes:
             raise beyond(source.name, bounds, "max_bytes", 4 * size)
-        asked = {"name": source.name, "size": size, "by_name": by_name, "cases": cases, "max_bytes": budget.limit, **architecture}
+        wanted = {"by_name": by_name, "cases": cases, "inventory": inventory}
+        asked = {"name": source.name, "size": size, "max_bytes": budget.limit, **wanted, **architecture}
         room = len(handover.READY) + handover.HEADS + min(bounds.max_bytes, budget.limit)
         found = handover.take(said(source.name, bounds, request(source.name, handover.message(asked), file, size), room), budget)
     for text in found.warnings:

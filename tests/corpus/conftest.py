@@ -34,3 +34,9 @@ def golden_folders(request: pytest.FixtureRequest) -> tuple[Path, ...]:
     if golden.corpus() is None:
         pytest.skip("no golden corpus: shared/golden beside the repository, or FASTLSTM_GOLDEN")
     return corpus_folders(request.config)
+
+
+@pytest.fixture(scope="session")
+def recorded_folders(request: pytest.FixtureRequest) -> tuple[Path, ...]:
+    """The same, or the project's own recordings alone."""
+    return corpus_folders(request.config)

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from advice import Functions, follows, refused, supplied
-from keras_configs import chain, entrance, functional, layer, write_h5
+from keras_configs import chain, entrance, functional, layer, write_groups, write_h5
 from layer_specs import model_of, recurrent
 
 import fastlstm
@@ -391,3 +391,19 @@ def test_a_report_has_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "2.10.0" in told["generation"]
     assert "shiny=7" in told["problems"][0]["what"]
     assert told["layers"][-1]["output_shape"] == [None, 5, 3]
+
+
+@follows("write the architecture by hand or, where the model's code is at hand, save it in Keras with model.to_json()")
+def test_an_architecture_written_by_hand(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        write_groups(file, {"a": [], "b": [], "concatenate": [], "dense": [np.ones((5, 2), np.float32), np.ones(2, np.float32)]})
+    found = fastlstm.draft_architecture(tmp_path / "w.h5")
+    with pytest.raises(UnsupportedError, match="a Concatenate reads several tensors|no layer in it"):
+        found.to_json()
+    layers = [
+        entrance("a", 3), entrance("b", 2), layer("Concatenate", "concatenate", [[["a", 0, 0, {}], ["b", 0, 0, {}]]], axis=-1),
+        layer("Dense", "dense", [[["concatenate", 0, 0, {}]]], units=2, activation="linear", use_bias=True),
+    ]  # fmt: skip
+    by_hand = functional(layers, [["a", 0, 0], ["b", 0, 0]], [["dense", 0, 0]])
+    model = fastlstm.load(tmp_path / "w.h5", architecture=by_hand)
+    assert model.predict([np.zeros((1, 3), np.float32), np.zeros((1, 2), np.float32)]).shape == (1, 2)

@@ -37,7 +37,7 @@ FLOORS = (
     ("model",),
     ("selftest",),
     ("opening", "examples"),
-    ("verifying",),
+    ("verifying", "drafting"),
     ("loading",),
     ("pipeline",),
     ("api",),

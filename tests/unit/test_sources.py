@@ -247,9 +247,13 @@ def test_folders_of_keras_3(keras_zip: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("saved_model.pb", "saved_model.pb: damaged"), ("checkpoint", "TensorFlow checkpoints"), ("model.weights.h5", "without the config.json"),
-     ("anything", "a folder, not a file")],
-)  # fmt: skip
+    [
+        ("saved_model.pb", "saved_model.pb: damaged"),
+        ("checkpoint", "TensorFlow checkpoints"),
+        ("model.weights.h5", "without the config.json"),
+        ("anything", "a folder, not a file"),
+    ],
+)
 def test_folders_that_are_no_files(name: str, what: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -10,6 +10,7 @@ from ...errors import FormatError, InputError
 from ...limits import TEXT, Budget
 from ..source import Source
 from .jsontext import parse_json
+from .marks import settled
 from .yamltext import is_yaml, parse_yaml
 
 Architecture = str | os.PathLike[str] | Mapping[str, Any]
@@ -37,12 +38,18 @@ def fetched(architecture: Architecture | Source) -> Mapping[str, Any] | str | So
 
 
 def load_architecture(architecture: Architecture | Source, budget: Budget) -> Any:
-    """The parsed JSON of an architecture."""
+    """The parsed JSON of an architecture.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read, or is a draft of which anything is still to be confirmed.
+    """
     given = fetched(architecture)
     if isinstance(given, Mapping):
-        return given
+        return settled(given, budget.source)
     text = _text(given) if isinstance(given, Source) else given
-    return (parse_json if is_json(text) else parse_yaml)(text, budget, "architecture")
+    return settled((parse_json if is_json(text) else parse_yaml)(text, budget, "architecture"), budget.source)
 
 
 def is_json(text: str) -> bool:

@@ -39,6 +39,8 @@ MOST_PARTS = 1000
 NUMBER = 4
 #: Bytes that Python takes for a string besides its characters.
 TEXT_OBJECT = 64
+#: ... and for what is kept of an array of which only the shape is asked.
+OUTLINE = 1024
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 #: The exceptions that h5py raises on damaged files.
 H5_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError, NotImplementedError, AttributeError)
@@ -172,11 +174,38 @@ class Group:
             raise FormatError(f"{self._contents.source}: {place}: expected a group, found {type(member).__name__.lower()}")
         return Group(self._contents, member, place)
 
-    def array(self, name: str) -> np.ndarray:
-        """A member dataset of numbers, read whole, and once."""
+    @property
+    def address(self) -> int:
+        """Where in the file it stands: objects that were made later mostly stand further on."""
+        return self._address(self._group, self.place)
+
+    def _address(self, member: Any, place: str) -> int:
+        try:
+            return int(h5py.h5o.get_info(member.id).addr)
+        except H5_ERRORS as error:
+            raise FormatError(f"{self._contents.source}: {place}: damaged ({first_line(error)})") from error
+
+    def _dataset(self, name: str) -> tuple[Any, str]:
         dataset, place = self._member(name)
         if not isinstance(dataset, h5py.Dataset):
             raise FormatError(f"{self._contents.source}: {place}: expected an array, found {type(dataset).__name__.lower()}")
+        return dataset, place
+
+    def outline(self, name: str) -> tuple[tuple[int, ...], str, int]:
+        """The shape, the dtype and the address of a member dataset of numbers, none of which is read."""
+        dataset, place = self._dataset(name)
+        try:
+            shape, dtype = dataset.shape, dataset.dtype
+        except H5_ERRORS as error:
+            raise FormatError(f"{self._contents.source}: {place}: cannot be read ({first_line(error)})") from error
+        if shape is None or dtype.kind not in "fiub" or dtype.fields or dtype.subdtype:
+            raise FormatError(f"{self._contents.source}: {place}: expected an array of numbers, found dtype {dtype}, shape {shape}")
+        self._contents.budget.hold(f"{place:.80}: its outline", OUTLINE)
+        return tuple(map(int, shape)), dtype.name, self._address(dataset, place)
+
+    def array(self, name: str) -> np.ndarray:
+        """A member dataset of numbers, read whole, and once."""
+        dataset, place = self._dataset(name)
         if place in self._contents.read:
             raise FormatError(f"{self._contents.source}: {place}: the weights of two layers or more")
         self._contents.read.add(place)
