@@ -51,7 +51,7 @@ def build(keras: Any, texts: list[str], units: int = 8) -> Any:
             layers.Dense(1),
         ]
     )
-    model.compile(optimizer="adam", loss="mse")
+    model.compile(optimizer="adam", loss="mse", jit_compile=False)  # XLA takes a minute for so small a model
     labels = np.array(["good" in text.lower() for text in texts], np.float32)
     model.fit(as_tensor(texts), labels, epochs=1, verbose=0)
     return model
