@@ -83,6 +83,14 @@ class Stages:
             return texts_of(x)
         return self._numbers(x) if self.reads else x
 
+    def cast(self, prepared: Any) -> Any:
+        """The same in the model's own dtype: for one row that is a matter of whether Python computes it or compiled code."""
+        info = self.input
+        if not isinstance(prepared, np.ndarray) or (info.dtype, info.declared, prepared.dtype) != ("float32", "float32", np.float64):
+            return prepared
+        with np.errstate(over="ignore"):  # beyond float32 is inf, as where a model casts
+            return np.ascontiguousarray(prepared, np.float32)
+
     def _ids(self, texts: list[Any]) -> Any:
         """Texts as ids of words."""
         assert self.tokenizer is not None
@@ -93,7 +101,8 @@ class Stages:
             ids = pad_sequences(rows, maxlen or 1, padding=spec.padding, truncating=spec.truncating)
             return ids[..., np.newaxis] if columns else ids
         found = [np.array(row or [0], np.int32) for row in rows]  # a text without words is one step of padding
-        return [row[:, np.newaxis] for row in found] if columns else found
+        found = [row[:, np.newaxis] for row in found] if columns else found
+        return np.stack(found) if len({len(row) for row in found}) == 1 else found
 
     def _numbers(self, x: Any) -> Any:
         """Raw numbers, scaled and in windows; a list of series of different lengths, each alone."""
