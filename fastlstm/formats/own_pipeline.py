@@ -136,7 +136,7 @@ def decoded_example(entry: Any, array: Callable[[Any], np.ndarray]) -> Example |
     place = "pipeline: example"
     entry = object_of(entry, place, EXAMPLE_KEYS)
     given, answer = (tuple(map(array, typed(entry[name], list[str], f"{place}: {name}"))) for name in ("given", "answer"))
-    if not given or len(answer) not in ANSWERS:
-        raise ValueError(f"{place}: expected arrays that were given and answered")
+    if len(answer) not in ANSWERS:
+        raise ValueError(f"{place}: expected an answer of one or two arrays, found {len(answer)}")
     numbers = None if entry["numbers"] is None else array(entry["numbers"])
     return Example(tuple(typed(entry["texts"], list[str], f"{place}: texts")), numbers, given, array(entry["output"]), answer)
