@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fastlstm
 from fastlstm import InputError, preprocessing
 
 keras = pytest.importorskip("keras", minversion="3")
@@ -148,3 +150,22 @@ def test_datasets(steps: int, data: st.DataObject) -> None:
             batches(preprocessing.timeseries_dataset_from_array)
         return
     assert batches(preprocessing.timeseries_dataset_from_array) == expected
+
+
+def test_a_pipeline_beside_keras(tmp_path: Path) -> None:
+    """Keras's Tokenizer, its pad_sequences and its model; ours is the pipeline of them, from its file."""
+    tokenizer = legacy.Tokenizer(num_words=12, oov_token="<OOV>")
+    tokenizer.fit_on_texts(["the film was great", "the plot was not so great, it was bad", "a bad film"])
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Embedding(12, 4), keras.layers.LSTM(5), keras.layers.Dense(3, "softmax")]
+    network = keras.Sequential([keras.Input((7,)), *layers])
+    network.save(tmp_path / "m.keras")
+    texts = ["The film was BAD!", "", "a plot of nothing else but the plot that was not known before"]
+    padded = keras.utils.pad_sequences(tokenizer.texts_to_sequences(texts), 7, padding="post")
+    expected = np.asarray(network.predict(padded, verbose=0))
+    fastlstm.Pipeline(fastlstm.load(tmp_path / "m.keras"), tokenizer=tokenizer, padding="post", labels=["a", "b", "c"]).save(
+        tmp_path / "p.fastlstm"
+    )
+    labels, probabilities = fastlstm.Pipeline.load(tmp_path / "p.fastlstm").predict(texts)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5, atol=1e-6)
+    assert labels.tolist() == [["a", "b", "c"][row.argmax()] for row in expected]
