@@ -154,6 +154,21 @@ def test_mutated_headers(tmp_path: Path, tokenizer: Tokenizer) -> None:
     assert outcomes["read"] > 5
 
 
+def test_what_does_not_fit_its_model(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    pipelines(tmp_path, tokenizer)[0][0].save(tmp_path / "p.fastlstm")
+    for change in ({"labels": ["a", "b", "c"]}, {"window": 3}):
+        header = header_of(tmp_path / "p.fastlstm")
+        header["model"]["pipeline"].update(change)
+        rewrite(tmp_path / "p.fastlstm", header)
+        for attempt in (Pipeline.load, fastlstm.verify):
+            with pytest.raises(FormatError, match="does not fit"):
+                attempt(tmp_path / "p.fastlstm")
+    header["model"]["pipeline"]["words"]["index"]["film"] = None
+    rewrite(tmp_path / "p.fastlstm", header)
+    with pytest.raises(FormatError, match="index"):
+        Pipeline.load(tmp_path / "p.fastlstm")
+
+
 def test_sizes_meet_the_budget(tmp_path: Path, tokenizer: Tokenizer) -> None:
     pipelines(tmp_path, tokenizer)[1][0].save(tmp_path / "p.fastlstm")
     header = header_of(tmp_path / "p.fastlstm")
