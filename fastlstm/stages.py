@@ -106,7 +106,9 @@ class Stages:
 
     def _numbers(self, x: Any) -> Any:
         """Raw numbers, scaled and in windows; a list of series of different lengths, each alone."""
-        if isinstance(x, (list, tuple)) and len(x) > 1 and differ(x):
+        with reading("x"):
+            several = isinstance(x, (list, tuple)) and len(x) > 1 and differ(x)
+        if several:
             if self.spec.window is not None or self.input.shape[1] is not None:
                 raise InputError("x: expected one series, or windows of one length, found several series; give them one by one")
             return [self._numbers(series)[0] for series in x]
@@ -238,7 +240,9 @@ def probabilities(y: np.ndarray, labels: int, logits: bool) -> np.ndarray:
 def along_columns(rule: Any, scaler: Scaler, array: np.ndarray, name: str) -> np.ndarray:
     """Apply a scaler along the last axis, or along all axes but the rows' where it was fitted on so many columns."""
     found: np.ndarray
-    if scaler.columns in (0, 1) or (array.ndim and scaler.columns == array.shape[-1]):
+    if array.ndim == 0:
+        raise InputError(f"{name}: expected numbers along an axis of columns at least, found a single one")
+    if scaler.columns in (0, 1, array.shape[-1]):
         found = rule(scaler, array)
     elif scaler.columns == math.prod(array.shape[1:]):
         found = rule(scaler, array.reshape(len(array), scaler.columns)).reshape(array.shape)

@@ -129,7 +129,7 @@ def test_a_series_and_its_windows(tmp_path: Path) -> None:
     prepared = pipeline.prepare(series)
     assert np.shares_memory(prepared[0], prepared[1])  # views of the scaled series
     np.testing.assert_array_equal(pipeline.predict(series[-7:]), expected[-1:])
-    for wrong in (series[:6], np.zeros((3, 8)), np.zeros((9, 2)), "text", [["a"]], None, [series, series[:20]], np.zeros((2, 7, 1, 1))):
+    for wrong in (series[:6], np.zeros((3, 8)), np.zeros((9, 2)), "text", [["a"]], None, 3, [series, series[:20]], np.zeros((2, 7, 1, 1))):
         with pytest.raises(InputError):
             pipeline.predict(wrong)
 
