@@ -187,7 +187,9 @@ def describe(
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
         found = description(source.name, spec, source.budget, custom_layers, custom_activations)
         if spec.pipeline is not None:
-            found = replace(found, before=tuple(stages.before(spec.pipeline)), after=tuple(stages.after(spec.pipeline)))
+            starts = (spec.layers[spec.calls[ref.call].layer] for ref in spec.inputs)
+            texts = any(layer.config.get("dtype") == stages.STRING for layer in starts)
+            found = replace(found, before=tuple(stages.before(spec.pipeline, texts)), after=tuple(stages.after(spec.pipeline)))
         log_loaded(source, found)
         return found
 

@@ -35,6 +35,8 @@ else:
 
 #: What both sides of padding are called.
 SIDES = ("pre", "post")
+#: Bytes of prepared input that a model is given at once: windows of a series take many times the memory of the series.
+BLOCK = 64 << 20
 #: What makes an output layer's outputs logits.
 LINEAR = "linear"
 TOKENIZERS = "a Tokenizer of Keras or of fastlstm.preprocessing, its to_json() or a path to that, or a dict of words and their ids"
@@ -148,7 +150,17 @@ class Pipeline:
         InputError
             If ``x`` does not fit.
         """
-        return self._stages.finish(self.model.predict(self._stages.prepare(x), batch_size=batch_size))
+        return self._stages.finish(self._computed(self._stages.prepare(x), batch_size))
+
+    def _computed(self, x: Any, batch_size: int | None) -> Any:
+        """What the model makes of what is prepared: of many windows some at a time, as a model reads copies of them."""
+        model = self.model
+        whole = model.spec.output_kind != "single" or model.executor.stateful or model.executor.crosses_rows
+        if whole or not isinstance(x, np.ndarray) or x.nbytes <= BLOCK:
+            return model.predict(self._stages.cast(x), batch_size=batch_size)
+        rows = max(1, BLOCK * len(x) // x.nbytes)
+        parts = (x[first : first + rows] for first in range(0, len(x), rows))
+        return np.concatenate([model.predict(self._stages.cast(part), batch_size=batch_size) for part in parts])
 
     def __call__(self, x: Any) -> Any:
         """The same as :meth:`predict`."""
@@ -349,45 +361,45 @@ def load_either(
 
 
 class PipelineStream(Stream):
-    """A :class:`Stream` that takes raw timesteps and gives answers. Made by :meth:`Pipeline.stream`."""
+    """A :class:`fastlstm.Stream` that takes raw timesteps and gives answers. Made by :meth:`fastlstm.Pipeline.stream`."""
 
     stages: Stages
 
     def step(self, x_t: Any, *, rows: Any = None, out: np.ndarray | None = None) -> Any:
-        """Advance by one timestep, as :meth:`Stream.step`: what goes in is scaled, what comes out is the answer.
+        """Advance by one timestep, as :meth:`fastlstm.Stream.step`: what goes in is scaled, what comes out is the answer.
 
         Parameters
         ----------
         x_t
             (batch_size, features)
         rows
-            As for :meth:`Stream.step`.
+            As for :meth:`fastlstm.Stream.step`.
         out
             None: an answer is an array of its own.
 
         Returns
         -------
         Labelled, numpy.ndarray, list or dict
-            As :meth:`Pipeline.predict` returns it.
+            As :meth:`fastlstm.Pipeline.predict` returns it.
         """
         if out is not None:
             raise InputError(f"out: expected None for the stream of a pipeline, found {type(out).__name__}")
         return self.stages.finish(super().step(self.stages.step(x_t, "x_t"), rows=rows))
 
     def feed(self, chunk: Any, *, rows: Any = None) -> Any:
-        """Advance by several timesteps, as :meth:`Stream.feed`.
+        """Advance by several timesteps, as :meth:`fastlstm.Stream.feed`.
 
         Parameters
         ----------
         chunk
             (batch_size, timesteps, features)
         rows
-            As for :meth:`Stream.step`.
+            As for :meth:`fastlstm.Stream.step`.
 
         Returns
         -------
         Labelled, numpy.ndarray, list or dict
-            As :meth:`Pipeline.predict` returns it.
+            As :meth:`fastlstm.Pipeline.predict` returns it.
         """
         return self.stages.finish(super().feed(self.stages.step(chunk, "chunk"), rows=rows))
 

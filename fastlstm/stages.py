@@ -83,6 +83,14 @@ class Stages:
             return texts_of(x)
         return self._numbers(x) if self.reads else x
 
+    def cast(self, prepared: Any) -> Any:
+        """The same in the model's own dtype: for one row that is a matter of whether Python computes it or compiled code."""
+        info = self.input
+        if not isinstance(prepared, np.ndarray) or (info.dtype, info.declared, prepared.dtype) != ("float32", "float32", np.float64):
+            return prepared
+        with np.errstate(over="ignore"):  # beyond float32 is inf, as where a model casts
+            return np.ascontiguousarray(prepared, np.float32)
+
     def _ids(self, texts: list[Any]) -> Any:
         """Texts as ids of words."""
         assert self.tokenizer is not None
@@ -93,11 +101,14 @@ class Stages:
             ids = pad_sequences(rows, maxlen or 1, padding=spec.padding, truncating=spec.truncating)
             return ids[..., np.newaxis] if columns else ids
         found = [np.array(row or [0], np.int32) for row in rows]  # a text without words is one step of padding
-        return [row[:, np.newaxis] for row in found] if columns else found
+        found = [row[:, np.newaxis] for row in found] if columns else found
+        return np.stack(found) if len({len(row) for row in found}) == 1 else found
 
     def _numbers(self, x: Any) -> Any:
         """Raw numbers, scaled and in windows; a list of series of different lengths, each alone."""
-        if isinstance(x, (list, tuple)) and len(x) > 1 and differ(x):
+        with reading("x"):
+            several = isinstance(x, (list, tuple)) and len(x) > 1 and differ(x)
+        if several:
             if self.spec.window is not None or self.input.shape[1] is not None:
                 raise InputError("x: expected one series, or windows of one length, found several series; give them one by one")
             return [self._numbers(series)[0] for series in x]
@@ -229,7 +240,9 @@ def probabilities(y: np.ndarray, labels: int, logits: bool) -> np.ndarray:
 def along_columns(rule: Any, scaler: Scaler, array: np.ndarray, name: str) -> np.ndarray:
     """Apply a scaler along the last axis, or along all axes but the rows' where it was fitted on so many columns."""
     found: np.ndarray
-    if scaler.columns in (0, 1) or (array.ndim and scaler.columns == array.shape[-1]):
+    if array.ndim == 0:
+        raise InputError(f"{name}: expected numbers along an axis of columns at least, found a single one")
+    if scaler.columns in (0, 1, array.shape[-1]):
         found = rule(scaler, array)
     elif scaler.columns == math.prod(array.shape[1:]):
         found = rule(scaler, array.reshape(len(array), scaler.columns)).reshape(array.shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from . import formats, lazy
-from .errors import InputError
+from .errors import FormatError, InputError
 from .isolation import Isolation, bounds_of
 from .model import Model
 from .opening import Readable, Reading, reading
@@ -101,15 +101,25 @@ def verification(source: Reading, model: Model, *, keras: bool = False) -> Verif
     """Verify a file that is loaded already; see :func:`verify`."""
     converted = formats.own.is_own(source.source)
     cases, altered = source.cases() if converted else (record(model), ())
-    pipeline = model.spec.pipeline
-    around = () if pipeline is None else examples.check(stages.Stages(pipeline, model.inputs, model.outputs))
-    report = Verification(source.name, "recorded" if converted else "float64", altered, check(model, cases) + around)
+    results = check(model, cases) + around(source.name, model)
+    report = Verification(source.name, "recorded" if converted else "float64", altered, results)
     if not keras:
         return report
     if converted:
         raise InputError(f"keras: {source.name} is a .fastlstm file, which Keras does not read; verify the file it was converted from")
     live, file = installed_keras(source.source, model)
     return replace(report, keras=check_with_keras(model, file, cases, live), keras_version=live.__version__)
+
+
+def around(name: str, model: Model) -> tuple[Comparison, ...]:
+    """How the recorded example of a pipeline came out, where there is one."""
+    pipeline = model.spec.pipeline
+    if pipeline is None:
+        return ()
+    try:
+        return examples.check(stages.Stages(pipeline, model.inputs, model.outputs))
+    except InputError as error:
+        raise FormatError(f"{name}: the pipeline in it does not fit its model or its example: {error}") from error
 
 
 def installed_keras(source: formats.Source, model: Model) -> tuple[Any, str]:

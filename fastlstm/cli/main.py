@@ -154,7 +154,7 @@ def _add_describe(command: argparse.ArgumentParser) -> None:
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
     completed(command.add_argument("model", metavar="MODEL", type=path))
-    completed(command.add_argument("input", metavar="INPUT", type=path, help=".npy, .npz or .csv file"))
+    completed(command.add_argument("input", metavar="INPUT", type=path, help=".npy, .npz or .csv file; of texts also .txt, or -"))
     what = ".npy, .npz or .csv file (default: print as CSV)"
     completed(command.add_argument("-o", "--output", metavar="OUT", type=options.output_path, help=what))
     command.add_argument("--series", action="store_true", help="CSV: the whole file is one row of the batch, a line is a timestep")

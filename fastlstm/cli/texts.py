@@ -40,7 +40,9 @@ PREDICT = """\
 Computes a model's outputs for the rows of a file. A .csv file has one row of the batch a line: its values in the order of
 the timesteps, the features of a timestep side by side; lines may differ in length where the model leaves the number of
 timesteps open. A first line of names is skipped, and so are lines that begin with # and empty cells at the end of a line.
-A .npz file holds an array for each input, under its name.
+A .npz file holds an array for each input, under its name. Where MODEL takes texts, INPUT is a .txt file with a text a line,
+a .csv file with a column called text, a .npy file of strings, or - for standard input. A file that Pipeline.save wrote is a
+MODEL too: it takes raw texts or numbers, and gives labels with probabilities, or values in the units of the data.
 """
 PREDICT_EXAMPLES = """\
 examples:
@@ -49,6 +51,7 @@ examples:
   fastlstm predict model.h5 inputs.npz -o out.npz
   fastlstm predict model.h5 week.csv --series        the file is one sequence, a line is a timestep
   fastlstm predict model.h5 data.npy --custom my_layers.py
+  fastlstm predict reviews.fastlstm texts.txt -o labels.csv
 """
 VERIFY = "Reruns the cases recorded in a .fastlstm file. A file of Keras has none: new ones are made and checked against float64."
 VERIFY_EXAMPLES = """\

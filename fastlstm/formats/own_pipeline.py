@@ -94,9 +94,9 @@ def decoded_words(entry: Any) -> Words | None:
         return None
     given = object_of(entry, "pipeline: words", WORD_KEYS)
     index: Mapping[str, Any] = typed(given["index"], dict, "pipeline: words: index")
-    wrong = next((number for number in index.values() if type(number) is not int or not 0 <= number <= MOST_ID), None)
-    if wrong is not None:
-        raise ValueError(f"pipeline: words: index: expected ids from 0 to {MOST_ID}, found {short(wrong)}")
+    for number in index.values():
+        if type(number) is not int or not 0 <= number <= MOST_ID:
+            raise ValueError(f"pipeline: words: index: expected ids from 0 to {MOST_ID}, found {short(number)}")
     hints = hints_of(Words)
     plain: dict[str, Any] = {name: typed(given[name], hints[name], f"pipeline: words: {name}") for name in sorted(WORD_KEYS - {"index"})}
     if (plain["num_words"] or 0) < 0:
@@ -136,7 +136,7 @@ def decoded_example(entry: Any, array: Callable[[Any], np.ndarray]) -> Example |
     place = "pipeline: example"
     entry = object_of(entry, place, EXAMPLE_KEYS)
     given, answer = (tuple(map(array, typed(entry[name], list[str], f"{place}: {name}"))) for name in ("given", "answer"))
-    if not given or len(answer) not in ANSWERS:
-        raise ValueError(f"{place}: expected arrays that were given and answered")
+    if len(answer) not in ANSWERS:
+        raise ValueError(f"{place}: expected an answer of one or two arrays, found {len(answer)}")
     numbers = None if entry["numbers"] is None else array(entry["numbers"])
     return Example(tuple(typed(entry["texts"], list[str], f"{place}: texts")), numbers, given, array(entry["output"]), answer)

@@ -55,12 +55,16 @@ def sliding_windows(data: Any, length: int, stride: int = 1, sampling_rate: int 
     spread = (length - 1) * whole(sampling_rate, "sampling_rate") + 1
     if spread > len(series):
         return np.empty((0, length, *series.shape[1:]), series.dtype)
+    if spread == len(series):  # as live data has it: one window, at once
+        window = series[np.newaxis, ::sampling_rate]
+        window.flags.writeable = False
+        return window
     windows = np.lib.stride_tricks.sliding_window_view(series, spread, axis=0)[::stride, ..., ::sampling_rate]
     return np.moveaxis(windows, -1, 1)
 
 
 class Batches(Sequence[Any]):
-    """Windows, and their targets, some at a time; made by :func:`timeseries_dataset_from_array`.
+    """Windows, and their targets, some at a time; made by :func:`fastlstm.preprocessing.timeseries_dataset_from_array`.
 
     A batch is ``x``, or ``(x, y)`` where there are targets: views, unless they are shuffled.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from layer_examples import tool
 
 import fastlstm
 import fastlstm.demo
-from fastlstm import FormatError, InputError, Pipeline, UnsupportedError
+from fastlstm import FormatError, InputError, Pipeline, UnsupportedError, examples
+from fastlstm.formats import own_pipeline
+from fastlstm.inputs import TensorInfo
+from fastlstm.limits import Budget
 from fastlstm.preprocessing import Tokenizer
-from fastlstm.stages import Labelled
+from fastlstm.spec import PipelineSpec
+from fastlstm.stages import STRING, Labelled, Stages
 
 RNG = np.random.default_rng(0)
 
@@ -149,6 +154,21 @@ def test_mutated_headers(tmp_path: Path, tokenizer: Tokenizer) -> None:
     assert outcomes["read"] > 5
 
 
+def test_what_does_not_fit_its_model(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    pipelines(tmp_path, tokenizer)[0][0].save(tmp_path / "p.fastlstm")
+    for change in ({"labels": ["a", "b", "c"]}, {"window": 3}):
+        header = header_of(tmp_path / "p.fastlstm")
+        header["model"]["pipeline"].update(change)
+        rewrite(tmp_path / "p.fastlstm", header)
+        for attempt in (Pipeline.load, fastlstm.verify):
+            with pytest.raises(FormatError, match="does not fit"):
+                attempt(tmp_path / "p.fastlstm")
+    header["model"]["pipeline"]["words"]["index"]["film"] = None
+    rewrite(tmp_path / "p.fastlstm", header)
+    with pytest.raises(FormatError, match="index"):
+        Pipeline.load(tmp_path / "p.fastlstm")
+
+
 def test_sizes_meet_the_budget(tmp_path: Path, tokenizer: Tokenizer) -> None:
     pipelines(tmp_path, tokenizer)[1][0].save(tmp_path / "p.fastlstm")
     header = header_of(tmp_path / "p.fastlstm")
@@ -163,3 +183,25 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page_files.examples(tmp_path, "reviews.keras", "words.json")
     tool("run_page").run(Path(__file__).parents[2] / "docs" / "pipelines.md")
+
+
+def test_of_models_that_take_texts() -> None:
+    """The network is given texts as they are: an example has none of its input as an array."""
+    inputs, outputs = (TensorInfo("x", (None,), STRING),), (TensorInfo("y", (None, 3), "float32"),)
+    spec = PipelineSpec(labels=("a", "b", "c"))
+    stages, example = Stages(spec, inputs, outputs), examples.record(spec, inputs, outputs)
+    assert stages.prepare("a text") == ["a text"]
+    assert stages.prepare(np.array([["a"], [b"b".decode()]])) == ["a", "b"]
+    assert example is not None
+    assert not example.given
+    arrays: dict[str, np.ndarray] = {}
+
+    def keep(array: np.ndarray) -> str:
+        arrays[str(len(arrays))] = array
+        return str(len(arrays) - 1)
+
+    entry = json.loads(json.dumps(own_pipeline.encoded(replace(spec, example=example), keep)))
+    found = own_pipeline.decoded(entry, lambda name: arrays[name], Budget.unlimited())
+    assert [case.equal for case in examples.check(Stages(found, inputs, outputs))] == [True, True]
+    with pytest.raises(InputError, match="takes texts itself"):
+        Stages(PipelineSpec(maxlen=3, window=3), inputs, outputs)

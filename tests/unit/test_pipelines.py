@@ -18,6 +18,7 @@ from around_models import OTHER, SCALERS, TEXTS, VERSIONS, as_object, fitted_tok
 
 import fastlstm
 from fastlstm import InputError, Pipeline
+from fastlstm import pipeline as pipelines
 from fastlstm.preprocessing import Tokenizer, pad_sequences, scaling
 from fastlstm.stages import Labelled
 
@@ -128,7 +129,7 @@ def test_a_series_and_its_windows(tmp_path: Path) -> None:
     prepared = pipeline.prepare(series)
     assert np.shares_memory(prepared[0], prepared[1])  # views of the scaled series
     np.testing.assert_array_equal(pipeline.predict(series[-7:]), expected[-1:])
-    for wrong in (series[:6], np.zeros((3, 8)), np.zeros((9, 2)), "text", [["a"]], None, [series, series[:20]], np.zeros((2, 7, 1, 1))):
+    for wrong in (series[:6], np.zeros((3, 8)), np.zeros((9, 2)), "text", [["a"]], None, 3, [series, series[:20]], np.zeros((2, 7, 1, 1))):
         with pytest.raises(InputError):
             pipeline.predict(wrong)
 
@@ -141,6 +142,18 @@ def test_windows_where_the_model_leaves_the_length_open(tmp_path: Path) -> None:
     np.testing.assert_allclose(whole.predict([series, series[:9]])[1], whole.predict(series[:9])[0], rtol=1e-5)
     with pytest.raises(InputError, match="windows of 5 timesteps"):
         Pipeline(model, window=5).predict(np.zeros((2, 6, 1)))
+
+
+def test_many_windows_take_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are computed some at a time, and give the same."""
+    model, series = of_series(tmp_path, outputs=2), RNG.normal(size=50)
+    pipeline = Pipeline(model, scaler={"mean": 1}, inverse=True)
+    expected, calls = pipeline.predict(series), []
+    predict = model.predict
+    monkeypatch.setattr(pipelines, "BLOCK", 7 * 8 * 10)
+    monkeypatch.setattr(model, "predict", lambda x, batch_size: calls.append(len(x)) or predict(x, batch_size))
+    np.testing.assert_array_equal(pipeline.predict(series), expected)
+    assert calls == [10, 10, 10, 10, 4]
 
 
 def test_columns(tmp_path: Path) -> None:
