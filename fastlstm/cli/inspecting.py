@@ -1,4 +1,7 @@
-"""The command ``describe``, or ``inspect``: what a file holds; as text, JSON, a picture, or a report for an issue."""
+"""The command ``describe``, or ``inspect``: what a file holds; as text, JSON, a picture, or a report for an issue.
+
+They differ in weights alone: ``describe`` fails, as there is no model to describe, and ``inspect`` shows what they tell.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         with options.told_as_options(), progress.shown(f"reading {terminal.one_line(arguments.file)}", outcome.bar_of(arguments)):
             description = describe(arguments.file, **options.reading(arguments))
     except FastLSTMError as error:
-        if isinstance(error, WeightsAloneError) and not wanted and target is None:
+        if isinstance(error, WeightsAloneError) and arguments.weights_alone and not wanted and target is None:
             return drafting.run(arguments)
         if not wanted:
             raise

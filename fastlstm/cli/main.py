@@ -111,13 +111,14 @@ def parser() -> argparse.ArgumentParser:
     options.add_telling(whole, json=False)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def add(name: str, short: str, long: str, examples: str, *aliases: str) -> argparse.ArgumentParser:
+    def add(name: str, short: str, long: str, examples: str) -> argparse.ArgumentParser:
         return commands.add_parser(
-            name, aliases=aliases, help=short, description=long, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, help=short, description=long, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
         )
 
     _add_convert(add("convert", "write a .fastlstm file", texts.CONVERT, texts.CONVERT_EXAMPLES.format(prog="fastlstm convert")))
-    _add_describe(add("describe", "show what a file holds", texts.DESCRIBE, texts.DESCRIBE_EXAMPLES, "inspect"))
+    _add_describe(add("describe", "show what a file holds", texts.DESCRIBE, texts.DESCRIBE_EXAMPLES))
+    _add_describe(add("inspect", "the same, also of weights alone", texts.DESCRIBE, texts.DESCRIBE_EXAMPLES), weights_alone=True)
     _add_predict(add("predict", "compute a model's outputs", texts.PREDICT, texts.PREDICT_EXAMPLES))
     _add_verify(add("verify", "check a file's results on this machine", texts.VERIFY, texts.VERIFY_EXAMPLES))
     _add_bench(add("bench", "time a model, beside other engines", texts.BENCH, texts.BENCH_EXAMPLES))
@@ -139,7 +140,7 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=running.run_convert)
 
 
-def _add_describe(command: argparse.ArgumentParser) -> None:
+def _add_describe(command: argparse.ArgumentParser, *, weights_alone: bool = False) -> None:
     completed(command.add_argument("file", metavar="FILE", type=path))
     completed(command.add_argument("--svg", metavar="OUT", type=path, help="draw the graph of layers, and where each runs, into this file"))
     what = "weights-only files: write what can be told of the model as its JSON, with marks on what is assumed, into this new file"
@@ -149,7 +150,7 @@ def _add_describe(command: argparse.ArgumentParser) -> None:
     options.add_file_arguments(command)
     options.add_cut(command)
     options.add_telling(command)
-    command.set_defaults(command=inspecting.run)
+    command.set_defaults(command=inspecting.run, weights_alone=weights_alone)
 
 
 def _add_predict(command: argparse.ArgumentParser) -> None:

@@ -380,6 +380,8 @@ def test_the_advice_for_a_file_without_its_model_works(
     for isolated in (False, True):
         with pytest.raises(fastlstm.FormatError, match="fastlstm inspect 'my weights.h5' --draft model.json"):
             fastlstm.load("my weights.h5", isolated=isolated)
+    assert main(["describe", "my weights.h5"]) == 1  # as there is no model to describe
+    assert "fastlstm inspect 'my weights.h5' --draft model.json" in capsys.readouterr().err
     assert main(["inspect", "my weights.h5", "--draft", "model.json"]) == 0
     out = capsys.readouterr().out
     assert "dense" in out
