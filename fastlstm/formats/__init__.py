@@ -34,8 +34,8 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
     Parameters
     ----------
     path
-        The file: its path, its bytes, a file opened with "rb", or an h5py.File. Or the path of a folder that Keras 3 wrote, or of the
-        index of weights in parts.
+        The file: its path, its bytes, a file opened with "rb", or an h5py.File. Or the path of a folder that Keras 3 wrote, of a
+        SavedModel folder, of a TensorFlow checkpoint or of the index of weights in parts.
     architecture
         For files of weights alone: the model's JSON, a path to it, or a dict; or a Source that holds that file's bytes.
     by_name

@@ -136,6 +136,7 @@ class Filler:
             children = self.nodes[number].children
             part = next((children[name] for name in alternatives if name in children), number)
             keys += [key for name in names if (key := self.key(part, name))]
+        self.found |= bool(keys)
         if len(keys) != len(expected):
             kept = ", ".join(weight.name for weight in expected)
             there = preview(self.nodes[number])
@@ -143,7 +144,6 @@ class Filler:
                 str(self.error(layer, f"expected {len(expected)} arrays ({kept}), found {len(keys)} in the checkpoint ({there})"))
             )
             return ()
-        self.found = True
         return tuple(self.array(key) for key in keys)
 
     def key(self, number: int, name: str) -> str:
