@@ -36,7 +36,8 @@ def load(
         its start), or an h5py.File; a folder, parts or a checkpoint by their path alone. Known by its bytes, whatever its name.
     architecture
         For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict; or what ``model.to_yaml()``
-        gave, with PyYAML (``pip install "fastlstm[yaml]"``). For a whole-model ``.h5`` or a SavedModel: what to read in place of the model's own.
+        gave, with PyYAML (``pip install "fastlstm[yaml]"``). For a whole-model ``.h5`` or a SavedModel: what to read in place of
+        the model's own.
     by_name
         ``.h5``: match layers and their weights by name instead of by order.
     inputs, outputs
