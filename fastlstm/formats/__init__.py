@@ -52,7 +52,7 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
     """
     source = source_of(path)
     budget = budget or Budget(source.name, source.size)
-    source = source.gathered(budget)
+    source = source if source.apart else source.gathered(budget)
     spec = reader(source)(source, budget, architecture=architecture, by_name=by_name)
     budget.survey(spec)
     return spec
@@ -62,6 +62,8 @@ def reader(source: Source) -> Callable[..., ModelSpec]:
     """Return the function that reads a file, chosen by its first bytes."""
     if source.handle is not None:
         return h5.read
+    if source.apart:
+        return saved_model.read
     refuse_other_than_files(source)
     with source.open() as stream:
         try:
