@@ -152,6 +152,36 @@ def test_the_model_of_a_tracker(folder: Path) -> None:
     np.testing.assert_array_equal(fastlstm.load(folder / "variables" / "variables", architecture=CONFIG).predict(X), Y)
 
 
+def test_layers_that_no_checkpoint_has(folder: Path) -> None:
+    """What add_loss() adds to a model stands in its config alone; a layer with arrays must be in both."""
+    layers = [
+        {"name": "x", "class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 3]}, "inbound_nodes": []},
+        {**CONFIG["config"]["layers"][1], "name": "dense", "inbound_nodes": [[["x", 0, 0, {}]]]},
+        {"name": "l", "class_name": "AddLoss", "config": {"name": "l", "unconditional": False}, "inbound_nodes": [[["dense", 0, 0, {}]]]},
+    ]  # fmt: skip
+    ends = {"name": "m", "input_layers": [["x", 0, 0]], "output_layers": [["dense", 0, 0]]}
+    nodes = (tracked({"layer-0": 4, "layer-1": 1}), *NODES[1:], tracked({}))
+    with_tensors(folder, {bundle_files.GRAPH: [graph(*nodes)]})
+    checkpoint = folder / "variables" / "variables"
+    entry = {"class_name": "Functional", "config": {**ends, "layers": layers}, "keras_version": "2.8.0"}
+    np.testing.assert_array_equal(fastlstm.load(checkpoint, architecture=entry).predict(X), Y)
+    layers[2] = {**layers[1], "name": "more", "config": {**layers[1]["config"], "name": "more"}}
+    refused(checkpoint, "2 layers in the checkpoint, 3 in its config", architecture=entry)
+
+
+def test_a_layer_of_ones_own(folder: Path) -> None:
+    """Which of its arrays are trainable, a checkpoint does not say: a warning tells the order in which they are given."""
+    mine = {"class_name": "Mine", "config": {"name": "mine"}}
+    entry = {"class_name": "Sequential", "config": {"name": "m", "layers": [CONFIG["config"]["layers"][0], mine]}}
+
+    def function(x: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
+        return x @ weights[0] + weights[1]
+
+    with pytest.warns(UserWarning, match=r"its weights are given in the order in which the layer made them: kernel, bias\."):
+        model = fastlstm.load(folder / "variables" / "variables", architecture=entry, custom_layers={"Mine": function})
+    np.testing.assert_array_equal(model.predict(X), Y)
+
+
 # -- what is not ------------------------------------------------------------------------------------------------------------
 
 
