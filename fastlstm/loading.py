@@ -31,13 +31,14 @@ def load(
     Parameters
     ----------
     path
-        A whole model, ``.h5``, ``.keras`` or the folder of ``save(zipped=False)``; weights alone, ``.h5``, ``.weights.h5`` or
-        ``.weights.json`` with its parts beside it (with ``architecture``); or a ``.fastlstm`` file. Its path, its bytes, a file
-        opened with "rb" (read whole, from its start), or an h5py.File; a folder or parts by their path alone. Known by its bytes,
-        whatever its name.
+        A whole model, ``.h5``, ``.keras``, the folder of ``save(zipped=False)`` or a SavedModel folder of tf.keras; weights alone,
+        ``.h5``, ``.weights.h5``, ``.weights.json`` with its parts beside it, or a TensorFlow checkpoint by its name, with or without
+        ``.index`` (with ``architecture``); or a ``.fastlstm`` file. Its path, its bytes, a file opened with "rb" (read whole, from
+        its start), or an h5py.File; a folder, parts or a checkpoint by their path alone. Known by its bytes, whatever its name.
     architecture
         For weights-only files: what ``model.to_json()`` gave, as a string, a path to it, or a dict; or what ``model.to_yaml()``
-        gave, with PyYAML (``pip install "fastlstm[yaml]"``). For a whole-model ``.h5``: what to read in place of the model's own.
+        gave, with PyYAML (``pip install "fastlstm[yaml]"``). For a whole-model ``.h5`` or a SavedModel: what to read in place of
+        the model's own.
     by_name
         ``.h5``: match layers and their weights by name instead of by order.
     inputs, outputs

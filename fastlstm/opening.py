@@ -102,7 +102,8 @@ def reading(
     if kept and bounds is None and source.path is not None and not source.files and formats.own.is_own(source):
         source = replace(source, kept=caching.Kept(source.path, runtime.level(), runtime.lanes()))
     with Budget(source.name, source.size, most) as budget:
-        yield Reading(source.gathered(budget), budget, bounds, architecture, by_name, tuple(source.files.values()), pipelines)
+        whole = source if source.apart else source.gathered(budget)
+        yield Reading(whole, budget, bounds, architecture, by_name, tuple(source.files.values()), pipelines)
 
 
 def log_loaded(source: Reading, found: Any) -> None:

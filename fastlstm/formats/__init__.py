@@ -35,8 +35,8 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
     Parameters
     ----------
     path
-        The file: its path, its bytes, a file opened with "rb", or an h5py.File. Or the path of a folder that Keras 3 wrote, or of the
-        index of weights in parts.
+        The file: its path, its bytes, a file opened with "rb", or an h5py.File. Or the path of a folder that Keras 3 wrote, of a
+        SavedModel folder, of a TensorFlow checkpoint or of the index of weights in parts.
     architecture
         For files of weights alone: the model's JSON, a path to it, or a dict; or a Source that holds that file's bytes.
     by_name
@@ -53,7 +53,7 @@ def read(path: Any, *, architecture: Any = None, by_name: bool = False, budget: 
     """
     source = source_of(path)
     budget = budget or Budget(source.name, source.size)
-    source = source.gathered(budget)
+    source = source if source.apart else source.gathered(budget)
     spec = reader(source)(source, budget, architecture=architecture, by_name=by_name)
     budget.survey(spec)
     return spec
@@ -85,6 +85,8 @@ def family(source: Source) -> Any:
     """Return the module that reads a file, chosen by its first bytes."""
     if source.handle is not None:
         return h5
+    if source.apart:
+        return saved_model
     refuse_other_than_files(source)
     with source.open() as stream:
         try:

@@ -83,7 +83,7 @@ def header_size(source: Source) -> int:
 def is_own(path: Any) -> bool:
     """Whether a file (see ``formats.read``) is in the own format, by its first bytes."""
     source = source_of(path)
-    if source.handle is not None:
+    if source.handle is not None or source.files:
         return False
     try:
         with source.open() as stream:

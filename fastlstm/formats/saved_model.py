@@ -1,4 +1,4 @@
-"""SavedModel folders of tf.keras 2 and tf_keras, and TensorFlow checkpoints of weights alone, both gathered into a zip.
+"""SavedModel folders of tf.keras 2 and tf_keras, and TensorFlow checkpoints of weights alone; the folder, or a zip of it.
 
 Of ``saved_model.pb`` the graph of objects is read, and the Keras config, where ``keras_metadata.pb`` does not have it (TensorFlow 2.0 to
 2.4). No graph of operations is ever run: the config says what the layers are, and the checkpoint in ``variables`` holds their arrays.
@@ -7,12 +7,14 @@ Of ``saved_model.pb`` the graph of objects is read, and the Keras config, where 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
 from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import TEXT, Budget
 from ..spec import ModelSpec
+from . import several
 from .h5 import LISTED_OWN
 from .reading import wire, zipped
 from .reading.architecture import load_architecture
@@ -48,26 +50,38 @@ SAVE_AGAIN = (
 
 
 class Files:
-    """The members of an archive by their names in the folder that was packed."""
+    """The files of a model by their names in its folder: where they lie, or in an archive."""
 
-    def __init__(self, archive: Any, members: Mapping[str, Any], prefix: str, source: Source, budget: Budget):
-        self._archive, self._source, self._budget = archive, source, budget
-        self._members = {name[len(prefix) :]: info for name, info in members.items() if name.startswith(prefix)}
+    def __init__(self, source: Source, names: Container[str], content: Callable[[str], bytes]):
+        self._source, self._names, self._content = source, names, content
 
     def __contains__(self, name: str) -> bool:
-        return name in self._members
+        return name in self._names
 
     def data(self, name: str) -> memoryview:
         """The bytes of a file."""
-        if name not in self._members:
+        if name not in self:
             raise FormatError(
                 f"{self._source.name}: its file {name:.200} is not there; the whole folder is needed, and no part of it alone"
             )
-        return memoryview(zipped.member(self._archive, self._members[name], self._source, self._budget))
+        return memoryview(self._content(name))
 
     def asset(self, name: str) -> memoryview:
         """The bytes of a file in ``assets``."""
         return self.data(ASSETS + name)
+
+
+@contextmanager
+def opened(source: Source, budget: Budget) -> Iterator[Files]:
+    """The files of a model."""
+    if source.apart:
+        yield Files(source, source.files, lambda name: several.content(source.files[name], source.name, budget))
+        return
+    with zipped.opened(source, "archive") as archive:
+        members = zipped.directory(archive, source.name)
+        prefix = within(members) or ""
+        inside = {name[len(prefix) :]: info for name, info in members.items() if name.startswith(prefix)}
+        yield Files(source, inside, lambda name: zipped.member(archive, inside[name], source, budget))
 
 
 class Config(NamedTuple):
@@ -96,9 +110,7 @@ def within(members: Mapping[str, Any]) -> str | None:
 def read(source: Source, budget: Budget, *, architecture: Any = None, by_name: bool = False) -> ModelSpec:
     """The model of a SavedModel folder, or of a checkpoint and an architecture."""
     path = source.name
-    with zipped.opened(source, "archive") as archive:
-        members = zipped.directory(archive, path)
-        files = Files(archive, members, within(members) or "", source, budget)
+    with opened(source, budget) as files:
         if SAVED_MODEL not in files:
             return from_checkpoint(files, path, budget, architecture)
         with whole(path, SAVED_MODEL):
@@ -126,9 +138,9 @@ def listed(source: Source, budget: Budget) -> NoReturn:
     FormatError
         Always.
     """
-    with zipped.opened(source, "archive") as archive:
-        members = zipped.directory(archive, source.name)
-    if within(members) is not None:
+    with opened(source, budget) as files:
+        whole_model = SAVED_MODEL in files
+    if whole_model:
         raise FormatError(f"{source.name}: {LISTED_OWN}")
     raise FormatError(
         f"{source.name}: a TensorFlow checkpoint, of which no architecture is drafted; write its weights with "

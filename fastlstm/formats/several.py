@@ -40,6 +40,8 @@ VARIABLES = "variables/variables"
 #: The name in the archive of a checkpoint that stands alone, and the file that names the latest one of a folder.
 TRACKED, LATEST = "checkpoint", "checkpoint"
 LATEST_NAME = re.compile(rb'^model_checkpoint_path: "([^"\n]+)"', re.MULTILINE)
+#: What stands first among the files of models that need not be gathered.
+APART = (SAVED_MODEL, f"{TRACKED}.index")
 DATA = re.compile(r"\.data-\d{5}-of-\d{5}$")
 #: Parts that a list may name.
 PARTS = 10_000

@@ -51,6 +51,11 @@ class Source:
     origin: str | None = None
     kept: Kept | None = None
 
+    @property
+    def apart(self) -> bool:
+        """Are its files read one by one where they lie? They are gathered for another process, and into what stands for all of them."""
+        return next(iter(self.files), "") in several.APART
+
     def gathered(self, budget: Budget) -> Source:
         """Return the same source as one stream of bytes, if it was several files."""
         if not self.files:
@@ -59,6 +64,8 @@ class Source:
 
     def open(self) -> BinaryIO:
         """A stream of the bytes, from the first one."""
+        if self.files:
+            return self.gathered(Budget(self.name, self.size)).open()
         if self.path is None:
             return io.BytesIO(self.data or b"")
         try:

@@ -132,6 +132,20 @@ def test_states_that_were_saved(recorded: Path, tmp_path: Path) -> None:
         fastlstm.load(tmp_path / "saved")
 
 
+def test_a_layer_of_ones_own(recorded: Path) -> None:
+    """The checkpoint in a SavedModel tells the order of its arrays: those that are trainable come first."""
+    case = recorded / "tf215" / "cell_custom"
+    found = formats.read(case / "saved")
+    layers = [{"class_name": layer.class_name, "config": {"name": layer.name, **layer.config}} for layer in found.layers]
+    rnn = next(layer for layer in found.layers if layer.children)
+    layers[found.layers.index(rnn)]["config"]["cell"] = {"class_name": "DecayCell", "config": {"name": "cell", "units": 4}}
+    layers[0]["config"] = {"name": "x", "batch_input_shape": [None, 6, 3]}
+    entry = {"class_name": "Sequential", "config": {"name": "m", "layers": layers}, "keras_version": "2.15.0"}
+    prefix = case / "saved" / "variables" / "variables"
+    ordered = formats.read(prefix, architecture=entry).layers[1].children[0].weights
+    assert [array.shape for array in ordered] == [(3, 4), (4, 4), (4,)]
+
+
 def test_links_are_not_followed(recorded: Path, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     shutil.copytree(recorded / "tf215" / "text_file" / "saved", saved)

@@ -34,7 +34,7 @@ def varint(number: int) -> bytes:
 
 def message(*fields: tuple[int, int | bytes | Fixed]) -> bytes:
     """A message of these fields."""
-    out = b""
+    out = bytearray()
     for number, value in fields:
         if isinstance(value, Fixed):
             out += varint(number << 3 | 5) + struct.pack("<I", value & 0xFFFFFFFF)
@@ -42,7 +42,7 @@ def message(*fields: tuple[int, int | bytes | Fixed]) -> bytes:
             out += varint(number << 3) + varint(value & (1 << 64) - 1)
         else:
             out += varint(number << 3 | 2) + varint(len(value)) + bytes(value)
-    return out
+    return bytes(out)
 
 
 # -- tables and bundles -------------------------------------------------------------------------------------------------------

@@ -217,6 +217,7 @@ def run(count: int, seed: int, chosen: str = "") -> Counter[str]:
         If one gives anything but a model or a FastLSTMError, or takes too long.
     """
     counts: Counter[str] = Counter()
+    before = signal.signal(signal.SIGALRM, late)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         seeds = recorded_saved_models.unpacked(Path(folder))
@@ -235,10 +236,11 @@ def run(count: int, seed: int, chosen: str = "") -> Counter[str]:
             try:
                 counts[outcome(case, chance)] += 1
             except BaseException as error:
-                shutil.copytree(case, f"/tmp/mutated-{seed}-{number}", dirs_exist_ok=True)
+                shutil.copytree(case, Path(tempfile.gettempdir(), f"mutated-{seed}-{number}"), dirs_exist_ok=True)
                 raise AssertionError(f"seed {seed}, number {number}: {''.join(traceback.format_exception(error))}") from error
             finally:
                 signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
     return counts
 
 
@@ -251,7 +253,6 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    signal.signal(signal.SIGALRM, late)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     print(dict(run(options.count, options.seed)))
 

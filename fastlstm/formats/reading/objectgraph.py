@@ -60,8 +60,10 @@ def node(data: memoryview, budget: Budget, place: str, saved: bool) -> Node:
     children: dict[str, int] = {}
     arrays: dict[str, str] = {}
     for number, value in wire.fields(data):
-        if isinstance(value, int) or number not in (CHILDREN, ATTRIBUTES):
+        if number not in (CHILDREN, ATTRIBUTES):
             continue
+        if isinstance(value, int):
+            raise DamagedError("an object with a number for a child")
         if number == CHILDREN:
             budget.hold(place, EDGE + len(value))
             name = wire.text_of(value, CHILD_NAME)

@@ -17,7 +17,7 @@ from ...kept_arrays import Weight
 from .bundle import Bundle
 from .draft import LayerDraft, ModelDraft
 from .objectgraph import TABLE, VARIABLE, Node, below, numbered, preview
-from .weights import UNBUILT, known_weights, outside
+from .weights import UNBUILT, has_weights, known_weights, outside
 
 LAYER = "layer-{}"
 CELLS, VARIABLES, STATE = "cells", "variables", "state_variables"
@@ -74,12 +74,14 @@ class Filler:
         listed = model.listed
         if model.class_name == SEQUENTIAL and count == len(listed) - 1:
             listed = listed[1:]  # the InputLayer, which a Sequential model does not count
-        if count != len(listed):
+        by_name = {layer.name: layer for layer in model.layers}
+        extra = [by_name[name] for name in listed[count:] if name in by_name]  # add_loss() adds layers that are in no checkpoint
+        if count > len(listed) or not count or any(has_weights(layer, self.source) is not False for layer in extra):
             raise FormatError(
                 f"{self.source}: model {model.name!r} has {count} layers in the checkpoint, {len(listed)} in its config: "
                 f"{', '.join(listed[:8])}{', ...' if len(listed) > 8 else ''}"
             )
-        places = {name: children[LAYER.format(place)] for place, name in enumerate(listed)}
+        places = {name: children[LAYER.format(place)] for place, name in enumerate(listed[:count])}
         for layer in model.layers:
             if layer.name in places:
                 self.layer(layer, places[layer.name])
@@ -92,7 +94,9 @@ class Filler:
             self.model(layer.model, number)
         elif layer.row.role is Role.LOOKUP:
             self.lookup(layer, number)
-            self.taken.update(key for _, child in self.below(number, set()) for key in self.nodes[child].arrays.values())
+            self.pass_over(number)
+        elif layer.row.role is Role.CATEGORIES:
+            self.pass_over(number)
         elif layer.row.role is Role.STACK:
             cells = numbered(self.nodes, self.child(layer, number, CELLS))
             if len(cells) != len(layer.children):
@@ -106,6 +110,10 @@ class Filler:
                 layer.weights = self.arrays(layer, number, expected)
         else:
             self.leaf(layer, number)
+
+    def pass_over(self, number: int) -> None:
+        """Leave alone what a layer of text or categories has counted while it was adapted."""
+        self.taken.update(key for _, child in self.below(number, set()) for key in self.nodes[child].arrays.values())
 
     def begun(self, layer: LayerDraft, number: int) -> None:
         """Warn of a stateful layer that was saved in the middle of a sequence: Keras would go on with its states."""
@@ -136,6 +144,7 @@ class Filler:
             children = self.nodes[number].children
             part = next((children[name] for name in alternatives if name in children), number)
             keys += [key for name in names if (key := self.key(part, name))]
+        self.found |= bool(keys)
         if len(keys) != len(expected):
             kept = ", ".join(weight.name for weight in expected)
             there = preview(self.nodes[number])
@@ -143,7 +152,6 @@ class Filler:
                 str(self.error(layer, f"expected {len(expected)} arrays ({kept}), found {len(keys)} in the checkpoint ({there})"))
             )
             return ()
-        self.found = True
         return tuple(self.array(key) for key in keys)
 
     def key(self, number: int, name: str) -> str:
