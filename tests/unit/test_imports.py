@@ -25,14 +25,14 @@ MAX_LINES = 500
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
     ("errors", "interpreter", "forking", "logs", "watching", "lazy", "records"),
-    ("spec", "activations", "replacing", "support"),
+    ("spec", "activations", "replacing", "support", "by_reference"),
     ("catalogue", "program", "limits"),
     ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
     ("runtime", "assembly", "listing", "isolation"),
     ("executor", "cutting", "drawing"),
-    ("stream",),
+    ("stream", "evaluation"),
     ("model",),
     ("selftest",),
     ("opening",),
