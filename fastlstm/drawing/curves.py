@@ -141,7 +141,7 @@ def confusion(title: str, subtitle: str, counts: np.ndarray) -> str:
     """
     classes = len(counts)
     cell = max(CELL, min(LARGEST_CELL, 340.0 / classes))
-    left, top = LEFT + 8, MARGIN + 74
+    left, top = LEFT + 8, MARGIN + 86
     sums = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     parts = []
     for row in range(classes):

@@ -90,7 +90,7 @@ def as_choice(value: Any, argument: str) -> Any:
     if callable(value):
         return value
     raise InputError(
-        f"{argument}: expected a name of Keras's such as 'mse', a function of (y_true, y_pred), or several, found {value!r:.60}"
+        f"{argument}: expected a name such as 'mse', a function of (y_true, y_pred), or several, found {value!r:.60}"
     )
 
 
