@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..records import record
 from .counting import Counting
 from .metrics import Metric
-from .naming import Loss, Named, loss_of, metric_of
+from .naming import Loss, Named, computing, loss_of, metric_of
 
 
 @record(frozen=True)
@@ -62,6 +62,8 @@ def losses(wanted: Any, names: Sequence[str], counting: Counting) -> list[Loss |
     found: list[Any] = []
     for one in chosen:
         one = one[0] if isinstance(one, list) and len(one) == 1 else one
+        if isinstance(one, list) or is_outputs(one):
+            raise InputError(f"loss: expected one for each output ({', '.join(names)}), found several for one")
         found.append(None if one is None else loss_of(one, counting))
     return found
 
@@ -91,7 +93,7 @@ def for_outputs(wanted: Any, names: Sequence[str], counting: Counting, argument:
     elif not isinstance(wanted, list):
         chosen = [wanted] * len(names)
     elif len(names) == 1:
-        return [flat(wanted)]
+        return [[one for one in flat(wanted) if one is not None]]
     elif any(isinstance(one, list) for one in wanted) or (counting.lists == "outputs" and len(wanted) == len(names)):
         if len(wanted) != len(names):
             raise InputError(f"{argument}: expected a list for each output ({', '.join(names)}), found {len(wanted)} of them")
@@ -120,7 +122,10 @@ def metered(
             continue
         for chosen, counts, argument in ((plain[number], False, "metrics"), (weighted[number], True, "weighted_metrics")):
             for one in chosen:
-                named: Named = metric_of(one, target, p[number], found[number], counting, argument)
+                if is_outputs(one):
+                    raise InputError(f"{argument}: expected metrics of an output, found an object of outputs in it")
+                with computing(argument, target, p[number]):
+                    named: Named = metric_of(one, target, p[number], found[number], counting, argument)
                 out.append(Metered(number, named.metric, named.name, counts, named.sparse))
     return out
 

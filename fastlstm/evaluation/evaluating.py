@@ -13,7 +13,7 @@ from ..records import record
 from ..spec import ModelSpec
 from .compiling import Metered, Wanted, in_order, labels, loss_weights, losses, metered
 from .counting import COUNTINGS, Counting, loss_of
-from .naming import Loss, as_choice
+from .naming import Loss, as_choice, computing
 from .penalties import penalties
 from .predicting import Shown
 from .targets import each, rounded, target, weights
@@ -173,12 +173,13 @@ def one_loss(part: Data, number: int, loss: Loss | None, counting: Counting) -> 
         return 0.0
     if not loss.sparse and y.ndim == p.ndim - 1 and p.shape[-1] == 1:
         p = p[..., 0]
-    values = np.asarray(loss.function(y, p), np.float64)
+    with computing(f"loss {loss.name}".rstrip(), y, p), np.errstate(all="ignore"):
+        values = np.asarray(loss.function(y, p), np.float64)
     if values.ndim == 0:
         return float(values)
     if loss.ignored is not None:
         there = (y.reshape(values.shape) != loss.ignored).astype(np.float64)
-        mask = there if mask is None else mask * there
+        mask = there if mask is None else mask * there  # both are of the shape of the losses
     return loss_of(values, mask, w, loss.reduction, counting, "sample_weight")
 
 
@@ -190,7 +191,8 @@ def observe(one: Metered, part: Data, counting: Counting) -> None:
     if not one.sparse and y.ndim == p.ndim - 1 and p.shape[-1] == 1:
         p = p[..., 0]
     mask = None if counting.metric_masks == "listed" and not one.weighted else part.masks[one.output]
-    one.metric.update(y, p, mask, part.weights[one.output] if one.weighted else None)
+    with computing(f"metric {one.name}", y, p), np.errstate(all="ignore"):
+        one.metric.update(y, p, mask, part.weights[one.output] if one.weighted else None)
 
 
 def results(

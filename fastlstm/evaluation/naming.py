@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import FastLSTMError, InputError
 from ..formats.reading.compiled import choice
 from ..records import record
 from . import functions
@@ -89,9 +90,23 @@ def as_choice(value: Any, argument: str) -> Any:
         return choice({"class_name": type(value).__name__, "config": value.get_config()})
     if callable(value):
         return value
-    raise InputError(
-        f"{argument}: expected a name such as 'mse', a function of (y_true, y_pred), or several, found {value!r:.60}"
-    )
+    raise InputError(f"{argument}: expected a name such as 'mse', a function of (y_true, y_pred), or several, found {value!r:.60}")
+
+
+#: What NumPy and Python raise where an argument or a shape is not one that a loss or metric can take.
+MISFITS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+
+
+@contextmanager
+def computing(what: str, y: np.ndarray, p: np.ndarray) -> Iterator[None]:
+    """While it lasts, whatever does not fit is told with the shapes of targets and predictions."""
+    try:
+        yield
+    except FastLSTMError:
+        raise
+    except MISFITS as error:
+        found = f"targets of shape {y.shape} and predictions of shape {p.shape}"
+        raise InputError(f"{what}: expected {found} to fit, found {type(error).__name__}: {str(error)[:200]}") from error
 
 
 def called(given: Any) -> str:
