@@ -395,10 +395,10 @@ class Model(Generic[Y_co]):
 
         Parameters
         ----------
-        x, batch_size, verbose
-            As for :meth:`predict`; batches are of 32 rows unless ``batch_size`` or the file says otherwise.
-        y
-            An array with a row for each of ``x``; for several outputs a list, or a dict by output name; for sequences a list too.
+        x, y
+            Inputs, as for :meth:`predict`. Targets: a row for each; several outputs: a list, or a dict by output name.
+        batch_size, verbose
+            Batches are of 32 rows unless this or the file says otherwise. Nothing is printed.
         sample_weight
             How much each row counts, (batch,), or each timestep, (batch, timesteps); for several outputs one for all, a list or a dict.
         return_dict
