@@ -177,10 +177,13 @@ def one_loss(part: Data, number: int, loss: Loss | None, counting: Counting) -> 
         values = np.asarray(loss.function(y, p), np.float64)
     if values.ndim == 0:
         return float(values)
+    scale = 1.0
     if loss.ignored is not None:
         there = (y.reshape(values.shape) != loss.ignored).astype(np.float64)
         mask = there if mask is None else mask * there  # both are of the shape of the losses
-    return loss_of(values, mask, w, loss.reduction, counting, "sample_weight")
+        if counting.losses == "elements" and loss.reduction != "sum":  # which then knows how many are there, but not of other masks
+            scale = there.size / max(there.sum(), 1.0)
+    return scale * loss_of(values, mask, w, loss.reduction, counting, "sample_weight")
 
 
 def observe(one: Metered, part: Data, counting: Counting) -> None:
