@@ -96,6 +96,8 @@ class Executor:
         By layer path, the shapes (less the batch) of the states of those layers that Keras calls stateful.
     crosses_rows : bool
         Does a row of the outputs depend on other rows of its batch? Then every call of :meth:`run` is one batch of Keras's.
+    in_numpy : bool
+        Is everything computed in NumPy?
     """
 
     def __init__(self, network: Network, *, threads: int, precision: str, fold_limit: int, budget: Budget, kept: Kept | None = None):
@@ -123,7 +125,7 @@ class Executor:
         self.crosses_rows = network.crosses_rows(network.input_shapes(), {})
         self._not_native = self._paths_in_numpy()
         # Programs run in blocks of rows, and threads share them out.
-        self._in_numpy = wide or self.crosses_rows or not self.are_native(self.stateful)
+        self.in_numpy = wide or self.crosses_rows or not self.are_native(self.stateful)
 
     def _account(self, budget: Budget) -> None:
         """Account for what a model takes beside its weights, before it is made."""
@@ -158,7 +160,7 @@ class Executor:
         list of numpy.ndarray
             New arrays.
         """
-        if self._in_numpy:
+        if self.in_numpy:
             self.check_shapes(shapes_of(arrays))
             return copies(self.network.run(arrays, self.dtype, states, masks))
         masked = tuple(None if mask is None else mask.shape[1:] for mask in masks)
@@ -180,7 +182,7 @@ class Executor:
         if isinstance(given, RaggedInputs):
             return self._in_groups(given.rows)
         longest = given.padded.shape[1]
-        if not self._in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
+        if not self.in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
             present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
             outputs = self._native(self.prepared((given.padded.shape[1:],), ragged=True), [given.padded, present], [])
             return [
@@ -245,7 +247,7 @@ class Executor:
         return Begun(shapes, {one: made[one] for one in found.read}, states, found.max_steps)
 
     def _begin(self, found: Streams, arrays: Sequence[np.ndarray], rows: int) -> dict[Held, Tensor]:
-        if self._in_numpy:
+        if self.in_numpy:
             walk = streaming.Beginning(found, partial(applied, None), lambda array: Tensor(repeated(array, rows, self.dtype)))
             with np.errstate(all="ignore"):  # NaN and infinities are data
                 walk.through(self.network, found.entering(tensors(arrays, self.dtype), held=True))
@@ -397,7 +399,7 @@ class Executor:
 
     def fast_path(self, arrays: Sequence[np.ndarray]) -> runtime.FastPath | None:
         """The fast path for more inputs of the same shape; None where the model or these inputs do not allow one."""
-        if self._in_numpy or self.stateful or len(arrays) != 1 or are_ids(arrays) != self._ids:
+        if self.in_numpy or self.stateful or len(arrays) != 1 or are_ids(arrays) != self._ids:
             return None
         shape = arrays[0].shape[1:]
         runner, program = self.prepared((shape,))

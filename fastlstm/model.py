@@ -13,25 +13,26 @@ import numpy as np
 from . import lazy, runtime
 from .assembly import in_stages, make_network
 from .caching import Kept
-from .catalogue import Role, is_random
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor
 from .inputs import Ragged, RaggedInputs, gather, gather_masks, positive, told, unreadable
-from .layers.base import every_layer
 from .limits import Budget
-from .outputs import as_returned
+from .outputs import as_returned, joined, report
 from .spec import ModelSpec
 
 if TYPE_CHECKING:
-    from . import listing, staged_executor
+    from . import by_reference, listing, staged_executor
     from . import stream as streams
+    from .evaluation import evaluating, predicting
     from .layers import call_masks
+    from .layers import training as trained
     from .listing import LayerInfo
     from .stream import Stream
 else:
-    listing, streams = lazy.module("fastlstm.listing"), lazy.module("fastlstm.stream")
+    listing, streams, by_reference = map(lazy.module, ("fastlstm.listing", "fastlstm.stream", "fastlstm.by_reference"))
+    call_masks, trained = map(lazy.module, ("fastlstm.layers.call_masks", "fastlstm.layers.training"))
+    evaluating, predicting = map(lazy.module, ("fastlstm.evaluation.evaluating", "fastlstm.evaluation.predicting"))
     staged_executor = lazy.module("fastlstm.staged_executor")
-    call_masks = lazy.module("fastlstm.layers.call_masks")
 
 #: Rows of a batch of Keras's ``predict``, unless a caller says otherwise.
 KERAS_BATCH = 32
@@ -283,12 +284,9 @@ class Model(Generic[Y_co]):
     def _in_batches(self, arrays: list[np.ndarray], batch_size: int | None) -> list[np.ndarray]:
         """Outputs of a model whose rows depend on each other: batch by batch, as ``predict`` of Keras computes them."""
         batch, rows = self.inputs[0].shape[0] or batch_size or KERAS_BATCH, len(arrays[0])
-        parts = [self.executor.run([x[first : first + batch] for x in arrays]) for first in range(0, max(rows, 1), batch)]
-        if any(len({y.shape[1:] for y in part}) > 1 for part in zip(*parts, strict=True)):
-            raise InputError(
-                f"x: expected a number of rows that batch_size={batch} divides, as the output's shape depends on it, found {rows}"
-            )
-        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+        return joined(
+            [self.executor.run([x[first : first + batch] for x in arrays]) for first in range(0, max(rows, 1), batch)], batch, rows
+        )
 
     def _predict_stateful(
         self, given: list[np.ndarray] | Ragged | RaggedInputs, start: float | None, masks: Sequence[np.ndarray | None] = ()
@@ -323,7 +321,7 @@ class Model(Generic[Y_co]):
         for first in range(0, rows, batch):
             some = [None if mask is None else mask[first : first + batch] for mask in masks]
             parts.append(self.executor.run([x[first : first + batch] for x in arrays], states, some))
-        return [np.concatenate(part) for part in zip(*parts, strict=True)], states
+        return joined(parts, batch, rows), states
 
     @overload
     def predict_on_batch(self, x: Arrays) -> Y_co: ...
@@ -375,7 +373,7 @@ class Model(Generic[Y_co]):
         if not isinstance(training, (bool, int, np.bool_)) and training is not None:
             raise InputError(f"training: expected False, found {told(training)}")
         if training:
-            self._refuse_training(training)
+            trained.refuse_training(self.executor.network, training)
         if mask is None:
             return self.predict_on_batch(x)
         try:
@@ -390,13 +388,64 @@ class Model(Generic[Y_co]):
         except MemoryError as error:
             raise unreadable(error, "x") from error
 
-    def _refuse_training(self, training: Any) -> None:
-        """Refuse ``training=True`` where that would change what a layer computes."""
-        for layer in every_layer(self.executor.network):
-            if is_random(layer.config) or layer.row.role is Role.NORMALIZATION:
-                what = "random" if is_random(layer.config) else "depend on the batch"
-                where = f"layer {layer.path!r} ({layer.spec.class_name})"
-                raise InputError(f"training: expected False, as training makes {where} {what}, found {told(training)}")
+    def evaluate(
+        self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = SILENT, sample_weight: Any = None, *,
+        return_dict: bool = False, loss: Any = None, metrics: Any = None, weighted_metrics: Any = None, loss_weights: Any = None,
+        penalties: bool = True,
+    ) -> Any:  # fmt: skip
+        """Compute the loss and metrics, as ``evaluate`` of the Keras that saved the file returns them.
+
+        Parameters
+        ----------
+        x, y
+            Inputs, as for :meth:`predict`. Targets: a row for each; several outputs: a list, or a dict by output name.
+        batch_size, verbose
+            Batches are of 32 rows unless this or the file says otherwise. Nothing is printed.
+        sample_weight
+            How much each row counts, (batch,), or each timestep, (batch, timesteps); for several outputs one for all, a list or a dict.
+        return_dict
+            Return a dict by name.
+        loss, metrics, weighted_metrics, loss_weights
+            As for Keras's ``compile``: names, functions of ``(y_true, y_pred)`` in NumPy, objects that have ``get_config`` or as Keras
+            serialises them; lists and dicts of these. None: what the file says that the model was compiled with.
+        penalties
+            Add the regularisation of layers to the loss, as Keras does?
+
+        Returns
+        -------
+        float, list or dict
+            The loss, and the metrics behind it.
+
+        Raises
+        ------
+        InputError
+            If an argument does not fit, the file does not say what the loss is, or a loss or metric is not known.
+
+        Examples
+        --------
+        >>> model = fastlstm.load(fastlstm.demo.MODEL)
+        >>> x, y = np.zeros((4, 24, 1)), np.zeros((4, 12))
+        >>> loss, mae = model.evaluate(x, y, loss="mse", metrics=["mae"])
+        >>> np.isclose(mae, np.abs(model.predict(x)).mean())
+        np.True_
+        """
+        batch = evaluating.batch_of(batch_size, self.inputs[0].shape[0])
+        options = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, "loss_weights": loss_weights}
+        asked = evaluating.Asked(y, sample_weight, batch, return_dict, penalties, options)
+        try:
+            return evaluating.evaluate(self.spec, self.source, self._shown(gather(x, self.inputs), batch), asked)
+        except MemoryError as error:
+            raise unreadable(error, "x") from error
+
+    def _shown(self, given: Any, batch: int) -> predicting.Shown:
+        """Outputs with their masks."""
+        if not self._stateful:
+            return predicting.shown(self.executor, given, batch)
+        with self._turns:
+            states = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
+            found = predicting.shown_with_states(self.executor, given, states)
+            self._states = states
+            return found
 
     def stream(self, batch_size: int = 1, initial: Mapping[str, Any] | None = None, *, max_steps: int | None = None) -> Stream:
         """States outside the model, to advance one timestep at a time; for any causal model, however it was trained.
@@ -442,48 +491,12 @@ class Model(Generic[Y_co]):
     def __reduce__(self) -> Any:
         with self._turns:
             states = {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
-        options = {**self._options, **{name: by_reference(name, self._options[name]) for name in ("custom_layers", "custom_activations")}}
+        options = {
+            **self._options,
+            **{name: by_reference.of(name, self._options[name]) for name in ("custom_layers", "custom_activations")},
+        }
         more: dict[str, Any] = {}
         if type(self) is not Model:  # what a subclass keeps beside what every Model has
             known = vars(Model(self.spec, **self._options))
             more = {name: value for name, value in vars(self).items() if name not in known}
-        return _rebuild, (type(self), self.spec, options, states), more or None
-
-
-class ByReference:
-    """Functions of the caller's on their way into a pickle, which holds no code: it says where they are imported from."""
-
-    def __init__(self, argument: str, functions: Mapping[str, Callable[..., Any]]):
-        self.argument = argument
-        self.functions = functions
-
-    def __reduce__(self) -> Any:
-        for name, function in self.functions.items():
-            found = getattr(function, "__qualname__", "")
-            if "<" in found:  # <lambda>, or in another function's <locals>
-                wanted = "a function that a pickle can refer to, defined by def at the top of a module"
-                raise InputError(f"{self.argument}[{name!r}]: expected {wanted}, found {found}")
-        return type(self), (self.argument, dict(self.functions))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ByReference:
-        return self
-
-
-def by_reference(argument: str, functions: Mapping[str, Callable[..., Any]] | None) -> ByReference | None:
-    """An argument of functions as pickles have it."""
-    return None if not functions else ByReference(argument, functions)
-
-
-def report(rows: int, start: float) -> None:
-    """The line that ``verbose`` asks for."""
-    print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)
-
-
-def _rebuild(kind: type[Model], spec: ModelSpec, options: dict[str, Any], states: dict[str, tuple[np.ndarray, ...]]) -> Model:
-    """A new Model, for ``copy`` and ``pickle``; a subclass's ``__init__`` may ask for other arguments."""
-    for name, given in options.items():
-        if isinstance(given, ByReference):
-            options = {**options, name: given.functions}
-    model = Model.__new__(kind)
-    Model.__init__(model, spec, states=states, **options)
-    return model
+        return by_reference.rebuilt, (Model, type(self), self.spec, options, states), more or None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .errors import InputError
 from .spec import ModelSpec
 
 
@@ -27,3 +30,15 @@ def as_returned(spec: ModelSpec, outputs: Sequence[Any]) -> Any:
     if spec.output_kind == "dict":
         return dict(zip(spec.output_names, outputs, strict=True))
     return list(outputs)
+
+
+def joined(parts: Sequence[Sequence[np.ndarray]], batch: int, rows: int) -> list[np.ndarray]:
+    """The outputs of batches, one after another."""
+    if any(len({y.shape[1:] for y in part}) > 1 for part in zip(*parts, strict=True)):
+        raise InputError(f"x: expected a number of rows that batch_size={batch} divides, as the output's shape depends on it, found {rows}")
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+def report(rows: int, start: float) -> None:
+    """The line that ``verbose`` asks for."""
+    print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)

@@ -349,6 +349,18 @@ def plan(
     return program
 
 
+def plan_showing(
+    network: Network, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], constants: Constants, *,
+    fold_limit: int, threads: int, stateful: Mapping[str, tuple[int, ...]],
+) -> tuple[Program, dict[int, tuple[int, ...]]]:  # fmt: skip
+    """The Program of :func:`plan` with the masks of its outputs as outputs behind them, and their shapes by the outputs' numbers."""
+    builder = ProgramBuilder(constants, fold_limit, stateful, threads=threads)
+    values = [builder.input(shape, vocabulary=n) for shape, n in zip(shapes, vocabularies, strict=True)]
+    found = network.lower(builder, values, {})
+    masks = {number: value.mask for number, value in enumerate(found) if value.mask is not None}
+    return builder.ending(found, tuple(masks.values())), {number: mask.shape for number, mask in masks.items()}
+
+
 def plan_step(
     network: Network, found: Streams, shapes: Sequence[tuple[int, ...]], vocabularies: Sequence[int], held: Mapping[Held, Tensor],
     constants: Constants, *, fold_limit: int,

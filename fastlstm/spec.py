@@ -15,6 +15,23 @@ from .errors import Problem
 from .records import record
 
 T = TypeVar("T")
+#: Ways in which generations evaluate.
+Evaluation = Literal[
+    "keras3_masks",
+    "keras3",
+    "keras3_early",
+    "keras3_batches",
+    "valid",
+    "elements",
+    "unmasked_metrics",
+    "tf2",
+    "tf1",
+    "tf1_13",
+    "keras2_3",
+    "sums_of_weights",
+    "keras2",
+    "keras1",
+]
 ModelClass = Literal["Sequential", "Functional"]
 #: More than there can be of anything: no limit.
 UNLIMITED = 1 << 62
@@ -74,6 +91,8 @@ class LayerSpec:
     children: tuple[LayerSpec, ...] = ()
     model: ModelSpec | None = None  # the graph of a nested Sequential or Functional model
     dtype: Literal["float32", "float64", "float16", "bfloat16"] = "float32"  # what this layer computes in
+    # What Keras adds to a loss for large weights: {"kernel": {"l2": 0.01, "array": 0}}, by the argument that says so, for which array.
+    penalties: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @record(frozen=True)
@@ -147,6 +166,8 @@ class Rules:
     # Where "bilinear" takes the places of a larger image to be: pixels are squares, or points that meet in the first corner. Nobody
     # knows, where Theano computed.
     bilinear_places: Literal["centres", "corners", "unknown"] = "centres"
+    # How ``evaluate`` counts rows, timesteps, masks and weights: see evaluation/counting.py.
+    evaluation: Evaluation = "keras3_masks"
 
 
 @record(frozen=True)

@@ -16,7 +16,7 @@ from functools import partial
 from .. import __version__, replacing, runtime
 from ..bench import comparison
 from ..errors import FastLSTMError
-from . import benching, completion, customfile, inspecting, options, outcome, running, terminal, texts
+from . import benching, completion, customfile, evaluating, inspecting, options, outcome, running, terminal, texts
 from .options import Parser, completed, path
 
 FAILED = 1
@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     _add_describe(add("describe", "show what a file holds", texts.DESCRIBE, texts.DESCRIBE_EXAMPLES))
     _add_describe(add("inspect", "the same, also of weights alone", texts.DESCRIBE, texts.DESCRIBE_EXAMPLES), weights_alone=True)
     _add_predict(add("predict", "compute a model's outputs", texts.PREDICT, texts.PREDICT_EXAMPLES))
+    evaluating.add(add("evaluate", "compute loss and metrics", texts.EVALUATE, texts.EVALUATE_EXAMPLES))
     _add_verify(add("verify", "check a file's results on this machine", texts.VERIFY, texts.VERIFY_EXAMPLES))
     _add_bench(add("bench", "time a model, beside other engines", texts.BENCH, texts.BENCH_EXAMPLES))
     _add_demo(add("demo", "forecast sunspots", texts.DEMO, texts.DEMO_EXAMPLES))

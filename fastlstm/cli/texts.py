@@ -8,6 +8,7 @@ examples:
   fastlstm demo --plot sunspots.png
   fastlstm describe model.h5
   fastlstm predict model.h5 data.npy -o predictions.npy
+  fastlstm evaluate model.h5 x.npy y.npy --plot out.svg
   fastlstm convert model.h5 model.fastlstm
   fastlstm describe weights.h5 --architecture model.json
   fastlstm describe model.h5 --svg model.svg
@@ -52,6 +53,17 @@ examples:
   fastlstm predict model.h5 week.csv --series        the file is one sequence, a line is a timestep
   fastlstm predict model.h5 data.npy --custom my_layers.py
   fastlstm predict reviews.fastlstm texts.txt -o labels.csv
+"""
+EVALUATE = """\
+Computes the loss and metrics of a model on data, as evaluate() of the Keras that saved the file does. The file says which, where the
+model was compiled; --loss and --metrics say it otherwise. A line of a .csv file of targets has all numbers of a row.
+"""
+EVALUATE_EXAMPLES = """\
+examples:
+  fastlstm evaluate model.h5 x.npy y.npy
+  fastlstm evaluate model.h5 x.npy y.npy --loss mse --metrics mae mape
+  fastlstm evaluate model.h5 x.csv y.csv --plot out.svg    actual and predicted numbers, or a confusion matrix
+  fastlstm evaluate model.h5 x.npy y.npy --sample-weight w.npy --json
 """
 VERIFY = "Reruns the cases recorded in a .fastlstm file. A file of Keras has none: new ones are made and checked against float64."
 VERIFY_EXAMPLES = """\

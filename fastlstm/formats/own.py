@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     from .. import replacing
     from . import own_pipeline
-    from .reading import compiled_form
+    from .reading import compiled_form, dialect
 else:
     hashlib, replacing = lazy.module("hashlib"), lazy.module("fastlstm.replacing")
     own_pipeline = lazy.module("fastlstm.formats.own_pipeline")
-    compiled_form = lazy.module("fastlstm.formats.reading.compiled_form")
+    compiled_form, dialect = map(lazy.module, ("fastlstm.formats.reading.compiled_form", "fastlstm.formats.reading.dialect"))
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
@@ -58,7 +58,7 @@ MODEL_KEYS = frozenset({
 #: Those that a model may have or not.
 OPTIONAL = frozenset({"functions", "compiled", "pipeline"})
 FUNCTION_KEYS = frozenset({"layers", "activations"})
-LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype"})
+LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype", "penalties"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
 #: The classes whose fields a header states.
 KINDS = (ModelSpec, LayerSpec, Rules, Generation, PipelineSpec, Words)
@@ -311,6 +311,8 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         compiled=compiled_form.checked(entry["compiled"]) if "compiled" in entry else None,
         pipeline=own_pipeline.decoded(entry["pipeline"], store.array, store.budget) if "pipeline" in entry else None,
     )
+    if "evaluation" not in entry["rules"]:
+        spec = replace(spec, rules=replace(spec.rules, evaluation=dialect.evaluation_of(spec.generation)))
     check_references(spec, store.path)
     check_functions(spec, store.path)
     return spec
@@ -344,13 +346,14 @@ def encode_layer(spec: LayerSpec, path: str, tensors: dict[str, np.ndarray]) -> 
         "children": [encode_layer(child, own, tensors) for child in spec.children],
         "model": None if spec.model is None else encode_model(spec.model, own, tensors),
         "dtype": spec.dtype,
+        **({"penalties": {key: dict(rule) for key, rule in spec.penalties.items()}} if spec.penalties else {}),
     }
 
 
 def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     """A layer from JSON."""
     store.budget.deep("header", depth)
-    entry = object_of(entry, "a layer", LAYER_KEYS)
+    entry = object_of(entry, "a layer", LAYER_KEYS, frozenset({"penalties"}))
     class_name, name = (typed(entry[key], str, key) for key in ("class_name", "name"))
     place = f"layer {name!r} ({class_name})"
     weights = tuple(store.array(one) for one in typed(entry["weights"], list[str], place))
@@ -366,7 +369,9 @@ def decode_layer(entry: Any, store: Store, depth: int) -> LayerSpec:
     children = tuple(decode_layer(child, store, depth + 1) for child in typed(entry["children"], list, place))
     check_names(children, name, store.path)
     inner = None if entry["model"] is None else decode_model(entry["model"], store, depth)
-    return LayerSpec(class_name, name, config, weights, children, inner, typed(entry["dtype"], hints_of(LayerSpec)["dtype"], place))
+    penalties = compiled_form.checked_penalties(entry["penalties"], place) if "penalties" in entry else {}
+    dtype = typed(entry["dtype"], hints_of(LayerSpec)["dtype"], place)
+    return LayerSpec(class_name, name, config, weights, children, inner, dtype, penalties)
 
 
 def encode_value(value: Any, keep: Callable[[np.ndarray], str]) -> Any:

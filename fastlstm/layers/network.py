@@ -327,11 +327,17 @@ class Network(Layer):
         self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None, masks: Sequence[np.ndarray | None] = ()
     ) -> tuple[np.ndarray, ...]:
         """The outputs that ``apply`` of every layer gives in ``dtype``, for inputs with masks; ``states`` holds those from afterwards."""
+        return tuple(tensor.value for tensor in self.computed(arrays, dtype, states, masks))
+
+    def computed(
+        self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None, masks: Sequence[np.ndarray | None] = ()
+    ) -> tuple[Tensor, ...]:
+        """The same with the masks of the outputs."""
         given = [tensor._replace(mask=mask) for tensor, mask in zip_longest(tensors(arrays, dtype), masks)]
         with np.errstate(all="ignore"):  # NaN and infinities are data
             found = self.apply(given, {}, states)
         self._check_real([np.iscomplexobj(tensor.value) for tensor in found])
-        return tuple(tensor.value for tensor in found)
+        return tuple(found)
 
     def _check_real(self, pairs: Sequence[bool]) -> None:
         """Refuse outputs of complex numbers."""

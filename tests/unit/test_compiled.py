@@ -153,3 +153,20 @@ def test_other_forms_are_refused(wrong: Any, tmp_path: Path) -> None:
     path.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + size :])
     with pytest.raises(FormatError, match="header"):
         fastlstm.load(path)
+
+
+def test_files_of_before_are_evaluated_by_their_generation(tmp_path: Path) -> None:
+    """Those whose header has no rule about it yet."""
+    path = tmp_path / "m.fastlstm"
+    fastlstm.convert(h5(tmp_path / "m.h5", json.dumps({"loss": "mse"})), path)
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    container = json.loads(data[8 : 8 + size])
+    header = json.loads(container["__metadata__"]["fastlstm"])
+    assert header["model"]["rules"].pop("evaluation") == "keras2"
+    header["format_version"] = 3
+    container["__metadata__"]["fastlstm"] = json.dumps(header)
+    head = json.dumps(container).encode()
+    head += b" " * (-len(head) % 8)
+    path.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + size :])
+    assert fastlstm.load(path).spec.rules.evaluation == "keras2"

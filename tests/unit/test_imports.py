@@ -25,7 +25,7 @@ MAX_LINES = 500
 #: From the ground up; modules of one floor do not import each other unless they share a room (the name before the dot).
 FLOORS = (
     ("errors", "interpreter", "forking", "logs", "watching", "lazy", "records"),
-    ("spec", "activations", "replacing", "support", "kept_arrays", "strings"),
+    ("spec", "activations", "replacing", "support", "by_reference", "kept_arrays", "strings"),
     ("catalogue", "program", "limits", "preprocessing"),
     ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
@@ -33,7 +33,7 @@ FLOORS = (
     ("runtime", "assembly", "listing", "isolation", "staging", "stages"),
     ("executor", "cutting", "drawing"),
     ("staged_executor",),
-    ("stream",),
+    ("stream", "evaluation"),
     ("model",),
     ("selftest",),
     ("opening", "examples"),

@@ -70,3 +70,12 @@ def is_plain(value: Any, depth: int = 0) -> bool:
         return False
     inner = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [object()]
     return all(is_plain(one, depth + 1) for one in inner)
+
+
+def checked_penalties(value: Any, place: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return a layer's penalties as a file of ours holds them, if they are; else raise a ValueError."""
+    kinds = {"l1": float, "l2": float, "array": int, "name": str}
+    whole = isinstance(value, dict) and all(isinstance(rule, dict) and set(rule) <= set(kinds) for rule in value.values())
+    if not whole or not all(type(one) is kinds[key] and one == one for rule in value.values() for key, one in rule.items()):
+        raise ValueError(f"{place}: penalties: expected factors l1 and l2, and the number of an array, found {short(value)}")
+    return value

@@ -16,6 +16,7 @@ from .draft import LayerDraft, ModelDraft
 from .graph import Graph
 from .jsontext import expect
 from .keras1 import SPLIT
+from .penalties import penalties
 from .quantisation import QUANTISED, policy, settle_quantisation
 from .values import short, wrong_argument, wrong_shape
 from .vocabulary import class_name, compute_dtype, layer_config
@@ -201,6 +202,8 @@ class Reader:
             config = {key: plain_number(value) for key, value in config.items()}
             self.check_values(config, draft.path)
             draft.config = layer_config(kind, config, self.dialect)
+            if draft.trainable or not self.dialect.keras3:  # which counts those that are trained alone
+                draft.penalties = penalties(config, row.role)
             if row.adapted:
                 self.adapted(draft)
             if row.role in (Role.LOOKUP, Role.CATEGORIES):

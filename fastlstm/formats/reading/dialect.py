@@ -83,7 +83,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...catalogue import SEQUENTIAL
-from ...spec import Generation, Rules
+from ...spec import Evaluation, Generation, Rules
 from .keras1 import is_keras1
 
 
@@ -163,7 +163,7 @@ def keras3(version: str, backend: str, numbers: tuple[int, ...], file_kind: str)
         carries_state=backend != "jax", blind_attention="mean" if numbers < (3, 14) else "zeros", preprocessing_masks=True,
         attention_takes_masks=numbers >= (3, 8), softmax_reads_mask=True, time_distributed_states="carried",
         masks_weigh=numbers < (3, 15), heads_mask_weighs=numbers < (3, 7),
-        softmax_mask="half" if numbers >= (3, 13) else "weighs",
+        softmax_mask="half" if numbers >= (3, 13) else "weighs", evaluation=evaluation(numbers),
     )  # fmt: skip
     return Dialect(Generation("Keras", version, backend, file_kind), rules, True, False, "sigmoid", True, False, False)
 
@@ -182,7 +182,7 @@ def multi_backend(generation: Generation, numbers: tuple[int, ...]) -> Dialect:
         stacked_masked_output="first" if (2, 2, 3) <= numbers < (2, 2, 5) and not theano else "last",
         stacked_state_order="forward" if numbers >= (2, 2, 3) else "reversed",
         bidirectional_carries_state=numbers < (2, 1, 4), input_cast="fed", convolutional_zeros=False, time_distributed_states="none",
-        bilinear_places="unknown" if theano else "corners",
+        bilinear_places="unknown" if theano else "corners", evaluation=evaluation(numbers),
         **time_distributed(from_inside=numbers >= (2, 2), loops="all"),
     )  # fmt: skip
     default = "sigmoid" if numbers >= (2, 3) else "hard_sigmoid"
@@ -214,6 +214,7 @@ def tf_keras(
         convolutional_zeros=False, batch_statistics_mask=numbers >= (2, 12),
         time_distributed_states="none" if first else "first_twice" if numbers >= (2, 3) else "unknown",
         bilinear_places="corners" if first else "centres",
+        evaluation="tf1_13" if first and not early and since_1_14 is False else evaluation(numbers, tensorflow=True, first=first),
         **time_distributed(
             from_inside=numbers >= (2, 1, 6), fixed_too=numbers >= (2, 3), loop_masks=since_2_1,
             loops="all" if early or (first and lacks_ragged(config)) else "lstm" if first else "own",
@@ -224,6 +225,30 @@ def tf_keras(
     return Dialect(
         generation, rules, False, False, default, False, fused_repeats, False, beta_first=beta_first, frozen_by_batch=first
     )  # fmt: skip
+
+
+def evaluation(numbers: tuple[int, ...], *, tensorflow: bool = False, first: bool = False) -> Evaluation:
+    """How a version evaluates (see ``evaluation/counting.py``); ``first``: TensorFlow 1."""
+    steps: dict[tuple[int, ...], Evaluation] = {
+        (3, 12): "keras3_masks", (3, 5): "keras3", (3, 2): "keras3_early", (3,): "keras3_batches", (2, 11): "valid",
+        (2, 4): "elements",
+    }  # fmt: skip
+    for since, found in steps.items():
+        if numbers >= since:
+            return found
+    if tensorflow and numbers >= (2, 2, 4):
+        return "tf1" if first else "unmasked_metrics" if numbers >= (2, 3) else "tf2"
+    if tensorflow and numbers >= (2, 1, 6):
+        return "sums_of_weights"
+    if not tensorflow and numbers >= (2, 3):
+        return "keras2_3"
+    return "keras2" if numbers >= (2,) else "keras1"
+
+
+def evaluation_of(generation: Generation) -> Evaluation:
+    """The same for files of ours that were written before evaluation was known."""
+    tensorflow = generation.library == "tf.keras"
+    return evaluation(version_numbers(generation.version) or (2, 2, 4), tensorflow=tensorflow)
 
 
 def time_distributed(*, from_inside: bool, loops: str, fixed_too: bool = False, loop_masks: bool = False) -> dict[str, Any]:

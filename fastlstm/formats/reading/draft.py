@@ -28,6 +28,7 @@ class LayerDraft:
     split_gates: bool = False  # Keras 1: three arrays a gate
     lora: float | None = None  # the factor of the product of two more arrays, which belongs to the first (Keras 3's enable_lora)
     quantised: str = ""  # how Keras 3 has quantised it
+    penalties: dict[str, dict[str, Any]] = field(default_factory=dict)  # see ``penalties``
     told_inference: bool = False  # is any call of it one with training=False?
     children: list[LayerDraft] = field(default_factory=list)
     model: ModelDraft | None = None
@@ -50,6 +51,7 @@ class LayerDraft:
             tuple(child.freeze(generation, rules) for child in self.children),
             None if self.model is None else self.model.freeze(generation, rules),
             self.dtype,
+            self.penalties,
         )
 
 

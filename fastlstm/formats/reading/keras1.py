@@ -28,12 +28,12 @@ RENAMED = {
     "bias": "use_bias", "inner_activation": "recurrent_activation", "dropout_W": "dropout", "dropout_U": "recurrent_dropout",
     "p": "rate", "sigma": "stddev", "nb_filter": "filters", "filter_length": "kernel_size", "subsample_length": "strides",
     "subsample": "strides", "atrous_rate": "dilation_rate", "border_mode": "padding", "pool_length": "pool_size", "stride": "strides",
-    "length": "size",
+    "length": "size", "W_regularizer": "kernel_regularizer", "U_regularizer": "recurrent_regularizer",
+    "b_regularizer": "bias_regularizer",
 }  # fmt: skip
 #: Arguments that mean nothing at inference, or that the arrays tell.
 DROPPED = frozenset({
-    "init", "inner_init", "forget_bias_init", "W_regularizer", "U_regularizer", "b_regularizer", "gamma_regularizer", "beta_regularizer",
-    "W_constraint", "U_constraint", "b_constraint", "activity_regularizer", "input_dim", "input_length", "consume_less",
+    "init", "inner_init", "forget_bias_init", "W_constraint", "U_constraint", "b_constraint", "input_dim", "input_length", "consume_less",
     "truncate_gradient", "cache_enabled", "custom_name", "weights", "batch_input_shape", "input_shape", "input_dtype",
 })  # fmt: skip
 

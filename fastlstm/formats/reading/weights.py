@@ -192,6 +192,7 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget, problems: list[P
         return
     dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)
     account(layer, dtype, budget)
+    stored = sum(array.size for array in layer.weights)
     problem = settle_arrays(layer, dtype, budget.source)
     if problem is not None:
         problems.append(problem)
@@ -212,6 +213,20 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget, problems: list[P
     layer.weights = tuple(
         np.asarray(array, np.int8 if layer.quantised and array.dtype == np.int8 else dtype, order="C") for array in layer.weights
     )
+    if layer.penalties and not layer.quantised and stored == sum(array.size for array in layer.weights):
+        number_penalties(layer, budget.source)
+
+
+def number_penalties(layer: LayerDraft, source: str) -> None:
+    """Say which of a layer's arrays each of its penalties is of."""
+    known = [weight.name for weight in known_weights(layer, source) or ()]
+    names = ["kernel", "recurrent_kernel", "bias"] if layer.split_gates else known
+    for argument, rule in layer.penalties.items():
+        places = [place for place, name in enumerate(names) if name in (argument, f"{argument}_kernel")]
+        if not places and argument == "kernel" and layer.row.role is Role.EMBEDDING:  # Keras 1 has one word for all
+            places = [0]
+        if len(places) == 1 and places[0] < len(layer.weights):
+            rule["array"] = places[0]
 
 
 def account(layer: LayerDraft, dtype: np.dtype[Any], budget: Budget) -> None:

@@ -1,0 +1,231 @@
+"""Evaluation of a model on data: batch by batch, as the Keras that saved the file counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..inputs import positive
+from ..records import record
+from ..spec import ModelSpec
+from .compiling import Metered, Wanted, in_order, labels, loss_weights, losses, metered
+from .counting import COUNTINGS, Counting, loss_of
+from .naming import Loss, as_choice, computing
+from .penalties import penalties
+from .predicting import Shown
+from .targets import each, rounded, target, weights
+
+KERAS_BATCH = 32
+
+
+@record(frozen=True)
+class Data:
+    """What is evaluated, output by output; None where there is none."""
+
+    predictions: list[np.ndarray]
+    masks: list[np.ndarray | None]
+    targets: list[np.ndarray | None]
+    weights: list[np.ndarray | None]
+
+    def batch(self, first: int, last: int) -> Data:
+        """Some of the rows."""
+
+        def cut(arrays: Sequence[np.ndarray | None]) -> list[Any]:
+            return [None if one is None else one[first:last] for one in arrays]
+
+        return Data(cut(self.predictions), cut(self.masks), cut(self.targets), cut(self.weights))
+
+
+def wanted(spec: ModelSpec, source: str, given: Mapping[str, Any]) -> Wanted:
+    """What is to be computed: what the caller says, else what the file does.
+
+    Raises
+    ------
+    InputError
+        If neither says what the loss is.
+    """
+    kept = spec.compiled or {}
+    chosen = {name: as_choice(given[name], name) if given.get(name) is not None else kept.get(name) for name in ("loss", "metrics")}
+    own = given.get("metrics") is None
+    chosen["weighted_metrics"] = (
+        as_choice(given["weighted_metrics"], "weighted_metrics")
+        if given.get("weighted_metrics") is not None
+        else kept.get("weighted_metrics")
+        if own
+        else None
+    )
+    if chosen["loss"] is None or (isinstance(chosen["loss"], list) and not any(chosen["loss"])):
+        raise InputError(
+            f"loss: {source} does not say what the model was compiled with; pass it: evaluate(x, y, loss='mse', metrics=['mae'])"
+        )
+    factors = given.get("loss_weights")
+    factors = factors if factors is not None else kept.get("loss_weights") if given.get("loss") is None else None
+    return Wanted(loss_weights=factors, named=own and written_out(chosen["metrics"]), **chosen)
+
+
+def written_out(metrics: Any) -> bool:
+    """Are they what tf.keras writes of a model that it has evaluated or trained: lists of objects, whose names are final?"""
+    inner = [one for each in metrics for one in each] if isinstance(metrics, list) and all(isinstance(m, list) for m in metrics) else []
+    return bool(inner) and all(one is None or (isinstance(one, dict) and "config" in one) for one in inner)
+
+
+def data(
+    shown: Shown, found: Sequence[Loss | None], names: Sequence[str], y: Any, sample_weight: Any, counting: Counting
+) -> Data:  # fmt: skip
+    """Predictions beside what they should be."""
+    wide = shown.outputs[0].dtype == np.float64
+    p = [np.asarray(one, np.float64) for one in shown.outputs]
+    rows = len(p[0])
+    given = each(y, names, "y", rows)
+    several = not isinstance(sample_weight, (list, tuple, Mapping)) and len(names) > 1
+    weighing = [sample_weight] * len(names) if several else each(sample_weight, names, "sample_weight", rows)
+    targets: list[np.ndarray | None] = []
+    weighed: list[np.ndarray | None] = []
+    for number, name in enumerate(names):
+        place = "y" if len(names) == 1 else f"y of output {name!r}"
+        loss = found[number]
+        if given[number] is None:
+            if loss is not None:
+                raise InputError(f"{place}: expected an array, as the output has a loss, found None")
+            targets.append(None)
+        else:
+            free = loss is None or loss.sparse or not loss.name or not counting.by_loss
+            targets.append(rounded(target(given[number], p[number], shown.lengths[number], place, free), wide))
+        place = "sample_weight" if len(names) == 1 else f"sample_weight of output {name!r}"
+        weighed.append(weights(weighing[number], p[number], shown.lengths[number], place, True))
+    masks = [None if mask is None else mask.astype(np.float64) for mask in shown.masks]
+    return Data(p, masks, targets, weighed)
+
+
+class Sums:
+    """The losses of batches, added up."""
+
+    def __init__(self, count: int, counting: Counting):
+        self.counting = counting
+        self.total = self.batches = 0.0
+        self.rows = 0.0
+        self.own = np.zeros(count)
+        self.own_weights = 0.0
+
+    def add(self, values: Sequence[float], factors: Sequence[float], rows: int, more: float) -> None:
+        """One batch: the loss of each output, and what is added to their sum."""
+        weight = rows if self.counting.loss_rows else 1
+        self.total += weight * (sum(factor * value for factor, value in zip(factors, values, strict=True)) + more)
+        self.rows += weight
+        weight = rows if self.counting.output_loss_rows else 1
+        self.own += weight * np.asarray(values)
+        self.own_weights += weight
+
+
+@record(frozen=True)
+class Asked:
+    """What the caller of ``Model.evaluate`` said."""
+
+    y: Any
+    sample_weight: Any
+    batch: int
+    return_dict: bool
+    penalties: bool
+    options: Mapping[str, Any]  # loss, metrics, weighted_metrics, loss_weights
+
+
+def evaluate(spec: ModelSpec, source: str, shown: Shown, asked: Asked) -> Any:
+    """What ``Model.evaluate`` returns, for a model of a file and its predictions."""
+    counting, names = COUNTINGS[spec.rules.evaluation], list(unique(spec.output_names))
+    chosen = wanted(spec, source, asked.options)
+    found = losses(chosen.loss, names, counting)
+    factors = loss_weights(chosen.loss_weights, names)
+    whole = data(shown, found, names, asked.y, asked.sample_weight, counting)
+    rows = len(whole.predictions[0])
+    if not rows:
+        raise InputError("x: expected at least one row, found none")
+    metrics = metered(chosen, names, found, whole.targets, whole.predictions, counting)
+    more = penalties(spec) if asked.penalties else 0.0
+    sums = Sums(len(names), counting)
+    for first in range(0, rows, asked.batch):
+        part = whole.batch(first, first + asked.batch)
+        values = [one_loss(part, number, loss, counting) for number, loss in enumerate(found)]
+        sums.add(values, factors, len(part.predictions[0]), more)
+        for one in metrics:
+            observe(one, part, counting)
+    return results(names, found, chosen, metrics, sums, counting, asked.return_dict)
+
+
+def unique(names: Sequence[str]) -> Sequence[str]:
+    """Names of outputs, each once: a layer that makes several gives all of them its own."""
+    if len(set(names)) == len(names):
+        return names
+    counts: dict[str, int] = {}
+    found: list[Any] = []
+    for name in names:
+        counts[name] = counts.get(name, -1) + 1
+        found.append(f"{name}_{counts[name]}" if counts[name] else name)
+    return found
+
+
+def one_loss(part: Data, number: int, loss: Loss | None, counting: Counting) -> float:
+    """The loss of one output in one batch."""
+    y, p, mask, w = part.targets[number], part.predictions[number], part.masks[number], part.weights[number]
+    if loss is None or y is None:
+        return 0.0
+    if not loss.sparse and y.ndim == p.ndim - 1 and p.shape[-1] == 1:
+        p = p[..., 0]
+    with computing(f"loss {loss.name}".rstrip(), y, p), np.errstate(all="ignore"):
+        values = np.asarray(loss.function(y, p), np.float64)
+    if values.ndim == 0:
+        return float(values)
+    scale = 1.0
+    if loss.ignored is not None:
+        there = (y.reshape(values.shape) != loss.ignored).astype(np.float64)
+        mask = there if mask is None else mask * there  # both are of the shape of the losses
+        if counting.losses == "elements" and loss.reduction != "sum":  # which then knows how many are there, but not of other masks
+            scale = there.size / max(there.sum(), 1.0)
+    return scale * loss_of(values, mask, w, loss.reduction, counting, "sample_weight")
+
+
+def observe(one: Metered, part: Data, counting: Counting) -> None:
+    """Show a metric one batch."""
+    y, p = part.targets[one.output], part.predictions[one.output]
+    if y is None:
+        return
+    if not one.sparse and y.ndim == p.ndim - 1 and p.shape[-1] == 1:
+        p = p[..., 0]
+    mask = None if counting.metric_masks == "listed" and not one.weighted else part.masks[one.output]
+    with computing(f"metric {one.name}", y, p), np.errstate(all="ignore"):
+        one.metric.update(y, p, mask, part.weights[one.output] if one.weighted else None)
+
+
+def results(
+    names: Sequence[str], found: Sequence[Loss | None], asked: Wanted, metrics: Sequence[Metered], sums: Sums, counting: Counting,
+    return_dict: bool,
+) -> Any:  # fmt: skip
+    """The numbers by their names, or as the list in Keras's order; a single one by itself."""
+    answer: dict[str, Any] = {"loss": float(sums.total / sums.rows)}
+    shows = [loss is not None for loss in found]
+    many = len(names) > 1 and counting.output_losses and not (counting.names == "keras3" and sum(shows) < 2)
+    own = [f"{name}_loss" for name, there in zip(names, shows, strict=True) if there] if many else []
+    values = dict(zip([f"{name}_loss" for name in names], sums.own / sums.own_weights, strict=True))
+    called = labels(metrics, names, ["loss", *own], asked, counting)
+    measured = {name: one.metric.result() for name, one in zip(called, metrics, strict=True)}
+    if counting.names == "keras3":
+        order = sorted(range(len(metrics)), key=lambda number: metrics[number].weighted)
+        answer |= {called[number]: measured[called[number]] for number in order}
+        answer |= {name: float(values[name]) for name in own}
+        listed = in_order(answer, metrics, own, counting)
+    else:
+        answer |= {name: float(values[name]) for name in own}
+        answer |= measured
+        listed = list(answer.values())
+    if return_dict:
+        return answer
+    return listed[0] if len(listed) == 1 else listed
+
+
+def batch_of(batch_size: Any, fixed: int | None) -> int:
+    """Rows of a batch."""
+    if batch_size is not None:
+        positive(batch_size, "batch_size", expected="a positive number or None")
+    return fixed or batch_size or KERAS_BATCH
