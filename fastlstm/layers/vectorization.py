@@ -16,7 +16,7 @@ from .texts import CHARACTER, WHITESPACE, characters, drawn, ngrams, standardize
 from .token_table import TokenTable
 
 #: Texts that are looked up at once: so that what is made of them stays in the cache.
-BLOCK, LARGE_BLOCK = 16, 128
+BLOCK, LARGE_BLOCK = 16, 32
 #: So many texts are worth a table of their own.
 MANY = 16
 #: Words of an example, at the most.
