@@ -120,7 +120,7 @@ class Discretization(Categories):
     """The bin that a number falls into: bins begin with their lower boundary."""
 
     CLASSES = ("Discretization",)
-    HONOURED = Categories.HONOURED | {"bin_boundaries"}
+    HONOURED = Categories.HONOURED | {"bin_boundaries", "whole"}
     INERT = Categories.INERT | {"num_bins", "epsilon"}
 
     def __init__(self, spec: LayerSpec, context: Context):
@@ -135,7 +135,7 @@ class Discretization(Categories):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         # As TensorFlow's Bucketize: boundaries are float32, numbers keep their own dtype.
-        value = inputs[0].value
+        value = whole(inputs[0].value) if self.config.get("whole") else inputs[0].value
         value = value if value.dtype == np.float64 else value.astype(np.float32)
         return (Tensor(self.encoded(np.searchsorted(self.boundaries, value, side="right"))),)
 

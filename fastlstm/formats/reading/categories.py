@@ -65,6 +65,8 @@ def settle_categories(draft: LayerDraft, config: Mapping[str, Any], dialect: Dia
     version = version_numbers(dialect.generation.version)
     if draft.class_name in (CATEGORY_ENCODING, DISCRETIZATION) and dialect.keras3 and version < (3, 4):
         found["squeezes"] = False
+    if draft.class_name == DISCRETIZATION and dialect.keras3 and config.get("dtype") in INTEGERS:
+        found["whole"] = True  # what it is given is cast to the dtype that it gives
     if draft.class_name == CATEGORY_ENCODING and not dialect.keras3:
         found["checked"] = True
     required(draft, refuse)
