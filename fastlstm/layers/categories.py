@@ -22,7 +22,7 @@ class Categories(Layer):
     """What gives ids, or vectors of ids, in one of Keras's output modes."""
 
     HONOURED = frozenset({"output_mode", "output_dtype", "squeezes"})
-    INERT = frozenset({"sparse", "pad_to_max_tokens"})
+    INERT = frozenset({"sparse", "pad_to_max_tokens", "lowest"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import preprocessing_cases as cases
 import pytest
-from helpers import preprocessing_cases as cases
 
 import fastlstm
 

@@ -20,7 +20,7 @@ INTEGERS, FLOATS = ("int32", "int64"), ("float32", "float64")
 #: Arguments that are sizes, from the least that makes sense.
 SIZES = {"num_bins": 1, "num_tokens": 1, "max_tokens": 1, "num_oov_indices": 0, "output_sequence_length": 1}
 #: What to do where a layer cannot be computed.
-BEHIND = "begin behind it, fastlstm.load(..., inputs=[{!r}]), and give predict what it makes"
+BEHIND = "begin behind it, in Python: fastlstm.load(..., inputs=[{!r}]), and give predict what this layer makes"
 
 
 def settle_categories(draft: LayerDraft, config: Mapping[str, Any], dialect: Dialect, problems: list[Problem], path: str) -> None:
@@ -65,6 +65,8 @@ def settle_categories(draft: LayerDraft, config: Mapping[str, Any], dialect: Dia
     version = version_numbers(dialect.generation.version)
     if draft.class_name in (CATEGORY_ENCODING, DISCRETIZATION) and dialect.keras3 and version < (3, 4):
         found["squeezes"] = False
+    if mode == "multi_hot" and dialect.keras3 and (3, 4) <= version < (3, 6):
+        found["lowest"] = True  # the largest of no ids at all is the lowest number
     if draft.class_name == DISCRETIZATION and dialect.keras3 and config.get("dtype") in INTEGERS:
         found["whole"] = True  # what it is given is cast to the dtype that it gives
     if draft.class_name == CATEGORY_ENCODING and not dialect.keras3:
