@@ -106,7 +106,7 @@ def vocabulary_arrays(config: Mapping[str, Any]) -> tuple[Weight, ...]:
 def output_mode(config: Mapping[str, Any]) -> str:
     """The form in which a layer gives categories, by its name in Keras 3."""
     mode = config.get("output_mode", "int")
-    return {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(mode, mode)
+    return {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(mode, mode) if isinstance(mode, str) else mode
 
 
 def reserved_ids(config: Mapping[str, Any]) -> tuple[int, int]:

@@ -116,7 +116,7 @@ class StagedExecutor(Executor):
     def streams(self, held: Mapping[int, Shape], max_steps: int | None = None) -> NoReturn:
         layer = next(layer for layer in every_layer(self.network) if layer.row.role in MAKING)
         what = "what it makes of text and categories is not made step by step"
-        advice = f"stream the rest, fastlstm.load(..., inputs=[{layer.path!r}]), and give it what this layer makes"
+        advice = f"stream the rest, in Python: fastlstm.load(..., inputs=[{layer.path!r}]), and give it what this layer makes"
         raise UnsupportedError(self.source, (Problem(layer.path, layer.spec.class_name, what, advice),))
 
     def fast_path(self, arrays: Sequence[np.ndarray]) -> None:

@@ -34,8 +34,12 @@ class Example(NamedTuple):
     children: tuple[tuple[str, str], ...] = ()  # class and name of the layers that it wraps, made by their own examples
     ids: bool = False
     arrays: tuple[tuple[int, ...], ...] = ()  # shapes of its arrays, where the layer does not ask for them
+    dtype: str = "float32"  # of what it is called on
+    vocabulary: tuple[np.ndarray, ...] = ()  # its arrays, where it looks terms up
 
 
+#: The vocabulary of two words, "cat" and "a".
+TERMS = (np.frombuffer(b"cata", np.uint8), np.array([3, 4]))
 ROWS, IMAGES, VOLUMES = ((6, 4),), ((6, 8, 4),), ((6, 8, 8, 4),)
 PAIR = ((6, 4), (6, 4))
 ALONG = {"1D": ROWS, "2D": IMAGES, "3D": VOLUMES}
@@ -87,13 +91,20 @@ EXAMPLES: dict[str, Example] = {
     "Reshape": Example({"target_shape": [3, 8]}),
     "SpectralNormalization": Example(children=(("Dense", "inner"),), arrays=((1, 4),)),
     "StackedRNNCells": Example({}, ((3,), (4,), (4,), (4,)), (("LSTMCell", "lower"), ("GRUCell", "upper"))),
+    "CategoryEncoding": Example({"num_tokens": 5}, ((4,),), dtype="int64"),
+    "Discretization": Example({"bin_boundaries": [0.0, 1.0]}, ((4,),)),
+    "HashedCrossing": Example({"num_bins": 5}, ((1,), (1,)), dtype="int64"),
+    "Hashing": Example({"num_bins": 5}, ((4,),), dtype="int64"),
+    "IntegerLookup": Example({}, ((4,),), dtype="int64", vocabulary=(np.array([5, 7]),)),
+    "StringLookup": Example({}, ((4,),), dtype="string", vocabulary=TERMS),
+    "TextVectorization": Example({"split": "whitespace", "mask_token": ""}, ((1,),), dtype="string", vocabulary=TERMS),
     "TimeDistributed": Example(children=(("Dense", "inner"),)),
 }  # fmt: skip
 
 
-def chain(layer: LayerSpec, inputs: tuple[tuple[int, ...], ...], ids: bool = False) -> ModelSpec:
+def chain(layer: LayerSpec, inputs: tuple[tuple[int, ...], ...], ids: bool = False, dtype: str = "float32") -> ModelSpec:
     """A model of one layer."""
-    dtype = "int32" if ids else "float32"
+    dtype = "int32" if ids else dtype
     entries = tuple(LayerSpec("InputLayer", f"input{n}", {"shape": [None, *shape], "dtype": dtype}) for n, shape in enumerate(inputs))
     refs = tuple(Ref(n) for n in range(len(entries)))
     calls = (*(Call(n) for n in range(len(entries))), Call(len(entries), refs))
@@ -109,7 +120,7 @@ def layer_of(kind: str, name: str) -> LayerSpec:
     children = tuple(layer_of(inner, called) for inner, called in example.children)
     if kind in ("Sequential", "Functional", "Model"):
         return LayerSpec(kind, name, {}, model=chain(children[0], example.inputs))
-    return LayerSpec(kind, name, dict(example.config), children=children)
+    return LayerSpec(kind, name, dict(example.config), example.vocabulary, children)
 
 
 def with_arrays(model: ModelSpec, kind: str) -> ModelSpec:
@@ -122,13 +133,15 @@ def with_arrays(model: ModelSpec, kind: str) -> ModelSpec:
         return tuple(np.zeros(shape, np.float32) for shape in asked)
 
     with patch.object(Layer, "arrays", note):
-        given = tuple(replace(layer, weights=tuple(map(np.zeros, shapes.get(layer.name, ())))) for layer in model.layers)
+        given = tuple(
+            replace(layer, weights=tuple(map(np.zeros, shapes.get(layer.name, ()))) or layer.weights) for layer in model.layers
+        )  # fmt: skip
         network = root(replace(model, layers=given), prepared(model, "example"))
         network.shapes(network.input_shapes(), {})
 
     def filled(layer: LayerSpec, prefix: str) -> LayerSpec:
         path = prefix + layer.name
-        arrays = tuple(random.uniform(0.1, 0.5, shape).astype(np.float32) for shape in shapes.get(path, ()))
+        arrays = tuple(random.uniform(0.1, 0.5, shape).astype(np.float32) for shape in shapes.get(path, ())) or EXAMPLES[kind].vocabulary
         inner = layer.model and replace(layer.model, layers=tuple(filled(one, path + "/") for one in layer.model.layers))
         return replace(layer, weights=arrays, model=inner, children=tuple(filled(child, path + "/") for child in layer.children))
 
@@ -138,7 +151,7 @@ def with_arrays(model: ModelSpec, kind: str) -> ModelSpec:
 def loaded(kind: str) -> Model:
     """A Model of one layer of a class."""
     example = EXAMPLES[kind]
-    model = chain(layer_of(kind, "layer"), example.inputs, example.ids)
+    model = chain(layer_of(kind, "layer"), example.inputs, example.ids, example.dtype)
     return Model(with_arrays(model, kind), source=f"the example of {kind}")
 
 

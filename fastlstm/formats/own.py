@@ -21,7 +21,6 @@ from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
 from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, PipelineSpec, Ref, Rules, Words, found_in
-from .own_cases import decode_case, encode_case
 from .reading.jsontext import parse_json
 from .reading.values import wrong_argument, wrong_shape
 from .source import Source, source_of
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
     import hashlib
 
     from .. import replacing
-    from . import own_pipeline
+    from . import own_cases, own_pipeline
     from .reading import compiled_form, dialect
 else:
     hashlib, replacing = lazy.module("hashlib"), lazy.module("fastlstm.replacing")
-    own_pipeline = lazy.module("fastlstm.formats.own_pipeline")
+    own_cases, own_pipeline = map(lazy.module, ("fastlstm.formats.own_cases", "fastlstm.formats.own_pipeline"))
     compiled_form, dialect = map(lazy.module, ("fastlstm.formats.reading.compiled_form", "fastlstm.formats.reading.dialect"))
 
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
@@ -119,7 +118,7 @@ def write(path: str | os.PathLike[str], spec: ModelSpec, cases: Sequence[Case] =
     from safetensors.numpy import save
 
     tensors: dict[str, np.ndarray] = {}
-    recorded = [encode_case(case, f"case/{number}", partial(put, tensors)) for number, case in enumerate(cases)]
+    recorded = [own_cases.encode_case(case, f"case/{number}", partial(put, tensors)) for number, case in enumerate(cases)]
     header = {
         "format_version": VERSION, "source_sha256": source_sha256, "model": encode_model(spec, "", tensors), "cases": recorded,
         "sha256": {name: checksum(array) for name, array in tensors.items()},
@@ -142,7 +141,7 @@ def read_cases(path: Any, budget: Budget | None = None) -> tuple[tuple[Case, ...
     """Return the recorded self-tests, and the names of the arrays that differ from what was written."""
     source = replace(source_of(path), kept=None)  # what the file itself holds
     with Store(source, budget or Budget(source.name, source.size)) as store:
-        cases = store.decode(lambda header: tuple(decode_case(entry, store) for entry in header["cases"]))
+        cases = store.decode(lambda header: tuple(own_cases.decode_case(entry, store) for entry in header["cases"]))
         recorded = store.decode(lambda header: typed(header["sha256"], dict, "sha256"))
         altered = [name for name, value in recorded.items() if name not in store.names or checksum(store.array(name)) != value]
         return cases, tuple(altered)

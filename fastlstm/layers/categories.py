@@ -22,7 +22,7 @@ class Categories(Layer):
     """What gives ids, or vectors of ids, in one of Keras's output modes."""
 
     HONOURED = frozenset({"output_mode", "output_dtype", "squeezes"})
-    INERT = frozenset({"sparse", "pad_to_max_tokens"})
+    INERT = frozenset({"sparse", "pad_to_max_tokens", "lowest"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -120,7 +120,7 @@ class Discretization(Categories):
     """The bin that a number falls into: bins begin with their lower boundary."""
 
     CLASSES = ("Discretization",)
-    HONOURED = Categories.HONOURED | {"bin_boundaries"}
+    HONOURED = Categories.HONOURED | {"bin_boundaries", "whole"}
     INERT = Categories.INERT | {"num_bins", "epsilon"}
 
     def __init__(self, spec: LayerSpec, context: Context):
@@ -135,7 +135,7 @@ class Discretization(Categories):
 
     def apply(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> tuple[Tensor, ...]:
         # As TensorFlow's Bucketize: boundaries are float32, numbers keep their own dtype.
-        value = inputs[0].value
+        value = whole(inputs[0].value) if self.config.get("whole") else inputs[0].value
         value = value if value.dtype == np.float64 else value.astype(np.float32)
         return (Tensor(self.encoded(np.searchsorted(self.boundaries, value, side="right"))),)
 

@@ -31,7 +31,7 @@ class Lookup(Categories):
     HONOURED = Categories.HONOURED | {
         "mask_token", "oov_token", "num_oov_indices", "max_tokens", "pad_to_max_tokens", "invert", "salt", "oov_method",
     }  # fmt: skip
-    INERT = frozenset({"sparse", "ragged", "encoding", "vocabulary_dtype"})
+    INERT = frozenset({"sparse", "ragged", "encoding", "vocabulary_dtype", "lowest"})
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)

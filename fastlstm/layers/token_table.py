@@ -19,8 +19,10 @@ HALF, WHOLE = 8, 16
 BITS = np.array([(1 << 8 * count) - 1 for count in range(HALF + 1)], np.uint64)
 #: Odd numbers that mix bits.
 FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-#: Slots for each term.
-SLOTS = 8
+#: Slots for each term, about.
+SLOTS = 4
+#: In place of a length, in a slot without a term.
+ABSENT = WHOLE + 1
 
 
 class TokenTable:
@@ -43,11 +45,13 @@ class TokenTable:
         buffer = np.frombuffer(b"".join(term.ljust(WHOLE, b"\0") for term in terms) + bytes(WHOLE), np.uint8)
         first, second = _halves(buffer, np.arange(len(terms)) * WHOLE, lengths)
         slots = self._slots(first, second, lengths)
+        numbers = np.fromiter((ids[term] for term in terms), np.uint64, len(terms))
+        # In a row: both halves of a term, its length and its id. Of several terms with one slot, the first stands there,
+        # which is the most frequent one in vocabularies that Keras has made.
+        self.rows = np.zeros((count, 4), np.uint64)
+        self.rows[:, 2], self.rows[:, 3] = ABSENT, default
+        self.rows[slots[::-1]] = np.stack([first, second, lengths.astype(np.uint64), numbers], axis=1)[::-1]
         self.shared = np.bincount(slots, minlength=count) > 1
-        self.first, self.second = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
-        self.lengths, self.ids = np.full(count, -1, np.int64), np.full(count, default, np.int64)
-        self.first[slots], self.second[slots], self.lengths[slots] = first, second, lengths
-        self.ids[slots] = np.fromiter((ids[term] for term in terms), np.int64, len(terms))
 
     def _slots(self, first: np.ndarray, second: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         mixed = (first * FIRST ^ second * SECOND) + lengths.astype(np.uint64)
@@ -73,8 +77,9 @@ class TokenTable:
     def _ids(self, joined: bytes, buffer: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         first, second = _halves(buffer, starts, lengths)
         slots = self._slots(first, second, lengths)
-        there = (self.first[slots] == first) & (self.second[slots] == second) & (self.lengths[slots] == lengths)
-        ids = np.where(there, self.ids[slots], self.default)
+        found = self.rows[slots]
+        there = (found[:, 0] == first) & (found[:, 1] == second) & (found[:, 2] == lengths.astype(np.uint64))
+        ids = np.where(there, found[:, 3].astype(np.int64), self.default)
         untold = np.flatnonzero((self.shared[slots] & ~there) | (lengths > WHOLE))
         words = zip(starts[untold].tolist(), (starts + lengths)[untold].tolist(), strict=True)
         ids[untold] = [self.known.get(joined[begin:end], self.default) for begin, end in words]

@@ -11,12 +11,13 @@ import numpy as np
 
 from ..spec import LayerSpec, Shape
 from .base import Context, States, Tensor
+from .categories import INT64
 from .lookups import SAMPLED, Lookup, StringLookup
 from .texts import CHARACTER, WHITESPACE, characters, drawn, ngrams, standardized, tokens
 from .token_table import TokenTable
 
 #: Texts that are looked up at once: so that what is made of them stays in the cache.
-BLOCK, LARGE_BLOCK = 16, 128
+BLOCK, LARGE_BLOCK = 16, 32
 #: So many texts are worth a table of their own.
 MANY = 16
 #: Words of an example, at the most.
@@ -27,7 +28,7 @@ class TextVectorization(StringLookup):
     """Standardizes text, splits it, joins ngrams, and looks them up; rows are padded with the id of what is masked."""
 
     CLASSES = ("TextVectorization",)
-    HONOURED = Lookup.HONOURED | {"standardize", "split", "ngrams", "output_sequence_length"}
+    HONOURED = Lookup.HONOURED | {"standardize", "split", "ngrams", "output_sequence_length", "lowest"}
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)
@@ -109,7 +110,10 @@ class TextVectorization(StringLookup):
     def _arranged(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Rows of ids padded to one length, or their vectors."""
         if self.mode != "int":
-            return self.weighed(self.counted(np.repeat(np.arange(len(lengths)), lengths), ids, len(lengths)))
+            vectors = self.weighed(self.counted(np.repeat(np.arange(len(lengths)), lengths), ids, len(lengths)))
+            if self.config.get("lowest"):
+                vectors[lengths == 0] = INT64.min
+            return vectors
         longest = int(lengths.max(initial=0)) if self.length is None else self.length
         padded = np.zeros((len(lengths), longest), np.int64)
         padded[np.arange(longest) < lengths[:, np.newaxis]] = ids

@@ -72,6 +72,7 @@ def uploads(folder: Path) -> None:
 MAKE: dict[str, Callable[[Path], object]] = {
     "first-model": lambda folder: recurrent(folder / "model.h5"),
     "text-classifier": lambda folder: examples(folder, "reviews.keras", "words.json"),
+    "text-and-categories": lambda folder: examples(folder, "sentences.keras"),
     "lengths-and-masks": lambda folder: recurrent(folder / "masked.h5", h5_files.masking(0.0), return_sequences=True),
     "streams": streams,
     "seq2seq": seq2seq,

@@ -143,17 +143,22 @@ def layer(keras, name, prefix=""):
 
 
 def grouped(keras):
-    """By the name of an input: a model of that input with an output for each of its cases that this Keras has, and their names."""
+    """By name: the input, a model of it with an output for each of its cases that this Keras has, and the names of these.
+
+    Layers without a vocabulary have models of their own: early Kerases write nothing else into .h5 files.
+    """
     models = {}
-    for name, (given, _, _) in CASES.items():
+    for name, (given, kind, _) in CASES.items():
         shape, dtype, _ = INPUTS[given]
+        group = given + ("" if kind in ("TextVectorization", "StringLookup", "IntegerLookup") else "-plain")
         try:
             made = layer(keras, name)
-            entrance = models.setdefault(given, (keras.Input(shape, dtype=dtype, name="of_" + given), []))[0]
-            models[given][1].append((name, made(entrance)))
-        except (LookupError, ValueError):  # this Keras lacks the class, an argument or what it would give
+            entrance = models.setdefault(group, (given, keras.Input(shape, dtype=dtype, name="of_" + given), []))[1]
+            models[group][2].append((name, made(entrance)))
+        except (LookupError, ValueError, RuntimeError):  # this Keras lacks the class, an argument or what it would give
             continue
     return {
-        given: (keras.Model(entrance, [output for _, output in made]), [name for name, _ in made])
-        for given, (entrance, made) in models.items()
+        group: (given, keras.Model(entrance, [output for _, output in made]), [name for name, _ in made])
+        for group, (given, entrance, made) in models.items()
+        if made
     }  # fmt: skip

@@ -29,7 +29,7 @@ def same(y: Any, expected: Any, name: str) -> None:
 def test_every_layer(library: str, tmp_path: Path) -> None:
     keras, tf = pytest.importorskip(library), pytest.importorskip("tensorflow")
     count = 0
-    for given, (model, names) in cases.grouped(keras).items():
+    for given, model, names in cases.grouped(keras).values():
         model.save(tmp_path / f"{given}.keras")
         rows = cases.rows(given)
         expected = model.predict(tf.constant(rows), verbose=0)

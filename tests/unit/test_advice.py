@@ -340,8 +340,8 @@ def test_text_that_another_layer_reads(tmp_path: Path) -> None:
     """Where a layer is given strings, a function of arrays would be given none either."""
     source = entrance("x", 1)
     source["config"]["dtype"] = "string"
-    hashing = layer("Hashing", "hash", [[["x", 0, 0, {}]]], num_bins=3)
-    path = write_h5(tmp_path / "m.h5", functional([source, hashing], [["x", 0, 0]], [["hash", 0, 0]]), {}, "2.10.0")
+    own = {**layer("Custom>Reads", "own", [[["x", 0, 0, {}]]]), "class_name": "Custom>Reads"}
+    path = write_h5(tmp_path / "m.h5", functional([source, own], [["x", 0, 0]], [["own", 0, 0]]), {}, "2.10.0")
     (problem,) = refused(path)
     assert problem.advice.startswith("save the layers after it")
 

@@ -19,8 +19,12 @@ MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 INTEGERS, FLOATS = ("int32", "int64"), ("float32", "float64")
 #: Arguments that are sizes, from the least that makes sense.
 SIZES = {"num_bins": 1, "num_tokens": 1, "max_tokens": 1, "num_oov_indices": 0, "output_sequence_length": 1}
+#: Boundaries are below; no float32 is larger.
+LARGEST = 1e39
+#: The most tokens that are joined.
+WIDEST = 1000
 #: What to do where a layer cannot be computed.
-BEHIND = "begin behind it, fastlstm.load(..., inputs=[{!r}]), and give predict what it makes"
+BEHIND = "begin behind it, in Python: fastlstm.load(..., inputs=[{!r}]), and give predict what this layer makes"
 
 
 def settle_categories(draft: LayerDraft, config: Mapping[str, Any], dialect: Dialect, problems: list[Problem], path: str) -> None:
@@ -45,7 +49,8 @@ def settle_categories(draft: LayerDraft, config: Mapping[str, Any], dialect: Dia
         problems.append(Problem(draft.path, draft.class_name, what, BEHIND.format(draft.path)))
 
     for key, least in SIZES.items():
-        if found.get(key) is not None and not is_size(found[key], least):
+        given = key in found if key == "num_oov_indices" else found.get(key) is not None
+        if given and not is_size(found[key], least):
             raise FormatError(f"{path}: layer {draft.path!r} ({draft.class_name}): {key}: expected a number, found {short(found[key])}")
     found["output_mode"] = mode = (
         output_mode(found) if draft.class_name != CATEGORY_ENCODING else output_mode({"output_mode": "multi_hot", **found})
@@ -65,6 +70,10 @@ def settle_categories(draft: LayerDraft, config: Mapping[str, Any], dialect: Dia
     version = version_numbers(dialect.generation.version)
     if draft.class_name in (CATEGORY_ENCODING, DISCRETIZATION) and dialect.keras3 and version < (3, 4):
         found["squeezes"] = False
+    if mode == "multi_hot" and dialect.keras3 and (3, 4) <= version < (3, 6):
+        found["lowest"] = True  # the largest of no ids at all is the lowest number
+    if draft.class_name == DISCRETIZATION and dialect.keras3 and config.get("dtype") in INTEGERS:
+        found["whole"] = True  # what it is given is cast to the dtype that it gives
     if draft.class_name == CATEGORY_ENCODING and not dialect.keras3:
         found["checked"] = True
     required(draft, refuse)
@@ -79,10 +88,11 @@ def name_of(value: Any) -> str:
 def pairs(draft: LayerDraft, refuse: Any) -> None:
     """Lists in place of the single numbers that stand for them."""
     found = draft.config
-    widths, salt = found.get("ngrams"), found.get("salt")
-    if isinstance(widths, int):
+    widths: Any = found.get("ngrams")
+    salt: Any = found.get("salt")
+    if is_size(widths, 1) and widths <= WIDEST:
         widths = list(range(1, widths + 1))
-    if widths is not None and not (isinstance(widths, (list, tuple)) and widths and all(is_size(width, 1) for width in widths)):
+    if widths is not None and not (isinstance(widths, (list, tuple)) and widths and all(is_size(n, 1) and n <= WIDEST for n in widths)):
         refuse(f"argument ngrams={short(widths)} is not computed")
         widths = None
     if isinstance(salt, int):
@@ -104,7 +114,9 @@ def required(draft: LayerDraft, refuse: Any) -> None:
         refuse(f"the file does not state its {wanted}")
         found[wanted] = [] if wanted == "bin_boundaries" else 1
     bounds = found.get("bin_boundaries")
-    if bounds is not None and not (isinstance(bounds, (list, tuple)) and all(isinstance(bound, (int, float)) for bound in bounds)):
+    if bounds is not None and not (
+        isinstance(bounds, (list, tuple)) and all(isinstance(bound, (int, float)) and abs(bound) < LARGEST for bound in bounds)
+    ):
         refuse(f"argument bin_boundaries={short(bounds)} is not computed")
         found["bin_boundaries"] = []
     if found.get("pad_to_max_tokens") and found.get("max_tokens") is None:
@@ -113,6 +125,11 @@ def required(draft: LayerDraft, refuse: Any) -> None:
     if not all(isinstance(token, int if draft.row.terms == "int64" else str) for token in tokens):
         refuse(f"arguments mask_token={short(found.get('mask_token'))} and oov_token={short(found.get('oov_token'))} are not computed")
         found.update(mask_token=None, oov_token=None)
+
+
+def is_boundary(value: Any) -> bool:
+    """Whether a value is a number that float32 may hold."""
+    return isinstance(value, (int, float)) and abs(value) < LARGEST
 
 
 def output_dtype(draft: LayerDraft, config: Mapping[str, Any], dialect: Dialect, mode: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ... import lazy
 from ...catalogue import INPUT_LAYER, SEQUENTIAL, Role, row_of
 from ...errors import FormatError, Problem, UnsupportedError
 from ...limits import PATHS, Budget
 from ...spec import Call, Ref
-from .categories import settle_categories
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .graph import Graph
@@ -20,6 +20,11 @@ from .penalties import penalties
 from .quantisation import QUANTISED, policy, settle_quantisation
 from .values import short, wrong_argument, wrong_shape
 from .vocabulary import class_name, compute_dtype, layer_config
+
+if TYPE_CHECKING:
+    from . import categories
+else:
+    categories = lazy.module("fastlstm.formats.reading.categories")
 
 #: The keys of entries of models and layers. Any other key is a problem of the file, as it could change the numbers.
 ENTRY_KEYS = frozenset({
@@ -207,7 +212,7 @@ class Reader:
             if row.adapted:
                 self.adapted(draft)
             if row.role in (Role.LOOKUP, Role.CATEGORIES):
-                settle_categories(draft, config, self.dialect, problems, self.source)
+                categories.settle_categories(draft, config, self.dialect, problems, self.source)
             self.wrapped(draft, problems, depth)
             self.padding(draft, problems)
             if row.becomes:

@@ -18,6 +18,8 @@ from .dialect import Dialect, version_numbers
 from .draft import LayerDraft
 from .values import short
 
+#: Weights are below; no float32 is larger.
+LARGEST = 1e39
 #: Arguments of configs that stand among the arrays from then on.
 TAKEN = ("vocabulary", "idf_weights", "vocabulary_size", "has_input_vocabulary")
 
@@ -113,13 +115,19 @@ def complete(draft: LayerDraft, dialect: Dialect, path: str, problems: list[Prob
         listed = None
     elif isinstance(listed, (list, tuple)):
         pass
+    elif listed is not None:
+        raise _error(draft, path, f"expected a list as its vocabulary, found {short(listed)}")
     elif draft.asset is not None:
         listed = lines_of(draft, draft.asset, dialect, path)
     elif not (problems and problems[-1].layer == draft.path):
         what = "it has no vocabulary: the model was saved before it had one, or in a format that leaves it out"
         problems.append(Problem(draft.path, draft.class_name, what, "adapt it, or pass vocabulary=, and save the model as .keras"))
     terms = without_specials(draft, list(listed or ()))
-    weights = None if idf is None else np.asarray(idf)
+    if isinstance(idf, (list, tuple)) and not all(isinstance(weight, (int, float)) and abs(weight) < LARGEST for weight in idf):
+        raise _error(draft, path, "its idf_weights are no list of numbers")
+    if not isinstance(idf, (list, tuple, np.ndarray, type(None))):
+        raise _error(draft, path, f"expected a list as its idf_weights, found {short(idf)}")
+    weights = None if idf is None else np.asarray(idf, np.float64)
     if listed is None and output_mode(draft.config) == "tf_idf":
         weights = np.zeros(sum(reserved_ids(draft.config)))
     given(draft, terms if draft.row.terms == "int64" else encoded(draft, terms, path), weights, path)

@@ -6,10 +6,11 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ... import lazy
 from ...catalogue import SEQUENTIAL, Role
 from ...errors import FormatError, Problem
 from ...kept_arrays import Weight
@@ -19,7 +20,11 @@ from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
 from .keras1_arrays import from_keras1
 from .quantisation import PASSED_OVER, QUANTISED, UNSCALED, settle_arrays, untold
-from .vocabularies import complete
+
+if TYPE_CHECKING:
+    from . import vocabularies
+else:
+    vocabularies = lazy.module("fastlstm.formats.reading.vocabularies")
 
 
 @dataclass
@@ -187,7 +192,7 @@ def settle(layer: LayerDraft, dialect: Dialect, budget: Budget, problems: list[P
     """Bring a layer's dealt arrays, and those of the layers in it, to the plain layout and dtype; read from them what configs lack."""
     if layer.row.role is Role.LOOKUP:
         if not layer.has_vocabulary:
-            complete(layer, dialect, budget.source, problems)
+            vocabularies.complete(layer, dialect, budget.source, problems)
         budget.hold(f"the vocabulary of layer {layer.path!r}", sum(array.nbytes for array in layer.weights))
         return
     dtype = np.dtype(np.float64 if layer.dtype == "float64" else np.float32)

@@ -1,0 +1,180 @@
+"""Layers that make ids and categories of text and numbers: what recorded Kerases make of them, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import preprocessing_cases as cases
+import pytest
+
+import fastlstm
+
+RECORDED = sorted((Path(__file__).parents[1] / "corpus" / "recorded" / "preprocessing").glob("*.zip"))
+
+
+def recorded(path: Path) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
+    """The files of a generation, and the outputs of its layers."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with np.load(io.BytesIO(files.pop("expected.npz"))) as outputs:
+        return files, dict(outputs)
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_recorded(path: Path) -> None:
+    """Numbers, shapes and dtypes are those of the Keras, from its file and from what it was converted to."""
+    files, expected = recorded(path)
+    compared = 0
+    for name, data in files.items():
+        group = name.split(".")[0]
+        y = fastlstm.load(data).predict(cases.rows(group.split("-")[0]))
+        names = [key for key in expected if key.startswith(group + "/")]
+        for key, mine in zip(names, y if isinstance(y, list) else [y], strict=True):
+            theirs = expected[key]
+            if mine.dtype == object:
+                mine = mine.astype("S")
+            assert mine.dtype.kind == theirs.dtype.kind and mine.shape == theirs.shape, key
+            assert mine.dtype == theirs.dtype or mine.dtype.kind == "S", key
+            same = np.allclose(mine, theirs, rtol=1e-6) if theirs.dtype.kind == "f" else np.array_equal(mine, theirs)
+            assert same, (key, mine, theirs)
+            compared += 1
+    assert compared == len(expected)
+
+
+def test_generations_are_there() -> None:
+    assert {"k315", "k33", "tf24", "tf210", "tf215"} <= {path.stem for path in RECORDED}
+
+
+@pytest.fixture(scope="module")
+def sentences() -> bytes:
+    """Keras 3's model of sentences."""
+    return recorded(next(path for path in RECORDED if path.stem == "k315"))[0]["sentences.keras"]
+
+
+def test_converted(sentences: bytes, tmp_path: Path) -> None:
+    """A .fastlstm file, a process of its own, threads and float64 give the same; the file proves itself."""
+    rows = cases.rows("sentences")
+    model = fastlstm.load(sentences)
+    expected = model.predict(rows)
+    fastlstm.convert(sentences, tmp_path / "m.fastlstm")
+    assert fastlstm.verify(tmp_path / "m.fastlstm").passed
+    for options in ({}, {"threads": 2}, {"isolated": True}, {"precision": "float64"}):
+        other = fastlstm.load(tmp_path / "m.fastlstm", **options)
+        assert other.inputs[0].dtype == "string"
+        for mine, theirs in zip(other.predict(rows), expected, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+
+
+def test_words_alone_and_together(sentences: bytes) -> None:
+    """Few texts are looked up one by one, many together: it is the same, at every number of rows."""
+    model = fastlstm.load(sentences, outputs=["text_length"])
+    rows = [str(text[0], "utf-8") for text in cases.rows("sentences")] * 12
+    alone = np.concatenate([model.predict([row]) for row in rows])
+    for count in (1, 15, 16, 17, 33, len(rows)):
+        assert np.array_equal(model.predict(rows[:count]), alone[:count])
+
+
+def test_forms_of_text(sentences: bytes) -> None:
+    model = fastlstm.load(sentences, outputs=["text_short"])
+    expected = model.predict(["cat", "dog é"])
+    for given in (
+        [["cat"], ["dog é"]],
+        ("cat", "dog é"), [b"cat", "dog é".encode()], np.array(["cat", "dog é"]), np.array([["cat"], ["dog é"]], object),
+        {"of_sentences": ["cat", "dog é"]}, [np.array([["cat"], ["dog é"]])],
+    ):  # fmt: skip
+        assert np.array_equal(model.predict(given), expected)
+    assert model.predict(np.array([b"cat"])).shape == (1, 1)
+    assert model.predict([]).shape == (0, 1)
+    assert model.predict([b"cat\0", b"\xff cat"]).tolist() == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("cat", "a single one; pass a list"),
+        (np.zeros((2, 1)), "numbers of dtype float64"),
+        ([1, 2], r"found 1 \(int\)"),
+        ([["a"], ["b", "c"]], "different lengths"),
+        ([["a", "b"]], r"expected shape \(any, 1\)"),
+        (["\ud800"], "half a character"),
+        ([None], "found None"),
+        (None, "found NoneType"),
+    ],
+)
+def test_what_is_no_text(sentences: bytes, given: Any, what: str) -> None:
+    with pytest.raises(fastlstm.InputError, match=what):
+        fastlstm.load(sentences, outputs=["text"]).predict(given)
+
+
+def test_text_for_numbers() -> None:
+    with pytest.raises(fastlstm.InputError, match="expected numbers"):
+        fastlstm.load(fastlstm.demo.MODEL).predict(np.array([[["a"]]]))
+
+
+def test_streams_are_refused(sentences: bytes) -> None:
+    with pytest.raises(fastlstm.UnsupportedError, match="not made step by step"):
+        fastlstm.load(sentences, outputs=["text"]).stream()
+
+
+def changed(data: bytes, change: Any, assets: Any = None) -> bytes:
+    """A .keras file with another config."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                entry = json.loads(content)
+                change({layer["config"]["name"]: layer["config"] for layer in entry["config"]["layers"]})
+                content = json.dumps(entry).encode()
+            new.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("standardize", {"class_name": "function", "config": "mine"}, "standardize='mine' is a function of the user's"),
+        ("split", {"class_name": "function", "config": "mine"}, "split='mine' is a function of the user's"),
+        ("ragged", True, "ragged tensor"),
+        ("sparse", True, "sparse tensor"),
+        ("ngrams", [0], r"ngrams=\[0\] is not computed"),
+        ("output_mode", "odd", "output_mode='odd' is not computed"),
+        ("vocabulary", "/etc/passwd", "in a file of its own"),
+        ("vocabulary", None, "no vocabulary"),
+        ("vocabulary", ["a", "a"], "has 'a' twice|b'a' twice"),
+        ("vocabulary", ["a", 1], "something other than text"),
+        ("vocabulary", ["\ud800"], "no text"),
+        ("output_sequence_length", -1, "output_sequence_length"),
+        ("max_tokens", "many", "max_tokens"),
+    ],
+)
+def test_refused(sentences: bytes, key: str, value: Any, what: str) -> None:
+    def change(configs: dict[str, Any]) -> None:
+        configs["text_length"][key] = value
+
+    with pytest.raises((fastlstm.UnsupportedError, fastlstm.FormatError), match=what):
+        fastlstm.load(changed(sentences, change), outputs=["text_length"])
+
+
+def test_cut_behind(sentences: bytes) -> None:
+    """The advice for what cannot be computed works: begin behind it."""
+    model = fastlstm.load(sentences, inputs=["text_multi_hot"], outputs=["text_multi_hot"])
+    assert model.predict(np.ones((2, 10))).shape == (2, 10)
+
+
+def test_unknown_terms_where_none_may_be() -> None:
+    files, _ = recorded(next(path for path in RECORDED if path.stem == "k315"))
+
+    def change(configs: dict[str, Any]) -> None:
+        configs["words"]["num_oov_indices"] = 0
+        configs["words"]["vocabulary_size"] = None
+
+    model = fastlstm.load(changed(files["words.keras"], change), outputs=["words"])
+    assert model.predict([["cat", "dog", "the"]]).tolist() == [[0, 1, 2]]
+    with pytest.raises(fastlstm.InputError, match="'words'.*num_oov_indices=0.*b'bird'"):
+        model.predict([["cat", "bird", "the"]])
