@@ -332,10 +332,15 @@ def evaluated(keras, model, one, arrays):
     return found, named
 
 
+def version_of(keras):
+    """Its version; tf.keras 2.15 leaves that to TensorFlow."""
+    return getattr(keras, "__version__", None) or importlib.import_module("tensorflow").__version__
+
+
 def takes_mode(keras):
     """Has compile an argument sample_weight_mode that means something?"""
-    version = [int(part) for part in keras.__version__.split("-")[0].split(".")[:2]]
-    return version <= [2, 2] or (version == [2, 3] and "-tf" not in keras.__version__)
+    version = [int(part) for part in version_of(keras).split("-")[0].split(".")[:2]]
+    return version <= [2, 2] or (version == [2, 3] and "-tf" not in version_of(keras))
 
 
 def plain(value):
@@ -368,8 +373,8 @@ def record(folder, library):
             results.append(dict(one, error="%s: %s" % (type(error).__name__, str(error).splitlines()[0][:160] if str(error) else "")))
     kept = saved(keras, made, arrays, folder)
     with open(os.path.join(folder, "cases.json"), "w") as file:
-        json.dump({"version": keras.__version__, "ending": ending, "cases": results, "saved": kept}, file, sort_keys=True, allow_nan=True)
-    print(keras.__version__, len(results), "cases,", sum("error" in one for one in results), "errors")
+        json.dump({"version": version_of(keras), "ending": ending, "cases": results, "saved": kept}, file, sort_keys=True, allow_nan=True)
+    print(version_of(keras), len(results), "cases,", sum("error" in one for one in results), "errors")
 
 
 #: Numbers of cases whose models are saved as they are compiled, and what the file gives when it is loaded and evaluated.
@@ -394,7 +399,7 @@ SAVED = [
 def saved(keras, made, arrays, folder):
     """Models saved with what they were compiled with."""
     found = []
-    endings = [".h5", ".keras"] if hasattr(keras, "ops") or keras.__version__ >= "2.13" else [".h5"]
+    endings = [".h5", ".keras"] if hasattr(keras, "ops") or version_of(keras) >= "2.13" else [".h5"]
     for number, (name, y, options) in enumerate(SAVED):
         for ending in endings:
             target = [arrays[one] for one in y] if isinstance(y, list) else arrays[y]
