@@ -491,10 +491,8 @@ class Model(Generic[Y_co]):
     def __reduce__(self) -> Any:
         with self._turns:
             states = {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
-        options = {
-            **self._options,
-            **{name: by_reference.of(name, self._options[name]) for name in ("custom_layers", "custom_activations")},
-        }
+        functions = {name: by_reference.of(name, self._options[name]) for name in ("custom_layers", "custom_activations")}
+        options = {**self._options, **functions}
         more: dict[str, Any] = {}
         if type(self) is not Model:  # what a subclass keeps beside what every Model has
             known = vars(Model(self.spec, **self._options))

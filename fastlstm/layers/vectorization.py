@@ -29,6 +29,7 @@ class TextVectorization(StringLookup):
 
     CLASSES = ("TextVectorization",)
     HONOURED = Lookup.HONOURED | {"standardize", "split", "ngrams", "output_sequence_length", "lowest"}
+    INERT = Lookup.INERT - {"lowest"}
 
     def __init__(self, spec: LayerSpec, context: Context):
         super().__init__(spec, context)

@@ -93,6 +93,28 @@ def test_save_the_layers_behind_text(keras: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(y, model(sentences), rtol=1e-5, atol=1e-6)
 
 
+@follows(
+    "load it in the program that made it, and save the Keras model itself: model.save('model.h5') or model.save('model.keras'); or "
+    "model.save_weights('weights.h5') with architecture='model.json', which holds model.to_json()"
+)
+@pytest.mark.keras
+def test_save_the_model_itself(tmp_path: Path) -> None:
+    """Keras 3's export() is a graph of operations."""
+    keras = pytest.importorskip("keras", minversion="3")
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(2)])
+    expected = model.predict(X, verbose=0)
+    model.export(tmp_path / "exported", verbose=False)
+    (problem,) = refused(tmp_path / "exported")
+    for name in ("model.h5", "model.keras"):
+        assert name in problem.advice
+        model.save(tmp_path / name)
+        np.testing.assert_allclose(fastlstm.load(tmp_path / name).predict(X), expected, atol=1e-6)
+    model.save_weights(tmp_path / "my.weights.h5")
+    (tmp_path / "model.json").write_text(model.to_json(), encoding="utf-8")
+    y = fastlstm.load(tmp_path / "my.weights.h5", architecture=tmp_path / "model.json").predict(X)
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
 @follows("save it again as a plain Sequential or functional Model")
 @pytest.mark.keras
 def test_save_as_a_plain_model(keras: Any, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_two_data_files(folder: Path) -> None:
 def test_the_checkpoint_that_is_named(folder: Path) -> None:
     for number in (1, 2):
         bundle_files.write_bundle(folder.parent / "runs" / f"c-{number}", {**TENSORS, BIAS_KEY: BIAS * number})
-    (folder.parent / "runs" / "checkpoint").write_text('model_checkpoint_path: "/home/me/c-2"\nall_model_checkpoint_paths: "c-1"\n')
+    (folder.parent / "runs" / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/c-2"\nall_model_checkpoint_paths: "c-1"\n')
     np.testing.assert_array_equal(fastlstm.load(folder.parent / "runs", architecture=CONFIG).predict(X), Y + BIAS)
     np.testing.assert_array_equal(fastlstm.load(folder.parent / "runs" / "c-1", architecture=CONFIG).predict(X), Y)
 
