@@ -104,9 +104,9 @@ def test_save_the_model_itself(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(2)])
     expected = model.predict(X, verbose=0)
     model.export(tmp_path / "exported", verbose=False)
-    (problem,) = refused(tmp_path / "exported")
+    with pytest.raises(fastlstm.UnsupportedError, match="and save the Keras model itself"):
+        fastlstm.load(tmp_path / "exported")
     for name in ("model.h5", "model.keras"):
-        assert name in problem.advice
         model.save(tmp_path / name)
         np.testing.assert_allclose(fastlstm.load(tmp_path / name).predict(X), expected, atol=1e-6)
     model.save_weights(tmp_path / "my.weights.h5")
