@@ -292,6 +292,8 @@ class FBeta:
         together = weighed(mask, weights, self.counting)
         w = np.ones(()) if together is None else along(together, p, "sample_weight")
         axis = None if self.average == "micro" else tuple(range(p.ndim - 1))
+        if self.average == "micro" and not self.counting.samplewise:  # tf.keras weighs every row by the weights of all
+            w = np.asarray(np.sum(w))
         parts = (said * y, said * (1 - y), (1 - said) * y, y)
         self.sums = self.sums + np.stack([np.sum(part * w, axis=axis) for part in parts])
 
