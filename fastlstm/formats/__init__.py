@@ -19,12 +19,14 @@ from .source import Source, source_of
 
 if TYPE_CHECKING:
     from . import archive, explain, h5, saved_model
+    from .inferring import listed
     from .inferring.listed import Inventory
 else:  # neither importing fastlstm nor reading its own files imports h5py
     archive, explain, h5, saved_model = map(
         lazy.module,
         ("fastlstm.formats.archive", "fastlstm.formats.explain", "fastlstm.formats.h5", "fastlstm.formats.saved_model"),
     )
+    listed = lazy.module("fastlstm.formats.inferring.listed")
 
 HEAD = 4096
 
@@ -70,7 +72,7 @@ def inventory(path: Any, budget: Budget) -> Inventory:
     source = source_of(path).gathered(budget)
     module = family(source)
     if module is own:
-        raise FormatError(f"{source.name}: {h5.LISTED_OWN}")
+        raise FormatError(f"{source.name}: {listed.LISTED_OWN}")
     found: Inventory = module.listed(source, budget)
     return found
 

@@ -11,9 +11,9 @@ from ..errors import FormatError, InputError, WeightsAloneError
 from ..limits import Budget
 from ..spec import ModelSpec
 from . import saved_model, several
-from .h5 import LISTED_OWN, advice
+from .h5 import advice
 from .inferring.inventory import inventory
-from .inferring.listed import Inventory
+from .inferring.listed import LISTED_OWN, Inventory
 from .reading import hdf5
 from .reading.architecture import load_architecture
 from .reading.compiled import compiled

@@ -14,7 +14,7 @@ from ..errors import FormatError, WeightsAloneError
 from ..limits import Budget
 from ..spec import ModelSpec
 from .inferring.inventory import inventory, is_weights
-from .inferring.listed import Inventory
+from .inferring.listed import LISTED_OWN, Inventory
 from .reading import hdf5
 from .reading.architecture import Architecture, load_architecture
 from .reading.compiled import compiled_text
@@ -28,8 +28,6 @@ from .reading.weights import UNBUILT, deal, fill_cells, finish, has_weights
 from .source import Source
 
 LARGEST_COUNT = 100_000
-#: What is said of files that have an architecture, when a draft of it is asked for.
-LISTED_OWN = "it holds the model's architecture, so there is nothing to draft; fastlstm describe shows it"
 #: The name that Keras 3 gives to one part of several.
 PART = re.compile(r"([^/\\]+)_\d{5}\.weights\.h5$")
 

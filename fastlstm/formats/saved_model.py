@@ -15,7 +15,7 @@ from ..errors import FormatError, Problem, UnsupportedError
 from ..limits import TEXT, Budget
 from ..spec import ModelSpec
 from . import several
-from .h5 import LISTED_OWN
+from .inferring.listed import LISTED_OWN
 from .reading import wire, zipped
 from .reading.architecture import load_architecture
 from .reading.bundle import Bundle

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from ...errors import FormatError
 from ...limits import DEPTH
 
+#: What is said of files that have an architecture, when a draft of it is asked for.
+LISTED_OWN = "it holds the model's architecture, so there is nothing to draft; fastlstm describe shows it"
+
 
 class Array(NamedTuple):
     """An array of a layer: its name below the layer's own, as ``forward_lstm/lstm_cell/kernel``, or in a tree ``cell/vars/0``."""
