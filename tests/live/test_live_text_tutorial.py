@@ -28,7 +28,7 @@ def files(keras: ModuleType, folder: Path) -> tuple[np.ndarray, list[Path]]:
     model.save(saved[0])
     if keras.__name__ == "tf_keras":
         saved.append(folder / "saved_model")
-        model.save(saved[1], save_format="tf")
+        model.save(saved[1], save_format="tf", save_traces=False)  # functions that nobody reads here; tracing them takes a minute
     return model.predict(sentence_model.as_tensor(UNSEEN), verbose=0), saved
 
 
