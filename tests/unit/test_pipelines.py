@@ -20,7 +20,7 @@ import fastlstm
 from fastlstm import InputError, Pipeline
 from fastlstm import pipeline as pipelines
 from fastlstm.preprocessing import Tokenizer, pad_sequences, scaling
-from fastlstm.stages import Labelled
+from fastlstm.surroundings import Labelled
 
 RNG = np.random.default_rng(0)
 
@@ -315,7 +315,7 @@ def test_a_model_alone_is_as_light_as_before() -> None:
     """Neither loading a model nor computing with one imports what stands around models."""
     code = (
         "import sys, fastlstm, fastlstm.demo, numpy; fastlstm.load(fastlstm.demo.MODEL).predict(numpy.zeros((1, 9, 1)));"
-        "around = 'fastlstm.pre', 'fastlstm.pipe', 'fastlstm.stages', 'fastlstm.formats.own_p';"
+        "around = 'fastlstm.pre', 'fastlstm.pipe', 'fastlstm.surroundings', 'fastlstm.formats.own_p';"
         "print(*(name for name in sys.modules if name.startswith(around)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -38,7 +38,7 @@ class Labelled(NamedTuple):
 
     Examples
     --------
-    >>> answer = fastlstm.stages.Labelled(np.array(["b"]), np.array([[0.25, 0.75]]))
+    >>> answer = fastlstm.surroundings.Labelled(np.array(["b"]), np.array([[0.25, 0.75]]))
     >>> labels, probabilities = answer
     >>> answer.confidence
     array([0.75])
@@ -55,7 +55,7 @@ class Labelled(NamedTuple):
         return self.probabilities.max(axis=-1)
 
 
-class Stages:
+class Surroundings:
     """Both sides of a network, as a PipelineSpec says, for its inputs and outputs.
 
     Raises
