@@ -57,13 +57,20 @@ def wanted(spec: ModelSpec, source: str, given: Mapping[str, Any]) -> Wanted:
         if own
         else None
     )
-    if chosen["loss"] is None or (isinstance(chosen["loss"], list) and not any(chosen["loss"])):
+    if none_of(chosen["loss"]):
         raise InputError(
             f"loss: {source} does not say what the model was compiled with; pass it: evaluate(x, y, loss='mse', metrics=['mae'])"
         )
     factors = given.get("loss_weights")
     factors = factors if factors is not None else kept.get("loss_weights") if given.get("loss") is None else None
     return Wanted(loss_weights=factors, named=own and written_out(chosen["metrics"]), **chosen)
+
+
+def none_of(loss: Any) -> bool:
+    """Is it no loss, or one of no output?"""
+    if isinstance(loss, Mapping) and set(loss) == {"outputs"}:
+        loss = list(loss["outputs"].values())
+    return loss is None or (isinstance(loss, list) and not any(loss))
 
 
 def written_out(metrics: Any) -> bool:
