@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -203,11 +203,11 @@ def texts_of(x: Any) -> list[Any]:
     """Raw texts: a text, or a list or array of them; (batch, 1) too. A text may be a list of its words."""
     if isinstance(x, (str, bytes)):
         x = [x]
-    if isinstance(x, Mapping):
+    if isinstance(x, (Mapping, Set)) or not hasattr(x, "__iter__"):  # a set's rows have no order
         raise InputError(f"x: expected a text, or a list or array of them, found {told(x)}")
     with reading("x", "texts"):
         if hasattr(x, "__array__"):
-            array = np.asarray(x)
+            array = np.atleast_1d(np.asarray(x))
             x = (array[:, 0] if array.ndim == SEQUENCES - 1 and array.shape[1] == 1 else array).tolist()
         rows = list(x)
     found = []

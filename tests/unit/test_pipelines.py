@@ -320,3 +320,19 @@ def test_a_model_alone_is_as_light_as_before() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout.strip()
+
+
+def test_a_text_may_be_an_array_without_axes(tmp_path: Path) -> None:
+    pipeline = Pipeline(of_texts(tmp_path), tokenizer=fitted_tokenizer(), labels=["bad", "good"])
+    expected = pipeline.predict("great plot").probabilities
+    for text in (np.array("great plot"), np.array(b"great plot"), np.array("great plot", object), np.str_("great plot")):
+        np.testing.assert_array_equal(pipeline.predict(text).probabilities, expected)
+    for given in ({"great plot"}, None, 3):
+        with pytest.raises(InputError, match="x: expected a text, or a list or array of them, found"):
+            pipeline.predict(given)
+
+
+@pytest.mark.parametrize(("argument", "word"), [("scaler", "sqrtt"), ("inverse", "pryce"), ("labels", "good")])
+def test_a_word_that_is_no_file(argument: str, word: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"^{argument}: expected a .*; found '{word}', and there is no file of this name$"):
+        Pipeline(of_series(tmp_path), **{argument: word})
