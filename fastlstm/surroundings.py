@@ -327,7 +327,7 @@ def before(spec: PipelineSpec, texts: bool = False) -> Iterator[str]:
 def after(spec: PipelineSpec) -> Iterator[str]:
     """What is done after it."""
     if spec.logits:
-        yield "outputs to probabilities: " + ("sigmoid" if len(spec.labels) == BINARY else "softmax")
+        yield "outputs to probabilities: " + ("softmax, or sigmoid of a single one" if len(spec.labels) == BINARY else "softmax")
     if spec.labels:
         shown = ", ".join(map(str, spec.labels[:MOST_SHOWN])) + (", ..." if len(spec.labels) > MOST_SHOWN else "")
         yield f"probabilities to {len(spec.labels)} labels: {shown}"

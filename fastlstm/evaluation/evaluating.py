@@ -83,6 +83,9 @@ def data(
     shown: Shown, found: Sequence[Loss | None], names: Sequence[str], y: Any, sample_weight: Any, counting: Counting
 ) -> Data:  # fmt: skip
     """Predictions beside what they should be."""
+    for name, output in zip(names, shown.outputs, strict=True):
+        if output.dtype == object:
+            raise InputError(f"evaluate: expected outputs that are numbers, found texts: {name!r}")
     wide = shown.outputs[0].dtype == np.float64
     p = [np.asarray(one, np.float64) for one in shown.outputs]
     rows = len(p[0])
