@@ -114,16 +114,17 @@ def read_targets(path: Path, outputs: tuple[TensorInfo, ...], *, alone: bool = F
         names = ", ".join(info.name for info in outputs)
         raise InputError(f"{path}: the model has {len(outputs)} outputs ({names}): expected a .npz file with an array for each")
     (rows,) = arrayfiles.read(path, [TensorInfo("y", (None, None), "float32")])
+    last = outputs[0].shape[-1] or 1
+    by_step = len(outputs[0].shape) == 3 and not alone
     if isinstance(rows, list):
-        return rows
+        return [row.reshape(-1, last) if by_step and row.size % last == 0 else row for row in rows]
     sizes = [size for size in outputs[0].shape[1:] if size is not None]
     count = rows.shape[1]
     if alone or count == 1:
         return rows[:, 0] if count == 1 else rows
     if len(sizes) == len(outputs[0].shape) - 1 and int(np.prod(sizes)) == count:
         return rows.reshape(len(rows), *sizes)
-    last = outputs[0].shape[-1] or 1
-    return rows.reshape(len(rows), -1, last) if len(outputs[0].shape) == 3 and count % last == 0 else rows
+    return rows.reshape(len(rows), -1, last) if by_step and count % last == 0 else rows
 
 
 def shown(value: Any) -> str:

@@ -193,7 +193,8 @@ def one_loss(part: Data, number: int, loss: Loss | None, counting: Counting) -> 
         mask = there if mask is None else mask * there  # both are of the shape of the losses
         if counting.losses == "elements" and loss.reduction != "sum":  # which then knows how many are there, but not of other masks
             scale = there.size / max(there.sum(), 1.0)
-    return scale * loss_of(values, mask, w, loss.reduction, counting, "sample_weight")
+    what = "sample_weight" if w is not None else "y of an output that has a mask"
+    return scale * loss_of(values, mask, w, loss.reduction, counting, what)
 
 
 def observe(one: Metered, part: Data, counting: Counting) -> None:

@@ -160,3 +160,15 @@ def test_evaluate_in_units_of_the_data(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["evaluate", *given, "--loss", "mse", "--json"]) == 0
     expected = pipeline.model.evaluate(plain.prepare(series), series[6:], loss="mse")
     assert json.loads(capsys.readouterr().out)["results"]["loss"] == expected
+
+
+def test_evaluate_series_of_different_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = of_series(tmp_path, steps=None, return_sequences=True)
+    pipeline = Pipeline(model, scaler={"mean": 1, "scale": 2}, inverse=True)
+    pipeline.save(tmp_path / "p.fastlstm")
+    (tmp_path / "x.csv").write_text("1,2,3\n4,5\n")
+    given = [str(tmp_path / each) for each in ("p.fastlstm", "x.csv", "x.csv")]
+    assert main(["evaluate", *given, "--loss", "mse", "--metrics", "mae", "--json"]) == 0
+    rows = [np.array([1.0, 2, 3]), np.array([4.0, 5])]
+    errors = np.concatenate([np.abs(y[:, 0] - x) for x, y in zip(rows, pipeline.predict(rows), strict=True)])
+    assert json.loads(capsys.readouterr().out)["results"]["mae"] == pytest.approx(errors.mean(), rel=1e-5)
