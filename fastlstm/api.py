@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import formats, stages
+from . import formats, surroundings
 from .errors import InputError, Problem, UnsupportedError, VerificationError
 from .isolation import Isolation
 from .layers.matching import functions_of, lacking, prepared
@@ -188,8 +188,8 @@ def describe(
         found = description(source.name, spec, source.budget, custom_layers, custom_activations)
         if spec.pipeline is not None:
             starts = (spec.layers[spec.calls[ref.call].layer] for ref in spec.inputs)
-            texts = any(layer.config.get("dtype") == stages.STRING for layer in starts)
-            found = replace(found, before=tuple(stages.before(spec.pipeline, texts)), after=tuple(stages.after(spec.pipeline)))
+            texts = any(layer.config.get("dtype") == surroundings.STRING for layer in starts)
+            found = replace(found, before=tuple(surroundings.before(spec.pipeline, texts)), after=tuple(surroundings.after(spec.pipeline)))
         log_loaded(source, found)
         return found
 

@@ -12,7 +12,7 @@ from .inputs import TensorInfo
 from .preprocessing.scaling import unscaled
 from .selftest import Comparison, difference
 from .spec import Example, PipelineSpec
-from .stages import STRING, Labelled, Stages, along_columns
+from .surroundings import STRING, Labelled, Surroundings, along_columns
 
 #: Rows, and sizes that a model leaves open.
 ROWS, OPEN = 3, 5
@@ -28,20 +28,20 @@ RELATIVE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-6}
 
 def record(spec: PipelineSpec, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]) -> Example | None:
     """An example of a pipeline; None where it would be too large, or there is nothing to record."""
-    stages, random = Stages(spec, inputs, outputs), np.random.default_rng(0)
+    surroundings, random = Surroundings(spec, inputs, outputs), np.random.default_rng(0)
     shapes = [tuple(OPEN if size is None else size for size in info.shape[1:]) for info in (inputs[0], outputs[0])]
     if any(math.prod(shape) * ROWS > MOST for shape in (*shapes, (spec.maxlen or spec.window or 1,))):
         return None
     texts: tuple[str, ...] = ()
     numbers = None
-    if stages.texts:
+    if surroundings.texts:
         texts = tuple(texts_for(spec, random))
     else:
         numbers = numbers_for(spec, shapes[0], random)
-    prepared = stages.prepare(list(texts) if stages.texts else numbers)
+    prepared = surroundings.prepare(list(texts) if surroundings.texts else numbers)
     given = () if inputs[0].dtype == STRING else tuple(map(np.array, prepared)) if isinstance(prepared, list) else (np.array(prepared),)
     output = random.random((ROWS, *shapes[1])).astype(outputs[0].dtype)
-    return Example(texts, numbers, given, output, answered(stages, output))
+    return Example(texts, numbers, given, output, answered(surroundings, output))
 
 
 def texts_for(spec: PipelineSpec, random: np.random.Generator) -> list[str]:
@@ -64,24 +64,24 @@ def numbers_for(spec: PipelineSpec, shape: tuple[int, ...], random: np.random.Ge
     return rows if spec.scaler is None else along_columns(unscaled, spec.scaler, rows, "x")
 
 
-def answered(stages: Stages, output: np.ndarray) -> tuple[np.ndarray, ...]:
+def answered(surroundings: Surroundings, output: np.ndarray) -> tuple[np.ndarray, ...]:
     """The answer to an output, as arrays."""
-    answer = stages.finish(output)
+    answer = surroundings.finish(output)
     if isinstance(answer, Labelled):
         return answer.probabilities, answer.probabilities.argmax(axis=-1).astype(np.int32)
     return (np.asarray(answer),)
 
 
-def check(stages: Stages) -> tuple[Comparison, ...]:
-    """Do the stages of a pipeline give what was recorded?"""
-    example = stages.spec.example
+def check(surroundings: Surroundings) -> tuple[Comparison, ...]:
+    """Do the surroundings of a pipeline give what was recorded?"""
+    example = surroundings.spec.example
     if example is None:
         return ()
-    prepared: Any = stages.prepare(list(example.texts) if stages.texts else example.numbers)
-    given = [] if stages.input.dtype == STRING else prepared if isinstance(prepared, list) else [prepared]
+    prepared: Any = surroundings.prepare(list(example.texts) if surroundings.texts else example.numbers)
+    given = [] if surroundings.input.dtype == STRING else prepared if isinstance(prepared, list) else [prepared]
     return (
         compared("raw input", given, example.given),
-        compared("answer", answered(stages, example.output), example.answer),
+        compared("answer", answered(surroundings, example.output), example.answer),
     )
 
 

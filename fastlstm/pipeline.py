@@ -24,8 +24,8 @@ from .preprocessing.arguments import TOKENIZER_LINE, chosen, json_of, told
 from .preprocessing.scaling import chosen_columns, scaler_of
 from .preprocessing.text import FILTERS, Tokenizer, checked_settings, tokenizer_of
 from .spec import ModelSpec, PipelineSpec, Scaler, Words
-from .stages import Stages, after, before
 from .stream import Stream
+from .surroundings import Surroundings, after, before
 
 if TYPE_CHECKING:
     from . import examples, replacing, selftest
@@ -122,7 +122,7 @@ class Pipeline:
     def __setstate__(self, state: tuple[Model[Any], PipelineSpec]) -> None:
         self.model, self.spec = model, spec = state
         self.labels = spec.labels
-        self._stages = Stages(spec, model.inputs, model.outputs)
+        self._surroundings = Surroundings(spec, model.inputs, model.outputs)
 
     # -- what it does -----------------------------------------------------------------------------------------------------
 
@@ -150,17 +150,17 @@ class Pipeline:
         InputError
             If ``x`` does not fit.
         """
-        return self._stages.finish(self._computed(self._stages.prepare(x), batch_size))
+        return self._surroundings.finish(self._computed(self._surroundings.prepare(x), batch_size))
 
     def _computed(self, x: Any, batch_size: int | None) -> Any:
         """What the model makes of what is prepared: of many windows some at a time, as a model reads copies of them."""
         model = self.model
         whole = model.spec.output_kind != "single" or model.executor.stateful or model.executor.crosses_rows
         if whole or not isinstance(x, np.ndarray) or x.nbytes <= BLOCK:
-            return model.predict(self._stages.cast(x), batch_size=batch_size)
+            return model.predict(self._surroundings.cast(x), batch_size=batch_size)
         rows = max(1, BLOCK * len(x) // x.nbytes)
         parts = (x[first : first + rows] for first in range(0, len(x), rows))
-        return np.concatenate([model.predict(self._stages.cast(part), batch_size=batch_size) for part in parts])
+        return np.concatenate([model.predict(self._surroundings.cast(part), batch_size=batch_size) for part in parts])
 
     def __call__(self, x: Any) -> Any:
         """The same as :meth:`predict`."""
@@ -179,7 +179,7 @@ class Pipeline:
         numpy.ndarray or list
             Ids, int32, or scaled numbers, float64: windows of a series are views.
         """
-        return self._stages.prepare(x)
+        return self._surroundings.prepare(x)
 
     def finish(self, y: Any) -> Any:
         """The answer to what the model gave.
@@ -194,7 +194,7 @@ class Pipeline:
         Labelled, numpy.ndarray, list or dict
             As :meth:`predict` returns it.
         """
-        return self._stages.finish(y)
+        return self._surroundings.finish(y)
 
     def stream(self, batch_size: int = 1, *, max_steps: int | None = None) -> PipelineStream:
         """A stream that takes raw timesteps and gives answers.
@@ -216,12 +216,12 @@ class Pipeline:
             As for :meth:`Model.stream`.
         """
         scaler, shape = self.spec.scaler, self.model.inputs[0].shape
-        if self._stages.texts:
+        if self._surroundings.texts:
             raise InputError("stream: expected a pipeline of numbers, found one of texts; pipeline.model.stream() takes ids, one by one")
         if scaler is not None and scaler.columns not in (0, 1, shape[-1]):
             raise InputError(f"stream: expected a scaler of 1 column, or of each of a timestep, found one of {scaler.columns}")
         stream = PipelineStream(self.model, batch_size, None, max_steps)
-        stream.stages = self._stages
+        stream.surroundings = self._surroundings
         return stream
 
     # -- what it is -------------------------------------------------------------------------------------------------------
@@ -234,21 +234,21 @@ class Pipeline:
         print_fn
             Called with each line.
         """
-        for line in before(self.spec, self._stages.texts):
+        for line in before(self.spec, self._surroundings.texts):
             print_fn(one_line(f"Before: {line}"))
         self.model.summary(print_fn)
         for line in after(self.spec):
             print_fn(one_line(f"After: {line}"))
 
     def __repr__(self) -> str:
-        done = [*before(self.spec, self._stages.texts), repr(self.model.name), *after(self.spec)]
+        done = [*before(self.spec, self._surroundings.texts), repr(self.model.name), *after(self.spec)]
         return one_line(f"<fastlstm.Pipeline: {' -> '.join(done)}>")
 
     def _repr_html_(self) -> str:
         """The pipeline as notebooks show it."""
         from .drawing import notebook
 
-        return notebook.around(list(before(self.spec, self._stages.texts)), self.model.name, list(after(self.spec)))
+        return notebook.around(list(before(self.spec, self._surroundings.texts)), self.model.name, list(after(self.spec)))
 
     # -- files ------------------------------------------------------------------------------------------------------------
 
@@ -363,7 +363,7 @@ def load_either(
 class PipelineStream(Stream):
     """A :class:`fastlstm.Stream` that takes raw timesteps and gives answers. Made by :meth:`fastlstm.Pipeline.stream`."""
 
-    stages: Stages
+    surroundings: Surroundings
 
     def step(self, x_t: Any, *, rows: Any = None, out: np.ndarray | None = None) -> Any:
         """Advance by one timestep, as :meth:`fastlstm.Stream.step`: what goes in is scaled, what comes out is the answer.
@@ -384,7 +384,7 @@ class PipelineStream(Stream):
         """
         if out is not None:
             raise InputError(f"out: expected None for the stream of a pipeline, found {type(out).__name__}")
-        return self.stages.finish(super().step(self.stages.step(x_t, "x_t"), rows=rows))
+        return self.surroundings.finish(super().step(self.surroundings.step(x_t, "x_t"), rows=rows))
 
     def feed(self, chunk: Any, *, rows: Any = None) -> Any:
         """Advance by several timesteps, as :meth:`fastlstm.Stream.feed`.
@@ -401,7 +401,7 @@ class PipelineStream(Stream):
         Labelled, numpy.ndarray, list or dict
             As :meth:`fastlstm.Pipeline.predict` returns it.
         """
-        return self.stages.finish(super().feed(self.stages.step(chunk, "chunk"), rows=rows))
+        return self.surroundings.finish(super().feed(self.surroundings.step(chunk, "chunk"), rows=rows))
 
 
 # -- arguments --------------------------------------------------------------------------------------------------------------

@@ -96,10 +96,15 @@ class StagedExecutor(Executor):
 
         def core(given: Sequence[np.ndarray]) -> list[np.ndarray]:
             assert self.core is not None  # there is something to compute
-            pairs = zip(given, self.core.inputs, self.stages.entering, strict=True)
-            return self.core.run([x if one.number in self._core_only else cast(x, info) for x, info, one in pairs], states)
+            return self.core.run(self.given_to_core(given), states)
 
         return copies(self.stages.run_with(arrays, core))
+
+    def given_to_core(self, given: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What is made in front, and inputs, as the core takes them."""
+        assert self.core is not None
+        pairs = zip(given, self.core.inputs, self.stages.entering, strict=True)
+        return [x if one.number in self._core_only else cast(x, info) for x, info, one in pairs]
 
     @property
     def _core_only(self) -> set[int]:

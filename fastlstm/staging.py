@@ -287,12 +287,16 @@ class Stages:
         self, arrays: Sequence[np.ndarray], core: Callable[[list[np.ndarray]], Sequence[np.ndarray]]
     ) -> tuple[np.ndarray, ...]:  # fmt: skip
         """The outputs for some inputs; ``core`` computes the core's."""
+        return tuple(tensor.value for tensor in self.shown_with(arrays, lambda given: [Tensor(y) for y in core(given)]))
+
+    def shown_with(self, arrays: Sequence[np.ndarray], core: Callable[[list[np.ndarray]], Sequence[Tensor]]) -> tuple[Tensor, ...]:
+        """The same with the masks of the outputs, which ``core`` gives with its own."""
         known = self.computed(self.front, self.entered(arrays))
         if self.core is not None:
             given = [known[one.ref].value if one.number is None else arrays[one.number] for one in self.entering]
-            known.update(zip(self.leaving, map(Tensor, core(given)), strict=True))
+            known.update(zip(self.leaving, core(given), strict=True))
         known = self.computed(self.back, known)
-        return tuple(known[ref].value for ref in self.model.outputs)
+        return tuple(known[ref] for ref in self.model.outputs)
 
     def run(
         self, arrays: Sequence[np.ndarray], dtype: Any, states: States | None = None, masks: Sequence[np.ndarray | None] = ()

@@ -14,9 +14,9 @@ from .opening import Readable, Reading, reading
 from .selftest import Comparison, check, check_with_keras, own_keras, record
 
 if TYPE_CHECKING:
-    from . import examples, stages
+    from . import examples, surroundings
 else:
-    examples, stages = lazy.module("fastlstm.examples"), lazy.module("fastlstm.stages")
+    examples, surroundings = lazy.module("fastlstm.examples"), lazy.module("fastlstm.surroundings")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def around(name: str, model: Model) -> tuple[Comparison, ...]:
     if pipeline is None:
         return ()
     try:
-        return examples.check(stages.Stages(pipeline, model.inputs, model.outputs))
+        return examples.check(surroundings.Surroundings(pipeline, model.inputs, model.outputs))
     except InputError as error:
         raise FormatError(f"{name}: the pipeline in it does not fit its model or its example: {error}") from error
 

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..inputs import TensorInfo
 from ..pipeline import Pipeline
 from ..replacing import writing
-from ..stages import STRING, Labelled
+from ..surroundings import STRING, Labelled
 from . import arrayfiles, terminal
 
 #: The name of a column of texts.

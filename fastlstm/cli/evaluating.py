@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import replacing
-from ..api import load
 from ..drawing import saving
 from ..errors import InputError
 from ..inputs import TensorInfo
 from ..listing import one_line
 from ..model import Model
-from . import arrayfiles, options, outcome, progress, terminal
+from ..pipeline import Pipeline, load_either
+from . import answers, arrayfiles, options, outcome, progress, scoring, terminal
 from .pictures import drawn
 
 
@@ -46,19 +47,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         target = saving.checked_picture(arguments.plot, arguments.model, arguments.input, arguments.targets, name="--plot")
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
-        model = load(arguments.model, threads=arguments.threads, **options.reading(arguments))
-    x = arrayfiles.read(Path(arguments.input), model.inputs)
+        loaded = load_either(arguments.model, threads=arguments.threads, **options.reading(arguments))
+    model = loaded.model if isinstance(loaded, Pipeline) else loaded
+    path = Path(arguments.input)
+    x = answers.read(path, loaded) if isinstance(loaded, Pipeline) else arrayfiles.read(path, model.inputs)
     given = x[0] if len(model.inputs) == 1 else x
-    y = read_targets(Path(arguments.targets), model.outputs)
-    weights = None if arguments.sample_weight is None else read_targets(Path(arguments.sample_weight), model.outputs, alone=True)
     chosen = arguments.loss[0] if arguments.loss and len(arguments.loss) == 1 else arguments.loss
+    y = None
+    if isinstance(loaded, Pipeline) and loaded.labels:
+        with told_as_options():
+            y = scoring.targets(Path(arguments.targets), loaded, chosen)
+    y = read_targets(Path(arguments.targets), model.outputs) if y is None else y
+    weights = None if arguments.sample_weight is None else read_targets(Path(arguments.sample_weight), model.outputs, alone=True)
     with progress.shown("evaluating", outcome.bar_of(arguments)):
-        results = evaluated(model, given, y, weights, chosen, arguments)
+        results = evaluated(loaded, given, y, weights, chosen, arguments)
     if target is not None:
         title = f"{os.path.basename(arguments.model)} on {os.path.basename(arguments.input)}"
         told = ", ".join(f"{name} {shown(value)}" for name, value in results.items())
         first = y[0] if isinstance(y, list) else y
-        outputs = model.predict(given)
+        outputs = scoring.predicted(loaded, given) if isinstance(loaded, Pipeline) else model.predict(given)
         predicted = outputs if isinstance(outputs, np.ndarray) else next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
         saving.keep(drawn(predicted, first, title, told), target)
         if replacing.is_standard_output(target):  # which is the picture then
@@ -67,22 +74,30 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def evaluated(model: Model, x: Any, y: Any, weights: Any, loss: Any, arguments: argparse.Namespace) -> Mapping[str, Any]:
+def evaluated(loaded: Model | Pipeline, x: Any, y: Any, weights: Any, loss: Any, arguments: argparse.Namespace) -> Mapping[str, Any]:
     """The results by name; errors in the words of the command line."""
+    asked = {"loss": loss, "metrics": arguments.metrics}
+    with told_as_options({"sample_weight": str(arguments.sample_weight), "y": arguments.targets}):
+        if isinstance(loaded, Pipeline):
+            return dict(scoring.evaluated(loaded, x, y, arguments.batch_size, weights, asked))
+        return dict(loaded.evaluate(x, y, batch_size=arguments.batch_size, sample_weight=weights, return_dict=True, **asked))
+
+
+@contextmanager
+def told_as_options(files: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Errors in the words of the command line; ``files``: where the arguments of such names came from."""
     try:
-        found: Mapping[str, Any] = model.evaluate(
-            x, y, batch_size=arguments.batch_size, sample_weight=weights, loss=loss, metrics=arguments.metrics, return_dict=True
-        )
+        yield
     except InputError as error:
-        words = {"loss: ": "--loss: ", "metrics: ": "--metrics: ", "sample_weight": f"{arguments.sample_weight}", "y": arguments.targets}
         text = str(error)
-        for name, said in words.items():
-            if text.startswith(name) and name.endswith(": "):
-                text = said + text.removeprefix(name).replace("evaluate(x, y, loss='mse', metrics=['mae'])", "--loss mse --metrics mae")
-            elif text.startswith((f"{name}: ", f"{name} of", f"{name}[")):
-                text = f"{said}: {text}"
+        for name in ("loss", "metrics"):
+            if text.startswith(f"{name}: "):
+                text = f"--{text}".replace("evaluate(x, y, loss='mse', metrics=['mae'])", "--loss mse --metrics mae")
+                text = text.replace(f"pass {name}= with a function of (y_true, y_pred), or with a name of Keras's", "pass one of those")
+        for name, file in (files or {}).items():
+            if text.startswith((f"{name}: ", f"{name} of", f"{name}[")):
+                text = f"{file}: {text}"
         raise InputError(text) from error
-    return found
 
 
 def read_targets(path: Path, outputs: tuple[TensorInfo, ...], *, alone: bool = False) -> Any:
@@ -99,16 +114,17 @@ def read_targets(path: Path, outputs: tuple[TensorInfo, ...], *, alone: bool = F
         names = ", ".join(info.name for info in outputs)
         raise InputError(f"{path}: the model has {len(outputs)} outputs ({names}): expected a .npz file with an array for each")
     (rows,) = arrayfiles.read(path, [TensorInfo("y", (None, None), "float32")])
+    last = outputs[0].shape[-1] or 1
+    by_step = len(outputs[0].shape) == 3 and not alone
     if isinstance(rows, list):
-        return rows
+        return [row.reshape(-1, last) if by_step and row.size % last == 0 else row for row in rows]
     sizes = [size for size in outputs[0].shape[1:] if size is not None]
     count = rows.shape[1]
     if alone or count == 1:
         return rows[:, 0] if count == 1 else rows
     if len(sizes) == len(outputs[0].shape) - 1 and int(np.prod(sizes)) == count:
         return rows.reshape(len(rows), *sizes)
-    last = outputs[0].shape[-1] or 1
-    return rows.reshape(len(rows), -1, last) if len(outputs[0].shape) == 3 and count % last == 0 else rows
+    return rows.reshape(len(rows), -1, last) if by_step and count % last == 0 else rows
 
 
 def shown(value: Any) -> str:

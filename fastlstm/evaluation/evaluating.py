@@ -57,13 +57,20 @@ def wanted(spec: ModelSpec, source: str, given: Mapping[str, Any]) -> Wanted:
         if own
         else None
     )
-    if chosen["loss"] is None or (isinstance(chosen["loss"], list) and not any(chosen["loss"])):
+    if none_of(chosen["loss"]):
         raise InputError(
             f"loss: {source} does not say what the model was compiled with; pass it: evaluate(x, y, loss='mse', metrics=['mae'])"
         )
     factors = given.get("loss_weights")
     factors = factors if factors is not None else kept.get("loss_weights") if given.get("loss") is None else None
     return Wanted(loss_weights=factors, named=own and written_out(chosen["metrics"]), **chosen)
+
+
+def none_of(loss: Any) -> bool:
+    """Is it no loss, or one of no output?"""
+    if isinstance(loss, Mapping) and set(loss) == {"outputs"}:
+        loss = list(loss["outputs"].values())
+    return loss is None or (isinstance(loss, list) and not any(loss))
 
 
 def written_out(metrics: Any) -> bool:
@@ -76,6 +83,9 @@ def data(
     shown: Shown, found: Sequence[Loss | None], names: Sequence[str], y: Any, sample_weight: Any, counting: Counting
 ) -> Data:  # fmt: skip
     """Predictions beside what they should be."""
+    for name, output in zip(names, shown.outputs, strict=True):
+        if output.dtype == object:
+            raise InputError(f"evaluate: expected outputs that are numbers, found texts: {name!r}")
     wide = shown.outputs[0].dtype == np.float64
     p = [np.asarray(one, np.float64) for one in shown.outputs]
     rows = len(p[0])
@@ -183,7 +193,8 @@ def one_loss(part: Data, number: int, loss: Loss | None, counting: Counting) -> 
         mask = there if mask is None else mask * there  # both are of the shape of the losses
         if counting.losses == "elements" and loss.reduction != "sum":  # which then knows how many are there, but not of other masks
             scale = there.size / max(there.sum(), 1.0)
-    return scale * loss_of(values, mask, w, loss.reduction, counting, "sample_weight")
+    what = "sample_weight" if w is not None else "y of an output that has a mask"
+    return scale * loss_of(values, mask, w, loss.reduction, counting, what)
 
 
 def observe(one: Metered, part: Data, counting: Counting) -> None:

@@ -155,7 +155,7 @@ def checked_options(name: str, config: Mapping[str, Any], function: functions.Fu
 def loss_of(given: Any, counting: Counting, argument: str = "loss") -> Loss:
     """The loss of a choice."""
     if callable(given):
-        return Loss(lambda y, p: np.asarray(given(y, p), np.float64))
+        return Loss(own(given))
     name = given.get("name")
     config = given.get("config", {})
     full = FULL.get(plain(str(config.get("fn") if name == WRAPPERS[0] else name)), "")
@@ -168,6 +168,18 @@ def loss_of(given: Any, counting: Counting, argument: str = "loss") -> Loss:
     return Loss(
         bound(LOSSES[full], counting.flavour, options), full, reduction, options.get("ignore_class"), LOSSES[full] in SPARSE
     )  # fmt: skip
+
+
+def own(function: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function of the caller's, which must give numbers: NumPy takes None for one that is not."""
+
+    def checked(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+        found = function(y, p)
+        if found is None:
+            raise TypeError("None, as it returns nothing")
+        return np.asarray(found, np.float64)
+
+    return checked
 
 
 @record(frozen=True)
@@ -194,7 +206,7 @@ def metric_of(given: Any, y: np.ndarray, p: np.ndarray, loss: Loss | None, count
     """The metric of a choice, for targets and predictions of these shapes."""
     if callable(given):
         name = called(given)
-        return Named(Mean(lambda y, p: np.asarray(given(y, p), np.float64), counting), name, False)
+        return Named(Mean(own(given), counting), name, False)
     name, config = str(given.get("name", "")), given.get("config", {})
     if "custom" in given:
         raise unknown(given, argument)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,11 @@ from .. import runtime
 from ..errors import InputError
 from ..executor import Executor
 from ..inputs import Ragged, RaggedInputs, are_ids, below, per_step, shapes_of
+from ..layers.base import Tensor
 from ..layers.network import repeated
 from ..outputs import unlike
 from ..planner import flat, numbered, plan_showing
+from ..staged_executor import StagedExecutor
 
 States = dict[str, tuple[np.ndarray, ...]]
 
@@ -30,6 +33,9 @@ def computed(executor: Executor, arrays: Sequence[np.ndarray], states: States | 
     """One batch. ``states`` holds those from afterwards, as for ``Executor.run``."""
     untold: list[list[int] | None] = [None] * len(executor.outputs)
     executor.check_shapes(shapes_of(arrays))
+    if isinstance(executor, StagedExecutor):
+        made = executor.stages.shown_with(arrays, partial(core_of, executor, states))
+        return Shown([np.array(one.value, order="C") for one in made], [one.mask for one in made], untold)
     if executor.in_numpy:
         tensors = executor.network.computed(arrays, executor.dtype, states)
         return Shown([np.array(one.value, order="C") for one in tensors], [one.mask for one in tensors], untold)
@@ -44,6 +50,13 @@ def computed(executor: Executor, arrays: Sequence[np.ndarray], states: States | 
     runner = runtime.Runner(program, arenas=executor.arenas)
     executor.workers.run(runner, program, given, [*outputs, *shown.values()], flat(states or {}))
     return Shown(outputs, [shown.get(number) for number in range(len(outputs))], untold)
+
+
+def core_of(executor: StagedExecutor, states: States | None, given: list[np.ndarray]) -> list[Tensor]:
+    """What the core of a model in stages makes of what it is given."""
+    assert executor.core is not None  # there is something to compute
+    found = computed(executor.core, executor.given_to_core(given), states)
+    return [Tensor(y, mask) for y, mask in zip(found.outputs, found.masks, strict=True)]
 
 
 def shown(executor: Executor, given: list[np.ndarray] | Ragged | RaggedInputs, batch: int) -> Shown:

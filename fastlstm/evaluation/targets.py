@@ -81,14 +81,15 @@ def target(value: Any, p: np.ndarray, lengths: list[int] | None, name: str, spar
     y = numbers(value, name, p.shape)
     if len(y) != len(p):
         raise InputError(f"{name}: expected {len(p)} rows, as many as x has, found {len(y)}")
+    shape = y.shape
     if y.ndim == 1 and p.ndim == 2:
         y = y[:, np.newaxis]
     fits = y.shape == p.shape or (y.ndim == p.ndim - 1 and p.shape[-1] == 1 and y.shape == p.shape[:-1])
     if sparse:
         fits = fits or y.shape in (p.shape[:-1], (*p.shape[:-1], 1))
     if not fits:
-        hint = f" or numbers of classes of shape {p.shape[:-1]}, with a loss that takes them" if not sparse and p.shape[-1] > 1 else ""
-        raise InputError(f"{name}: expected shape {p.shape}, that of the predictions,{hint or ''} found {y.shape}".replace(",  ", ", "))
+        hint = f" or numbers of classes of shape {p.shape[:-1]}, with a loss that takes them," if not sparse and p.shape[-1] > 1 else ""
+        raise InputError(f"{name}: expected shape {p.shape}, that of the predictions,{hint} found {shape}")
     return y
 
 
@@ -103,7 +104,7 @@ def weights(value: Any, p: np.ndarray, lengths: list[int] | None, name: str, tem
         w = w[:, 0]
     if w.shape not in (p.shape[:1], p.shape[:2]) and w.shape != p.shape[:-1]:
         steps = f" or {p.shape[:2]}, one for each timestep" if p.ndim > 2 else ""
-        raise InputError(f"{name}: expected shape {p.shape[:1]}, one for each row,{steps} found {w.shape}".replace(", found", " found", 0))
+        raise InputError(f"{name}: expected shape {p.shape[:1]}, one for each row,{steps} found {w.shape}")
     if w.ndim > 1 and not temporal:
         raise InputError(
             f"{name}: expected shape {p.shape[:1]}, one for each row, as the model was not compiled with sample_weight_mode='temporal', "

@@ -80,6 +80,12 @@ def refuse_pickle(data: bytes, name: str, where: str, line: str) -> None:
         )
 
 
+def refuse_word(given: Any, name: str, expected: str) -> None:
+    """Raise an InputError if a text is a plain word, which is meant to be something else than a file, as there is none of this name."""
+    if isinstance(given, str) and given.isidentifier() and not os.path.exists(given):
+        raise InputError(f"{name}: expected {expected}; found {told(given)}, and there is no file of this name")
+
+
 def json_of(given: Any, name: str, line: str) -> Any:
     """What a path, a JSON text or its bytes hold.
 

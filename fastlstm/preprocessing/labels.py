@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .arguments import LABELS_LINE, json_of, reading, told
+from .arguments import LABELS_LINE, json_of, reading, refuse_word, told
 
 Label = str | int | float | bool
 FORMS = (
@@ -37,6 +37,7 @@ def labels_of(given: Any, name: str = "labels") -> tuple[Label, ...]:
 def listed(given: Any, name: str) -> list[Any]:
     """The labels in a list, however they are given."""
     if isinstance(given, (str, bytes, os.PathLike)):
+        refuse_word(given, name, FORMS)
         given = json_of(given, name, LABELS_LINE)
     if isinstance(given, Mapping):
         return by_number(given, name)

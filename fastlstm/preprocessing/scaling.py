@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..spec import Scaler, Step
-from .arguments import SCALER_LINE, json_of, reading, told
+from .arguments import SCALER_LINE, json_of, reading, refuse_word, told
 
 #: An operation on numbers, and what takes it back.
 ARITHMETIC: Mapping[str, tuple[np.ufunc, np.ufunc]] = {
@@ -67,6 +67,7 @@ def scaler_of(given: Any, name: str = "scaler") -> Scaler:
 def parts_of(given: Any, name: str) -> Iterator[Any]:
     """The scalers of a list, or of scikit-learn's Pipeline, in order."""
     if isinstance(given, (str, os.PathLike)) and given not in FUNCTIONS:
+        refuse_word(given, name, FORMS)
         given = json_of(given, name, SCALER_LINE)
     steps = getattr(given, "steps", None)
     if isinstance(steps, list) and steps and all(isinstance(step, tuple) for step in steps):

@@ -169,23 +169,24 @@ def skipgrams(
     -------
     couples, labels : list
     """
-    real, chance = ([0, 1], [1, 0]) if categorical else (1, 0)
-    couples = []
-    for place, word in enumerate(sequence):
-        if not word or (sampling_table is not None and sampling_table[word] < random.random()):
-            continue
-        near = [*sequence[max(0, place - window_size) : place], *sequence[place + 1 : place + window_size + 1]]
-        couples += [[word, other] for other in near if other]
-    labels: list[Any] = [real] * len(couples)
-    if negative_samples > 0:
-        count = int(len(couples) * negative_samples)
-        words = [word for word, _ in couples]
-        random.shuffle(words)
-        couples += [[words[number % len(words)], random.randint(1, vocabulary_size - 1)] for number in range(count)]
-        labels += [chance] * count
-    if shuffle:
-        seed = random.randint(0, SEEDS) if seed is None else seed
-        for drawn in (couples, labels):
-            random.seed(seed)
-            random.shuffle(drawn)
-    return couples, labels
+    with reading("sequence", f"ids that sampling_table has, and a vocabulary_size from 2 on (it is {told(vocabulary_size)})"):
+        real, chance = ([0, 1], [1, 0]) if categorical else (1, 0)
+        couples = []
+        for place, word in enumerate(sequence):
+            if not word or (sampling_table is not None and sampling_table[word] < random.random()):
+                continue
+            near = [*sequence[max(0, place - window_size) : place], *sequence[place + 1 : place + window_size + 1]]
+            couples += [[word, other] for other in near if other]
+        labels: list[Any] = [real] * len(couples)
+        if negative_samples > 0:
+            count = int(len(couples) * negative_samples)
+            words = [word for word, _ in couples]
+            random.shuffle(words)
+            couples += [[words[number % len(words)], random.randint(1, vocabulary_size - 1)] for number in range(count)]
+            labels += [chance] * count
+        if shuffle:
+            seed = random.randint(0, SEEDS) if seed is None else seed
+            for drawn in (couples, labels):
+                random.seed(seed)
+                random.shuffle(drawn)
+        return couples, labels

@@ -306,7 +306,9 @@ class Tokenizer:
     def _words(self, texts: Iterable[Any]) -> Iterator[Sequence[str]]:
         """The words of each text, as the settings say."""
         table = separated(self.filters, self.split)
-        for text in texts:
+        with reading("texts", "a list of texts"):
+            rows = iter(texts)
+        for text in rows:
             if not isinstance(text, (str, list)):
                 raise InputError(f"texts: expected strings or lists of words, found {told(text)}")
             if isinstance(text, list):

@@ -134,7 +134,8 @@ def timeseries_dataset_from_array(
     if shuffle:
         order = np.arange(len(windows))
         chance = np.random.randint(SEEDS) if seed is None else seed  # noqa: NPY002 - Keras draws so
-        np.random.RandomState(chance).shuffle(order)
+        with reading("seed", "a whole number or None"):
+            np.random.RandomState(chance).shuffle(order)
     return Batches(windows, wanted, None if batch_size is None else whole(batch_size, "batch_size"), order)
 
 

@@ -163,3 +163,25 @@ def test_answers_in_words(keras: Any, tmp_path: Path) -> None:
     close(mine.predict(x), model.predict(x, verbose=0))
     fastlstm.convert(tmp_path / "m.keras", tmp_path / "m.fastlstm")
     close(fastlstm.load(tmp_path / "m.fastlstm", verify=True).predict(x), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_evaluated(keras: Any, steps: bool, tmp_path: Path) -> None:
+    """Loss and metrics of models that read text; the masks of their embeddings count."""
+    tf = pytest.importorskip("tensorflow")
+    layers = keras.layers
+    text = layers.TextVectorization(max_tokens=50, output_sequence_length=6)
+    text.adapt(np.array(SENTENCES))
+    inside = [layers.Embedding(50, 4, mask_zero=True), layers.LSTM(4, return_sequences=steps), layers.Dense(1, activation="sigmoid")]
+    model = keras.Sequential([keras.Input((1,), dtype="string"), text, *inside])
+    model.compile(loss="binary_crossentropy", metrics=["accuracy", "mae"])
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, (5, 6, 1) if steps else (5, 1)).astype(np.float32)
+    weights = random.uniform(0, 1, (5, 6) if steps else (5,)).astype(np.float32)
+    given = tf.constant([[one] for one in SENTENCES])
+    model.evaluate(given, y, verbose=0)  # tf.keras writes the names of metrics that it has computed
+    model.save(tmp_path / "m.keras")
+    mine = fastlstm.load(tmp_path / "m.keras")
+    for arguments in ({}, {"batch_size": 2}, {"sample_weight": weights}):
+        expected = model.evaluate(given, y, verbose=0, **arguments)
+        np.testing.assert_allclose(mine.evaluate(SENTENCES, y, **arguments), expected, rtol=2e-5)

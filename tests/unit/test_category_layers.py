@@ -178,3 +178,22 @@ def test_unknown_terms_where_none_may_be() -> None:
     assert model.predict([["cat", "dog", "the"]]).tolist() == [[0, 1, 2]]
     with pytest.raises(fastlstm.InputError, match="'words'.*num_oov_indices=0.*b'bird'"):
         model.predict([["cat", "bird", "the"]])
+
+
+def test_evaluated(sentences: bytes) -> None:
+    """Models that read text have a loss as all others have."""
+    model = fastlstm.load(sentences, outputs=["text_length"])
+    rows = cases.rows("sentences")
+    ids = model.predict(rows)
+    assert model.evaluate(rows, ids + 2, loss="mse", metrics=["mae"]) == [4.0, 2.0]
+    assert model.evaluate(rows, ids + 2, loss="mse", batch_size=1) == 4.0
+
+
+def test_texts_have_no_loss() -> None:
+    files, _ = recorded(next(path for path in RECORDED if path.stem == "k315"))
+    models = {name: fastlstm.load(data) for name, data in files.items()}
+    name, model = next((name, model) for name, model in models.items() if any(info.dtype == "string" for info in model.outputs))
+    texts = [info.name for info in model.outputs if info.dtype == "string"]
+    rows = cases.rows(name.split(".")[0].split("-")[0])
+    with pytest.raises(fastlstm.InputError, match=f"evaluate: expected outputs that are numbers, found texts: '{texts[0]}'"):
+        model.evaluate(rows, [None] * len(model.outputs), loss="mse")

@@ -69,6 +69,10 @@ def named(y: np.ndarray, p: np.ndarray) -> np.ndarray:
         ({"loss": "mse", "sample_weight": np.ones(9)}, r"sample_weight: expected shape \(10,\), one for each row,"),
         ({"loss": "mse", "batch_size": 0}, "batch_size: expected a positive number or None, found 0"),
         ({"loss": "sparse_categorical_crossentropy"}, r"y: expected classes of shape \(10,\)"),
+        ({"loss": {}}, "does not say what the model was compiled with"),
+        ({"loss": {"dense_2": None}}, "does not say what the model was compiled with"),
+        ({"loss": lambda y, p: None}, "found TypeError: None, as it returns nothing"),
+        ({"loss": "mse", "metrics": [lambda y, p: None]}, "found TypeError: None, as it returns nothing"),
     ],
     ids=str,
 )
@@ -81,6 +85,7 @@ def test_arguments_that_do_not_fit(given: dict[str, Any], said: str, path: Path)
     ("y", "said"),
     [
         (Y[:9], "y: expected 10 rows, as many as x has, found 9"),
+        (np.arange(10), r"that of the predictions, or numbers of classes of shape \(10,\), with a loss that takes them, found \(10,\)$"),
         (Y[:, :1], r"y: expected shape \(10, 2\), that of the predictions"),
         (None, "y: expected an array, as the output has a loss, found None"),
         ("text", "y: expected numbers, found str"),

@@ -30,7 +30,7 @@ FLOORS = (
     ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
-    ("runtime", "assembly", "listing", "isolation", "staging", "stages"),
+    ("runtime", "assembly", "listing", "isolation", "staging", "surroundings"),
     ("executor", "cutting", "drawing"),
     ("staged_executor",),
     ("stream", "evaluation"),

@@ -103,3 +103,72 @@ def test_standard_input(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytes
         assert main(["predict", str(tmp_path / "p.fastlstm"), "-"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in lines] == ["label", *pipeline.predict(["the film", "the\u2028plot"]).labels]
+
+
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy"])
+def test_evaluate_by_labels(loss: str, tmp_path: Path, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = Pipeline(of_texts(tmp_path, 3, "softmax"), tokenizer=tokenizer, labels=["bad", "good", "so so"])
+    pipeline.save(tmp_path / "p.fastlstm")
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    numbers = np.array([1, 0, 2, 1])
+    labels = [pipeline.labels[number] for number in numbers]
+    (tmp_path / "y.txt").write_text("\n".join(labels) + "\n")
+    (tmp_path / "numbers.csv").write_text("\n".join(map(str, numbers)) + "\n")
+    (tmp_path / "y.csv").write_text("id,label\n" + "".join(f"7,{label}\n" for label in labels))
+    np.save(tmp_path / "y.npy", np.array(labels))
+    np.save(tmp_path / "bytes.npy", np.array([label.encode() for label in labels]))
+    found = -np.log(pipeline.predict(TEXTS).probabilities[np.arange(4), numbers])
+    said = ["evaluate", str(tmp_path / "p.fastlstm"), str(tmp_path / "in.txt")]
+    for name in ("y.txt", "numbers.csv", "y.csv", "y.npy", "bytes.npy"):
+        picture = str(tmp_path / "matrix.svg")
+        assert main([*said, str(tmp_path / name), "--loss", loss, "--metrics", "accuracy", "--json", "--plot", picture]) == 0
+        results = json.loads(capsys.readouterr().out)["results"]
+        assert results["loss"] == pytest.approx(found.mean(), rel=1e-5)
+        assert results["accuracy"] == (pipeline.predict(TEXTS).labels == labels).mean()
+    assert (tmp_path / "matrix.svg").read_text().count("<rect") >= 9
+    (tmp_path / "odd.txt").write_text("good\nbad\nugly\nbad\n")
+    assert main([*said, str(tmp_path / "odd.txt"), "--loss", loss]) == 1
+    assert "expected labels (bad, good, so so), found 'ugly'" in capsys.readouterr().err
+    (tmp_path / "one_hot.csv").write_text("\n".join(",".join(map(str, row)) for row in np.eye(3, dtype=int)[numbers]))
+    assert main([*said, str(tmp_path / "one_hot.csv"), "--loss", loss]) == (1 if loss.startswith("sparse") else 0)
+
+
+def test_evaluate_by_labels_that_are_numbers(tmp_path: Path, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = Pipeline(of_texts(tmp_path, 3, "softmax"), tokenizer=tokenizer, labels=[1, 3, 5])
+    pipeline.save(tmp_path / "p.fastlstm")
+    (tmp_path / "in.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
+    found = -np.log(pipeline.predict(TEXTS).probabilities[np.arange(4), [2, 0, 1, 1]]).mean()
+    for name, text in (("labels.csv", "5\n1\n3\n3\n"), ("classes.csv", "2\n0\n1\n1\n")):
+        (tmp_path / name).write_text(text)
+        given = [str(tmp_path / each) for each in ("p.fastlstm", "in.txt", name)]
+        assert main(["evaluate", *given, "--loss", "sparse_categorical_crossentropy", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["results"]["loss"] == pytest.approx(found, rel=1e-5)
+
+
+def test_evaluate_in_units_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = Pipeline(of_series(tmp_path), scaler={"mean": 50, "scale": 20}, window=7, inverse=True)
+    pipeline.save(tmp_path / "p.fastlstm")
+    series = RNG.normal(50, 20, 30)
+    np.save(tmp_path / "x.npy", series)
+    np.save(tmp_path / "y.npy", series[6:])
+    given = [str(tmp_path / each) for each in ("p.fastlstm", "x.npy", "y.npy")]
+    assert main(["evaluate", *given, "--loss", "mse", "--metrics", "mae", "--json", "--plot", str(tmp_path / "out.svg")]) == 0
+    results, error = json.loads(capsys.readouterr().out)["results"], pipeline.predict(series)[:, 0] - series[6:]
+    assert (results["loss"], results["mae"]) == (pytest.approx(np.mean(error**2), rel=1e-5), pytest.approx(np.abs(error).mean(), rel=1e-5))
+    plain = Pipeline(pipeline.model, scaler={"mean": 50, "scale": 20}, window=7)
+    plain.save(tmp_path / "p.fastlstm")
+    assert main(["evaluate", *given, "--loss", "mse", "--json"]) == 0
+    expected = pipeline.model.evaluate(plain.prepare(series), series[6:], loss="mse")
+    assert json.loads(capsys.readouterr().out)["results"]["loss"] == expected
+
+
+def test_evaluate_series_of_different_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = of_series(tmp_path, steps=None, return_sequences=True)
+    pipeline = Pipeline(model, scaler={"mean": 1, "scale": 2}, inverse=True)
+    pipeline.save(tmp_path / "p.fastlstm")
+    (tmp_path / "x.csv").write_text("1,2,3\n4,5\n")
+    given = [str(tmp_path / each) for each in ("p.fastlstm", "x.csv", "x.csv")]
+    assert main(["evaluate", *given, "--loss", "mse", "--metrics", "mae", "--json"]) == 0
+    rows = [np.array([1.0, 2, 3]), np.array([4.0, 5])]
+    errors = np.concatenate([np.abs(y[:, 0] - x) for x, y in zip(rows, pipeline.predict(rows), strict=True)])
+    assert json.loads(capsys.readouterr().out)["results"]["mae"] == pytest.approx(errors.mean(), rel=1e-5)

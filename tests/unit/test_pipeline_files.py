@@ -21,7 +21,7 @@ from fastlstm.inputs import TensorInfo
 from fastlstm.limits import Budget
 from fastlstm.preprocessing import Tokenizer
 from fastlstm.spec import PipelineSpec
-from fastlstm.stages import STRING, Labelled, Stages
+from fastlstm.surroundings import STRING, Labelled, Surroundings
 
 RNG = np.random.default_rng(0)
 
@@ -190,9 +190,9 @@ def test_of_models_that_take_texts() -> None:
     """The network is given texts as they are: an example has none of its input as an array."""
     inputs, outputs = (TensorInfo("x", (None,), STRING),), (TensorInfo("y", (None, 3), "float32"),)
     spec = PipelineSpec(labels=("a", "b", "c"))
-    stages, example = Stages(spec, inputs, outputs), examples.record(spec, inputs, outputs)
-    assert stages.prepare("a text") == ["a text"]
-    assert stages.prepare(np.array([["a"], [b"b".decode()]])) == ["a", "b"]
+    surroundings, example = Surroundings(spec, inputs, outputs), examples.record(spec, inputs, outputs)
+    assert surroundings.prepare("a text") == ["a text"]
+    assert surroundings.prepare(np.array([["a"], [b"b".decode()]])) == ["a", "b"]
     assert example is not None
     assert not example.given
     arrays: dict[str, np.ndarray] = {}
@@ -203,6 +203,6 @@ def test_of_models_that_take_texts() -> None:
 
     entry = json.loads(json.dumps(own_pipeline.encoded(replace(spec, example=example), keep)))
     found = own_pipeline.decoded(entry, lambda name: arrays[name], Budget.unlimited())
-    assert [case.equal for case in examples.check(Stages(found, inputs, outputs))] == [True, True]
+    assert [case.equal for case in examples.check(Surroundings(found, inputs, outputs))] == [True, True]
     with pytest.raises(InputError, match="takes texts itself"):
-        Stages(PipelineSpec(maxlen=3, window=3), inputs, outputs)
+        Surroundings(PipelineSpec(maxlen=3, window=3), inputs, outputs)

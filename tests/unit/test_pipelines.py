@@ -20,7 +20,7 @@ import fastlstm
 from fastlstm import InputError, Pipeline
 from fastlstm import pipeline as pipelines
 from fastlstm.preprocessing import Tokenizer, pad_sequences, scaling
-from fastlstm.stages import Labelled
+from fastlstm.surroundings import Labelled
 
 RNG = np.random.default_rng(0)
 
@@ -315,8 +315,24 @@ def test_a_model_alone_is_as_light_as_before() -> None:
     """Neither loading a model nor computing with one imports what stands around models."""
     code = (
         "import sys, fastlstm, fastlstm.demo, numpy; fastlstm.load(fastlstm.demo.MODEL).predict(numpy.zeros((1, 9, 1)));"
-        "around = 'fastlstm.pre', 'fastlstm.pipe', 'fastlstm.stages', 'fastlstm.formats.own_p';"
+        "around = 'fastlstm.pre', 'fastlstm.pipe', 'fastlstm.surroundings', 'fastlstm.formats.own_p';"
         "print(*(name for name in sys.modules if name.startswith(around)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout.strip()
+
+
+def test_a_text_may_be_an_array_without_axes(tmp_path: Path) -> None:
+    pipeline = Pipeline(of_texts(tmp_path), tokenizer=fitted_tokenizer(), labels=["bad", "good"])
+    expected = pipeline.predict("great plot").probabilities
+    for text in (np.array("great plot"), np.array(b"great plot"), np.array("great plot", object), np.str_("great plot")):
+        np.testing.assert_array_equal(pipeline.predict(text).probabilities, expected)
+    for given in ({"great plot"}, None, 3):
+        with pytest.raises(InputError, match="x: expected a text, or a list or array of them, found"):
+            pipeline.predict(given)
+
+
+@pytest.mark.parametrize(("argument", "word"), [("scaler", "sqrtt"), ("inverse", "pryce"), ("labels", "good")])
+def test_a_word_that_is_no_file(argument: str, word: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"^{argument}: expected a .*; found '{word}', and there is no file of this name$"):
+        Pipeline(of_series(tmp_path), **{argument: word})

@@ -153,6 +153,9 @@ def test_one_hot_is_python_s_hash() -> None:
         lambda: Tokenizer().texts_to_sequences([[3]]), lambda: sliding_windows(3, 1), lambda: sliding_windows([1], 0),
         lambda: TimeseriesGenerator([1, 2], [1], 1), lambda: TimeseriesGenerator([1, 2], [1, 2], 1, end_index=2),
         lambda: preprocessing.hashing_trick("a b", 9, 3), lambda: preprocessing.make_sampling_table(0),
+        lambda: Tokenizer().fit_on_texts(None), lambda: Tokenizer().texts_to_matrix(5), lambda: preprocessing.skipgrams(None, 4),
+        lambda: preprocessing.skipgrams([1, 2], 1), lambda: preprocessing.skipgrams([1, 9], 10, sampling_table=[0.1, 0.2]),
+        lambda: preprocessing.timeseries_dataset_from_array([1, 2], None, 1, shuffle=True, seed="a"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(given: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ class Labelled(NamedTuple):
 
     Examples
     --------
-    >>> answer = fastlstm.stages.Labelled(np.array(["b"]), np.array([[0.25, 0.75]]))
+    >>> answer = fastlstm.surroundings.Labelled(np.array(["b"]), np.array([[0.25, 0.75]]))
     >>> labels, probabilities = answer
     >>> answer.confidence
     array([0.75])
@@ -55,7 +55,7 @@ class Labelled(NamedTuple):
         return self.probabilities.max(axis=-1)
 
 
-class Stages:
+class Surroundings:
     """Both sides of a network, as a PipelineSpec says, for its inputs and outputs.
 
     Raises
@@ -203,11 +203,11 @@ def texts_of(x: Any) -> list[Any]:
     """Raw texts: a text, or a list or array of them; (batch, 1) too. A text may be a list of its words."""
     if isinstance(x, (str, bytes)):
         x = [x]
-    if isinstance(x, Mapping):
+    if isinstance(x, (Mapping, Set)) or not hasattr(x, "__iter__"):  # a set's rows have no order
         raise InputError(f"x: expected a text, or a list or array of them, found {told(x)}")
     with reading("x", "texts"):
         if hasattr(x, "__array__"):
-            array = np.asarray(x)
+            array = np.atleast_1d(np.asarray(x))
             x = (array[:, 0] if array.ndim == SEQUENCES - 1 and array.shape[1] == 1 else array).tolist()
         rows = list(x)
     found = []
@@ -327,7 +327,7 @@ def before(spec: PipelineSpec, texts: bool = False) -> Iterator[str]:
 def after(spec: PipelineSpec) -> Iterator[str]:
     """What is done after it."""
     if spec.logits:
-        yield "outputs to probabilities: " + ("sigmoid" if len(spec.labels) == BINARY else "softmax")
+        yield "outputs to probabilities: " + ("softmax, or sigmoid of a single one" if len(spec.labels) == BINARY else "softmax")
     if spec.labels:
         shown = ", ".join(map(str, spec.labels[:MOST_SHOWN])) + (", ..." if len(spec.labels) > MOST_SHOWN else "")
         yield f"probabilities to {len(spec.labels)} labels: {shown}"
