@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .errors import InputError, Problem, UnsupportedError
-from .layers.base import every_layer
+from .layers.base import Layer, every_layer
 from .layers.matching import lacking, prepared
 from .layers.network import Network, root
 from .limits import Budget
@@ -18,6 +18,8 @@ from .spec import ModelSpec, Shape
 
 T = TypeVar("T")
 
+#: The dtype of inputs that are text.
+TEXT = "string"
 #: What sizes that a model leaves open are tried as, to see how it runs.
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 #: ... and so many of those that the file states.
@@ -73,14 +75,22 @@ def try_out(network: Network) -> None:
         count = 2 * network.rows_together()
         network.context.budget.lend("a trial of the model", count * row_bytes(network, shapes))
         doors = [door.declared for door in network.doors]
-        rows = [
-            np.full((count, *shape), b"", object) if declared == "string" else random.random((count, *shape), np.float32)
-            for shape, declared in zip(shapes, doors, strict=True)
+        given = [
+            tried(layers, (count, *shape), declared, ids, random)
+            for layers, shape, declared, ids in zip(network.readers(), shapes, doors, vocabularies, strict=True)
         ]
-        given = [x if ids is None else (x * ids).astype(np.int32) for x, ids in zip(rows, vocabularies, strict=True)]
         network.run(given, np.float32)
 
     of_example(network, compute)
+
+
+def tried(readers: Sequence[Layer], size: tuple[int, ...], declared: str, ids: int | None, random: np.random.Generator) -> np.ndarray:
+    """An input for a trial: text has words, as without any there are no timesteps."""
+    if declared == TEXT:
+        suiting = (layer.sample(size, random) for layer in readers)
+        return next((array for array in suiting if array is not None), np.full(size, b"some Text,", object))
+    x = random.random(size, np.float32)
+    return x if ids is None else (x * ids).astype(np.int32)
 
 
 def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]], T], itemsize: int = 4) -> T | None:
@@ -88,14 +98,14 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
 
     None where sizes left open are not found that go together: as in a sum of a sequence and a longer one, which one step alone fits.
     """
-    tried: list[tuple[Shape, ...]] = []
+    seen: list[tuple[Shape, ...]] = []
     refused: InputError | None = None
     known = sorted({size for shape in network.input_shapes() for size in shape[1:] if size is not None})
     for size in (*EXAMPLE_SIZES, *known[:MOST_SIZES], 1):  # what one input leaves open may have to be as long as another is
         shapes = network.sized(size)
-        if shapes in tried:
+        if shapes in seen:
             continue
-        tried.append(shapes)
+        seen.append(shapes)
         try:
             if network.fitting_size([size]) is not None:
                 found = tuple(tuple(n or 1 for n in shape[1:]) for shape in shapes)

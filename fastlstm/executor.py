@@ -96,6 +96,8 @@ class Executor:
         By layer path, the shapes (less the batch) of the states of those layers that Keras calls stateful.
     crosses_rows : bool
         Does a row of the outputs depend on other rows of its batch? Then every call of :meth:`run` is one batch of Keras's.
+    all_at_once : bool
+        Do the lengths of the outputs depend on which rows are computed together?
     in_numpy : bool
         Is everything computed in NumPy?
     """
@@ -122,7 +124,7 @@ class Executor:
         self._surveys: dict[Any, Streams] = {}  # by numbers and shapes of the inputs that are held
         self._prepared: OrderedDict[Any, Any] = OrderedDict()
         self._account(budget)
-        self.crosses_rows = network.crosses_rows(network.input_shapes(), {})
+        self.crosses_rows, self.all_at_once = network.crosses_rows(network.input_shapes(), {}), False
         self._not_native = self._paths_in_numpy()
         # Programs run in blocks of rows, and threads share them out.
         self.in_numpy = wide or self.crosses_rows or not self.are_native(self.stateful)

@@ -246,6 +246,8 @@ def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
     array = as_array(value, f"input {info.name!r}{where}", info.shape)
     if array.dtype.kind not in "biuf":
         found = "None" if value is None else f"{type(value).__name__} of dtype {array.dtype}"
+        if array.size and isinstance(array.flat[0], (str, bytes)):
+            found = f"text ({found})"
         hint = "; convert it first: x.astype(numpy.float32)" if array.size and array.ndim else ""
         raise InputError(f"input {info.name!r}{where}: expected numbers, found {found}{hint}")
     if 0 in array.strides and array.size > 1:  # broadcast: memory may tell sooner than a look at each number that it is too much

@@ -20,7 +20,7 @@ from .outputs import copies
 from .program.ir import Program
 from .pruning import MAKING
 from .spec import WHOLE, Shape
-from .staging import Stages, staged
+from .staging import Entrance, Stages, staged
 
 if TYPE_CHECKING:
     from . import listing
@@ -46,6 +46,8 @@ class StagedExecutor(Executor):
         The layers before and after the core.
     core : Executor or None
         What computes the rest; None where there is none.
+    crosses_rows : bool
+        Texts are padded to the longest of a batch too, which layers that ignore masks see.
     """
 
     def __init__(self, network: Network, stages: Stages, *, precision: str, budget: Budget, **options: Any):
@@ -56,10 +58,20 @@ class StagedExecutor(Executor):
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(network))
         self.dtype = np.dtype(np.float64 if wide else np.float32)
         self.stateful = {} if self.core is None else self.core.stateful
-        self.crosses_rows = network.crosses_rows(network.input_shapes(), {})
         self._checked = set()
         self.inputs = self._input_infos()
         self.outputs = self._output_infos()
+        pads = self._shows_padding()
+        self.all_at_once = pads and any(None in info.shape[1:] for info in self.outputs)
+        self._mixes_rows = network.crosses_rows(network.input_shapes(), {})
+        self.crosses_rows = self._mixes_rows or (pads and not self.all_at_once)
+
+    def _shows_padding(self) -> bool:
+        """Are rows padded to the longest of a batch, which the core does not mask everywhere?"""
+        if not any(self.stages.layer(number).pads_rows() for number in self.stages.front):
+            return False
+        core = self.stages.core
+        return core is None or not core.takes_padding or any(layer.masked_value != 0 for layer in core.readers()[0])
 
     def _input_infos(self) -> tuple[TensorInfo, ...]:
         """The inputs: those that only the core reads as it wants them, others as the file declares them."""
@@ -104,7 +116,23 @@ class StagedExecutor(Executor):
         """What is made in front, and inputs, as the core takes them."""
         assert self.core is not None
         pairs = zip(given, self.core.inputs, self.stages.entering, strict=True)
-        return [x if one.number in self._core_only else cast(x, info) for x, info, one in pairs]
+        return [x if one.number in self._core_only else self._entering(x, info, one) for x, info, one in pairs]
+
+    def _entering(self, x: np.ndarray, info: TensorInfo, entrance: Entrance) -> np.ndarray:
+        """What the front has made, as the core wants it."""
+        if entrance.number is None and 0 in x.shape[1:]:
+            if len(x):
+                layer = self.stages.layer(entrance.ref.call)
+                raise InputError(
+                    f"x: expected a word in one of the texts of a batch at least, found none in {len(x)}: layer {layer.path!r} "
+                    f"({layer.spec.class_name}) gives no timesteps"
+                )
+            x = np.zeros((0, *(size or 1 for size in x.shape[1:])), x.dtype)  # no rows, of any length
+        try:
+            return cast(x, info)
+        except InputError as error:
+            layer = self.stages.layer(entrance.ref.call)
+            raise InputError(f"x: what layer {layer.path!r} ({layer.spec.class_name}) makes of it: {error}") from error
 
     @property
     def _core_only(self) -> set[int]:
@@ -112,7 +140,7 @@ class StagedExecutor(Executor):
         return set(range(len(self.inputs))) - self.stages.read_in_front
 
     def run_ragged(self, given: Ragged | RaggedInputs) -> list[Any]:
-        if self.crosses_rows:
+        if self._mixes_rows:
             raise InputError("x: expected an array, as rows of this model depend on each other; found a list of sequences")
         if isinstance(given, RaggedInputs):
             return self._in_groups(given.rows)

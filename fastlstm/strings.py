@@ -49,6 +49,8 @@ def texts(value: Any, name: str, shape: Shape) -> np.ndarray:
         array = _of_lists(value, name, shape)
     else:
         array = np.asarray(value)  # whatever gives NumPy an array: a pandas Series, a tensor
+    if array.dtype.kind in "UST" and not array.ndim:
+        raise InputError(f"{name}: expected texts of shape {_told(shape)}, found a single one; pass a list: [text]")
     if array.dtype.kind not in "OUST" or not array.ndim:
         found = f"numbers of dtype {array.dtype}" if array.dtype.kind in "biufc" else f"{type(value).__name__} of dtype {array.dtype}"
         raise InputError(f"{name}: expected texts of shape {_told(shape)}, found {found}")

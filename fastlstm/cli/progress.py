@@ -126,7 +126,7 @@ def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) 
     rows = len(inputs[0])
     # A stateful model takes whole batches; rows that depend on each other stay together.
     step = model.inputs[0].shape[0] or (KERAS_BATCH if model.executor.crosses_rows else 1)
-    size = -(-FIRST_PART // step) * step
+    size = rows if model.executor.all_at_once else -(-FIRST_PART // step) * step
     parts: list[list[Rows]] = []
     start = time.perf_counter()
     done, shown = 0, False

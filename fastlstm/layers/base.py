@@ -277,6 +277,10 @@ class Layer:
         """Does a row of the output depend on other rows of the batch, for inputs of these shapes?"""
         return False
 
+    def pads_rows(self) -> bool:
+        """Does it pad its rows to the longest of the batch?"""
+        return False
+
     def course(self, inputs: Sequence[Flow], keywords: Mapping[str, Any], outputs: Sequence[Shape]) -> Course:
         """Tell which outputs come timestep by timestep while data stream in, or why it cannot tell them.
 

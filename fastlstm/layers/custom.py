@@ -26,6 +26,7 @@ SUPPLY_WHOLE = (
     "supply the layer around it, as a whole, as a function of NumPy arrays, in Python: fastlstm.load(..., custom_layers={{{!r}: function}})"
 )
 SAVE_THE_REST = "save the layers after it as a model of their own, in Keras, and give predict the numbers that this layer makes of the text"
+BEGIN_BEHIND = "begin behind it, fastlstm.load(..., inputs=[{!r}]), and give predict what the function makes of the text"
 #: A stream's refusal of a layer of the caller's.
 SAY_STREAMING = (
     "its function does not say that each timestep of its output depends on that timestep alone (and on its states); "
@@ -186,6 +187,8 @@ class Custom(Layer):
     def _batch(self, inputs: Sequence[Tensor], keywords: Mapping[str, Any], states: States | None) -> Batch:
         if "mask" in keywords and not self._takes_mask:
             raise self._wrong("is given a mask, as the layer is in the file; expected a parameter named mask")
+        if any(tensor.value.dtype == object for tensor in inputs):
+            raise self._wrong(f"would be given text, and functions are given numbers alone: {BEGIN_BEHIND.format(self.path)}")
         words = {name: changed(value, Tensor, lambda tensor: tensor.value) for name, value in keywords.items() if name != "mask"}
         given = Batch([tensor.value for tensor in inputs], words, [tensor.mask for tensor in inputs])
         if not inputs and not any(True for _ in found_in(words, np.ndarray)):

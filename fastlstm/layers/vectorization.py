@@ -58,6 +58,9 @@ class TextVectorization(StringLookup):
             raise self.unsupported("output_mode='one_hot' of text that is split is not computed")
         return (*(shape[:-1] or shape), self.length)
 
+    def pads_rows(self) -> bool:
+        return self.split is not None and self.mode == "int" and self.length is None
+
     def sample(self, size: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
         return drawn([*self.terms()[:SAMPLED], b"Unknown,", b"and, more"], size, random, most=WORDS)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fastlstm
+from fastlstm.cli import progress
 
 pytestmark = pytest.mark.keras
 SENTENCES = ["the cat sat on the mat", "A dog, ran far away!", "", "dog dog unknown \u00c4rger", "the mat\x0bcat"]
@@ -185,3 +186,43 @@ def test_evaluated(keras: Any, steps: bool, tmp_path: Path) -> None:
     for arguments in ({}, {"batch_size": 2}, {"sample_weight": weights}):
         expected = model.evaluate(given, y, verbose=0, **arguments)
         np.testing.assert_allclose(mine.evaluate(SENTENCES, y, **arguments), expected, rtol=2e-5)
+
+
+def test_padding_that_is_seen(keras: Any, tmp_path: Path) -> None:
+    """Without a mask a text is padded to the longest of its batch, of 32 as in Keras, and layers see that."""
+    tf = pytest.importorskip("tensorflow")
+    layers = keras.layers
+    text = layers.TextVectorization(vocabulary=["cat", "sat", "on"], name="text")
+    model = keras.Sequential([
+        keras.Input((1,), dtype="string"), text, layers.Embedding(5, 4), layers.GRU(3, name="gru"), layers.Dense(1),
+    ])  # fmt: skip
+    model.save(tmp_path / "m.keras")
+    mine = fastlstm.load(tmp_path / "m.keras")
+    texts = ["cat sat on " * (number // 8 + 1) for number in range(40)]
+    given = tf.constant([[one] for one in texts])
+    for options in ({}, {"batch_size": 7}, {"batch_size": 40}):
+        close(mine.predict(texts, **options), model.predict(given, verbose=0, **options))
+    close(mine.predict_on_batch(texts), model.predict_on_batch(given))
+    assert np.abs(mine.predict(texts) - mine.predict_on_batch(texts)).max() > 1e-3
+    (from_terminal,) = progress.predict(mine, [np.array(texts)]).values()
+    assert np.array_equal(from_terminal, mine.predict(texts))
+    ids = fastlstm.load(tmp_path / "m.keras", outputs=["text"])
+    close(progress.predict(ids, [np.array(texts)])["text"], text(given))
+    assert mine.predict([]).shape == (0, 1)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        model.predict(tf.constant([["!"]]), verbose=0)
+    with pytest.raises(fastlstm.InputError, match=r"expected a word .* found none in 2: layer 'text' \(TextVectorization\)"):
+        mine.predict(["", "!"])
+
+
+def test_functions_behind_text(keras: Any, tmp_path: Path) -> None:
+    """A layer of the caller's is tried with texts that have words; given text itself, it is refused with the way out."""
+    layers = keras.layers
+    keras.Sequential([
+        keras.Input((1,), dtype="string"), layers.TextVectorization(vocabulary=["cat", "sat"], name="text"),
+        layers.Embedding(4, 3), layers.GlobalMaxPooling1D(name="longest"), layers.Dense(1),
+    ]).save(tmp_path / "m.keras")  # fmt: skip
+    own = fastlstm.load(tmp_path / "m.keras", custom_layers={"longest": lambda x: x.max(axis=1)})
+    close(own.predict(["cat", "sat cat"]), fastlstm.load(tmp_path / "m.keras").predict(["cat", "sat cat"]))
+    with pytest.raises(fastlstm.InputError, match=r"'text'.*given text.*inputs=\['text'\]"):
+        fastlstm.load(tmp_path / "m.keras", custom_layers={"text": lambda x: np.ones((len(x), 2))})

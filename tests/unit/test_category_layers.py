@@ -97,6 +97,7 @@ def test_forms_of_text(sentences: bytes) -> None:
     ("given", "what"),
     [
         ("cat", "a single one; pass a list"),
+        (np.array("cat"), "a single one; pass a list"),
         (np.zeros((2, 1)), "numbers of dtype float64"),
         ([1, 2], r"found 1 \(int\)"),
         ([["a"], ["b", "c"]], "different lengths"),
@@ -112,7 +113,7 @@ def test_what_is_no_text(sentences: bytes, given: Any, what: str) -> None:
 
 
 def test_text_for_numbers() -> None:
-    with pytest.raises(fastlstm.InputError, match="expected numbers"):
+    with pytest.raises(fastlstm.InputError, match="expected numbers, found text"):
         fastlstm.load(fastlstm.demo.MODEL).predict(np.array([[["a"]]]))
 
 

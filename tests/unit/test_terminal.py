@@ -15,6 +15,7 @@ import pytest
 
 from fastlstm.cli import arrayfiles, progress, terminal
 from fastlstm.errors import InputError
+from fastlstm.inputs import TensorInfo
 
 pytestmark = pytest.mark.slow
 
@@ -240,13 +241,11 @@ def test_architecture_that_cannot_be_read(folder: Path, architecture: str) -> No
 def test_array_without_rows(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.float32(3))
     with pytest.raises(InputError, match="expected an array with a row for each example, found a single float32"):
-        arrayfiles.read(tmp_path / "x.npy", [None])  # type: ignore[list-item]
+        arrayfiles.read(tmp_path / "x.npy", [TensorInfo("x", (None, FEATURES), "float32", None)])
 
 
 def test_inputs_of_different_rows(tmp_path: Path) -> None:
     """More rows in one input than in the other are not dropped."""
-    from fastlstm.inputs import TensorInfo
-
     infos = [TensorInfo(name, (None, FEATURES), "float32", None) for name in ("a", "b")]
     np.savez(tmp_path / "x.npz", a=np.zeros((64, FEATURES)), b=np.zeros((70, FEATURES)))
     with pytest.raises(InputError, match="expected the same number of rows in every input, found 'a' has 64, 'b' has 70"):
