@@ -67,7 +67,7 @@ def shown(executor: Executor, given: list[np.ndarray] | Ragged | RaggedInputs, b
         return in_groups(executor, given.rows)
     if not executor.crosses_rows:
         return computed(executor, given)
-    return joined([computed(executor, [x[first : first + batch] for x in given]) for first in range(0, len(given[0]), batch)])
+    return joined([computed(executor, [x[first : first + batch] for x in given]) for first in range(0, max(len(given[0]), 1), batch)])
 
 
 def shown_with_states(executor: Executor, given: Any, states: States) -> Shown:

@@ -209,6 +209,8 @@ def test_padding_that_is_seen(keras: Any, tmp_path: Path) -> None:
     ids = fastlstm.load(tmp_path / "m.keras", outputs=["text"])
     close(progress.predict(ids, [np.array(texts)])["text"], text(given))
     assert mine.predict([]).shape == (0, 1)
+    with pytest.raises(fastlstm.InputError, match="at least one row"):
+        mine.evaluate([], np.zeros((0, 1)), loss="mse")
     with pytest.raises(tf.errors.InvalidArgumentError):
         model.predict(tf.constant([["!"]]), verbose=0)
     with pytest.raises(fastlstm.InputError, match=r"expected a word .* found none in 2: layer 'text' \(TextVectorization\)"):

@@ -79,6 +79,15 @@ def test_words_alone_and_together(sentences: bytes) -> None:
         assert np.array_equal(model.predict(rows[:count]), alone[:count])
 
 
+def test_evaluated(sentences: bytes) -> None:
+    """Loss and metrics of what is made of texts."""
+    model = fastlstm.load(sentences, outputs=["text_multi_hot"])
+    rows = cases.rows("sentences")
+    y = model.predict(rows)
+    assert model.evaluate(rows, y, loss="mse") == 0
+    assert model.evaluate(rows, y + 2, loss="mse", batch_size=2) == 4
+
+
 def test_forms_of_text(sentences: bytes) -> None:
     model = fastlstm.load(sentences, outputs=["text_short"])
     expected = model.predict(["cat", "dog é"])
