@@ -58,7 +58,6 @@ class StagedExecutor(Executor):
         wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(network))
         self.dtype = np.dtype(np.float64 if wide else np.float32)
         self.stateful = {} if self.core is None else self.core.stateful
-        self.in_numpy = True  # as a whole, with the masks of its outputs, which the core does not tell
         self._checked = set()
         self.inputs = self._input_infos()
         self.outputs = self._output_infos()
