@@ -190,7 +190,7 @@ def test_unknown_terms_where_none_may_be() -> None:
         model.predict([["cat", "bird", "the"]])
 
 
-def test_evaluated(sentences: bytes) -> None:
+def test_ids_are_evaluated(sentences: bytes) -> None:
     """Models that read text have a loss as all others have."""
     model = fastlstm.load(sentences, outputs=["text_length"])
     rows = cases.rows("sentences")

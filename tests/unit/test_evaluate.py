@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def named(y: np.ndarray, p: np.ndarray) -> np.ndarray:
         ({"loss": lambda y, p: None}, "found TypeError: None, as it returns nothing"),
         ({"loss": "mse", "metrics": [lambda y, p: None]}, "found TypeError: None, as it returns nothing"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )
 def test_arguments_that_do_not_fit(given: dict[str, Any], said: str, path: Path) -> None:
     with pytest.raises(InputError, match=said):
