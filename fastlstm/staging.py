@@ -61,18 +61,21 @@ def flattened(model: ModelSpec) -> ModelSpec:
     def seen(ref: Ref) -> Ref:
         return known[ref] if ref in known else Ref(moved[ref.call], ref.output)
 
+    asked = {call.layer for call in model.calls if call.keywords}  # these stay as they are in all their calls
+    nested = {
+        number: flattened(spec.model) for number, spec in enumerate(model.layers)
+        if spec.model is not None and number not in asked and makes_categories(spec)
+    }  # fmt: skip
     for number, call in enumerate(model.calls):
-        spec = model.layers[call.layer]
-        nested = spec.model if spec.model is not None and makes_categories(spec) and not call.keywords else None
+        spec, inner = model.layers[call.layer], nested.get(call.layer)
         if call.layer not in places:
             places[call.layer] = len(layers)
-            inner = () if nested is None else flattened(nested).layers
-            layers += [spec] if nested is None else [replace(one, name=f"{spec.name}/{one.name}") for one in inner]
-        if nested is None:
+            layers += [spec] if inner is None else [replace(one, name=f"{spec.name}/{one.name}") for one in inner.layers]
+        if inner is None:
             moved[number] = len(calls)
             calls.append(Call(places[call.layer], with_refs(call.inputs, seen), with_refs(dict(call.keywords), seen)))
         else:
-            known.update(inlined(flattened(nested), places[call.layer], with_refs(call.inputs, seen), calls, number))
+            known.update(inlined(inner, places[call.layer], with_refs(call.inputs, seen), calls, number))
     inputs, outputs = tuple(map(seen, model.inputs)), tuple(map(seen, model.outputs))
     return replace(model, layers=tuple(layers), calls=tuple(calls), inputs=inputs, outputs=outputs)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import keras3_files
 import numpy as np
 import preprocessing_cases as cases
 import pytest
 
 import fastlstm
+from fastlstm import staging
+from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
 RECORDED = sorted((Path(__file__).parents[1] / "corpus" / "recorded" / "preprocessing").glob("*.zip"))
 
@@ -207,3 +211,28 @@ def test_texts_have_no_loss() -> None:
     rows = cases.rows(name.split(".")[0].split("-")[0])
     with pytest.raises(fastlstm.InputError, match=f"evaluate: expected outputs that are numbers, found texts: '{texts[0]}'"):
         model.evaluate(rows, [None] * len(model.outputs), loss="mse")
+
+
+def test_models_in_models(tmp_path: Path) -> None:
+    """Thirty deep: what is in each is put into the one around it once, or it would double with each."""
+    config = keras3_files.layer("StringLookup", "words", vocabulary=["a", "b"])
+    for depth in range(30):
+        config = keras3_files.chain([None, 1], config, dtype="string")
+        config["config"]["name"] = f"m{depth}"
+    path = keras3_files.zipped(tmp_path / "m.keras", config, {"layers": []})
+    assert fastlstm.load(path).predict(["b", "c"]).tolist() == [[2], [0]]
+
+
+def test_a_model_that_is_called_with_arguments_stays() -> None:
+    """In all its calls, as its layers stand in the model around it once."""
+    words = LayerSpec("StringLookup", "words", {"num_oov_indices": 1})
+    entrance = LayerSpec("InputLayer", "x", {"batch_shape": [None, 1], "dtype": "string"})
+    ref = Ref(0)
+    generation = Generation("Keras", "3.15.1", "", "")
+    inner = ModelSpec("inner", "Functional", (entrance, words), (Call(0), Call(1, (ref,))), (ref,), (Ref(1),), ("x",), ("y",), generation)
+    calls = (Call(0), Call(1, (ref,)), Call(1, (ref,), {"training": True}))
+    layers = (entrance, LayerSpec("Functional", "inner", {}, model=inner))
+    outer = replace(inner, layers=layers, calls=calls, outputs=(Ref(1), Ref(2)), output_names=("a", "b"))
+    assert staging.flattened(outer).calls == calls
+    flat = staging.flattened(replace(outer, calls=calls[:2], outputs=(Ref(1),), output_names=("a",)))
+    assert [flat.layers[call.layer].name for call in flat.calls] == ["x", "inner/x", "inner/words"]

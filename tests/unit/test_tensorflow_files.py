@@ -15,8 +15,9 @@ from bundle_files import Fixed, message
 
 import fastlstm
 from fastlstm.errors import FormatError, UnsupportedError
-from fastlstm.formats.reading import wire
+from fastlstm.formats.reading import tables, wire
 from fastlstm.formats.reading.crc32c import FEW, PIECE, crc32c, masked, one_by_one
+from fastlstm.formats.reading.objectgraph import graph as graph_of
 from fastlstm.limits import Budget
 
 KERNEL, BIAS = np.arange(6, dtype=np.float32).reshape(3, 2), np.array([0.5, -1], np.float32)
@@ -344,6 +345,38 @@ def test_folders_of_checkpoints(folder: Path) -> None:
 
 
 # -- checksums and messages -------------------------------------------------------------------------------------------------
+
+
+def test_tensors_of_tables() -> None:
+    """The values of a constant; as many as its shape says, of few axes, whatever it holds."""
+
+    def held(kind: int, sizes: tuple[int, ...], *values: tuple[int, int | bytes]) -> list[Any]:
+        shape = message(*((2, message((1, size))) for size in sizes))
+        return tables.values(memoryview(message((1, kind), (2, shape), *values)), Budget("x", 100))
+
+    assert held(7, (3,), (8, b"a"), (8, b"b")) == [b"a", b"b", b"b"]
+    assert held(9, (2,), (10, (1 << 64) - 5), (10, 7)) == [-5, 7]
+    for sizes, values in (((1,), [(8, b"a")] * 3), ((1,) * 33, [(8, b"a")]), ((2,), [])):
+        with pytest.raises(wire.DamagedError, match=r"a tensor of"):
+            held(7, sizes, *values)
+    with pytest.raises(wire.DamagedError, match="a tensor of 1 values that holds 2"):
+        held(9, (1,), (10, bytes(1_000_000)))
+    with pytest.raises(FormatError, match="loading may take"):
+        held(7, (1 << 40,), (8, b"a"))
+
+
+def test_what_a_function_is_bound_to() -> None:
+    """Each object once: its bytes are read for each that there is, and a file can list one a million times."""
+    function = message((1, b"f"), (2, message((2, bytes([1]) * 1_000_000))))
+    objects = message((2, function))
+    budget = Budget("x", 10_000)
+    nodes = graph_of(memoryview(message((1, b""), (1, message((6, message((1, b"f"))))))), budget, "x", saved=True)
+    saved = tables.Saved(memoryview(message((7, objects))), nodes, lambda name: memoryview(b"a"), budget)
+    assert saved.bound(1) == [1]
+    many = tables.Saved(memoryview(message((7, objects))), nodes[:1] + nodes[1:] * 30_000, lambda name: memoryview(b"a"), Budget("x", 1))
+    many.functions["f"] = memoryview(message((2, b"".join(map(bundle_files.varint, range(30_000))))))
+    with pytest.raises(FormatError, match="are followed"):
+        many.bound(1)
 
 
 def test_checksums() -> None:

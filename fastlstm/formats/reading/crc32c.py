@@ -7,7 +7,7 @@ entries, one for each byte. Equation and polynomial: RFC 3720, appendix B.4; Cas
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -24,6 +24,8 @@ FEW = 2048
 ROWS = 4096
 #: Bytes that are cut into rows at once: so many stay in the cache.
 PIECE = 1 << 20
+#: Lengths whose tables are kept, of 4 KB each.
+LENGTHS = 256
 Tables = np.ndarray  # (tables, 256) uint32
 
 
@@ -96,7 +98,7 @@ def steps() -> Tables:
     return np.stack(found)
 
 
-@cache
+@lru_cache(LENGTHS)
 def moving(length: int) -> Tables:
     """What makes of a state the state after so many zero bytes more, a table for each of its bytes."""
     if length == 1:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...errors import FormatError
 from ...kept_arrays import reserved_ids
 from ...limits import Budget
 from . import wire
-from .bundle import DTYPES, STRING, TEXT_OBJECT, Bundle
+from .bundle import AXES, DTYPES, STRING, TEXT_OBJECT, Bundle
 from .draft import LayerDraft
 from .objectgraph import NODE, TABLE, VARIABLE, Node, graph
 from .vocabularies import given
@@ -36,6 +37,8 @@ FILENAME, CONST = 2, "Const"
 ATTR, TENSOR = 5, 8
 CONTENT, INTS, STRINGS, LONGS = 4, 7, 8, 10
 SAVED = "saved_model.pb"
+#: Bytes that a term takes on its way from a table to the arrays of a layer.
+TERM = 200
 #: Values of a table: bytes, or whole numbers.
 Terms = list[Any]
 
@@ -59,6 +62,8 @@ class Saved:
     asset: Callable[[str], memoryview]
     budget: Budget
     same: dict[int, int] = field(default_factory=dict)  # numbers of its nodes, by those of the checkpoint's
+    files: dict[int, Terms | None] = field(default_factory=dict)  # what objects hold, read once however many tables are bound to them
+    tensors: dict[int, Terms | None] = field(default_factory=dict)
 
     def match(self, tracked: list[Node]) -> None:
         """Find for each object of the checkpoint's graph the same one here, by the names that lead there."""
@@ -76,10 +81,13 @@ class Saved:
         """The objects that a function is bound to."""
         saved = wire.bytes_of(self.nodes[function].data, FUNCTION)
         found = self.functions.get(wire.text_of(saved, 1)) if saved is not None else None
-        numbers = [] if found is None else list(wire.numbers(found, BOUND))
-        if any(number >= len(self.nodes) for number in numbers):
-            raise DamagedError(f"a function that is bound to more than {len(self.nodes)} objects")
-        return numbers
+        numbers: dict[int, None] = {}  # each once, so that there are no more than objects
+        for number in () if found is None else wire.numbers(found, BOUND):
+            if number >= len(self.nodes):
+                raise DamagedError(f"a function that is bound to object {number} of {len(self.nodes)}")
+            numbers[number] = None
+        self.budget.visit(SAVED, len(numbers))
+        return list(numbers)
 
     @cached_property
     def functions(self) -> dict[str, memoryview]:
@@ -106,6 +114,17 @@ class Saved:
 
     def constant(self, number: int) -> Terms | None:
         """The values of an object that is a constant."""
+        if number not in self.tensors:
+            self.tensors[number] = self._constant(number)
+        return self.tensors[number]
+
+    def lines(self, number: int) -> Terms | None:
+        """The lines of an object that is a file."""
+        if number not in self.files:
+            self.files[number] = self._lines(number)
+        return self.files[number]
+
+    def _constant(self, number: int) -> Terms | None:
         found = wire.bytes_of(self.nodes[number].data, CONSTANT)
         node = self.constants.get(wire.text_of(found, 1)) if found is not None else None
         for attribute in wire.every(node, ATTR) if node is not None else ():
@@ -115,8 +134,7 @@ class Saved:
                 return values(tensor, self.budget)
         return None
 
-    def lines(self, number: int) -> Terms | None:
-        """The lines of an object that is a file."""
+    def _lines(self, number: int) -> Terms | None:
         found = wire.bytes_of(self.nodes[number].data, ASSET)
         if found is None:
             return None
@@ -135,18 +153,21 @@ def values(tensor: memoryview, budget: Budget) -> Terms:
     kind = wire.number_of(tensor, 1)
     shape = wire.bytes_of(tensor, 2)
     sizes = [wire.number_of(size, 1) for size in wire.every(shape, 2)] if shape is not None else []
+    if len(sizes) > AXES:
+        raise DamagedError(f"a tensor of {len(sizes)} axes")
     count, content = math.prod(sizes), wire.bytes_of(tensor, CONTENT)
     budget.hold(SAVED, TEXT_OBJECT * count + len(tensor))
     found: Terms
     if kind == STRING:
-        found = [bytes(each) for each in wire.every(tensor, STRINGS)]
+        found = [bytes(each) for each in islice(wire.every(tensor, STRINGS), count + 1)]
     elif kind in DTYPES and np.dtype(DTYPES[kind]).kind in "iu":
         dtype = np.dtype(DTYPES[kind])
         if content is not None and len(content):
             if len(content) != count * dtype.itemsize:
                 raise DamagedError(f"a tensor of {count} numbers in {len(content)} bytes")
             return list(np.frombuffer(content, dtype).tolist())
-        found = [each - (1 << 64) if each >> 63 else each for field in (INTS, LONGS) for each in wire.numbers(tensor, field)]
+        listed = islice((each for field in (INTS, LONGS) for each in wire.numbers(tensor, field)), count + 1)
+        found = [each - (1 << 64) if each >> 63 else each for each in listed]
     else:
         raise DamagedError(f"a table of TensorFlow's dtype {kind}")
     if len(found) > count or (count and not found):
@@ -172,6 +193,7 @@ class Lookups:
             if table is not None:
                 pairs = self.tracked(table) or self.filled(table, layer)
         if pairs is not None:
+            self.bundle.budget.hold(f"the vocabulary of layer {layer.path!r}", TERM * len(pairs[0]))
             terms = in_order(layer, *pairs, self.bundle.source)
             given(layer, terms, self.bundle.array(idf) if idf else None, self.bundle.source)
         elif idf:  # its terms stand in its config
