@@ -19,7 +19,7 @@ from .model import Model
 from .opening import Functions, Names, PathLike, Readable, log_loaded, reading
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, record
-from .spec import ModelSpec, Shape
+from .spec import STRING, ModelSpec, Shape
 from .verifying import Verification, installed_keras, refuse_both, verify
 
 __all__ = ["ConversionReport", "Description", "Verification", "convert", "describe", "load", "verify"]
@@ -188,7 +188,7 @@ def describe(
         found = description(source.name, spec, source.budget, custom_layers, custom_activations)
         if spec.pipeline is not None:
             starts = (spec.layers[spec.calls[ref.call].layer] for ref in spec.inputs)
-            texts = any(layer.config.get("dtype") == surroundings.STRING for layer in starts)
+            texts = any(layer.config.get("dtype") == STRING for layer in starts)
             found = replace(found, before=tuple(surroundings.before(spec.pipeline, texts)), after=tuple(surroundings.after(spec.pipeline)))
         log_loaded(source, found)
         return found

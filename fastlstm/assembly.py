@@ -14,12 +14,10 @@ from .layers.matching import lacking, prepared
 from .layers.network import Network, root
 from .limits import Budget
 from .pruning import makes_categories
-from .spec import ModelSpec, Shape
+from .spec import STRING, ModelSpec, Shape
 
 T = TypeVar("T")
 
-#: The dtype of inputs that are text.
-TEXT = "string"
 #: What sizes that a model leaves open are tried as, to see how it runs.
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 #: ... and so many of those that the file states.
@@ -53,7 +51,7 @@ def make_network(
 def in_stages(network: Network) -> bool:
     """Does a model read text, or make categories of what it reads? Kernels alone do not compute it then."""
     layers = network.model.layers
-    return any(map(makes_categories, layers)) or any(door.declared == "string" for door in network.doors)
+    return any(map(makes_categories, layers)) or any(door.declared == STRING for door in network.doors)
 
 
 def namesakes(network: Network) -> list[Problem]:
@@ -86,7 +84,7 @@ def try_out(network: Network) -> None:
 
 def tried(readers: Sequence[Layer], size: tuple[int, ...], declared: str, ids: int | None, random: np.random.Generator) -> np.ndarray:
     """An input for a trial: text has words, as without any there are no timesteps."""
-    if declared == TEXT:
+    if declared == STRING:
         suiting = (layer.sample(size, random) for layer in readers)
         return next((array for array in suiting if array is not None), np.full(size, b"some Text,", object))
     x = random.random(size, np.float32)

@@ -19,7 +19,7 @@ from .layers.network import Network
 from .limits import Budget
 from .lost_masks import readers
 from .pruning import Needs, needs_of, with_refs
-from .spec import WHOLE, Call, LayerSpec, ModelSpec, Ref
+from .spec import STRING, WHOLE, Call, LayerSpec, ModelSpec, Ref
 
 #: Names that an error lists.
 MOST_NAMES = 20
@@ -307,7 +307,7 @@ def doors_for(model: ModelSpec, entering: Sequence[Spot], made: Callable[[ModelS
         tensor = None if example is None else example[number]
         dtype = "float64" if model.layers[spot.layers[0]].dtype == "float64" else "float32"
         if tensor is not None and tensor.value.dtype.kind in "iubO":
-            dtype = {"O": "string", "i": "int64" if tensor.value.dtype == np.int64 else "int32"}.get(tensor.value.dtype.kind, "int32")
+            dtype = {"O": STRING, "i": "int64" if tensor.value.dtype == np.int64 else "int32"}.get(tensor.value.dtype.kind, "int32")
         door = LayerSpec(INPUT_LAYER, spot.name, {"shape": list(shape), "dtype": dtype})
         doors.append(Door(door, tensor is None or tensor.mask is not None))
     return doors
@@ -316,7 +316,7 @@ def doors_for(model: ModelSpec, entering: Sequence[Spot], made: Callable[[ModelS
 def example_of(network: Network, sizes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
     """The outputs for a few rows of such sizes: which of them have a mask, and which are ids."""
     rows = network.rows_together()
-    dtypes = [object if door.declared == "string" else np.int32 if door.declared in WHOLE else np.float32 for door in network.doors]
+    dtypes = [object if door.declared == STRING else np.int32 if door.declared in WHOLE else np.float32 for door in network.doors]
     with np.errstate(all="ignore"):
         return network.apply(
             [Tensor(np.full((rows, *size), b"" if dtype is object else 0, dtype)) for size, dtype in zip(sizes, dtypes, strict=True)],

@@ -11,8 +11,8 @@ import numpy as np
 from .inputs import TensorInfo
 from .preprocessing.scaling import unscaled
 from .selftest import Comparison, difference
-from .spec import Example, PipelineSpec
-from .surroundings import STRING, Labelled, Surroundings, along_columns
+from .spec import STRING, Example, PipelineSpec
+from .surroundings import Labelled, Surroundings, along_columns
 
 #: Rows, and sizes that a model leaves open.
 ROWS, OPEN = 3, 5

@@ -15,7 +15,7 @@ from . import lazy
 from .errors import FastLSTMError, InputError
 from .layers.base import nonzero
 from .records import record
-from .spec import WHOLE, Shape
+from .spec import STRING, WHOLE, Shape
 
 if TYPE_CHECKING:
     from . import strings
@@ -34,8 +34,6 @@ NUMBERS = (int, float, bool)
 TOO_DEEP = object()
 
 
-#: The dtype of text.
-TEXT = "string"
 #: Whole numbers of 64 bits are below.
 LARGEST = 2.0**63
 #: The largest whole number below which float32 holds all.
@@ -125,7 +123,7 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
         return _several(_by_name(x, infos, name), infos, name)
     if len(infos) == 1:
         info = infos[0]
-        if info.dtype == TEXT:
+        if info.dtype == STRING:
             return [cast(strings.alone(x, info.shape), info)]
         if isinstance(x, (list, tuple)) and x:
             if len(x) == 1 and _rank(x[0], info) == len(info.shape) and not _is_nested(x[0]):
@@ -154,7 +152,7 @@ def _several(values: Sequence[Any], infos: Sequence[TensorInfo], name: str) -> l
 
 def _differ(value: Any, info: TensorInfo) -> bool:
     """Is an input a list of sequences whose lengths differ?"""
-    if info.dtype == TEXT or not isinstance(value, (list, tuple)) or not value or not _is_ragged(value, info):
+    if info.dtype == STRING or not isinstance(value, (list, tuple)) or not value or not _is_ragged(value, info):
         return False
     return len({len(row) for row in value}) > 1
 
@@ -223,7 +221,7 @@ def cast(value: Any, info: TensorInfo) -> np.ndarray:
         raise InputError(f"input {info.name!r}: expected shape {shape_text(info.shape)}, found {shape_text(array.shape)}{hint}")
     if 0 in array.shape[1:]:
         raise InputError(f"input {info.name!r}: expected at least one timestep, found shape {shape_text(array.shape)}")
-    return array if info.dtype == TEXT else _typed(array, info)
+    return array if info.dtype == STRING else _typed(array, info)
 
 
 def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
@@ -241,7 +239,7 @@ def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
 
 
 def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
-    if info.dtype == TEXT:
+    if info.dtype == STRING:
         return strings.texts(value, f"input {info.name!r}{where}", info.shape)
     array = as_array(value, f"input {info.name!r}{where}", info.shape)
     if array.dtype.kind not in "biuf":

@@ -23,7 +23,7 @@ from .preprocessing import labels as label_lists
 from .preprocessing.arguments import TOKENIZER_LINE, chosen, json_of, told
 from .preprocessing.scaling import chosen_columns, scaler_of
 from .preprocessing.text import FILTERS, Tokenizer, checked_settings, tokenizer_of
-from .spec import ModelSpec, PipelineSpec, Scaler, Words
+from .spec import MOST_ID, ModelSpec, PipelineSpec, Scaler, Words
 from .stream import Stream
 from .surroundings import Surroundings, after, before
 
@@ -40,8 +40,6 @@ BLOCK = 64 << 20
 #: What makes an output layer's outputs logits.
 LINEAR = "linear"
 TOKENIZERS = "a Tokenizer of Keras or of fastlstm.preprocessing, its to_json() or a path to that, or a dict of words and their ids"
-#: The largest id: ids are int32.
-MOST_ID = (1 << 31) - 1
 
 
 class Pipeline:

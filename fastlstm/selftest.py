@@ -14,12 +14,11 @@ from . import lazy, watching
 from .assembly import EXAMPLE_SIZES, in_stages, row_bytes
 from .catalogue import Role
 from .errors import InputError
-from .inputs import TEXT
 from .layers.base import Layer, every_layer
 from .layers.network import Network, root
 from .model import Model
 from .pruning import MAKING
-from .spec import WHOLE, Case, LayerSpec, ModelSpec, Shape
+from .spec import STRING, WHOLE, Case, LayerSpec, ModelSpec, Shape
 
 if TYPE_CHECKING:
     from . import staging
@@ -397,7 +396,7 @@ def samples(readers: Sequence[Layer], size: tuple[int, ...], declared: str, rand
     suiting = [array for layer in readers if not below and (array := layer.sample(size, random)) is not None]
     if suiting:
         return suiting[0]
-    if declared == TEXT:
+    if declared == STRING:
         return texts.drawn([b"some", b"Text,", b"and more"], size, random)
     return random.integers(0, min(below), size) if below and any(layer.row.role in MAKING for layer in readers) else None
 

@@ -33,10 +33,14 @@ Evaluation = Literal[
     "keras1",
 ]
 ModelClass = Literal["Sequential", "Functional"]
+#: The largest id: ids are int32.
+MOST_ID = (1 << 31) - 1
 #: More than there can be of anything: no limit.
 UNLIMITED = 1 << 62
 Shape = tuple[int | None, ...]  # batch first; None where the size is only known with the data
 
+#: The dtype of text, as an InputLayer declares it and a TensorInfo says it.
+STRING = "string"
 #: Dtypes that an InputLayer may declare and that hold whole numbers alone.
 WHOLE = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"})
 

@@ -12,14 +12,14 @@ from . import lazy
 from .catalogue import Role
 from .errors import InputError, Problem, UnsupportedError
 from .executor import Executor, input_infos
-from .inputs import TEXT, Ragged, RaggedInputs, TensorInfo, cast, shapes_of
+from .inputs import Ragged, RaggedInputs, TensorInfo, cast, shapes_of
 from .layers.base import every_layer
 from .layers.network import Network
 from .limits import Budget
 from .outputs import copies
 from .program.ir import Program
 from .pruning import MAKING
-from .spec import WHOLE, Shape
+from .spec import STRING, WHOLE, Shape
 from .staging import Entrance, Stages, staged
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class StagedExecutor(Executor):
         for number, info in enumerate(infos):
             if number not in self.stages.read_in_front:
                 infos[number] = replace(own[number], name=info.name) if number in own else info
-            elif info.declared == TEXT or info.declared in WHOLE - {"bool"}:
-                infos[number] = replace(info, dtype=info.declared, vocabulary=None, exact=False, kept=info.declared != TEXT)
+            elif info.declared == STRING or info.declared in WHOLE - {"bool"}:
+                infos[number] = replace(info, dtype=info.declared, vocabulary=None, exact=False, kept=info.declared != STRING)
             else:
                 infos[number] = replace(info, dtype=self.dtype.name, vocabulary=None)
         return tuple(infos)
@@ -95,7 +95,7 @@ class StagedExecutor(Executor):
             return [np.zeros((0, *(size or 1 for size in info.shape[1:])), self.dtype) for info in infos]
 
         made = self.stages.run_with(self.stages.examples(0), core)
-        dtypes = [TEXT if y.dtype == object else y.dtype.name for y in made]
+        dtypes = [STRING if y.dtype == object else y.dtype.name for y in made]
         return tuple(map(TensorInfo, self.spec.output_names, shapes, dtypes))
 
     def run(

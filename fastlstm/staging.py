@@ -20,7 +20,7 @@ from .layers.base import Layer, States, Tensor
 from .layers.network import Network, applied, root, shapes_of
 from .pruning import MAKING, makes_categories, pruned, with_refs
 from .records import record
-from .spec import WHOLE, Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
+from .spec import STRING, WHOLE, Call, Fixed, LayerSpec, ModelSpec, Ref, Shape, found_in
 
 #: The module of layers that scale numbers, often before they fall into bins.
 SCALING = "preprocessing"
@@ -163,11 +163,11 @@ def refuse_text(model: ModelSpec, source: str, front: set[int], back: set[int]) 
         row = row_of(spec.class_name)
         read = text & {ref.call for ref in found_in((call.inputs, call.keywords), Ref)}
         if row.role is Role.INPUT and not call.inputs:
-            if spec.config.get("dtype") == "string":
+            if spec.config.get("dtype") == STRING:
                 text.add(number)
         elif read and number not in front and number not in back:
             raise UnsupportedError(source, (Problem(spec.name, spec.class_name, READERS),))
-        elif (row.terms == "string" and spec.config.get("invert")) or (read and row.role not in MAKING):
+        elif (row.terms == STRING and spec.config.get("invert")) or (read and row.role not in MAKING):
             text.add(number)
 
 
@@ -320,4 +320,4 @@ def candidates(name: str) -> Iterator[str]:
 
 def blank(shape: tuple[int, ...], declared: str) -> np.ndarray:
     """An input with nothing in it: empty texts, or zeros."""
-    return np.full(shape, b"", object) if declared == "string" else np.zeros(shape, declared if declared in WHOLE else np.float32)
+    return np.full(shape, b"", object) if declared == STRING else np.zeros(shape, declared if declared in WHOLE else np.float32)

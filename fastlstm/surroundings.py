@@ -15,10 +15,8 @@ from .preprocessing.scaling import scaled, unscaled
 from .preprocessing.sequences import pad_sequences
 from .preprocessing.text import Tokenizer
 from .preprocessing.timeseries import sliding_windows
-from .spec import PipelineSpec, Scaler, Shape, Words
+from .spec import STRING, PipelineSpec, Scaler, Shape, Words
 
-#: The dtype of inputs that are texts.
-STRING = "string"
 #: Axes of sequences of features.
 SEQUENCES = 3
 #: Labels that a single output tells apart; and of a list in a line.

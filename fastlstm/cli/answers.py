@@ -15,7 +15,8 @@ from ..errors import InputError
 from ..inputs import TensorInfo
 from ..pipeline import Pipeline
 from ..replacing import writing
-from ..surroundings import STRING, Labelled
+from ..spec import STRING
+from ..surroundings import Labelled
 from . import arrayfiles, terminal
 
 #: The name of a column of texts.

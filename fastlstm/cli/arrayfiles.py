@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InputError
 from ..inputs import TensorInfo, shape_text
 from ..replacing import writing
-from ..surroundings import STRING
+from ..spec import STRING
 from . import csvlines, terminal, textfiles
 
 ENDINGS = (".npy", ".npz", ".csv")

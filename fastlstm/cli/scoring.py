@@ -14,7 +14,8 @@ from ..evaluation.compiling import losses
 from ..evaluation.counting import COUNTINGS
 from ..inputs import TensorInfo, gather
 from ..pipeline import Pipeline
-from ..surroundings import STRING, Labelled
+from ..spec import STRING
+from ..surroundings import Labelled
 from . import arrayfiles, csvlines
 
 #: The name of a column of labels.

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..limits import Budget
 from ..preprocessing.scaling import checked
-from ..spec import Example, PipelineSpec, Scaler, Step, Words
+from ..spec import MOST_ID, Example, PipelineSpec, Scaler, Step, Words
 from .reading.values import short
 from .strict import hints_of, object_of, typed
 
@@ -24,8 +24,6 @@ STEP_KEYS = frozenset(field.name for field in fields(Step))
 EXAMPLE_KEYS = frozenset(field.name for field in fields(Example))
 #: Bytes of a number of raw input, and of one that the network gets.
 NUMBER = 8
-#: Ids of words are int32.
-MOST_ID = (1 << 31) - 1
 #: Values, or probabilities and the numbers of labels.
 ANSWERS = (1, 2)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..catalogue import INPUT_LAYER, Role, row_of
-from ..spec import Fixed, LayerSpec, ModelSpec, Ref, found_in
+from ..spec import STRING, Fixed, LayerSpec, ModelSpec, Ref, found_in
 
 #: Layers that step from timestep to timestep with the cells inside them.
 STEPPING = frozenset({Role.RECURRENT, Role.STACK})
@@ -89,7 +89,7 @@ def given_text(model: ModelSpec) -> set[int]:
     """The layers that are given an input of strings."""
 
     def is_text(ref: Ref) -> bool:
-        return model.layers[model.calls[ref.call].layer].config.get("dtype") == "string"
+        return model.layers[model.calls[ref.call].layer].config.get("dtype") == STRING
 
     return {call.layer for call in model.calls if any(map(is_text, found_in(call.inputs, Ref)))}
 

@@ -15,7 +15,7 @@ from .guesses import Assumption, Guess
 from .signatures import NEEDED
 
 #: What to do with the marks; the last entry of their list, so that any line before it can go and JSON is left.
-TODO = (
+ADVICE = (
     "Each line above is a guess. Compare it with the code that made the model, correct the layer's config below where it is another value, "
     "then delete the line. fastlstm loads the draft once no such line is left."
 )
@@ -52,7 +52,7 @@ class Writer:
         else:
             self.first(layers)["config"].update(self.entering())
         config: Any = layers if self.dialect.keras1 else {"name": "sequential", "layers": layers}
-        draft = {KEY: [*self.marks(assumed), TODO], **self.kerass(SEQUENTIAL, config, "keras")}
+        draft = {KEY: [*self.marks(assumed), ADVICE], **self.kerass(SEQUENTIAL, config, "keras")}
         draft["keras_version"] = generation.version
         if generation.backend:
             draft["backend"] = generation.backend
