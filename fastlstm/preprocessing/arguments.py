@@ -133,3 +133,8 @@ def mapping(value: Any, name: str) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise InputError(f"{name}: expected a dict, found {told(value)}")
     return value
+
+
+def as_json(written: Any, **kwargs: Any) -> str:
+    """An object as Keras's ``to_json`` writes it, by its ``get_config``; ``kwargs`` are those of ``json.dumps``."""
+    return json.dumps({"class_name": type(written).__name__, "config": written.get_config()}, **kwargs)

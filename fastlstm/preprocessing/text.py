@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .arguments import TOKENIZER_LINE, chosen, json_of, mapping, parsed, reading, told, whole
+from .arguments import TOKENIZER_LINE, as_json, chosen, json_of, mapping, parsed, reading, told, whole
 
 #: The characters that separate words unless a caller says otherwise.
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
@@ -345,7 +345,7 @@ class Tokenizer:
         -------
         str
         """
-        return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **kwargs)
+        return as_json(self, **kwargs)
 
 
 def tokenizer_from_json(json_string: str | bytes) -> Tokenizer:

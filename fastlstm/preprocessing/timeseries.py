@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .arguments import reading, told, whole
+from .arguments import as_json, reading, told, whole
 
 #: Below it Keras draws the seed of a shuffled data set.
 SEEDS = 1_000_000
@@ -252,4 +252,4 @@ class TimeseriesGenerator(Sequence[Any]):
         -------
         str
         """
-        return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **kwargs)
+        return as_json(self, **kwargs)

@@ -47,20 +47,3 @@ def of_series(
     rng = np.random.default_rng(2)
     layers = [h5_files.recurrent("GRU", 5, features, rng, **options), h5_files.dense(outputs, 5, rng, activation)]
     return fastlstm.load(h5_files.save(path / "series.h5", layers, (steps, features)))
-
-
-def header_of(path: Path) -> Any:
-    """The header of a ``.fastlstm`` file."""
-    data = path.read_bytes()
-    return json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["fastlstm"])
-
-
-def rewrite(path: Path, header: Any) -> None:
-    """Put another header in place."""
-    data = path.read_bytes()
-    size = 8 + int.from_bytes(data[:8], "little")
-    container = json.loads(data[8:size])
-    container["__metadata__"]["fastlstm"] = json.dumps(header)
-    text = json.dumps(container).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data[size:])

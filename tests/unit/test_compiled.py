@@ -11,6 +11,7 @@ import keras3_files
 import numpy as np
 import pytest
 from keras_configs import chain, write_h5
+from own_files import header_of, rewrite
 
 import fastlstm
 from fastlstm.errors import FormatError
@@ -141,16 +142,10 @@ def test_a_part_of_a_model_was_not_compiled(tmp_path: Path) -> None:
 def test_other_forms_are_refused(wrong: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.fastlstm"
     fastlstm.convert(h5(tmp_path / "m.h5", json.dumps({"loss": "mse"})), path)
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    container = json.loads(data[8 : 8 + size])
-    header = json.loads(container["__metadata__"]["fastlstm"])
+    header = header_of(path)
     assert header["model"]["compiled"] == {**NOTHING, "loss": {"name": "mse"}}
     header["model"]["compiled"] = wrong
-    container["__metadata__"]["fastlstm"] = json.dumps(header)
-    head = json.dumps(container).encode()
-    head += b" " * (-len(head) % 8)
-    path.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + size :])
+    rewrite(path, header)
     with pytest.raises(FormatError, match="header"):
         fastlstm.load(path)
 
@@ -159,14 +154,8 @@ def test_files_of_before_are_evaluated_by_their_generation(tmp_path: Path) -> No
     """Those whose header has no rule about it yet."""
     path = tmp_path / "m.fastlstm"
     fastlstm.convert(h5(tmp_path / "m.h5", json.dumps({"loss": "mse"})), path)
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    container = json.loads(data[8 : 8 + size])
-    header = json.loads(container["__metadata__"]["fastlstm"])
+    header = header_of(path)
     assert header["model"]["rules"].pop("evaluation") == "keras2"
     header["format_version"] = 3
-    container["__metadata__"]["fastlstm"] = json.dumps(header)
-    head = json.dumps(container).encode()
-    head += b" " * (-len(head) % 8)
-    path.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + size :])
+    rewrite(path, header)
     assert fastlstm.load(path).spec.rules.evaluation == "keras2"

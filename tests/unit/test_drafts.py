@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import drafts
-import h5_files
 import h5py
 import keras3_files
 import numpy as np
 import pytest
+from weights_alone import RNG, Shapes, dense, loop, small_model, tree, weights_of, written
 
 import fastlstm
 from fastlstm.catalogue import ROWS, Role
@@ -23,38 +23,6 @@ from fastlstm.formats.reading.dialect import dialect
 from fastlstm.formats.reading.marks import KEY
 from fastlstm.layers import REGISTRY
 from fastlstm.layers.base import INERT
-
-RNG = np.random.default_rng(7)
-#: Weights by the names that Keras gives them: {layer: {array: shape}}.
-Shapes = dict[str, dict[str, tuple[int, ...]]]
-
-
-def written(shapes: Shapes, version: str = "2.3.1", backend: str = "tensorflow", dtype: str = "float32") -> bytes:
-    """A file of weights in the layout of Keras 1 to 3."""
-    out = io.BytesIO()
-    with h5py.File(out, "w") as file:
-        if version:
-            file.attrs["keras_version"], file.attrs["backend"] = version, backend
-        file.attrs["layer_names"] = [name.encode() for name in shapes]
-        for name, arrays in shapes.items():
-            group = file.create_group(name)
-            group.attrs["weight_names"] = [array.encode() for array in arrays] if arrays else np.zeros((0,))
-            for array, shape in arrays.items():
-                group[array] = RNG.normal(size=shape).astype(dtype)
-    return out.getvalue()
-
-
-def dense(name: str, features: int, units: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}/kernel:0": (features, units), f"{name}/bias:0": (units,)}
-
-
-def loop(name: str, features: int, units: int, gates: int = 4, bias: tuple[int, ...] | None = None) -> dict[str, tuple[int, ...]]:
-    width = gates * units
-    return {
-        f"{name}/kernel:0": (features, width),
-        f"{name}/recurrent_kernel:0": (units, width),
-        f"{name}/bias:0": (width,) if bias is None else bias,
-    }
 
 
 def told(data: bytes) -> dict[str, tuple[str, int | None, dict[str, Any]]]:
@@ -72,43 +40,6 @@ def assumed(data: bytes) -> dict[str, dict[str, Any]]:
 
 
 # -- from a file to numbers -------------------------------------------------------------------------------------------------------
-
-
-def small_model(path: Path) -> Path:
-    """A classifier of ids whose arguments are not all Keras's defaults."""
-    forward = h5_files.recurrent("LSTM", 3, 4, RNG, return_sequences=True)
-    return h5_files.save(
-        path,
-        [
-            h5_files.embedding(11, 4, RNG, mask_zero=True),
-            h5_files.bidirectional(forward, h5_files.recurrent("LSTM", 3, 4, RNG).weights),
-            h5_files.dropout(),
-            h5_files.recurrent("GRU", 5, 6, RNG, activation="relu"),
-            h5_files.dense(2, 5, RNG, "softmax"),
-        ],
-        (None,),
-    )  # fmt: skip
-
-
-#: The names of its arrays, in order.
-NAMES = [
-    ["embeddings"], [f"{way}_lstm/{one}" for way in ("forward", "backward") for one in ("kernel", "recurrent_kernel", "bias")], [],
-    ["kernel", "recurrent_kernel", "bias"], ["kernel", "bias"],
-]  # fmt: skip
-
-
-def weights_of(path: Path) -> bytes:
-    """Its weights alone, under the names that Keras gives them."""
-    data = io.BytesIO(drafts.weights_of(path))
-    with h5py.File(data, "r+") as file:
-        for layer_name, names in zip(file.attrs["layer_names"], NAMES, strict=True):
-            group = file[layer_name]
-            arrays = [group[name][...] for name in group.attrs["weight_names"]]
-            kept = [f"{layer_name.decode()}/{name}:0" for name in names]
-            for name, array in zip(kept, arrays, strict=True):
-                group[name] = array
-            group.attrs["weight_names"] = [name.encode() for name in kept] or np.zeros((0,))
-    return data.getvalue()
 
 
 def test_a_draft_gives_the_numbers_of_the_model_once_it_is_corrected_and_confirmed(tmp_path: Path) -> None:
@@ -310,16 +241,6 @@ def test_float64_is_told() -> None:
 # -- trees ------------------------------------------------------------------------------------------------------------------------
 
 
-def tree() -> dict[str, list[np.ndarray]]:
-    def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
-        return [RNG.normal(size=shape).astype(np.float32) for shape in shapes]
-
-    return {
-        "layers/lstm/cell/vars": arrays((3, 16), (4, 16), (16,)), "layers/lstm_1/cell/vars": arrays((4, 20), (5, 20), (20,)),
-        "layers/dense/vars": arrays((5, 2), (2,)),
-    }  # fmt: skip
-
-
 def test_a_tree_is_told_in_the_order_in_which_it_was_written() -> None:
     out = io.BytesIO()
     keras3_files.tree(out, tree())
@@ -369,61 +290,6 @@ def test_what_is_no_chain_is_not_drafted(case: str, tmp_path: Path, capsys: pyte
     assert not (tmp_path / "m.json").exists()
 
 
-# -- the command ------------------------------------------------------------------------------------------------------------------
-
-
-def test_the_advice_for_a_file_without_its_model_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("my weights.h5").write_bytes(written({"lstm": loop("lstm", 3, 4), "dense": dense("dense", 4, 2)}))
-    for isolated in (False, True):
-        with pytest.raises(fastlstm.FormatError, match="fastlstm inspect 'my weights.h5' --draft model.json"):
-            fastlstm.load("my weights.h5", isolated=isolated)
-    assert main(["describe", "my weights.h5"]) == 1  # as there is no model to describe
-    assert "fastlstm inspect 'my weights.h5' --draft model.json" in capsys.readouterr().err
-    assert main(["inspect", "my weights.h5", "--draft", "model.json"]) == 0
-    out = capsys.readouterr().out
-    assert "dense" in out
-    assert "fastlstm describe 'my weights.h5' --architecture model.json" in out
-    assert main(["describe", "my weights.h5", "--architecture", "model.json"]) == 1
-    draft = Path("model.json").read_text()
-    Path("model.json").write_text(drafts.confirmed(draft))
-    assert main(["describe", "my weights.h5", "--architecture", "model.json"]) == 0
-    capsys.readouterr()
-    assert main(["inspect", "my weights.h5", "--draft", "model.json"]) == 1  # what was corrected stays
-    assert "model.json is there already" in capsys.readouterr().err
-    assert Path("model.json").read_text() == drafts.confirmed(draft)
-
-
-def test_the_table_and_its_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "w.h5").write_bytes(written({"lstm": loop("lstm", 3, 4), "dense": dense("dense", 4, 2)}))
-    assert main(["inspect", str(tmp_path / "w.h5")]) == 0
-    out = capsys.readouterr().out
-    assert [line.split() for line in out.splitlines() if line.startswith("lstm")] == [
-        ["lstm", "LSTM", "3", "4", "128", "units=4,", "use_bias=True"],
-    ]  # fmt: skip
-    assert main(["inspect", str(tmp_path / "w.h5"), "--json", "--isolated"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["drafted"]
-    assert found["layers"][1] == {
-        "name": "dense", "class_name": "Dense", "reads": 4, "gives": 2, "parameters": 10, "told": {"units": 2, "use_bias": True},
-        "assumed": {"activation": "linear"},
-    }  # fmt: skip
-    assert {"layer": "dense", "assumed": {"activation": "linear"}, "why": "Keras's default"} in found["assumed"]
-
-
-def test_files_with_a_model_are_not_drafted(tmp_path: Path) -> None:
-    path = small_model(tmp_path / "m.h5")
-    fastlstm.convert(path, tmp_path / "m.fastlstm")
-    zipped = keras3_files.zipped(tmp_path / "m.keras", keras3_files.chain((None, 3), keras3_files.layer("Dense", "dense", units=2)), {})
-    for file in (path, tmp_path / "m.fastlstm", zipped):
-        for isolated in (False, True):
-            with pytest.raises(fastlstm.FormatError, match="it holds the model's architecture, so there is nothing to draft"):
-                fastlstm.draft_architecture(file, isolated=isolated)
-    assert main(["inspect", str(path), "--draft", str(tmp_path / "x.json"), "--architecture", "{}"]) == 1
-
-
 # -- the tables -------------------------------------------------------------------------------------------------------------------
 
 
@@ -466,66 +332,3 @@ def test_every_argument_is_told_or_marked(kind: str) -> None:
         if ROWS[kind].axes == 1 and not CLASSES[kind].untold.get("data_format"):
             honoured -= {"data_format"}  # which Keras 2 does not have there
         assert not honoured - marked - by_arrays - ({"data_format"} if kind == "Rescaling" else set())
-
-
-# -- files of strangers -----------------------------------------------------------------------------------------------------------
-
-
-HOSTILE: dict[str, dict[str, Any]] = {
-    "a layer twice": {"layer_names": [b"lstm", b"lstm"]},
-    "a layer that is not there": {"layer_names": [b"lstm", b"nobody"]},
-    "numbers for names": {"layer_names": np.arange(3)},
-    "no names": {"layer_names": [b""]},
-    "too many": {"nb_layers": 10**9, "layer_names": None},
-    "negative": {"nb_layers": -1, "layer_names": None},
-    "a text": {"nb_layers": "many", "layer_names": None},
-    "a name of another file": {"layer_names": [b"lstm/lstm"]},
-}
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_lists_of_layers(case: str) -> None:
-    data = io.BytesIO(written({"lstm": loop("lstm", 3, 4), "dense": dense("dense", 4, 2)}))
-    with h5py.File(data, "r+") as file:
-        for key, value in HOSTILE[case].items():
-            if key in file.attrs:
-                del file.attrs[key]
-            if value is not None:
-                file.attrs[key] = value
-    for isolated in (False, True):
-        try:
-            fastlstm.draft_architecture(data.getvalue(), isolated=isolated)
-        except fastlstm.FastLSTMError as error:
-            assert str(error)
-
-
-def test_shapes_of_any_size_cost_nothing() -> None:
-    out = io.BytesIO()
-    with h5py.File(out, "w") as file:
-        file.attrs["layer_names"] = [b"lstm"]
-        group = file.create_group("lstm")
-        group.attrs["weight_names"] = [b"kernel:0", b"recurrent_kernel:0", b"bias:0"]
-        for name, shape in zip(
-            ("kernel:0", "recurrent_kernel:0", "bias:0"), ((1 << 30, 1 << 32), (1 << 30, 1 << 32), (1 << 32,)), strict=True
-        ):
-            group.create_dataset(name, shape, np.float32, chunks=tuple(min(size, 64) for size in shape))
-    found = fastlstm.draft_architecture(out.getvalue())
-    assert found.layers[0].told["units"] == 1 << 30
-    with pytest.raises(fastlstm.FastLSTMError):
-        fastlstm.load(out.getvalue(), architecture=drafts.confirmed(found.to_json()))
-
-
-def test_damaged_files_are_refused() -> None:
-    """Bytes changed here and there, in both layouts: an error of this library's, or an answer."""
-    out = io.BytesIO()
-    keras3_files.tree(out, tree())
-    rng = np.random.default_rng(3)
-    for good in (written({"lstm": loop("lstm", 3, 4), "d": {}, "dense": dense("dense", 4, 2)}), out.getvalue()):
-        for _ in range(40):
-            data = bytearray(good)
-            for place in rng.integers(0, len(data), 8):
-                data[place] = rng.integers(0, 256)
-            try:
-                fastlstm.draft_architecture(bytes(data))
-            except fastlstm.FastLSTMError as error:
-                assert str(error)

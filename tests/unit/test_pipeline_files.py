@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import page_files
 import pytest
-from around_models import SCALERS, TEXTS, VERSIONS, as_object, fitted_tokenizer, header_of, of_series, of_texts, rewrite
+from around_models import SCALERS, TEXTS, VERSIONS, as_object, fitted_tokenizer, of_series, of_texts
 from layer_examples import tool
+from own_files import header_of, rewrite
 
 import fastlstm
 import fastlstm.demo
