@@ -396,6 +396,7 @@ OPERATION: Final = "Operation"
 CATEGORY_ENCODING: Final = "CategoryEncoding"
 DISCRETIZATION: Final = "Discretization"
 ACTIVATION: Final = "Activation"
+SOFTMAX: Final = "Softmax"
 FLATTEN: Final = "Flatten"
 STACKED_CELLS: Final = "StackedRNNCells"
 #: The prefix that Keras 3's operations are given while a file is read: some share their names with layers.

@@ -21,6 +21,7 @@ Evaluation = Literal[
     "keras3",
     "keras3_early",
     "keras3_batches",
+    "valid_softmax",
     "valid",
     "elements",
     "unmasked_metrics",

@@ -2,9 +2,9 @@
 
     python tools/record_evaluations.py NAME FOLDER
 
-NAME is the generation: "keras-2.2.4" makes tests/corpus/recorded/evaluations-keras-2.2.4.tar.xz. FOLDER is what
-``PYTHON tests/helpers/evaluation_cases.py FOLDER LIBRARY`` has recorded with the PYTHON that has that Keras; LIBRARY is what it is
-imported as: keras, tf.keras or tf_keras.
+NAME is that of the archive: "evaluations-keras-2.2.4" makes tests/corpus/recorded/evaluations-keras-2.2.4.tar.xz. FOLDER is what
+``PYTHON tests/helpers/evaluation_cases.py FOLDER LIBRARY`` has recorded with the PYTHON that has that Keras, or
+``tests/helpers/crossentropy_cases.py`` for "crossentropies-keras-2.2.4"; LIBRARY is what it is imported as: keras, tf.keras or tf_keras.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def archive(name: str, folder: Path) -> Path:
     """Write the archive of a folder."""
-    target = RECORDED / f"evaluations-{name}.tar.xz"
+    target = RECORDED / f"{name}.tar.xz"
     with tarfile.open(target, "w:xz", preset=9) as out:
         for path in sorted(folder.iterdir()):
             out.add(path, path.name, filter=plain)

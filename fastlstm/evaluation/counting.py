@@ -39,23 +39,33 @@ class Counting:
     buckets: bool = True  # are thresholds that lie evenly told by a product, as rounded?
     nearest: bool = False  # is one rate at another taken where the other is nearest to a value? Else the best where it is at least that
     trainable_penalties: bool = False  # do weights that are not trained add no regularisation?
+    # Do crossentropies go back to what went into a softmax or sigmoid? "made": if the output was made by the one that the loss is for.
+    # "kept": by either, which has kept its input.
+    logits: Literal["never", "made", "kept"] = "never"
+    softmax_keeps: bool = False  # does the layer Softmax keep it too?
+    through_idle: bool = False  # are layers that do nothing at inference, such as Dropout, gone back through?
     flavour: Flavour = Flavour()
 
 
-EARLY = Flavour(hinge_labels=False, cosine_metric=-1.0, rounds=True, logarithm_of_sum=False)
-LATER = Flavour(logarithm_of_sum=False)
+EARLY = Flavour(hinge_labels=False, cosine_metric=-1.0, rounds=True)
+SUM, FOLDED = Flavour(logarithms="sum"), Flavour(logarithms="folded")
 OF_2 = Counting(losses="share", means="batches", names="functions", by_loss=True, lists="broadcast", temporal=False, flavour=EARLY)
 OF_TF1 = Counting(
     losses="elements", output_loss_rows=False, names="functions", by_loss=True, lists="nested", temporal=False, buckets=False, nearest=True,
+    logits="made", flavour=SUM,
 )  # fmt: skip
-OF_TF2 = Counting(losses="elements", names="unique", lists="nested")
-OF_3 = Counting(output_loss_rows=False, strict_weights=True, samplewise=True, metric_masks="weighted", trainable_penalties=True)
+OF_TF2 = Counting(losses="elements", names="unique", lists="nested", logits="kept", flavour=FOLDED)
+OF_3 = Counting(
+    output_loss_rows=False, strict_weights=True, samplewise=True, metric_masks="weighted", trainable_penalties=True,
+    logits="kept", softmax_keeps=True, through_idle=True,
+)  # fmt: skip
 
 
 #: In the order in which they are given.
 FIELDS = (
     "losses", "metric_masks", "means", "loss_rows", "output_loss_rows", "strict_weights", "samplewise", "temporal", "names",
-    "output_losses", "sorted_metrics", "by_loss", "lists", "buckets", "nearest", "trainable_penalties", "flavour",
+    "output_losses", "sorted_metrics", "by_loss", "lists", "buckets", "nearest", "trainable_penalties", "logits",
+    "softmax_keeps", "through_idle", "flavour",
 )  # fmt: skip
 
 
@@ -70,13 +80,14 @@ COUNTINGS: Mapping[str, Counting] = {
     "keras1": altered(OF_2, metric_masks="never"),
     "keras2": OF_2,
     "sums_of_weights": altered(OF_2, losses="weights"),
-    "tf1_13": altered(OF_TF1, losses="weights"),
+    "tf1_13": altered(OF_TF1, losses="weights", logits="never", flavour=Flavour()),
     "tf1": OF_TF1,
-    "keras2_3": altered(OF_TF1, names="strings", flavour=LATER),
+    "keras2_3": altered(OF_TF1, names="strings"),
     "tf2": altered(OF_TF1, names="strings"),
-    "unmasked_metrics": altered(OF_TF2, metric_masks="listed", nearest=True, buckets=False),
+    "unmasked_metrics": altered(OF_TF2, metric_masks="listed", nearest=True, buckets=False, logits="made", through_idle=True),
     "elements": OF_TF2,
     "valid": altered(OF_TF2, losses="valid"),
+    "valid_softmax": altered(OF_TF2, losses="valid", softmax_keeps=True),
     "keras3_batches": altered(OF_3, loss_rows=False, output_losses=False, sorted_metrics=True),
     "keras3_early": altered(OF_3, output_losses=False),
     "keras3": OF_3,

@@ -13,9 +13,11 @@ from ..records import record
 from ..spec import ModelSpec
 from .compiling import Metered, Wanted, in_order, labels, loss_weights, losses, metered
 from .counting import COUNTINGS, Counting, loss_of
+from .functions import OfLogits
+from .metrics import Mean
 from .naming import Loss, as_choice, computing
 from .penalties import penalties
-from .predicting import Shown
+from .predicting import Logits, Shown
 from .targets import each, rounded, target, weights
 
 KERAS_BATCH = 32
@@ -29,6 +31,8 @@ class Data:
     masks: list[np.ndarray | None]
     targets: list[np.ndarray | None]
     weights: list[np.ndarray | None]
+    binary_logits: list[np.ndarray | None]
+    class_logits: list[np.ndarray | None]
 
     def batch(self, first: int, last: int) -> Data:
         """Some of the rows."""
@@ -36,7 +40,15 @@ class Data:
         def cut(arrays: Sequence[np.ndarray | None]) -> list[Any]:
             return [None if one is None else one[first:last] for one in arrays]
 
-        return Data(cut(self.predictions), cut(self.masks), cut(self.targets), cut(self.weights))
+        return Data(
+            cut(self.predictions), cut(self.masks), cut(self.targets), cut(self.weights), cut(self.binary_logits), cut(self.class_logits)
+        )
+
+    def logits(self, number: int, function: OfLogits | None) -> np.ndarray | None:
+        """Those of an output that a crossentropy goes back to; None where there are none."""
+        if function is None:
+            return None
+        return (self.binary_logits if function.binary else self.class_logits)[number]
 
 
 def wanted(spec: ModelSpec, source: str, given: Mapping[str, Any]) -> Wanted:
@@ -107,7 +119,9 @@ def data(
         place = "sample_weight" if len(names) == 1 else f"sample_weight of output {name!r}"
         weighed.append(weights(weighing[number], p[number], shown.lengths[number], place, True))
     masks = [None if mask is None else mask.astype(np.float64) for mask in shown.masks]
-    return Data(p, masks, targets, weighed)
+    kept = [one or Logits(None, None) for one in shown.logits] or [Logits(None, None)] * len(names)
+    of_two = ([None if array is None else array.astype(np.float64) for array in arrays] for arrays in zip(*kept, strict=True))
+    return Data(p, masks, targets, weighed, *of_two)
 
 
 class Sums:
@@ -181,10 +195,12 @@ def one_loss(part: Data, number: int, loss: Loss | None, counting: Counting) -> 
     y, p, mask, w = part.targets[number], part.predictions[number], part.masks[number], part.weights[number]
     if loss is None or y is None:
         return 0.0
-    if not loss.sparse and y.ndim == p.ndim - 1 and p.shape[-1] == 1:
-        p = p[..., 0]
+    logits = part.logits(number, loss.on_logits)
+    if squeezes(loss.sparse, y, p):
+        p, logits = p[..., 0], None
     with computing(f"loss {loss.name}".rstrip(), y, p), np.errstate(all="ignore"):
-        values = np.asarray(loss.function(y, p), np.float64)
+        found = loss.function(y, p) if logits is None or loss.on_logits is None else loss.on_logits.function(y, logits)
+        values = np.asarray(found, np.float64)
     if values.ndim == 0:
         return float(values)
     scale = 1.0
@@ -197,16 +213,26 @@ def one_loss(part: Data, number: int, loss: Loss | None, counting: Counting) -> 
     return scale * loss_of(values, mask, w, loss.reduction, counting, what)
 
 
+def squeezes(sparse: bool, y: np.ndarray, p: np.ndarray) -> bool:
+    """Does Keras take the last axis off predictions, which are then a tensor of their own that keeps no logits?"""
+    return not sparse and y.ndim == p.ndim - 1 and p.shape[-1] == 1
+
+
 def observe(one: Metered, part: Data, counting: Counting) -> None:
     """Show a metric one batch."""
     y, p = part.targets[one.output], part.predictions[one.output]
     if y is None:
         return
-    if not one.sparse and y.ndim == p.ndim - 1 and p.shape[-1] == 1:
-        p = p[..., 0]
+    logits = part.logits(one.output, one.metric.on_logits) if isinstance(one.metric, Mean) else None
+    if squeezes(one.sparse, y, p):
+        p, logits = p[..., 0], None
     mask = None if counting.metric_masks == "listed" and not one.weighted else part.masks[one.output]
     with computing(f"metric {one.name}", y, p), np.errstate(all="ignore"):
-        one.metric.update(y, p, mask, part.weights[one.output] if one.weighted else None)
+        weights = part.weights[one.output] if one.weighted else None
+        if isinstance(one.metric, Mean):
+            one.metric.update(y, p, mask, weights, logits)
+        else:
+            one.metric.update(y, p, mask, weights)
 
 
 def results(

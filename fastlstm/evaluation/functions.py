@@ -7,7 +7,7 @@ does this: there one rounding of 1 - p is a hundredth of the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,8 @@ Function = Callable[..., np.ndarray]
 #: Keras's epsilon, and the largest probability, in float32.
 EPSILON = float(np.float32(1e-7))
 NEARLY_ONE = float(np.float32(1) - np.float32(1e-7))
+#: 1 + epsilon, in float32.
+OVER_ONE = float(np.float32(1) + np.float32(1e-7))
 
 
 @record(frozen=True)
@@ -27,7 +29,9 @@ class Flavour:
     hinge_labels: bool = True  # hinge takes labels 0 and 1 for -1 and 1
     cosine_metric: float = 1.0  # the sign of the cosine as a metric; as a loss it is negative
     rounds: bool = False  # binary_accuracy rounds predictions, whatever the threshold
-    logarithm_of_sum: bool = True  # the binary crossentropy adds epsilon before its logarithms
+    # The binary crossentropy of probabilities takes the logarithms of p and 1 - p; of p + epsilon and (1 - p) + epsilon; or of
+    # p + epsilon and (1 + epsilon) - p, which TensorFlow's optimiser makes of that and which is another number in float32.
+    logarithms: Literal["plain", "sum", "folded"] = "plain"
 
 
 def mean_squared_error(y: np.ndarray, p: np.ndarray) -> np.ndarray:
@@ -128,8 +132,10 @@ def binary_elements(y: np.ndarray, p: np.ndarray, flavour: Flavour, from_logits:
     if from_logits:
         return np.maximum(p, 0.0) - p * y + np.log1p(np.exp(-np.abs(p)))
     p = np.clip(p, EPSILON, NEARLY_ONE)
-    more = EPSILON if flavour.logarithm_of_sum else 0.0
-    return -(y * np.log(p + more) + (1.0 - y) * np.log(1.0 - p + more))
+    more, one = (0.0, 1.0) if flavour.logarithms == "plain" else (EPSILON, 1.0 + EPSILON)
+    if flavour.logarithms == "folded":
+        one = OVER_ONE
+    return -(y * np.log(p + more) + (1.0 - y) * np.log(one - p))
 
 
 def binary_crossentropy(
@@ -264,6 +270,25 @@ METRICS: Mapping[str, Function] = {
 FLAVOURED = frozenset({hinge, squared_hinge, cosine_metric, binary_crossentropy, binary_focal_crossentropy, binary_accuracy})
 #: Those whose targets are numbers of classes.
 SPARSE = frozenset({sparse_categorical_crossentropy, sparse_categorical_accuracy, sparse_top_k_categorical_accuracy})
+
+
+#: Those that go back to logits where there are any.
+OF_LOGITS = frozenset({binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy})
+
+
+@record(frozen=True)
+class OfLogits:
+    """A crossentropy as a function of targets and logits."""
+
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    binary: bool
+
+
+def of_logits(function: Function, flavour: Flavour, options: Mapping[str, Any]) -> OfLogits | None:
+    """A crossentropy of logits; None of what never goes back to them."""
+    if function not in OF_LOGITS:
+        return None
+    return OfLogits(bound(function, flavour, {**options, "from_logits": True}), function is binary_crossentropy)
 
 
 def bound(function: Function, flavour: Flavour, options: Mapping[str, Any]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .counting import Counting, along, mean_of_batch, sums_of, with_mask
+from .functions import OfLogits
 
 #: More thresholds than anybody asks for; each takes memory.
 MOST_THRESHOLDS = 1_000_000
@@ -39,11 +40,15 @@ class Mean:
         self, function: Callable[[np.ndarray, np.ndarray], np.ndarray], counting: Counting, ignored: Any = None, rooted: bool = False
     ):  # fmt: skip
         self.function, self.counting, self.ignored, self.rooted = function, counting, ignored, rooted
+        self.on_logits: OfLogits | None = None  # the same of logits, for a crossentropy
         self.total = self.count = 0.0
 
-    def update(self, y: np.ndarray, p: np.ndarray, mask: np.ndarray | None, weights: np.ndarray | None) -> None:
-        """See Metric."""
-        values = np.asarray(self.function(y, p), np.float64)
+    def update(
+        self, y: np.ndarray, p: np.ndarray, mask: np.ndarray | None, weights: np.ndarray | None, logits: np.ndarray | None = None
+    ) -> None:  # fmt: skip
+        """See Metric; ``logits``: those of the predictions, where they are known."""
+        found = self.function(y, p) if logits is None or self.on_logits is None else self.on_logits.function(y, logits)
+        values = np.asarray(found, np.float64)
         rows = len(p)
         if values.ndim == 0:  # a function of the caller's may give one number for the whole batch
             values, mask, weights = values[np.newaxis], None, None

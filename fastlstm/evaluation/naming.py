@@ -14,7 +14,7 @@ from ..formats.reading.compiled import choice
 from ..records import record
 from . import functions
 from .counting import Counting
-from .functions import LOSSES, METRICS, SPARSE, bound
+from .functions import LOSSES, METRICS, OF_LOGITS, SPARSE, OfLogits, bound, of_logits
 from .metrics import AUC, FORMULAS, R2, FBeta, Mean, Metric, at_other, confusion
 
 #: Keras's other names, less their capitals and underscores.
@@ -59,6 +59,7 @@ class Loss:
     reduction: str = "auto"
     ignored: int | None = None  # a class that does not count
     sparse: bool = False  # are targets numbers of classes?
+    on_logits: OfLogits | None = None  # the same of targets and logits, of a crossentropy
 
 
 def plain(name: str) -> str:
@@ -67,6 +68,13 @@ def plain(name: str) -> str:
 
 
 FULL = {plain(name): name for name in (*METRICS, *COUNTED)} | dict(ALIASES)
+
+
+def is_crossentropy(given: Mapping[str, Any]) -> bool:
+    """Is a choice a crossentropy that goes back to logits, or might it be one?"""
+    name, config = str(given.get("name", "")), given.get("config", {})
+    full = FULL.get(plain(str(config.get("fn") if name in WRAPPERS else name)), "")
+    return name.lower() in CROSSENTROPY or LOSSES.get(full) in OF_LOGITS
 
 
 def snake(name: str) -> str:
@@ -165,8 +173,10 @@ def loss_of(given: Any, counting: Counting, argument: str = "loss") -> Loss:
     reduction = config.get("reduction") or ("none" if "reduction" in config else "auto")
     if reduction not in REDUCTIONS:
         raise InputError(f"{argument}: {name}: expected a reduction among {', '.join(REDUCTIONS)}, found {str(reduction)[:60]}")
+    function, flavour = LOSSES[full], counting.flavour
     return Loss(
-        bound(LOSSES[full], counting.flavour, options), full, reduction, options.get("ignore_class"), LOSSES[full] in SPARSE
+        bound(function, flavour, options), full, reduction, options.get("ignore_class"), function in SPARSE,
+        of_logits(function, flavour, options),
     )  # fmt: skip
 
 
@@ -225,6 +235,7 @@ def metric_of(given: Any, y: np.ndarray, p: np.ndarray, loss: Loss | None, count
     options = checked_options(name, {key: one for key, one in config.items() if key in arguments(function)}, function, argument)
     options_of(name, config, argument, arguments(function))
     metric = Mean(bound(function, counting.flavour, options), counting, options.get("ignore_class"))
+    metric.on_logits = of_logits(function, counting.flavour, options)
     return Named(metric, shown, function in SPARSE)
 
 

@@ -21,12 +21,20 @@ from ..staged_executor import StagedExecutor
 States = dict[str, tuple[np.ndarray, ...]]
 
 
+class Logits(NamedTuple):
+    """What went into the activation of an output, for a binary crossentropy and for those of classes; None where they do not ask."""
+
+    binary: np.ndarray | None
+    classes: np.ndarray | None
+
+
 class Shown(NamedTuple):
-    """Outputs and their masks, None where one has none; and how many timesteps each row had, where rows differ."""
+    """Outputs and their masks, None where one has none; how many timesteps each row had, where rows differ; logits, where known."""
 
     outputs: list[np.ndarray]
     masks: list[np.ndarray | None]
     lengths: list[list[int] | None]
+    logits: Sequence[Logits | None] = ()
 
 
 def computed(executor: Executor, arrays: Sequence[np.ndarray], states: States | None = None) -> Shown:
