@@ -127,8 +127,11 @@ def timeseries_dataset_from_array(
     windows = sliding_windows(series[start:end], sequence_length, 1, sampling_rate)
     wanted = None if targets is None else as_series(targets, "targets")
     if wanted is not None:
-        windows, wanted = windows[: len(wanted)], wanted[start:end][: len(windows)]
-        windows = windows[: len(wanted)]
+        windows, wanted = windows[: len(wanted)], wanted[start:end]
+        last = (len(windows) - 1) // sequence_stride * sequence_stride  # the window that begins last
+        if last >= len(wanted):
+            raise InputError(f"targets: expected one for each window from start_index={start} on, {last + 1} of them, found {len(wanted)}")
+        wanted = wanted[: len(windows)]
     windows, wanted = windows[::sequence_stride], None if wanted is None else wanted[::sequence_stride]
     order = None
     if shuffle:

@@ -208,3 +208,11 @@ def test_examples(name: str) -> None:
     for test in found:
         assert runner.run(test).failed == 0
     assert f":: fastlstm.preprocessing.{name}\n" in (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+def test_targets_for_each_window() -> None:
+    """From start_index on: Keras stops in the middle where there are too few."""
+    with pytest.raises(InputError, match="targets: expected one for each window from start_index=1 on, 1 of them, found 0"):
+        preprocessing.timeseries_dataset_from_array(np.arange(2), [0], 1, start_index=1)
+    (x, y), *_ = preprocessing.timeseries_dataset_from_array(np.arange(5), [0, 10, 20, 30], 2, sequence_stride=2, start_index=1)
+    assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4]], [10, 30])
