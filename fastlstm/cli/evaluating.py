@@ -93,7 +93,9 @@ def told_as_options(files: Mapping[str, str] | None = None) -> Iterator[None]:
         for name in ("loss", "metrics"):
             if text.startswith(f"{name}: "):
                 text = f"--{text}".replace("evaluate(x, y, loss='mse', metrics=['mae'])", "--loss mse --metrics mae")
-                text = text.replace(f"pass {name}= with a function of (y_true, y_pred), or with a name of Keras's", "pass one of those")
+                text = text.replace(
+                    f"pass {name}= with a function of (y_true, y_pred), or with a name of Keras's", "pass a name of Keras's, such as mse"
+                )
         for name, file in (files or {}).items():
             if text.startswith((f"{name}: ", f"{name} of", f"{name}[")):
                 text = f"{file}: {text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -130,7 +131,8 @@ def unknown(given: Any, argument: str) -> InputError:
     if isinstance(given, Mapping) and "custom" in given:
         what = f"{name!r} is a function or class of the user's own, whose code is not in the file"
     else:
-        what = f"{name!r} is none of Keras's that are known here"
+        near = difflib.get_close_matches(plain(name), FULL, n=1)
+        what = f"{name!r} is none of Keras's that are known here" + (f" (did you mean {FULL[near[0]]!r}?)" if near else "")
     return InputError(f"{argument}: {what}; pass {argument}= with a function of (y_true, y_pred), or with a name of Keras's")
 
 

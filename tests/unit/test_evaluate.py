@@ -70,6 +70,7 @@ def named(y: np.ndarray, p: np.ndarray) -> np.ndarray:
         ({"loss": "mse", "sample_weight": np.ones(9)}, r"sample_weight: expected shape \(10,\), one for each row,"),
         ({"loss": "mse", "batch_size": 0}, "batch_size: expected a positive number or None, found 0"),
         ({"loss": "sparse_categorical_crossentropy"}, r"y: expected classes of shape \(10,\)"),
+        ({"loss": "mean_square_error"}, "did you mean 'mean_squared_error'"),
         ({"loss": {}}, "does not say what the model was compiled with"),
         ({"loss": {"dense_2": None}}, "does not say what the model was compiled with"),
         ({"loss": lambda y, p: None}, "found TypeError: None, as it returns nothing"),
