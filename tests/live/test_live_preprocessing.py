@@ -39,3 +39,26 @@ def test_every_layer(library: str, tmp_path: Path) -> None:
             same(mine, theirs, name)
             count += 1
     assert count > 50
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_normalization(library: str, tmp_path: Path) -> None:
+    """Along each axis, there and back, adapted and with given moments."""
+    keras = pytest.importorskip(library)
+    random = np.random.default_rng(0)
+    x = random.normal(2, 3, (20, 4, 3)).astype(np.float32)
+    x[:, :, 1] = 5  # does not vary
+    for axis, shape in ((-1, (3,)), (None, ()), (1, None), ((1, 2), (4, 3)), (2, (3,)), ((-1, 1), (4, 3))):
+        for invert in (False, True):
+            adapted = keras.layers.Normalization(axis=axis, invert=invert)
+            adapted.adapt(x)
+            layers = [adapted]
+            if shape is not None:  # Keras takes no given moments along the first axis alone
+                moments = {"mean": random.normal(size=shape).astype(np.float32), "variance": random.uniform(0.1, 2, shape)}
+                layers.append(keras.layers.Normalization(axis=axis, invert=invert, **moments))
+            for layer in layers:
+                model = keras.Sequential([keras.Input((4, 3)), layer])
+                model.save(tmp_path / "m.keras")
+                y = model.predict(x, verbose=0)
+                found = fastlstm.load(tmp_path / "m.keras").predict(x)
+                np.testing.assert_allclose(found, y, rtol=1e-6, atol=1e-6 * np.abs(y).max(), err_msg=f"{axis} {invert}")
