@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -249,6 +250,14 @@ def _listed(offsets: np.ndarray, inner: pa.Array, missing: np.ndarray | None) ->
 def type_of(dtype: np.dtype[Any], shape: Shape) -> pa.DataType:
     """The type of the column that :func:`from_answer` makes of numbers of a dtype."""
     return from_answer(Answer("", Values(np.zeros((0, *(size or 1 for size in shape[1:])), dtype)), shape)).type
+
+
+def with_columns(batch: Any, names: Sequence[str], columns: Sequence[pa.Array]) -> Any:
+    """A table or record batch with columns more."""
+    schema = batch.schema
+    for name, column in zip(names, columns, strict=True):
+        schema = schema.append(pa.field(name, column.type))
+    return type(batch).from_arrays([*batch.columns, *columns], schema=schema)
 
 
 def chunked(column: pa.Array) -> pa.ChunkedArray:
