@@ -21,7 +21,7 @@ from .outputs import as_returned, joined, report
 from .spec import ModelSpec
 
 if TYPE_CHECKING:
-    from . import by_reference, listing, staged_executor
+    from . import base_executor, by_reference, listing, staged_executor
     from . import stream as streams
     from .evaluation import evaluating, logits, predicting
     from .layers import call_masks
@@ -69,7 +69,7 @@ class Model(Generic[Y_co]):
         Which Keras saved the file.
     layers : tuple of LayerInfo
         The layers in the file's order, and how each runs.
-    executor : Executor
+    executor : BaseExecutor
         What computes it.
 
     Examples
@@ -438,7 +438,7 @@ class Model(Generic[Y_co]):
         except MemoryError as error:
             raise unreadable(error, "x") from error
 
-    def _shown(self, executor: Executor, given: Any, batch: int) -> predicting.Shown:
+    def _shown(self, executor: base_executor.BaseExecutor, given: Any, batch: int) -> predicting.Shown:
         """Outputs with their masks."""
         if not self._stateful:
             return predicting.shown(executor, given, batch)
