@@ -92,16 +92,21 @@ def in_groups(executor: BaseExecutor, inputs: Sequence[Sequence[np.ndarray]]) ->
 
 
 def padded(rows: list[np.ndarray], masks: list[np.ndarray | None], steps: bool) -> tuple[np.ndarray, np.ndarray | None, list[int] | None]:
-    """Rows as one array; timesteps that a row has not are masked."""
+    """Rows as one array. Timesteps that a row has not are masked, and hold its last one, as of a recurrent layer in Keras.
+
+    They count nothing, but zeros would be no probabilities: a crossentropy of them is no number.
+    """
     if not steps and not unlike(rows):
         there = None if masks[0] is None else np.stack([one for one in masks if one is not None])
         return np.stack(rows), there, None
     lengths = [len(row) for row in rows]
     longest = max(lengths, default=0)
     values = np.zeros((len(rows), longest, *rows[0].shape[1:]), rows[0].dtype)
+    any_step = next((row[-1:] for row in rows if len(row)), 0)
     present = np.zeros((len(rows), longest), np.bool_)
     for number, (row, mask) in enumerate(zip(rows, masks, strict=True)):
         values[number, : len(row)] = row
+        values[number, len(row) :] = row[-1:] if len(row) else any_step
         present[number, : len(row)] = True if mask is None else mask
     masked = any(mask is not None for mask in masks) or len(set(lengths)) > 1
     return values, present if masked else None, lengths

@@ -112,6 +112,20 @@ def test_sequences_of_different_lengths_count_as_masked(by_step: fastlstm.Model)
         by_step.evaluate(x, [y[0], y[0], y[2]], loss="mse")
 
 
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "sparse_categorical_crossentropy", "kl_divergence"])
+def test_classes_of_sequences_of_different_lengths(tmp_path: Path, loss: str) -> None:
+    """The timesteps that a row has not are no probabilities of 0: a crossentropy of these is no number."""
+    rng = np.random.default_rng(1)
+    layers = [h5_files.recurrent("LSTM", 3, 2, rng, return_sequences=True), h5_files.dense(3, 3, rng, "softmax")]
+    model = fastlstm.load(h5_files.save(tmp_path / "m.h5", layers, (None, 2)))
+    x, numbers = [rng.normal(size=(n, 2)) for n in (3, 1, 4)], [rng.integers(0, 3, n) for n in (3, 1, 4)]
+    y = numbers if loss.startswith("sparse") else [np.eye(3)[row] for row in numbers]
+    p = np.concatenate([row[np.arange(len(row)), which] for row, which in zip(model.predict(x), numbers, strict=True)])
+    found = model.evaluate(x, y, loss=loss, metrics=["accuracy"])
+    assert found[0] == pytest.approx(-np.log(p).sum() / 12, rel=1e-4)  # this Keras counts what is padded
+    assert np.isfinite(found).all()
+
+
 def test_penalties_of_weights_are_added(tmp_path: Path) -> None:
     rule = {"class_name": "L1L2", "config": {"l1": 0.5, "l2": 0.25}}
     config = {"name": "d", "units": 1, "activation": "linear", "batch_input_shape": [None, 2], "kernel_regularizer": rule}

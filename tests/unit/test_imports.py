@@ -30,7 +30,7 @@ FLOORS = (
     ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
-    ("runtime", "assembly", "listing", "isolation", "staging", "surroundings"),
+    ("runtime", "assembly", "listing", "isolation", "staging", "surroundings", "pipeline_arguments"),
     ("base_executor", "cutting", "drawing"),
     ("executor",),
     ("staged_executor",),
