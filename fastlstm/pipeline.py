@@ -28,13 +28,13 @@ from .surroundings import Surroundings, after, before
 
 if TYPE_CHECKING:
     from . import examples, replacing, selftest
-    from .evaluation import compiling, counting, evaluating, labelled, predicting
+    from .evaluation import activities, compiling, counting, evaluating, labelled, predicting
     from .isolation import Isolation
 else:
     examples, replacing, selftest = map(lazy.module, ("fastlstm.examples", "fastlstm.replacing", "fastlstm.selftest"))
     compiling, counting = map(lazy.module, ("fastlstm.evaluation.compiling", "fastlstm.evaluation.counting"))
     evaluating, labelled = map(lazy.module, ("fastlstm.evaluation.evaluating", "fastlstm.evaluation.labelled"))
-    predicting = lazy.module("fastlstm.evaluation.predicting")
+    activities, predicting = map(lazy.module, ("fastlstm.evaluation.activities", "fastlstm.evaluation.predicting"))
 
 #: What both sides of padding are called.
 SIDES = ("pre", "post")
@@ -215,6 +215,10 @@ class Pipeline:
         asked = evaluating.Asked(
             y, sample_weight, evaluating.batch_of(batch_size, model.inputs[0].shape[0]), return_dict, bool(penalties), options
         )  # fmt: skip
+        if penalties and any(map(activities.holds, model.spec.layers)):
+            raise InputError(
+                "penalties: expected None or False, as what layers give has penalties, which have no place beside an inverse; found True"
+            )
         try:
             found = predicting.shown(model.executor, gather(given, model.inputs), asked.batch)
             found = found._replace(outputs=[around.finish(output) for output in found.outputs])

@@ -23,12 +23,13 @@ class Logits(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """Outputs and their masks, None where one has none; how many timesteps each row had, where rows differ; logits, where known."""
+    """Outputs and their masks, None where one has none; how many timesteps each row had, where rows differ; what else is known."""
 
     outputs: list[np.ndarray]
     masks: list[np.ndarray | None]
     lengths: list[list[int] | None]
     logits: Sequence[Logits | None] = ()
+    activities: np.ndarray | None = None  # of each row, what layers add to the loss for what they give; None: nothing
 
 
 def computed(executor: BaseExecutor, arrays: Sequence[np.ndarray], states: States | None = None) -> Shown:
