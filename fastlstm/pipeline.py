@@ -13,7 +13,7 @@ import numpy as np
 from . import caching, formats, lazy
 from .errors import FormatError, InputError, VerificationError
 from .executor import FOLD_LIMIT
-from .inputs import positive
+from .inputs import in_batches, positive
 from .layers.matching import functions_of
 from .listing import one_line
 from .loading import opened
@@ -28,10 +28,11 @@ from .stream import Stream
 from .surroundings import Surroundings, after, before
 
 if TYPE_CHECKING:
-    from . import examples, replacing, selftest
+    from . import batches, examples, replacing, selftest
     from .isolation import Isolation
 else:
-    examples, replacing, selftest = map(lazy.module, ("fastlstm.examples", "fastlstm.replacing", "fastlstm.selftest"))
+    batches, examples = map(lazy.module, ("fastlstm.batches", "fastlstm.examples"))
+    replacing, selftest = map(lazy.module, ("fastlstm.replacing", "fastlstm.selftest"))
 
 #: What both sides of padding are called.
 SIDES = ("pre", "post")
@@ -124,7 +125,7 @@ class Pipeline:
 
     # -- what it does -----------------------------------------------------------------------------------------------------
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Any:
+    def predict(self, x: Any, batch_size: int | None = None, steps: int | None = None) -> Any:
         """From raw input to the answer.
 
         Parameters
@@ -133,9 +134,12 @@ class Pipeline:
             With a tokenizer, or a model that takes texts: a text, or a list or array of them. With a scaler or a window: windows,
             (batch, timesteps, features); or a series, (timesteps, features), of which every window is computed. Where there is one
             feature its axis may be missing. A list of series of different lengths where the model leaves the number of timesteps open.
-            Else what ``model.predict`` takes.
+            Else what ``model.predict`` takes. Batches of any of these, as for :meth:`Model.predict`: but an iterator of texts, or of
+            lists of words, gives one text after another.
         batch_size
             As for :meth:`Model.predict`.
+        steps
+            So many batches; None: all.
 
         Returns
         -------
@@ -148,7 +152,17 @@ class Pipeline:
         InputError
             If ``x`` does not fit.
         """
+        if in_batches(x) and self._surroundings.texts:
+            x = batches.unless_first(x, (str, bytes, list))
+        if in_batches(x):
+            given = batches.Batches(x, steps, prepare=self._prepared)
+            return self._surroundings.finish(self.model.predict(given, batch_size=batch_size, steps=steps))
+        if steps is not None:
+            raise InputError(f"steps: expected None, as x gives no batches, found {told(steps)}")
         return self._surroundings.finish(self._computed(self._surroundings.prepare(x), batch_size))
+
+    def _prepared(self, x: Any) -> Any:
+        return self._surroundings.cast(self._surroundings.prepare(x))
 
     def _computed(self, x: Any, batch_size: int | None) -> Any:
         """What the model makes of what is prepared: of many windows some at a time, as a model reads copies of them."""

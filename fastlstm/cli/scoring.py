@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..batches import Evaluated
 from ..errors import InputError
 from ..evaluation import evaluating, predicting
 from ..evaluation.compiling import losses
@@ -113,10 +114,12 @@ def evaluated(pipeline: Pipeline, x: Any, y: Any, batch_size: int | None, sample
     if model.executor.stateful:
         raise InputError("evaluate: expected a pipeline whose model is not stateful, or which has no inverse; found one with both")
     batch = evaluating.batch_of(batch_size, model.inputs[0].shape[0])
-    found = predicting.shown(model.executor, gather(x, model.inputs), batch)
+    given = gather(x, model.inputs)
+    found = predicting.shown(model.executor, given, batch)
     found = found._replace(outputs=[pipeline.finish(output) for output in found.outputs])
-    asked = evaluating.Asked(y, sample_weight, batch, return_dict=True, penalties=False, options=options)
-    return evaluating.evaluate(model.spec, model.source, found, asked)
+    asked = evaluating.Asked(batch, return_dict=True, penalties=False, options=options)
+    rows = len(found.outputs[0])
+    return evaluating.evaluate(model.spec, model.source, [(found, Evaluated(given, y, sample_weight, rows))], asked)
 
 
 def predicted(pipeline: Pipeline, x: Any) -> Any:
