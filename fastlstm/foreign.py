@@ -18,8 +18,6 @@ NUMBERS = "biuf"
 DEPTH = 16
 #: DLPack's number of the CPU.
 CPU = 1
-#: Columns side by side, each of which holds an array a row: features of a timestep.
-SIDE_BY_SIDE = "numpy.stack([numpy.stack(x[name].to_numpy()) for name in x.columns], axis=-1)"
 
 
 def plain(value: Any, where: str) -> Any:
@@ -159,14 +157,22 @@ def size_of(level: np.ndarray | int) -> int | None:
     return int(level[0]) if (level == level[0]).all() else None
 
 
-def of_table(names: Sequence[Any], columns: Sequence[Any], where: str) -> Any:
-    """Columns of numbers side by side; one that holds an array a row, as it is."""
+def of_table(names: Sequence[Any], columns: Sequence[Any], where: str, stacked: str) -> Any:
+    """Columns of numbers side by side; one that holds an array a row, as it is.
+
+    Parameters
+    ----------
+    names, columns
+        Of the table.
+    stacked
+        What makes an array of one that has several columns of arrays.
+    """
     nested = [isinstance(column, list) or column.ndim > 1 for column in columns]
     if len(columns) == 1:
         return columns[0] if nested[0] else columns[0][:, np.newaxis]
     if any(nested):
         found = f"several, of which {names[nested.index(True)]!r} holds an array in each row"
-        refuse(where, found, expected="columns of numbers, or one of arrays", advice=SIDE_BY_SIDE + " makes features of them")
+        refuse(where, found, expected="columns of numbers, or one of arrays", advice=f"where they are features: {stacked}")
     return np.stack(columns, axis=1) if columns else np.zeros((0, 0))
 
 
@@ -204,7 +210,7 @@ def of_pandas(x: Any, where: str) -> Any:
     if all(isinstance(dtype, np.dtype) and dtype.kind in NUMBERS for dtype in x.dtypes):
         return x.to_numpy()
     columns = [pandas_column(x.iloc[:, number], column_of(where, name)) for number, name in enumerate(x.columns)]
-    return of_table(list(x.columns), columns, where)
+    return of_table(list(x.columns), columns, where, "numpy.stack([numpy.stack(x[name].to_numpy()) for name in x.columns], axis=-1)")
 
 
 def pandas_column(column: Any, where: str) -> Any:
@@ -215,10 +221,12 @@ def pandas_column(column: Any, where: str) -> Any:
     numbers = getattr(dtype, "numpy_dtype", None)  # of nullable and of Arrow's dtypes
     numeric = numbers is not None and np.dtype(numbers).kind in NUMBERS
     empty = np.asarray(column.isna())
+    if empty.any() and numeric and np.dtype(numbers).kind == "b":
+        refuse(where, f"a missing value in row {empty.argmax()}", advice="fill it first: x.fillna(False)")
     if empty.any() and numeric:
         refuse(where, f"a missing value in row {empty.argmax()}", advice="fill it first: x.fillna(0)")
     if empty.any():
-        refuse(where, f"a missing value in row {empty.argmax()}", advice="leave out the rows without: x.dropna()")
+        refuse(where, f"a missing value in row {empty.argmax()}", advice="leave out such rows: x.dropna()")
     if numeric:
         return column.to_numpy(dtype=numbers)
     cells = np.asarray(column)
@@ -235,7 +243,7 @@ def of_polars(x: Any, where: str) -> Any:
         refuse(where, "a LazyFrame, which is not computed yet", advice="pass x.collect()")
     if named(type(x), "DataFrame"):
         columns = [polars_column(column, column_of(where, column.name)) for column in x.get_columns()]
-        return of_table(x.columns, columns, where)
+        return of_table(x.columns, columns, where, "numpy.stack([numpy.stack(x[name].to_numpy()) for name in x.columns], axis=-1)")
     return polars_column(x, where) if named(type(x), "Series") else x
 
 
@@ -271,7 +279,7 @@ def polars_nulls(column: Any, where: str, levels: Sequence[Any]) -> None:
     found = f"a missing value in row {column.is_null().arg_max()}"
     if column.dtype.is_numeric():
         refuse(where, found, advice="fill it first: x.fill_null(0)")
-    refuse(where, found, advice="leave out the rows without: x.drop_nulls()")
+    refuse(where, found, advice="leave out such rows: x.drop_nulls()")
 
 
 # -- Arrow --------------------------------------------------------------------------------------------------------------------
@@ -281,7 +289,7 @@ def of_pyarrow(x: Any, where: str) -> Any:
     """A Table or RecordBatch, an Array or a ChunkedArray."""
     if named(type(x), "Table", "RecordBatch"):
         columns = [arrow_column(x.column(number), column_of(where, name)) for number, name in enumerate(x.schema.names)]
-        return of_table(x.schema.names, columns, where)
+        return of_table(x.schema.names, columns, where, "numpy.stack([x[name].to_pylist() for name in x.schema.names], axis=-1)")
     return arrow_column(x, where) if hasattr(x, "null_count") else x
 
 
@@ -317,7 +325,7 @@ def arrow_nulls(column: Any, where: str, levels: Sequence[Any]) -> NoReturn:
     """Refuse missing values, at one level of lists."""
     if not levels:
         place = column.is_null().to_numpy(zero_copy_only=False).argmax()
-        refuse(where, f"a missing value in row {place}", advice="leave out the rows without: x.drop_null()")
+        refuse(where, f"a missing value in row {place}", advice="leave out such rows: x.drop_null()")
     if isinstance(levels[-1], int):
         filled = f"pyarrow.FixedSizeListArray.from_arrays(x.flatten().fill_null(0), {levels[-1]})"
         refuse(where, "a missing value within a row", advice=f"fill it first: {filled}")

@@ -126,12 +126,15 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
     if type(x) not in KNOWN and len(infos) > 1:
         x = foreign.by_column(x)
     if isinstance(x, Mapping):
-        return _several(by_name(x, infos, name), infos, name)
+        values = by_name(x, infos, name)
+        if len(infos) != 1:
+            return _several(values, infos, name)
+        (x,) = values
     if in_batches(x):
         raise InputError(f"{name}: expected one batch, found {type(x).__name__}, which gives several; predict and evaluate take it")
     if len(infos) == 1:
         info = infos[0]
-        x = _read(x, info)
+        x = _read(_alone(x, info), info)
         if info.dtype == STRING:
             return [cast(strings.alone(x, info.shape), info)]
         if isinstance(x, (list, tuple)) and x:
@@ -150,7 +153,7 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
 def _several(values: Sequence[Any], infos: Sequence[TensorInfo], name: str) -> list[np.ndarray] | RaggedInputs:
     """Inputs given by their places."""
     values = [_read(value, info) for value, info in zip(values, infos, strict=True)]
-    differing = [len(infos) > 1 and _differ(value, info) for value, info in zip(values, infos, strict=True)]
+    differing = [_differ(value, info) for value, info in zip(values, infos, strict=True)]
     if not any(differing):
         return _same_rows([cast(value, info) for value, info in zip(values, infos, strict=True)], infos, name)
     rows = [
@@ -344,6 +347,13 @@ def _read(value: Any, info: TensorInfo) -> Any:
     if isinstance(found, list):
         return [row[..., np.newaxis] if row.ndim == axes - 2 else row for row in found]
     return found[..., np.newaxis] if found.ndim == axes - 1 and foreign.is_column(value) else found
+
+
+def _alone(x: Any, info: TensorInfo) -> Any:
+    """Of a list with nothing in it but a column of lists of different lengths: the column."""
+    if not isinstance(x, (list, tuple)) or len(x) != 1 or type(x[0]) in KNOWN:
+        return x
+    return x[0] if isinstance(plain(x[0], f"input {info.name!r}"), list) else x
 
 
 def in_batches(x: Any) -> bool:
