@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from .base_executor import BaseExecutor
 from .errors import InputError
-from .executor import Executor
 from .foreign import is_keras_sequence
 from .inputs import Ragged, RaggedInputs, TensorInfo, gather, in_batches, positive, reading, told
 from .logs import outside
@@ -69,8 +69,8 @@ class Batches:
         What gives them.
     steps
         So many of them; None: all.
-    prepare
-        What is done with the inputs of each.
+    prepare, targets
+        What is done with the inputs and the targets of each.
 
     Raises
     ------
@@ -78,8 +78,10 @@ class Batches:
         If they have no end, and ``steps`` is None.
     """
 
-    def __init__(self, source: Any, steps: int | None, prepare: Callable[[Any], Any] | None = None):
-        self.source, self.steps, self.prepare = source, steps, prepare
+    def __init__(
+        self, source: Any, steps: int | None, prepare: Callable[[Any], Any] | None = None, targets: Callable[[Any], Any] | None = None
+    ):
+        self.source, self.steps, self.prepare, self.targets = source, steps, prepare, targets
         self.of_keras = is_keras_sequence(source)
         self.length = length_of(source) if self.of_keras else None
         if steps is None and (has_no_end(source) if not self.of_keras else self.length is None):
@@ -244,19 +246,20 @@ def evaluated(batches: Batches, infos: Sequence[TensorInfo]) -> Iterator[Evaluat
     """Batches with what they should give."""
     for batch in batches:
         given = batch.gathered(infos)
-        yield Evaluated(given, batch.y, batch.sample_weight, rows_of(given))
+        y = batch.y if batches.targets is None or batch.y is None else batches.targets(batch.y)
+        yield Evaluated(given, y, batch.sample_weight, rows_of(given))
 
 
 # -- computing ----------------------------------------------------------------------------------------------------------------
 
 
-def by_batch(executor: Executor, arrays: list[np.ndarray], batch_size: int | None) -> list[np.ndarray]:
+def by_batch(executor: BaseExecutor, arrays: list[np.ndarray], batch_size: int | None) -> list[np.ndarray]:
     """Outputs of a model whose rows depend on each other: batch by batch, as ``predict`` of Keras computes them."""
     batch, rows = executor.inputs[0].shape[0] or batch_size or KERAS_BATCH, len(arrays[0])
     return joined([executor.run([x[first : first + batch] for x in arrays]) for first in range(0, max(rows, 1), batch)], batch, rows)
 
 
-def with_states(executor: Executor, given: Given, states: States, masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+def with_states(executor: BaseExecutor, given: Given, states: States, masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
     """Outputs of a stateful model; ``states`` holds those from afterwards."""
     if isinstance(given, (Ragged, RaggedInputs)):
         raise InputError("x: a stateful model takes an array, found a list of sequences")

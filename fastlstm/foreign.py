@@ -326,10 +326,11 @@ def arrow_nulls(column: Any, where: str, levels: Sequence[Any]) -> NoReturn:
     if not levels:
         place = column.is_null().to_numpy(zero_copy_only=False).argmax()
         refuse(where, f"a missing value in row {place}", advice="leave out such rows: x.drop_null()")
+    found = "a missing value within a row"
     if isinstance(levels[-1], int):
-        filled = f"pyarrow.FixedSizeListArray.from_arrays(x.flatten().fill_null(0), {levels[-1]})"
-        refuse(where, "a missing value within a row", advice=f"fill it first: {filled}")
-    refuse(where, "a missing value within a row", advice="fill it first: type(x).from_arrays(x.offsets, x.values.fill_null(0))")
+        size = levels[-1]
+        refuse(where, found, advice=f"fill it first: pyarrow.FixedSizeListArray.from_arrays(x.flatten().fill_null(0), {size})")
+    refuse(where, found, advice="fill it first: type(x).from_arrays(x.offsets, x.values.fill_null(0))")
 
 
 # -- tensors ------------------------------------------------------------------------------------------------------------------

@@ -20,9 +20,9 @@ from .outputs import as_returned, report
 from .spec import ModelSpec
 
 if TYPE_CHECKING:
-    from . import batches, by_reference, input_masks, listing, staged_executor
+    from . import base_executor, batches, by_reference, input_masks, listing, staged_executor
     from . import stream as streams
-    from .evaluation import evaluating, logits, predicting
+    from .evaluation import activities, evaluating, predicting
     from .layers import call_masks
     from .layers import training as trained
     from .listing import LayerInfo
@@ -31,7 +31,7 @@ else:
     listing, streams, by_reference = map(lazy.module, ("fastlstm.listing", "fastlstm.stream", "fastlstm.by_reference"))
     batches, input_masks = map(lazy.module, ("fastlstm.batches", "fastlstm.input_masks"))
     call_masks, trained = map(lazy.module, ("fastlstm.layers.call_masks", "fastlstm.layers.training"))
-    evaluating, logits = map(lazy.module, ("fastlstm.evaluation.evaluating", "fastlstm.evaluation.logits"))
+    activities, evaluating = map(lazy.module, ("fastlstm.evaluation.activities", "fastlstm.evaluation.evaluating"))
     predicting = lazy.module("fastlstm.evaluation.predicting")
     staged_executor = lazy.module("fastlstm.staged_executor")
 
@@ -69,7 +69,7 @@ class Model(Generic[Y_co]):
         Which Keras saved the file.
     layers : tuple of LayerInfo
         The layers in the file's order, and how each runs.
-    executor : Executor
+    executor : BaseExecutor
         What computes it.
 
     Examples
@@ -406,7 +406,7 @@ class Model(Generic[Y_co]):
             As for Keras's ``compile``: names, functions of ``(y_true, y_pred)`` in NumPy, objects that have ``get_config`` or as Keras
             serialises them; lists and dicts of these. None: what the file says that the model was compiled with.
         penalties
-            Add the regularisation of layers to the loss, as Keras does?
+            Add the regularisation of layers, of weights and of what they give, to the loss, as Keras does?
 
         Returns
         -------
@@ -428,7 +428,7 @@ class Model(Generic[Y_co]):
         batch = evaluating.batch_of(batch_size, self.inputs[0].shape[0])
         try:
             batches.check_steps(steps, callbacks)
-            model, ordered = logits.exposed(self.spec, evaluating.wanted(self.spec, self.source, options))
+            model, ordered = activities.exposed(self.spec, evaluating.wanted(self.spec, self.source, options), penalties)
             executor = self.executor if model is self.spec else Model(model, **self._options).executor
             parts, batch = batches.with_targets(x, y, sample_weight, self.inputs, batch, batch_size, steps)
             shown = ((ordered(self._shown(executor, part.given, batch)), part) for part in parts)
@@ -436,7 +436,7 @@ class Model(Generic[Y_co]):
         except MemoryError as error:
             raise unreadable(error, "x") from error
 
-    def _shown(self, executor: Executor, given: Any, batch: int) -> predicting.Shown:
+    def _shown(self, executor: base_executor.BaseExecutor, given: Any, batch: int) -> predicting.Shown:
         """Outputs with their masks."""
         if not self._stateful:
             return predicting.shown(executor, given, batch)

@@ -162,7 +162,7 @@ def evaluate(spec: ModelSpec, source: str, parts: Iterable[tuple[Shown, Evaluate
     chosen = wanted(spec, source, asked.options)
     found = losses(chosen.loss, names, counting)
     factors = loss_weights(chosen.loss_weights, names)
-    more = penalties(spec) if asked.penalties else 0.0
+    more = penalties(spec, source) if asked.penalties else 0.0
     sums = Sums(len(names), counting)
     metrics: list[Metered] = []
     for shown, given in parts:
@@ -175,10 +175,19 @@ def evaluate(spec: ModelSpec, source: str, parts: Iterable[tuple[Shown, Evaluate
         for first in range(0, rows, asked.batch):
             part = whole.batch(first, first + asked.batch)
             values = [one_loss(part, number, loss, counting) for number, loss in enumerate(found)]
-            sums.add(values, factors, len(part.predictions[0]), more)
+            count = len(part.predictions[0])
+            sums.add(values, factors, count, more + added(shown.activities, first, count, counting))
             for one in metrics:
                 observe(one, part, counting)
     return results(names, found, chosen, metrics, sums, counting, asked.return_dict)
+
+
+def added(activities: np.ndarray | None, first: int, rows: int, counting: Counting) -> float:
+    """What the activities of so many rows of a batch add to its loss."""
+    if activities is None:
+        return 0.0
+    own = activities[first : first + rows]
+    return float(np.mean(own) if counting.activities == "rows" else np.sum(own))
 
 
 def unique(names: Sequence[str]) -> Sequence[str]:

@@ -107,7 +107,7 @@ def test_what_each_keras_takes(keras: ModuleType, pairs: dict[str, Pair]) -> Non
     """Keras 3 takes no batches that are no tuples, and no iterators but generators; Keras 2 and fastlstm do."""
     makes: list[Callable[[], Any]] = [
         lambda: (x for (x,) in generated(X)), lambda: ([x] for (x,) in generated(X)), lambda: ([x, y] for x, y in generated(X, Y)),
-        lambda: iter([X[rows] for rows in ROWS]), lambda: map(lambda rows: X[rows], ROWS), lambda: zip([X[rows] for rows in ROWS]),
+        lambda: iter([X[rows] for rows in ROWS]), lambda: zip([X[rows] for rows in ROWS]), lambda: map(np.copy, [X[rows] for rows in ROWS]),
     ]  # fmt: skip
     for make in makes:
         if keras.__name__ == "tf_keras":
@@ -223,9 +223,11 @@ def test_evaluate(keras: ModuleType, pairs: dict[str, Pair]) -> None:
         agree("one", lambda: (dataset(X, Y, W),), **options)
         agree("one", lambda: (sequence(keras, lambda n: (X[ROWS[n]], Y[ROWS[n]], W[ROWS[n]]), []),), **options)
         agree("one", lambda: (X, Y), **options)
-        agree("two", lambda: ((((a, b), (b, a[:, :1])) for a, b in generated(A, B)),), **options)
-        agree("two", lambda: ((({"a": a, "b": b}, {"p": b, "q": a[:, :1]}) for a, b in generated(A, B)),), **options)
         agree("two", lambda: ([A, B], [B, A[:, :1]]), **options)
+        # Where a generator ends by itself, Keras 3 counts a batch that is not there in the losses of single outputs.
+        counted = {"steps": 3, **options}
+        agree("two", lambda: ((((a, b), (b, a[:, :1])) for a, b in generated(A, B)),), **counted)
+        agree("two", lambda: ((({"a": a, "b": b}, {"p": b, "q": a[:, :1]}) for a, b in generated(A, B)),), **counted)
     agree("one", lambda: (X, Y), steps=2, batch_size=3, sample_weight=W)
     for model, error in zip(pairs["one"], (ValueError, fastlstm.InputError)):
         for extra in ({"y": Y}, {"sample_weight": W}):
@@ -273,7 +275,7 @@ def test_tensors_of_graphs(keras: ModuleType, pairs: dict[str, Pair]) -> None:
     tf = importlib.import_module("tensorflow")
     ours = pairs["one"][1]
 
-    @tf.function
+    @tf.function(autograph=False)  # which makes errors of its own of all others
     def traced(x: Any) -> Any:
         return ours.predict(x)
 

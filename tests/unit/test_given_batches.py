@@ -451,6 +451,25 @@ def test_pipelines_of_numbers(model: fastlstm.Model) -> None:
         pipeline.predict(X, steps=2)
 
 
+def test_pipelines_are_evaluated(model: fastlstm.Model) -> None:
+    asked: dict[str, Any] = {"loss": "mse", "metrics": ["mae"], "return_dict": True}
+    labels = np.array(["no", "yes"])[(Y[:, 0] > 0).astype(int)]
+    given = [(X[rows], labels[rows]) for rows in (slice(0, 4), slice(4, 8), slice(8, 11))]
+    for pipeline, y in (
+        (fastlstm.Pipeline(model, scaler={"mean": [0.5], "scale": [2.0]}, inverse=True), Y),
+        (fastlstm.Pipeline(model, scaler={"mean": [0.5], "scale": [2.0]}), Y),
+        (fastlstm.Pipeline(model, labels=["no", "yes"]), labels),
+    ):
+        expected = pipeline.evaluate(X, y, batch_size=4, **asked)
+        parts = given if y is labels else BATCHES
+        assert pipeline.evaluate(((x, one) for x, one, *_ in parts), **asked) == pytest.approx(expected, rel=1e-12)
+        first = pipeline.evaluate(X[:8], y[:8], batch_size=4, **asked)
+        assert pipeline.evaluate(((x, one) for x, one, *_ in parts), steps=2, **asked) == pytest.approx(first, rel=1e-12)
+        assert pipeline.evaluate(X, y, batch_size=4, steps=2, **asked) == pytest.approx(first, rel=1e-12)
+        with pytest.raises(fastlstm.InputError, match="y: expected None, as each batch of x brings its own"):
+            pipeline.evaluate(((x, one) for x, one, *_ in parts), y, **asked)
+
+
 def test_pipelines_of_texts(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     stack = [h5_files.embedding(9, 4, rng, True), h5_files.recurrent("LSTM", 6, 4, rng), h5_files.dense(1, 6, rng)]
