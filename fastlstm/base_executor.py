@@ -120,6 +120,13 @@ class BaseExecutor(ABC):
             Of each output an array, or a list of arrays where it has timesteps.
         """
 
+    @abstractmethod
+    def run_padded(self, given: Ragged) -> list[np.ndarray] | None:
+        """Compute padded sequences without their padding, where every layer allows it: None where one does not.
+
+        What an output with timesteps holds behind the last of a sequence means nothing.
+        """
+
     def _in_groups(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[Any]:
         """Compute rows of different shapes, of each input one array a row: those of the same shapes together."""
         groups: dict[Any, list[int]] = {}

@@ -41,6 +41,7 @@ FLOORS = (
     ("verifying", "drafting"),
     ("loading",),
     ("pipeline",),
+    ("batch",),
     ("api",),
     ("demo", "bench"),
     ("cli",),
