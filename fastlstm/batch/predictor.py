@@ -168,8 +168,9 @@ class Predictor:
         InputError
             If a column is not there or does not fit, or holds a null that is not provided for.
         """
-        refuse_dependent(self.path, self.model)
-        return self.in_order(batch)
+        model = self.model
+        refuse_dependent(self.path, model)
+        return self._answered(batch, model)
 
     def in_order(self, batch: Any) -> Any:
         """The same of any model: of one whose rows depend on each other too, for callers who give whole batches, in their order.
@@ -179,9 +180,13 @@ class Predictor:
         batch
             As for a call.
         """
+        return self._answered(batch, self.model)
+
+    def _answered(self, batch: Any, model: Model[Any] | Pipeline) -> Any:
+        """What a model answers to a batch."""
         if isinstance(batch, np.ndarray) and not self.key:
-            return self.predict(batch)
-        table, model = table_of(batch), self.model
+            return model.predict(batch)
+        table = table_of(batch)
         found = answers.outputs_of(model)
         wanted = answers.named(self.outputs, found)
         infos = raw_inputs(model)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlstm
-from fastlstm.batch import Predictor
+from fastlstm.batch import Predictor, answers
 from fastlstm.demo import MODEL
 from fastlstm.errors import InputError
 
@@ -207,6 +207,19 @@ def test_several_inputs_and_outputs(model: Make) -> None:
     assert found.schema.names == ["s", "a", "b", "chances"]
     assert np.array_equal(as_numpy(found, "chances"), z)
     assert Predictor(model("several"), outputs=["one", "three"])(table).schema.names[2:] == ["one", "three"]
+
+
+def test_outputs_of_one_name(model: Make) -> None:
+    """Are numbered, as columns have names of their own."""
+    x = numbers()
+    expected = fastlstm.load(model("with_states")).predict(x)
+    table = TABLES["table"](x)
+    for outputs, names in [(None, ["lstm", "lstm_1", "lstm_2"]), (["y", "h", "c"], ["y", "h", "c"]), ({"lstm_2": "c"}, ["c"])]:
+        found = Predictor(model("with_states"), outputs=outputs)(table)
+        assert found.schema.names == ["x", *names]
+        for name, wanted in zip(names[::-1], expected[::-1]):
+            assert np.array_equal(as_numpy(found, name), wanted)
+    assert answers.told_apart(["a", "a_1", "a", "a"]) == ["a", "a_1", "a_2", "a_3"]
 
 
 def test_the_only_column_it_could_be(model: Make) -> None:
