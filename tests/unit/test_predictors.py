@@ -111,6 +111,22 @@ def test_only_what_is_given_is_imported(tmp_path: Path) -> None:
     assert done.stdout == "\n"
 
 
+def test_masks_of_numpy_are_nulls(tmp_path: Path) -> None:
+    predictor = Predictor(batch_models.fixed(tmp_path / "m.h5"), outputs="y", nulls="skip")
+    mask = np.zeros(X.shape, bool)
+    mask[2, 3, 1] = mask[4] = True
+    y, masked = predictor({"x": X})["y"], np.ma.array(X, mask=mask)
+    assert np.array_equal(predictor({"x": np.ma.array(X)})["y"], y)
+    found = predictor({"x": masked})["y"]
+    assert np.flatnonzero(np.isnan(found)).tolist() == [2, 4]
+    assert np.array_equal(found[[0, 1, 3, 5]], y[[0, 1, 3, 5]])
+    with pytest.raises(InputError, match="column 'x': expected no nulls, found 2, the first in row 2"):
+        Predictor(predictor.path)({"x": masked})
+    assert np.array_equal(
+        Predictor(predictor.path, nulls=2, outputs="y")({"x": masked})["y"], predictor({"x": np.where(mask, np.float32(2), X)})["y"]
+    )
+
+
 # -- pickles ----------------------------------------------------------------------------------------------------------------------
 
 
