@@ -62,7 +62,7 @@ def _masked(array: np.ndarray, mask: np.ndarray, name: Any, fill: Fill) -> Value
         raise InputError(f"column {name!r}: expected numbers where an array is masked, found {array.dtype}")
     if fill is not None:
         return Values(filled(array, mask, fill))
-    return Values(array, None, flat(mask).any(axis=1))
+    return Values(array, None, np.asarray(flat(mask).any(axis=1)))
 
 
 def is_absent(value: Any) -> bool:
