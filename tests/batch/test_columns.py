@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fastlstm.errors import InputError
 
-pa = pytest.importorskip("pyarrow")
-pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow", minversion="16")
+pytest.importorskip("pandas", minversion="2.1")
 pytest.importorskip("polars")
 
 from columns_of import COLUMNS, chunks, fixed_size, listed, sliced  # noqa: E402 - needs all of them

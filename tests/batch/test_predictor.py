@@ -18,8 +18,8 @@ from fastlstm.batch import Predictor, answers
 from fastlstm.demo import MODEL
 from fastlstm.errors import InputError
 
-pa = pytest.importorskip("pyarrow")
-pd = pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow", minversion="16")
+pd = pytest.importorskip("pandas", minversion="2.1")
 pl = pytest.importorskip("polars")
 
 from columns_of import COLUMNS, TABLES, as_numpy, chunks, listed, sliced  # noqa: E402 - needs all of them
