@@ -32,6 +32,14 @@ def test_begin_behind_it(tmp_path: Path) -> None:
     assert "inputs=['text']" in problem.advice
 
 
+@follows("name a layer behind it in outputs=")
+def test_name_a_layer_behind_it(tmp_path: Path) -> None:
+    path = model_of(tmp_path / "m.h5")
+    (problem,) = refused(path, outputs=["x"])
+    assert problem.layer == "x"
+    assert fastlstm.load(path, outputs=["text"]).predict(["The dog"]).tolist() == [[4, 3, 0]]
+
+
 @follows("adapt it, or pass vocabulary=, and save the model as .keras")
 @follows("pass Keras a list as vocabulary=, and save the model again")
 @pytest.mark.parametrize("vocabulary", [None, "terms.txt"])
