@@ -17,6 +17,7 @@ from ..inputs import positive, reading, told
 from ..model import Model
 from ..pipeline import Pipeline
 from ..stream import MOST_ROWS, Stream
+from .predictor import Predictor
 
 #: Rows that are kept although few of them are in use: below, moving them to less memory is not worth it.
 FEW = 64
@@ -39,7 +40,7 @@ class Streams:
     limit
         The most keys at once. A call that would begin more is refused, and changes nothing.
     idle
-        Seconds after which a key that has had no timestep is forgotten: it begins anew if it comes again.
+        Seconds after which a key that has had no timestep is forgotten, in the next call: it begins anew if it comes again.
     max_steps
         As for :meth:`fastlstm.Model.stream`: how many timesteps a sequence has at most, where the model keeps all of them.
     clock
@@ -77,7 +78,7 @@ class Streams:
         self.model: Model[Any] | Pipeline = given_model(model, loading)
         self.limit = None if limit is None else positive(limit, "limit", most=MOST_ROWS)
         self.idle = None if idle is None else seconds(idle, "idle")
-        self._clock, self._max_steps = clock, max_steps
+        self.clock, self._max_steps = clock, max_steps
         self._turn = runtime.Turns("this Streams")
         self._stream = self._of_rows(1)
         self._several = len(network(self.model).inputs) > 1
@@ -145,7 +146,7 @@ class Streams:
     @contextmanager
     def _advancing(self, names: Sequence[Hashable]) -> Iterator[np.ndarray]:
         """The rows of those keys, which begin if they are new; where the call fails, all is as it was."""
-        now = self._clock()
+        now = self.clock()
         self._forget_idle(now)
         new = [name for name in dict.fromkeys(names) if name not in self._rows]
         self._begin(new)
@@ -219,7 +220,7 @@ class Streams:
         if wanted is None:
             raise InputError("idle: expected a number of seconds, as Streams(idle=...) was not given, found None")
         with self._turn:
-            names = self._idle(self._clock(), wanted)
+            names = self._idle(self.clock(), wanted)
             found = dict(zip(names, self._states(names), strict=True))
             self._let_go(names)
             self._shrink()
@@ -241,6 +242,7 @@ class Streams:
             If it is not.
         """
         with self._turn:
+            self._forget_idle(self.clock())
             if key not in self._rows:
                 raise InputError(f"key: expected one that has had a timestep, found {told(key)}")
             return self._states([key])[0]
@@ -288,10 +290,10 @@ class Streams:
 
     def __getstate__(self) -> dict[str, Any]:
         with self._turn:
-            now, names = self._clock(), list(self._rows)
+            now, names = self.clock(), list(self._rows)
             return {
                 "model": self._given, "loading": self._loading, "limit": self.limit, "idle": self.idle, "max_steps": self._max_steps,
-                "clock": self._clock, "keys": names, "ages": [now - self._used[name] for name in names],
+                "clock": self.clock, "keys": names, "ages": [now - self._used[name] for name in names],
                 "states": self._stream.state_of([self._rows[name] for name in names]),
             }  # fmt: skip
 
@@ -300,7 +302,7 @@ class Streams:
         Streams.__init__(self, given["model"], **options, **given["loading"])
         self._begin(given["keys"])
         self._stream.load_state(given["states"], rows=list(self._rows.values()))
-        now = self._clock()
+        now = self.clock()
         self._used = {name: now - age for name, age in zip(given["keys"], given["ages"], strict=True)}
 
     def __repr__(self) -> str:
@@ -323,7 +325,7 @@ class Streams:
             self._move(max(count, 2 * self._stream.batch_size))
         rows = [self._free.pop() for _ in names]
         self._stream.reset(rows=rows)
-        now = self._clock()
+        now = self.clock()
         for name, row in zip(names, rows, strict=True):
             self._rows[name], self._used[name] = row, now
 
@@ -364,8 +366,6 @@ class Streams:
 def given_model(model: Any, loading: Mapping[str, Any]) -> Model[Any] | Pipeline:
     """What the caller gave, loaded if it is a path."""
     if isinstance(model, (str, os.PathLike)):
-        from .predictor import Predictor
-
         return Predictor(model, **loading).model
     if not isinstance(model, (Model, Pipeline)):
         raise InputError(f"model: expected a path, a fastlstm.Model or a fastlstm.Pipeline, found {told(model)}")

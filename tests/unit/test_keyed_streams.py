@@ -120,9 +120,13 @@ class Machine(RuleBasedStateMachine):
     @rule(key=keys, other=keys, packed=st.booleans())
     def move(self, key: Any, other: Any, packed: bool) -> None:
         self.forget_idle()
-        if key in self.given and key in self.streams:
-            self.streams.load_state(other, (self.streams.state_bytes if packed else self.streams.state)(key))
+        state = self.streams.state_bytes if packed else self.streams.state
+        if key in self.given:
+            self.streams.load_state(other, state(key))
             self.given[other], self.used[other] = list(self.given[key]), self.clock.now
+        else:
+            with pytest.raises(InputError, match="expected one that has had a timestep"):
+                state(key)
 
     @rule(how=st.sampled_from([copy.copy, lambda streams: pickle.loads(pickle.dumps(streams))]))
     def leave(self, how: Any) -> None:
