@@ -1,0 +1,77 @@
+"""The recipe for Ray Data, with two actors; one of them is killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import table_files
+
+from fastlstm.batch import Predictor
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[1] / "helpers"), os.environ.get("PYTHONPATH")]))
+    ray.init(
+        num_cpus=4, object_store_memory=300_000_000, include_dashboard=False, log_to_driver=False, logging_level="error",
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )  # fmt: skip
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()
+
+
+class Fatal(Predictor):
+    """Dies at its second batch, if nobody has died yet."""
+
+    calls = 0
+
+    def __call__(self, batch: Any) -> Any:
+        self.calls += 1
+        if self.calls == 2:
+            try:
+                os.close(os.open(os.path.join(os.path.dirname(self.path), "died"), os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                pass
+            else:
+                os.kill(os.getpid(), 9)
+        return super().__call__(batch)
+
+
+def test_recipe(recipe: Callable[[str], dict[str, Any]], equal: Callable[..., None]) -> None:
+    recipe("ray")
+    equal()
+
+
+def test_an_actor_that_dies(folder: Path, equal: Callable[..., None]) -> None:
+    rows = ray.data.read_parquet(str(folder / "rows.parquet"), override_num_blocks=8)
+    scored = rows.map_batches(
+        Fatal, fn_constructor_args=[str(folder / "model.h5")], fn_constructor_kwargs={"inputs": "x", "outputs": "score"},
+        batch_format="pyarrow", batch_size=table_files.ROW_GROUP // 2, compute=ray.data.ActorPoolStrategy(size=2),
+    )  # fmt: skip
+    scored.write_parquet(str(folder / "scored"))
+    assert (folder / "died").exists()
+    equal()
+
+
+@pytest.mark.parametrize("kind", ["numpy", "pandas", "pyarrow"])
+def test_tasks_on_each_kind_of_batch(kind: str, folder: Path, equal: Callable[..., None]) -> None:
+    """Without actors: each process keeps the model from task to task."""
+    predictor = Predictor("model.h5", inputs="x", outputs="score")
+    rows = ray.data.read_parquet(str(folder / "rows.parquet"))
+    rows.map_batches(predictor, batch_format=kind, batch_size=1000).write_parquet(str(folder / "scored"))
+    equal()
+
+
+def test_ids_of_different_lengths(folder: Path) -> None:
+    predictor = Predictor("ids.h5", inputs="words", outputs="score")
+    rows = ray.data.read_parquet(str(folder / "words.parquet")).map_batches(predictor, batch_format="pyarrow")
+    found = rows.to_pandas().sort_values("id")
+    assert np.array_equal(found["score"], np.load("of_words.npy"))
