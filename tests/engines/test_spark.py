@@ -26,7 +26,24 @@ SENSORS, STEPS = 7, (4, 1, 6, 5)
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
+def home(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One folder for all: that in which Java is started is where it looks for files."""
+    there = tmp_path_factory.mktemp("spark")
+    for path in made.iterdir():
+        os.link(path, there / path.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(there)
+        yield there
+
+
+@pytest.fixture
+def folder(home: Path) -> Iterator[Path]:
+    yield home
+    shutil.rmtree("scored", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def spark(home: Path) -> Iterator[Any]:
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = {
         "spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": os.environ.get("PYTHONPATH", ""), "spark.sql.shuffle.partitions": 2,
@@ -37,6 +54,7 @@ def spark() -> Iterator[Any]:
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
+    session.range(2).count()  # the executors are there
     yield session
     session.stop()
 
@@ -51,11 +69,11 @@ def test_recipe(name: str, spark: Any, recipe: Callable[[str], dict[str, Any]], 
 
 def test_an_executor_that_dies(spark: Any, folder: Path, equal: Callable[..., None]) -> None:
     """The process above the one that forks Python's workers."""
-    predictor, mark = Predictor("model.h5", inputs="x", outputs="score"), str(folder / "died")
+    predictor, mark, half = Predictor("model.h5", inputs="x", outputs="score"), str(folder / "died"), table_files.ROWS // 2
 
     def fatal(batches: Any) -> Any:
         for batch in batches:
-            if batch["id"][0].as_py() > table_files.ROWS // 2:
+            if batch["id"][0].as_py() > half:
                 try:
                     os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
                 except FileExistsError:
