@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ class Kept:
                 entry.turn = threading.RLock()
 
     def model(self, path: str, stamp: Any, options: Mapping[str, Any]) -> Model[Any] | Pipeline:
-        """The model of a file of a stamp, loaded with options."""
+        """The model of a file of a stamp, loaded with options; ``part``: the ``inputs`` and ``outputs`` that name a part of it."""
         key = (path, stamp, frozen(options))
         with self._turn:
             entry = self._entries.setdefault(key, Entry())
@@ -65,7 +66,8 @@ class Kept:
         with entry.turn:
             if entry.model is None:
                 try:
-                    entry.model = load_either(path, **options)
+                    loading = dict(options)
+                    entry.model = load_either(path, **loading.pop("part", None) or {}, **loading)
                 finally:
                     if entry.model is None:
                         with self._turn:
@@ -74,13 +76,21 @@ class Kept:
 
 
 def stamp_of(path: str) -> Any:
-    """What changes when a file, or one in a folder, is replaced."""
+    """What changes when a file, or one in a folder, is replaced.
+
+    Raises
+    ------
+    OSError
+        If it is not there.
+    """
     status = os.stat(path)
-    found: list[Any] = [(status.st_mtime_ns, status.st_size, status.st_ino)]
-    for folder, _, files in os.walk(path):  # of a file: nothing
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    found = []
+    for folder, _, files in os.walk(path):
         for name in sorted(files):
-            status = os.stat(os.path.join(folder, name))
-            found.append((folder, name, status.st_mtime_ns, status.st_size))
+            one = os.stat(os.path.join(folder, name))
+            found.append((folder, name, one.st_mtime_ns, one.st_size, one.st_ino))
     return tuple(found)
 
 
