@@ -74,6 +74,10 @@ class Stream(runtime.Stepper):
     >>> stream.load_state(saved)
     >>> np.array_equal(stream.step([[0.3]]), other.step([[0.3]]))
     True
+    >>> many = model.stream(batch_size=100)
+    >>> many.load_state(stream.state, rows=[7])  # one of its rows
+    >>> np.array_equal(many.state_of([7])["lstm/h"], stream.state["lstm/h"])
+    True
     """
 
     def __init__(

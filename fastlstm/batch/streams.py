@@ -55,6 +55,7 @@ class Streams:
 
     Examples
     --------
+    >>> from fastlstm.batch import Streams
     >>> streams = Streams(fastlstm.demo.MODEL)
     >>> y = streams.step(["a", "b"], [[0.1], [0.5]])
     >>> y = streams.step(["b"], [[0.6]])

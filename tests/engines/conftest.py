@@ -39,7 +39,7 @@ def recipe(folder: Path) -> Callable[[str], dict[str, Any]]:
     """Runs a recipe of the page, as it stands there."""
 
     def run(name: str) -> dict[str, Any]:
-        (block,) = (block for block in tool("run_page").blocks(PAGE) if block.mark == f"example: {name}")
+        (block,) = (block for block in tool("run_page").blocks(PAGE) if block.mark == f"engine: {name}")
         names: dict[str, Any] = {"__name__": "__main__"}
         exec(compile("\n" * block.line + block.code, str(PAGE), "exec"), names)
         return names

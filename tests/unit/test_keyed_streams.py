@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import pickle
 import threading
 import tracemalloc
@@ -23,6 +24,7 @@ from layer_specs import recurrent
 from test_remembering_streams import LAYERS, attending
 
 import fastlstm
+import fastlstm.demo
 from fastlstm import InputError, Model
 from fastlstm.batch import Streams
 from fastlstm.spec import Call, LayerSpec, ModelSpec, Ref
@@ -370,6 +372,14 @@ def test_threads_take_turns() -> None:
     expected = MODEL.predict(x)
     for n in range(8):
         assert golden.difference(found[n][0], expected[n]) <= golden.bound(expected[n])
+
+
+def test_the_example_runs() -> None:
+    told: list[str] = []
+    runner = doctest.DocTestRunner()
+    for test in doctest.DocTestFinder().find(Streams, globs={"np": np, "fastlstm": fastlstm}):
+        runner.run(test, out=told.append)
+    assert tuple(runner.summarize(verbose=False)[:2]) == (0, 11), "".join(told)
 
 
 def test_it_says_what_it_is() -> None:
