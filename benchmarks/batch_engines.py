@@ -70,10 +70,8 @@ def prepare(folder: Path, rows: int) -> None:
         with pq.ParquetWriter(folder / f"{name}.parquet", schema(name), compression="none", use_dictionary=False) as out:
             for start in range(0, rows, ROW_GROUP):
                 count = min(ROW_GROUP, rows - start)
-                if name == "floats":
-                    x = rng.standard_normal((count, 20, 8), np.float32)
-                else:
-                    x = rng.integers(0, VOCABULARY, (count, 20))
+                floats = name == "floats"
+                x = rng.standard_normal((count, 20, 8), np.float32) if floats else rng.integers(0, VOCABULARY, (count, 20))
                 expected.append(model.predict(x)[:, 0])
                 columns = {"id": pa.array(np.arange(start, start + count)), column: lists(x).cast(schema(name).field(column).type)}
                 out.write_table(pa.table(columns, schema(name)), row_group_size=ROW_GROUP)
@@ -206,7 +204,8 @@ def run(engine: str, model: str, cores: int, folder: Path) -> Figure | None:
     """One measurement in a process of its own; None where it fails, and says why."""
     paths = [str(REPOSITORY), str(REPOSITORY / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
     told = {
-        **environment(1), "PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": str(cores), "PYSPARK_PYTHON": sys.executable,
+        **environment(1), "PYTHONPATH": os.pathsep.join(filter(None, paths)), "POLARS_MAX_THREADS": str(cores),
+        "PYSPARK_PYTHON": sys.executable,
     }  # fmt: skip
     command = [sys.executable, "-m", "benchmarks.batch_engines", "--one", engine, model, str(cores), str(folder)]
     ran = subprocess.run(command, cwd=REPOSITORY, env=told, text=True, capture_output=True, check=False)

@@ -216,7 +216,7 @@ class Stream(runtime.Stepper):
         state
             By "layer/name", (batch_size, ...) each.
         rows
-            Numbers of the rows whose state it is, in order, as :meth:`state_of` takes them; the others stay as they are. All rows by default.
+            Numbers of the rows whose state it is, in order; the others stay as they are. All rows by default.
 
         Raises
         ------

@@ -5,9 +5,8 @@
     python tools/run_page.py docs/tutorials/text-classifier.md --keras    what needs Keras as well, which trains its model
 
 A comment before a block says what it is: ``<!-- keras -->`` needs Keras, ``<!-- prints -->`` is what the block before it prints,
-``<!-- file: NAME -->`` is a file to save, ``<!-- example: NAME -->`` is found by its name, ``<!-- engine: NAME -->`` needs another engine, and
-is run by tests/engines. Lines of shell that begin with ``fastlstm``
-are run too.
+``<!-- file: NAME -->`` is a file to save, ``<!-- example: NAME -->`` is found by its name, ``<!-- engine: NAME -->`` needs
+another engine, and is run by tests/engines. Lines of shell that begin with ``fastlstm`` are run too.
 """
 
 from __future__ import annotations

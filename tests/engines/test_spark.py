@@ -47,7 +47,8 @@ def spark(home: Path) -> Iterator[Any]:
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = {
         "spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": os.environ.get("PYTHONPATH", ""), "spark.sql.shuffle.partitions": 2,
-        "spark.sql.execution.arrow.maxRecordsPerBatch": 300, "spark.sql.files.maxPartitionBytes": 400_000, "spark.ui.showConsoleProgress": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": 300, "spark.sql.files.maxPartitionBytes": 400_000,
+        "spark.ui.showConsoleProgress": "false",
     }  # fmt: skip
     builder = pyspark.sql.SparkSession.builder.master("local-cluster[2,1,1024]")
     for name, value in settings.items():
