@@ -24,7 +24,9 @@ class Nothing:
         zeros = np.zeros(len(batch), np.float32)
         library = type(batch).__module__.split(".")[0]
         if library == "pandas":
-            return batch.assign(score=zeros)
+            import pandas as pd
+
+            return pd.Series(zeros, index=batch.index) if batch.ndim == 1 else batch.assign(score=zeros)
         if library == "polars":
             import polars as pl
 
