@@ -82,6 +82,7 @@ class Streams:
         self.clock, self._max_steps = clock, max_steps
         self._turn = runtime.Turns("this Streams")
         self._stream = self._of_rows(1)
+        self._apart: Stream | None = None
         self._several = len(network(self.model).inputs) > 1
         self._rows: OrderedDict[Hashable, int] = OrderedDict()  # those that were used longest ago come first
         self._used: dict[Hashable, float] = {}
@@ -111,10 +112,16 @@ class Streams:
         """
         names = listed(keys)
         with self._turn, self._advancing(names) as rows:
-            turns = turns_of(names)
-            if len(turns) == 1:
-                return self._stream.step(x, rows=rows)
-            parts = [self._stream.step(self._some(x, turn, len(names)), rows=rows[turn]) for turn in turns]
+            if len(set(names)) == len(names):
+                return self._stream.step(x, rows=None if len(rows) == self._stream.batch_size and ascending(rows) else rows)
+            first, own = np.unique(rows, return_inverse=True)
+            turns = turns_of(own)
+            apart = self._copied(first)  # whole turns of it are cheaper, and where one fails, nothing has changed
+            parts = []
+            for turn in turns:
+                some = self._some(x, turn, len(names))
+                parts.append(apart.step(some, rows=None if len(turn) == len(first) else own[turn]))
+            self._stream.load_state(apart.state, rows=first)
         return in_order(parts, np.concatenate(turns))
 
     def feed(self, keys: Iterable[Hashable], chunk: Any) -> Any:
@@ -153,19 +160,20 @@ class Streams:
         self._begin(new)
         try:
             rows = np.array([self._rows[name] for name in names], np.intp)
-            before = self._stream.state_of(np.unique(rows)) if len(set(names)) < len(names) else None  # a call is several steps
-            try:
-                yield rows
-            except BaseException:
-                if before is not None:
-                    self._stream.load_state(before, rows=np.unique(rows))
-                raise
+            yield rows
         except BaseException:
             self._let_go(new)
             raise
         for name in names:
             self._rows.move_to_end(name)
             self._used[name] = now
+
+    def _copied(self, rows: np.ndarray) -> Stream:
+        """A stream of the states of some rows alone."""
+        if self._apart is None or self._apart.batch_size != len(rows):
+            self._apart = self._of_rows(len(rows))
+        self._apart.load_state(self._stream.state_of(rows))
+        return self._apart
 
     def _some(self, x: Any, which: np.ndarray, rows: int) -> Any:
         """Some rows of what is given."""
@@ -184,7 +192,8 @@ class Streams:
         return key in self._rows
 
     def __iter__(self) -> Iterator[Hashable]:
-        return iter(list(self._rows))
+        with self._turn:
+            return iter(list(self._rows))
 
     def forget(self, keys: Iterable[Hashable]) -> None:
         """Drop the states of keys; those that are not known are passed over.
@@ -411,19 +420,18 @@ def listed(keys: Any) -> list[Hashable]:
     return found
 
 
-def turns_of(names: Sequence[Hashable]) -> list[np.ndarray]:
-    """The numbers of rows that can be computed together, in order: the first ones of each key, the second ones, ..."""
-    if len(set(names)) == len(names):
-        return [np.arange(len(names))]
-    seen: dict[Hashable, int] = {}
-    turns: list[list[int]] = []
-    for row, name in enumerate(names):
-        turn = seen.get(name, 0)
-        seen[name] = turn + 1
-        if turn == len(turns):
-            turns.append([])
-        turns[turn].append(row)
-    return [np.array(turn) for turn in turns]
+def ascending(rows: np.ndarray) -> bool:
+    """Are these the numbers 0, 1, 2, ...?"""
+    return bool((rows == np.arange(len(rows))).all())
+
+
+def turns_of(own: np.ndarray) -> list[np.ndarray]:
+    """Of the number that each place has: the first places of all numbers, their second places, ..., each by number."""
+    by_number = np.argsort(own, kind="stable")
+    counts = np.bincount(own)
+    nth = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
+    by_turn = np.argsort(nth, kind="stable")
+    return np.split(by_number[by_turn], np.cumsum(np.bincount(nth))[:-1])
 
 
 def some(value: Any, which: np.ndarray, rows: int) -> Any:
