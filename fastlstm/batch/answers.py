@@ -33,9 +33,10 @@ class Output:
 
 def outputs_of(model: Model[Any] | Pipeline) -> tuple[Output, ...]:
     """All that there is to be had."""
+    infos = (model if isinstance(model, Model) else model.model).outputs
+    names = told_apart([info.name for info in infos])
     if isinstance(model, Model):
-        return tuple(Output(info.name, _column(info.shape), _dtype(info)) for info in model.outputs)
-    infos = model.model.outputs
+        return tuple(Output(name, _column(info.shape), _dtype(info)) for name, info in zip(names, infos, strict=True))
     if model.labels:
         shape, dtype = infos[0].shape, _dtype(infos[0])
         by_label = (*shape[:-1], len(model.labels))
@@ -46,7 +47,22 @@ def outputs_of(model: Model[Any] | Pipeline) -> tuple[Output, ...]:
             Output(PROBABILITIES, by_label, dtype),
         )  # fmt: skip
     inverse = model.spec.inverse is not None
-    return tuple(Output(info.name, _column(info.shape), np.dtype(np.float64) if inverse else _dtype(info)) for info in infos)
+    return tuple(
+        Output(name, _column(info.shape), np.dtype(np.float64) if inverse else _dtype(info))
+        for name, info in zip(names, infos, strict=True)
+    )
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of outputs of which none comes twice: an LSTM that gives its states has the outputs "lstm", "lstm_1" and "lstm_2"."""
+    found: list[str] = []
+    for name in names:
+        number, one = 0, name
+        while one in found or (number and one in names):
+            number += 1
+            one = f"{name}_{number}"
+        found.append(one)
+    return found
 
 
 def _dtype(info: TensorInfo) -> np.dtype[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,8 @@ def _scalars(column: Any, name: Any, fill: Fill) -> Values:
     elif types.is_boolean(kind):
         array = (pc.fill_null(column, False) if column.null_count else column).to_numpy(zero_copy_only=False)
     elif types.is_integer(kind) or types.is_floating(kind):
-        array = pa.Array.from_buffers(kind, len(column), [None, column.buffers()[1]], offset=column.offset).to_numpy()
+        plain = pa.Array.from_buffers(kind, len(column), [None, column.buffers()[1]], offset=column.offset).to_numpy()
+        array = np.require(plain, requirements="A")  # messages may hold columns at any byte
     elif types.is_decimal(kind):
         return _scalars(column.cast(pa.float64()), name, fill)
     elif is_text(kind):
@@ -249,6 +251,14 @@ def _listed(offsets: np.ndarray, inner: pa.Array, missing: np.ndarray | None) ->
 def type_of(dtype: np.dtype[Any], shape: Shape) -> pa.DataType:
     """The type of the column that :func:`from_answer` makes of numbers of a dtype."""
     return from_answer(Answer("", Values(np.zeros((0, *(size or 1 for size in shape[1:])), dtype)), shape)).type
+
+
+def with_columns(batch: Any, names: Sequence[str], columns: Sequence[pa.Array]) -> Any:
+    """A table or record batch with columns more."""
+    schema = batch.schema
+    for name, column in zip(names, columns, strict=True):
+        schema = schema.append(pa.field(name, column.type))
+    return type(batch).from_arrays([*batch.columns, *columns], schema=schema)
 
 
 def chunked(column: pa.Array) -> pa.ChunkedArray:

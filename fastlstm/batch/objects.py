@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..inputs import told
 from . import refusals
 from .hashing import hashed, mixed
-from .values import Fill, Values, offsets_of
+from .values import Fill, Values, filled, flat, offsets_of
 
 
 def of_objects(array: np.ndarray, name: Any, fill: Fill) -> Values:
@@ -32,6 +32,8 @@ def of_objects(array: np.ndarray, name: Any, fill: Fill) -> Values:
     """
     if array.dtype.kind not in "biufOUST":
         raise refusals.no_numbers(name, str(array.dtype), dates=array.dtype.kind in "mM")
+    if isinstance(array, np.ma.MaskedArray):
+        return _masked(array.data, np.ma.getmaskarray(array), name, fill)
     if array.dtype != object or array.ndim > 1:
         return Values(array)
     missing = np.fromiter((is_null(one) for one in array), bool, len(array))
@@ -50,6 +52,17 @@ def of_objects(array: np.ndarray, name: Any, fill: Fill) -> Values:
     if found is not None and fill is not None:
         raise refusals.null_list(name, fill, int(missing.argmax()))
     return _rows(given, missing, name, fill)
+
+
+def _masked(array: np.ndarray, mask: np.ndarray, name: Any, fill: Fill) -> Values:
+    """An array of which NumPy's mask says what is not there."""
+    if not mask.any():
+        return of_objects(array, name, fill)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"column {name!r}: expected numbers where an array is masked, found {array.dtype}")
+    if fill is not None:
+        return Values(filled(array, mask, fill))
+    return Values(array, None, np.asarray(flat(mask).any(axis=1)))
 
 
 def is_absent(value: Any) -> bool:

@@ -65,10 +65,28 @@ class Predictor:
         Other arguments of :func:`fastlstm.load`: ``architecture``, ``by_name``, ``precision``, ``custom_layers``, ``custom_activations``,
         ``fold_limit``, ``max_bytes``, ``isolated``; and ``part``, a dict of its ``inputs`` and ``outputs``, which name a part of the model.
 
+    Attributes
+    ----------
+    path : str
+        The file, absolute.
+    model : Model or Pipeline
+        What is in it.
+
     Raises
     ------
     InputError
         If an argument is none of these. Whether they fit the model is told when it is loaded.
+
+    Examples
+    --------
+    >>> predictor = fastlstm.batch.Predictor(fastlstm.demo.MODEL, inputs="months", outputs="forecast")
+    >>> table = predictor({"station": np.array(["a", "b"]), "months": np.zeros((2, 24))})
+    >>> table["station"], table["forecast"].shape
+    (array(['a', 'b'], dtype='<U1'), (2, 12))
+    >>> steps = {"station": np.array(["a", "b", "b"]), "month": np.array([1, 1, 2]), "spots": np.array([0.1, 0.2, 0.3])}
+    >>> by_station = fastlstm.batch.Predictor(fastlstm.demo.MODEL, inputs="spots", key="station", order="month", outputs="y")
+    >>> by_station(steps)["y"].shape
+    (2, 12)
     """
 
     def __init__(
@@ -87,7 +105,7 @@ class Predictor:
         self.inputs = checked_inputs(inputs)
         self.outputs = answers.checked_outputs(outputs)
         self.threads = positive(threads, "threads")
-        self.nulls = nulls
+        self.nulls = nulls if isinstance(nulls, str) else float(nulls)
         self.key, self.order = sequences.checked_key(key, order)
         self._loading = {name: value for name, value in loading.items() if value is not None}
         self._model: Model[Any] | Pipeline | None = None
@@ -150,8 +168,9 @@ class Predictor:
         InputError
             If a column is not there or does not fit, or holds a null that is not provided for.
         """
-        refuse_dependent(self.path, self.model)
-        return self.in_order(batch)
+        model = self.model
+        refuse_dependent(self.path, model)
+        return self._answered(batch, model)
 
     def in_order(self, batch: Any) -> Any:
         """The same of any model: of one whose rows depend on each other too, for callers who give whole batches, in their order.
@@ -161,9 +180,13 @@ class Predictor:
         batch
             As for a call.
         """
+        return self._answered(batch, self.model)
+
+    def _answered(self, batch: Any, model: Model[Any] | Pipeline) -> Any:
+        """What a model answers to a batch."""
         if isinstance(batch, np.ndarray) and not self.key:
-            return self.predict(batch)
-        table, model = table_of(batch), self.model
+            return model.predict(batch)
+        table = table_of(batch)
         found = answers.outputs_of(model)
         wanted = answers.named(self.outputs, found)
         infos = raw_inputs(model)
@@ -183,7 +206,7 @@ class Predictor:
         self, table: Table, columns: Bound, infos: Sequence[TensorInfo], groups: sequences.Groups | None
     ) -> tuple[np.ndarray | None, list[Values]]:
         """Which rows, or sequences, are computed (None: all), and what each input is for these: nothing for none."""
-        fill = None if isinstance(self.nulls, str) else float(self.nulls)
+        fill = None if isinstance(self.nulls, str) else self.nulls
         read = {name: table.values(name, fill) for used in columns.values() for name in used}
         for name, values in read.items():
             refuse_rows(name, values, self.nulls == "error")
@@ -195,12 +218,14 @@ class Predictor:
             return kept, []
         if groups is not None:
             groups = groups if kept is None else groups.where(kept)
-            return kept, sequences.given(read, columns, infos, groups) if table.rows else []
-        if kept is not None:
+        elif kept is not None:
             read = {name: values.where(kept) for name, values in read.items()}
         if not table.rows and any(values.offsets is not None for values in read.values()):
             return kept, []  # whose lengths nothing tells
-        given = [joined([(name, read[name]) for name in columns[info.name]], info) for info in infos]
+        if groups is not None:
+            given = sequences.given(read, columns, infos, groups)
+        else:
+            given = [joined([(name, read[name]) for name in columns[info.name]], info) for info in infos]
         return kept, given if table.rows else []
 
     def _computed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..spec import Shape
 
 #: Numbers that are interleaved at a time.
-NUMBERS = 1 << 15
+NUMBERS = 1 << 18
 #: A number that stands in the place of each null; None: none does.
 Fill = float | None
 
@@ -124,8 +125,13 @@ def holds(dtype: np.dtype, fill: float) -> bool:
     return True
 
 
+def flat(array: np.ndarray) -> np.ndarray:
+    """(rows, ...) as (rows, numbers), of no rows too."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))
+
+
 def beside(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays (rows, some) side by side: a few thousand numbers at a time, which stay in the cache while their rows are interleaved."""
+    """Arrays (rows, some) side by side: some rows of all at a time, which stay in the cache while they are interleaved."""
     widths = [array.shape[1] for array in arrays]
     made = np.empty((len(arrays[0]), sum(widths)), np.result_type(*{array.dtype for array in arrays}))
     step = max(1, NUMBERS // max(sum(widths), 1))

@@ -15,7 +15,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from .. import watching
-from ..model import KERAS_BATCH, Model
+from ..batches import KERAS_BATCH
+from ..model import Model
 from .arrayfiles import Rows
 
 #: Predictions expected to take less than this show no bar.

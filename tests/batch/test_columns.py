@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fastlstm.errors import InputError
 
-pa = pytest.importorskip("pyarrow")
-pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow", minversion="16")
+pytest.importorskip("pandas", minversion="2.1")
 pytest.importorskip("polars")
 
 from columns_of import COLUMNS, chunks, fixed_size, listed, sliced  # noqa: E402 - needs all of them
@@ -118,6 +118,15 @@ def test_nothing_in_it() -> None:
     for kind in (pa.float32(), pa.string(), pa.list_(pa.float32(), 3), pa.list_(pa.float32()), pa.null(), *nested):
         assert to_array(pa.array([], kind)).rows == 0
         assert to_array(pa.chunked_array([], kind)).rows == 0
+
+
+def test_memory_at_odd_addresses() -> None:
+    """As messages may have it: kernels get no such array."""
+    x = np.arange(12, dtype=np.float32)
+    column = pa.Array.from_buffers(pa.float32(), 12, [None, pa.py_buffer(b"#" + x.tobytes()).slice(1)])
+    found = to_array(pa.FixedSizeListArray.from_arrays(column, 3)).array
+    assert found.flags.aligned
+    assert np.array_equal(found, x.reshape(4, 3))
 
 
 # -- nulls ------------------------------------------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastlstm
-from fastlstm.batch import Predictor
+from fastlstm.batch import Predictor, answers
 from fastlstm.demo import MODEL
 from fastlstm.errors import InputError
 
-pa = pytest.importorskip("pyarrow")
-pd = pytest.importorskip("pandas")
+pa = pytest.importorskip("pyarrow", minversion="16")
+pd = pytest.importorskip("pandas", minversion="2.1")
 pl = pytest.importorskip("polars")
 
 from columns_of import COLUMNS, TABLES, as_numpy, chunks, listed, sliced  # noqa: E402 - needs all of them
@@ -207,6 +207,19 @@ def test_several_inputs_and_outputs(model: Make) -> None:
     assert found.schema.names == ["s", "a", "b", "chances"]
     assert np.array_equal(as_numpy(found, "chances"), z)
     assert Predictor(model("several"), outputs=["one", "three"])(table).schema.names[2:] == ["one", "three"]
+
+
+def test_outputs_of_one_name(model: Make) -> None:
+    """Are numbered, as columns have names of their own."""
+    x = numbers()
+    expected = fastlstm.load(model("with_states")).predict(x)
+    table = TABLES["table"](x)
+    for outputs, names in [(None, ["lstm", "lstm_1", "lstm_2"]), (["y", "h", "c"], ["y", "h", "c"]), ({"lstm_2": "c"}, ["c"])]:
+        found = Predictor(model("with_states"), outputs=outputs)(table)
+        assert found.schema.names == ["x", *names]
+        for name, wanted in zip(names[::-1], expected[::-1]):
+            assert np.array_equal(as_numpy(found, name), wanted)
+    assert answers.told_apart(["a", "a_1", "a", "a"]) == ["a", "a_1", "a_2", "a_3"]
 
 
 def test_the_only_column_it_could_be(model: Make) -> None:
@@ -468,6 +481,16 @@ def test_widths_that_do_not_fit(model: Make) -> None:
     several = pa.table({"x": [[1.0], [1.0, 2.0]], "y": [[1.0], [1.0]]})
     refused(
         Predictor(model("any_length"), inputs=["x", "y"]), several, "expected lists as long as each other in every row, found others in 'y'"
+    )
+    for columns in (
+        {"x": [[1.0] * 5], "y": [[1.0] * 4]},
+        {"x": [[1.0] * 5], "y": [1.0]},
+        {"x": [[1.0], [1.0] * 2], "y": [[1.0], [1.0] * 2]},
+    ):
+        with pytest.raises(InputError, match=r"of columns 'x', 'y': expected what fits \(any, any, 3\) side by side, found \("):
+            Predictor(model("any_length"), inputs=["x", "y"])(pa.table(columns))
+    refused(
+        Predictor(model("words")), pa.table({"x": [["a"], ["a", "b"]]}), "expected lists of one length, as input (any, 1), found 1 in row 0"
     )
     with pytest.raises(InputError, match=r"found rows of shape \(12,\)"):  # told before there are rows
         fixed.schema(pa.schema([("x", column.type)]))

@@ -66,6 +66,15 @@ def several(path: Path) -> Path:
     return write_h5(path, config, {"lstm": lstm.weights, "y": first.weights, "z": second.weights})
 
 
+def with_states(path: Path) -> Path:
+    """(steps, features) -> what an LSTM gives, and its states: three outputs of one name"""
+    lstm = h5_files.recurrent("LSTM", 4, FEATURES, np.random.default_rng(7), return_state=True)
+    layers = [entrance("x", 5, FEATURES), {**lstm.entry, "name": "lstm", "inbound_nodes": nodes("x")}]
+    for one in layers:
+        one["config"]["name"] = one["name"]
+    return write_h5(path, functional(layers, [["x", 0, 0]], [["lstm", 0, n] for n in range(3)]), {"lstm": lstm.weights})
+
+
 def stateful(path: Path) -> Path:
     """Two rows at a time, whose states go on."""
     rng = np.random.default_rng(6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import multiprocessing
 import os
 import pickle
@@ -18,7 +19,7 @@ import pytest
 from around_models import fitted_tokenizer, of_series, of_texts
 
 import fastlstm
-from fastlstm.batch import Predictor, loaded
+from fastlstm.batch import Predictor, loaded, sequences
 from fastlstm.demo import MODEL
 from fastlstm.errors import FastLSTMError, InputError
 
@@ -108,6 +109,22 @@ def test_only_what_is_given_is_imported(tmp_path: Path) -> None:
     fastlstm.convert(batch_models.fixed(tmp_path / "m.h5"), tmp_path / "m.fastlstm")
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "m.fastlstm")], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_masks_of_numpy_are_nulls(tmp_path: Path) -> None:
+    predictor = Predictor(batch_models.fixed(tmp_path / "m.h5"), outputs="y", nulls="skip")
+    mask = np.zeros(X.shape, bool)
+    mask[2, 3, 1] = mask[4] = True
+    y, masked = predictor({"x": X})["y"], np.ma.array(X, mask=mask)
+    assert np.array_equal(predictor({"x": np.ma.array(X)})["y"], y)
+    found = predictor({"x": masked})["y"]
+    assert np.flatnonzero(np.isnan(found)).tolist() == [2, 4]
+    assert np.array_equal(found[[0, 1, 3, 5]], y[[0, 1, 3, 5]])
+    with pytest.raises(InputError, match="column 'x': expected no nulls, found 2, the first in row 2"):
+        Predictor(predictor.path)({"x": masked})
+    assert np.array_equal(
+        Predictor(predictor.path, nulls=2, outputs="y")({"x": masked})["y"], predictor({"x": np.where(mask, np.float32(2), X)})["y"]
+    )
 
 
 # -- pickles ----------------------------------------------------------------------------------------------------------------------
@@ -333,3 +350,9 @@ def test_a_part_of_a_model(tmp_path: Path) -> None:
     part = {"outputs": ["lstm_1"]}
     found = Predictor(path, part=part)({"x": X})
     assert np.array_equal(found["lstm_1"], fastlstm.load(path, **part).predict(X))
+
+
+def test_examples_run() -> None:
+    for thing in (Predictor, sequences.Grouper):
+        (example,) = (one for one in doctest.DocTestFinder().find(thing, globs={"np": np, "fastlstm": fastlstm}) if one.examples)
+        assert doctest.DocTestRunner().run(example).failed == 0
