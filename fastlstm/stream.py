@@ -74,6 +74,10 @@ class Stream(runtime.Stepper):
     >>> stream.load_state(saved)
     >>> np.array_equal(stream.step([[0.3]]), other.step([[0.3]]))
     True
+    >>> many = model.stream(batch_size=100)
+    >>> many.load_state(stream.state, rows=[7])  # one of its rows
+    >>> np.array_equal(many.state_of([7])["lstm/h"], stream.state["lstm/h"])
+    True
     """
 
     def __init__(
@@ -182,15 +186,37 @@ class Stream(runtime.Stepper):
     def state(self) -> dict[str, np.ndarray]:
         """A copy of all states, by "layer/name"."""
         with self._guard:
-            return {
-                f"{path}/{name}": array.copy()
-                for path, arrays in self._states.items() for name, array in zip(self._found.names[path], arrays, strict=True)
-            }  # fmt: skip
+            return self._copied(None)
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def state_of(self, rows: Any) -> dict[str, np.ndarray]:
+        """A copy of the states of some rows, as :attr:`~fastlstm.Stream.state` of a stream that had these rows alone.
+
+        Parameters
+        ----------
+        rows
+            Numbers of the rows, each once.
+        """
+        numbers = self._numbers(rows)
+        with self._guard:
+            return self._copied(numbers)
+
+    def _copied(self, numbers: np.ndarray | None) -> dict[str, np.ndarray]:
+        return {
+            f"{path}/{name}": array.copy() if numbers is None else array[numbers]
+            for path, arrays in self._states.items() for name, array in zip(self._found.names[path], arrays, strict=True)
+        }  # fmt: skip
+
+    def load_state(self, state: Mapping[str, Any], *, rows: Any = None) -> None:
         """Go on from a state that :attr:`~fastlstm.Stream.state` of a stream of the same model gave, in this process or another.
 
         What ``initial`` held when that stream began is no part of it.
+
+        Parameters
+        ----------
+        state
+            By "layer/name", (batch_size, ...) each.
+        rows
+            Numbers of the rows whose state it is, in order; the others stay as they are. All rows by default.
 
         Raises
         ------
@@ -204,15 +230,17 @@ class Stream(runtime.Stepper):
             if set(state) != set(keys):
                 raise InputError(f"state: expected the keys {', '.join(keys) or 'none'}, found {', '.join(map(str, state)) or 'none'}")
             given = {key: state[key] for key in keys}
+        numbers = None if rows is None else self._numbers(rows)
+        count = self.batch_size if numbers is None else len(numbers)
         loaded = {
             path: tuple(
-                loaded_state(given[key], f"state[{key!r}]", array.shape, array.dtype)
+                loaded_state(given[key], f"state[{key!r}]", (count, *array.shape[1:]), array.dtype)
                 for key, array in zip(keys_of(path, self._found.names[path]), arrays, strict=True)
             )
             for path, arrays in self._states.items()
         }
-        with self._guard.anew:
-            runtime.replace(flat(self._states), flat(loaded))
+        with self._guard.anew if numbers is None else self._guard:
+            runtime.replace(flat(self._states), flat(loaded), slice(None) if numbers is None else numbers)
             self._note_room()
 
     def copy(self) -> Self:

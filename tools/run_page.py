@@ -5,8 +5,8 @@
     python tools/run_page.py docs/tutorials/text-classifier.md --keras    what needs Keras as well, which trains its model
 
 A comment before a block says what it is: ``<!-- keras -->`` needs Keras, ``<!-- prints -->`` is what the block before it prints,
-``<!-- file: NAME -->`` is a file to save, ``<!-- example: NAME -->`` is found by its name. Lines of shell that begin with ``fastlstm``
-are run too.
+``<!-- file: NAME -->`` is a file to save, ``<!-- example: NAME -->`` is found by its name, ``<!-- engine: NAME -->`` needs
+another engine, and is run by tests/engines. Lines of shell that begin with ``fastlstm`` are run too.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def run(page: Path, keras: bool = False) -> dict[str, Any]:
             Path(block.mark.removeprefix("file: ")).write_text(block.code, encoding="utf-8")
         elif block.mark == "prints":
             assert printed == block.code, f"{page.name}, line {block.line}: expected\n{block.code}\nfound\n{printed}"
-        elif block.mark != "keras" or keras:
+        elif not block.mark.startswith("engine: ") and (block.mark != "keras" or keras):
             printed = run_block(block, page, names)
     return names
 

@@ -6,7 +6,8 @@ from ..lazy import names
 
 if TYPE_CHECKING:
     from .predictor import Predictor
+    from .streams import Streams
 
-__getattr__, __dir__ = names(__name__, {"predictor": ("Predictor",)})
+__getattr__, __dir__ = names(__name__, {"predictor": ("Predictor",), "streams": ("Streams",)})
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "Streams"]

@@ -28,7 +28,9 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
     return get
 
 
-@pytest.mark.parametrize("command", ["benchmarks", "benchmarks.footprint", "benchmarks.sentences", "benchmarks.soak"])
+@pytest.mark.parametrize(
+    "command", ["benchmarks", "benchmarks.footprint", "benchmarks.sentences", "benchmarks.soak", "benchmarks.batch_engines"]
+)
 def test_commands_of_the_page_start(command: str) -> None:
     """In a process of their own: modules that import each other in a circle work as long as another one has come before."""
     done = subprocess.run([sys.executable, "-m", command, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -70,6 +72,38 @@ def test_companions_stand_beside_their_best_peer_on_both_numbers_of_threads(modu
     assert any(line.startswith("- companion_video: ") for line in lines)
     assert not any("companion_crnn" in line for line in lines)
     assert module("readme").companions(tmp_path / "empty") == []
+
+
+def test_engines_for_tables_stand_beside_an_empty_function(module: Any) -> None:
+    """Microseconds a row: all, what the engine takes by itself, and what is left for the model."""
+    engines = module("batch_engines")
+    made = [
+        engines.Figure("floats", "alone", engines.ALONE, 1, 1_000_000, 4.0, 3.9, 0.0, 0.0, True),
+        engines.Figure("floats", "polars", "polars, map_batches", 1, 1_000_000, 5.5, 5.4, 1.25, 1.2, True),
+        engines.Figure("ids", "spark", "Spark, mapInArrow", 2, 1_000_000, 9.0, 8.0, 4.0, 3.0, False),
+    ]
+    found = {"machine": {"processor": "a processor"}, "versions": {"polars": "2.1"}, "results": [one._asdict() for one in made]}
+    text = engines.markdown(found)
+    assert "1 000 000 rows" in text and "a processor; polars 2.1." in text
+    assert "| predict alone | 4.0 (3.9) | | 4.0 (3.9) | yes |" in text
+    assert "| polars, map_batches | 5.5 (5.4) | 1.2 (1.2) | 4.2 (4.2) | yes |" in text
+    assert "| Spark, mapInArrow | 9.0 (8.0) | 4.0 (3.0) | 5.0 (5.0) | no |" in text
+    assert "20 ids, 2 cores:" in text and "160 floats, 1 core:" in text and "160 floats, 2 cores" not in text
+
+
+def test_an_empty_function_is_handed_what_a_predictor_is(module: Any) -> None:
+    """And gives zeros in the same kind."""
+    pa, pd, pl = (pytest.importorskip(name) for name in ("pyarrow", "pandas", "polars"))
+    nothing = module("batch_jobs").Nothing("model.h5", inputs="x", outputs="score")
+    table = pa.table({"id": [1, 2], "x": pa.array([0.5, 1.5], pa.float32())})
+    for batch in (table, table.to_batches()[0], table.to_pandas(), pl.from_arrow(table)):
+        found = nothing(batch)
+        assert type(found) is type(batch)
+        assert list(found["score"].to_numpy()) == [0.0, 0.0] and str(found["score"].to_numpy().dtype) == "float32"
+    for column in (table["x"], table["x"].chunk(0), pl.Series([0.5, 1.5])):
+        assert type(nothing(column)) is type(column)
+        assert list(nothing(column).to_numpy()) == [0.0, 0.0]
+    assert type(nothing(pd.Series([0.5, 1.5]))) is pd.Series
 
 
 def test_results_say_why_cells_are_blank(module: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastlstm
+import fastlstm.batch
 import fastlstm.demo
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")

@@ -59,7 +59,7 @@ def test_all_of_it_is_found() -> None:
         text, found = page.read_text(encoding="utf-8"), list(pages.blocks(page))
         assert len(found) == text.count("```") / 2, page.name
         for block in found:
-            assert re.fullmatch(r"|keras|prints|file: [\w.]+|example: [\w.]+", block.mark), (page.name, block.mark)
+            assert re.fullmatch(r"|keras|prints|file: [\w.]+|example: [\w.]+|engine: \w+", block.mark), (page.name, block.mark)
         assert "```python" in text, f"{page.name} shows nothing"
 
 
