@@ -1,0 +1,273 @@
+"""One file: read, computed and written a batch at a time; kept in parts where it takes long."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from ... import lazy, replacing
+from ...errors import FastLSTMError, InputError
+from ...records import record
+from ..files import kinds, sinks, sources
+from ..files.base import Batch, Reading, Source, cut, length
+from ..predictor import Predictor, raw_inputs
+from . import facts
+from .parts import Parts
+from .planning import Compute, Options, Plan, grouping, planned
+from .processes import Here, Pool
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .. import sequences
+else:
+    pa, sequences = map(lazy.module, ("pyarrow", "fastlstm.batch.sequences"))
+
+
+@record(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    name : str
+        Of what is read.
+    rows : int
+        Rows of it that are done.
+    begun : int
+        How many of these an earlier job has done.
+    fraction : float or None
+        How much of it is done, from 0 to 1, where that is known.
+    """
+
+    name: str
+    rows: int
+    begun: int
+    fraction: float | None
+
+
+@record(frozen=True)
+class Done:
+    """What a job did.
+
+    Attributes
+    ----------
+    rows : int
+        That were read, also those of an earlier job that this one went on with.
+    begun : int
+        Those of them that the earlier job has done.
+    written : int
+        Rows that the output has.
+    """
+
+    rows: int
+    begun: int
+    written: int
+
+
+Watch = Callable[[Progress], None]
+
+
+class Job:
+    """Files through a model.
+
+    Parameters
+    ----------
+    predictor
+        What computes.
+    options
+        What else the caller chooses.
+    watch
+        Told how far it is, after each batch.
+    prepare
+        For several processes: called in each of them before the model is loaded.
+    custom, part
+        A file of the caller's functions, and what names a part of the model: what results depend on beside the predictor.
+    """
+
+    def __init__(
+        self, predictor: Predictor, options: Options, *, watch: Watch | None = None, prepare: Callable[[], Any] | None = None,
+        custom: str | None = None, part: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        self.predictor, self.options = predictor, options
+        self._watch = watch or (lambda progress: None)
+        compute = Compute(predictor)
+        self._computing = Here(compute) if options.processes == 1 else Pool(compute, options.processes, prepare)
+        self.facts = facts.of_job(predictor, options, custom, part)
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._computing.close()
+
+    # -- one file -----------------------------------------------------------------------------------------------------------
+
+    def run(self, path: str, target: str) -> Done:
+        """Compute a file.
+
+        Parameters
+        ----------
+        path
+            What is read.
+        target
+            What is written: it stands there when it is whole.
+
+        Raises
+        ------
+        InputError
+            If something is wrong with either.
+        """
+        replacing.checked(target, path, self.predictor.path, name="-o")
+        kind = kinds.of_path(target, self.options.output_kind, option="--output-format")
+        with self.opened(path, kind) as source:
+            plan = self.planned(source, kind)
+            if not (source.restarts and plan.restarts and sinks.joins(kind) and replacing.is_replaced(target)):
+                with replacing.writing(target) as stream:
+                    return self.pour(source, plan, stream, target, kind)
+            return self._in_parts(source, plan, target, kind)
+
+    def opened(self, path: str, output_kind: str) -> Source:
+        """The source of a file."""
+        kind = kinds.of_path(path, self.options.input_kind, option="--input-format")
+        return sources.opened(path, kind, self.reading(output_kind))
+
+    def reading(self, output_kind: str) -> Reading:
+        """How files are read that become a kind of file."""
+        names = tuple(info.name for info in raw_inputs(self.predictor.model))
+        return Reading(names, verbatim=output_kind == "csv" and not grouping(self.predictor))
+
+    def planned(self, source: Source, output_kind: str) -> Plan:
+        """What is done with a source."""
+        return planned(self.predictor, source, self.options, single=output_kind == "npy")
+
+    def pour(self, source: Source, plan: Plan, stream: BinaryIO, name: str, kind: str) -> Done:
+        """Compute a source into a stream, in one go.
+
+        Parameters
+        ----------
+        source
+            What is read.
+        plan
+            What is done with it.
+        stream, name, kind
+            Where the results go, how messages call that, and what they become.
+        """
+        sink, rows, written = sinks.opened(stream, name, kind), 0, 0
+        for read, result in self._results(source, plan, 0):
+            sink.write(result)
+            rows, written = rows + read, written + length(result)
+            self._watch(Progress(source.name, rows, 0, _fraction(source, rows)))
+        sink.close()
+        return Done(rows, 0, written)
+
+    # -- in parts -----------------------------------------------------------------------------------------------------------
+
+    def _in_parts(self, source: Source, plan: Plan, target: str, kind: str) -> Done:
+        job = {**self.facts, **facts.of_input(source.name)}
+        parts = Parts(target, kind, job, overwrite=self.options.overwrite)
+        try:
+            begun = parts.end
+            with _kept_told(parts, source.name):
+                whole = source.rows is not None and begun >= source.rows and parts.count > 0
+                if not whole:
+                    self._fill(source, plan, parts, kind)
+                parts.finish()
+            return Done(parts.end, begun, parts.written)
+        finally:
+            parts.close()
+
+    def _fill(self, source: Source, plan: Plan, parts: Parts, kind: str) -> None:
+        """Write parts until the source is at its end."""
+        begun = rows = parts.end
+        results = self._results(source, plan, begun)
+        more = True
+        while more:
+            deadline, written = time.monotonic() + self.options.part_seconds, 0
+            with parts.part() as (stream, name):
+                sink, more = sinks.opened(stream, parts.target, kind, first=parts.count == 0), False
+                for read, result in results:
+                    sink.write(result)
+                    rows, written = rows + read, written + length(result)
+                    self._watch(Progress(source.name, rows, begun, _fraction(source, rows)))
+                    if time.monotonic() > deadline:
+                        more = True
+                        break
+                sink.close()
+            parts.add(name, rows, written)
+
+    def _results(self, source: Source, plan: Plan, start: int) -> Iterator[tuple[int, Batch]]:
+        """Rows that a batch has of the source, and what was computed of it."""
+        batches = source.batches(plan.columns, plan.rows, start)
+        if plan.exact:
+            batches = _even(batches, plan.rows)
+        if grouping(self.predictor):
+            batches = self._grouped(batches, source.name)
+        first = start
+        for batch, result in self._computing.results(batches, plan.keep):
+            count = length(batch)
+            try:
+                found = result()
+            except InputError as error:
+                where = f"batch that begins with row {first:,}: " if first else ""
+                raise InputError(f"{source.name}: {where}{error}") from error
+            first += count
+            yield count, found
+
+    def _grouped(self, batches: Iterable[Batch], name: str) -> Iterator[Batch]:
+        """Batches that hold all steps of each of their keys."""
+        grouper = sequences.Grouper(self.predictor.key)
+        for batch in batches:
+            yield from grouper.add(batch)
+        yield from grouper.end()
+
+
+@contextmanager
+def _kept_told(parts: Parts, name: str) -> Iterator[None]:
+    """Say in an error that something is kept."""
+    try:
+        yield
+    except FastLSTMError as error:
+        text = str(error)
+        if parts.folder in text:  # what is being written is a part: the caller knows the target alone
+            cause = error.__cause__
+            text = f"{parts.target}: cannot be written ({getattr(cause, 'strerror', None) or cause})"
+            if os.path.exists(parts.target):
+                text += "; the earlier file is left as it was"
+        if parts.count:
+            text += f"\n{parts.end:,} rows are done and kept in {parts.folder}: the same command goes on from there"
+        raise type(error)(text) from error
+
+
+def _fraction(source: Source, rows: int) -> float | None:
+    return source.fraction() if source.rows is None else min(1.0, rows / source.rows) if source.rows else 1.0
+
+
+def _even(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
+    """Batches of just so many rows, but the last."""
+    waiting: list[Batch] = []
+    count = 0
+    for batch in batches:
+        while count + length(batch) >= rows and length(batch):
+            used = rows - count
+            yield _joined([*waiting, cut(batch, 0, used)])
+            batch, waiting, count = cut(batch, used), [], 0
+        if length(batch) or not waiting:
+            waiting.append(batch)
+            count += length(batch)
+    if count or waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    if isinstance(first, Mapping):
+        return {name: np.concatenate([one[name] for one in batches]) for name in first}  # type: ignore[index]
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -1,0 +1,237 @@
+"""What a job reads, computes and writes of a source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ... import lazy
+from ...errors import InputError
+from ...inputs import TensorInfo
+from ...model import KERAS_BATCH, Model
+from ...pipeline import Pipeline
+from ...records import record
+from ...spec import STRING
+from .. import binding
+from ..files.base import Batch, Source
+from ..predictor import Predictor, raw_inputs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .. import tables
+else:
+    pa, tables = map(lazy.module, ("pyarrow", "fastlstm.batch.tables"))
+
+#: Bytes of a batch, of what goes in and what comes out, unless the caller says how many rows it has.
+BATCH_BYTES = 8 << 20
+LEAST_ROWS, MOST_ROWS = KERAS_BATCH, 1 << 15
+#: More rows than any file has: a model that pads its rows to the longest of all computes them at once.
+MOST = 1 << 40
+#: What a value takes whose type tells no size, and what an axis is taken for that is open.
+GUESSED_BYTES, GUESSED_SIZE = 32, 100
+#: Says that all columns are kept.
+ALL = "*"
+
+
+@record(frozen=True)
+class Options:
+    """What a caller chooses of a job.
+
+    Attributes
+    ----------
+    keep : tuple of str or None
+        The columns of the source that stand beside the outputs, or ``("*",)`` for all; None: those that hold one value a row and that
+        the model does not read.
+    batch_rows : int or None
+        Rows that are computed at once; None: as many as take some megabytes.
+    processes : int
+        That compute; 1: this one.
+    overwrite : bool
+        Begin anew, whatever an earlier job has left.
+    input_kind, output_kind : str or None
+        Of files; None: by their endings.
+    part_seconds : float
+        After so long, what is computed is kept, so that a job that is stopped goes on from there.
+    """
+
+    keep: tuple[str, ...] | None = None
+    batch_rows: int | None = None
+    processes: int = 1
+    overwrite: bool = False
+    input_kind: str | None = None
+    output_kind: str | None = None
+    part_seconds: float = 30.0
+
+
+@record(frozen=True)
+class Plan:
+    """What is done with each batch of a source.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Those that are read.
+    keep : tuple of str or None
+        Those that stand beside the outputs; None: of a row per step, what comes back.
+    rows : int
+        The most of a batch.
+    exact : bool
+        Do batches but the last need to have just as many? What a row becomes may depend on the others of its batch.
+    restarts : bool
+        Can it go on at any batch? A stateful model needs those before it.
+    """
+
+    columns: tuple[str, ...]
+    keep: tuple[str, ...] | None
+    rows: int
+    exact: bool = False
+    restarts: bool = True
+
+
+def planned(predictor: Predictor, source: Source, options: Options, *, single: bool = False) -> Plan:
+    """The plan of a job.
+
+    Parameters
+    ----------
+    predictor
+        What computes.
+    source
+        What is read. It is told what its columns are.
+    options
+        The caller's.
+    single
+        Does the file that is written hold one array, beside which nothing stands?
+
+    Raises
+    ------
+    InputError
+        If a column is not there, or the model cannot be computed a batch at a time.
+    """
+    infos = raw_inputs(predictor.model)
+    keys = grouping(predictor)
+    if source.schema is None:
+        return _of_arrays(predictor, source, options, infos)
+    for name, option in [(name, "--key") for name in keys] + [(name, "--keep") for name in options.keep or () if name != ALL]:
+        if name not in source.names:
+            raise InputError(f"{source.name}: expected a column {name!r} ({option}), found the columns {binding.listed(source.names)}")
+    try:
+        bound = binding.bound(predictor.inputs, infos, tables.table_of(source.schema.empty_table()), keys)
+    except InputError as error:
+        raise InputError(f"{source.name}: {error}") from error
+    texts = [column for info in infos for column in bound[info.name] if info.dtype == STRING]
+    numbers = [column for info in infos for column in bound[info.name] if info.dtype.startswith("float")]
+    source.typed(numbers, texts)
+    read = [column for columns in bound.values() for column in columns]
+    if keys:
+        if options.keep is not None:
+            raise InputError("--keep: with --key there is a row for each key, beside which its steps' columns do not fit")
+        keep: tuple[str, ...] | None = None
+    elif options.keep is not None:
+        keep = source.names if ALL in options.keep else options.keep
+    else:
+        keep = () if single else tuple(one.name for one in source.schema if one.name not in read and not pa.types.is_nested(one.type))
+    rows, exact = batch_rows(predictor, options, infos, [source.schema.field(name).type for name in dict.fromkeys(read)])
+    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, exact, not network(predictor).executor.stateful)
+
+
+def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Sequence[TensorInfo]) -> Plan:
+    """The plan for a source of arrays, which are the inputs."""
+    if predictor.inputs is not None:
+        raise InputError(f"{source.name}: expected columns with names for --columns, found arrays; leave --columns out")
+    if grouping(predictor) or options.keep not in (None, (), (ALL,)):
+        option = "--key" if grouping(predictor) else "--keep"
+        raise InputError(f"{source.name}: expected columns with names for {option}, found arrays; leave {option} out")
+    rows, exact = batch_rows(predictor, options, infos, [])
+    keep = source.names if options.keep == (ALL,) else ()
+    return Plan(source.names, keep, rows, exact, not network(predictor).executor.stateful)
+
+
+def network(predictor: Predictor) -> Model[Any]:
+    """The model, without what a pipeline has around it."""
+    loaded = predictor.model
+    return loaded.model if isinstance(loaded, Pipeline) else loaded
+
+
+def grouping(predictor: Predictor) -> tuple[str, ...]:
+    """The columns that tell which steps belong together, and in which order."""
+    key = predictor.key
+    keys = () if key is None else (key,) if isinstance(key, str) else tuple(key)
+    return (*keys, *(() if predictor.order is None else (predictor.order,)))
+
+
+def batch_rows(predictor: Predictor, options: Options, infos: Sequence[TensorInfo], types: Sequence[Any]) -> tuple[int, bool]:
+    """How many rows are computed at once, and whether it must be just so many.
+
+    Raises
+    ------
+    InputError
+        If several processes cannot share the work, as a batch goes on with the states of the one before it.
+    """
+    model = network(predictor)
+    executor = model.executor
+    if executor.all_at_once:
+        return MOST, True
+    if executor.stateful and options.processes > 1:
+        raise InputError("--processes: expected 1, as a batch of a stateful model goes on with the states of the one before it")
+    step = model.inputs[0].shape[0] or (KERAS_BATCH if executor.crosses_rows else 1)
+    exact = step > 1 or bool(executor.stateful)
+    if options.batch_rows is not None:
+        return -(-options.batch_rows // step) * step, exact
+    if grouping(predictor):
+        return MOST_ROWS, False
+    size = sum(map(_bytes, types)) if types else sum(_row_bytes(info) for info in infos)
+    size += sum(_row_bytes(info) for info in model.outputs)
+    rows = max(LEAST_ROWS, min(MOST_ROWS, BATCH_BYTES // max(1, size)))
+    return max(step, rows // step * step), exact
+
+
+def _row_bytes(info: TensorInfo) -> int:
+    """Bytes of a row, about."""
+    return math.prod(GUESSED_SIZE if size is None else size for size in info.shape[1:]) * 4
+
+
+def _bytes(kind: Any) -> int:
+    """Bytes of a value of a type, about."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _bytes(kind.storage_type)
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size * _bytes(kind.value_type)
+    if pa.types.is_nested(kind):
+        return GUESSED_SIZE * sum(_bytes(kind.field(number).type) for number in range(kind.num_fields))
+    try:
+        return -(-kind.bit_width // 8)
+    except ValueError:
+        return GUESSED_BYTES
+
+
+class Compute:
+    """What a process does with a batch: the outputs, and the columns that are kept. Pickled with its predictor.
+
+    Parameters
+    ----------
+    predictor
+        What computes.
+    """
+
+    def __init__(self, predictor: Predictor):
+        self.predictor = predictor
+
+    def __call__(self, batch: Batch, keep: tuple[str, ...] | None) -> Batch:
+        """Compute a batch.
+
+        Parameters
+        ----------
+        batch
+            The columns that were read.
+        keep
+            Those that stand before the outputs; None: what comes back.
+        """
+        result = self.predictor(batch)
+        if isinstance(batch, Mapping):
+            return {name: result[name] for name in result if name not in batch or name in (keep or ())}
+        if keep is None:
+            return result
+        added = [name for name in result.schema.names if name not in batch.schema.names]
+        return result.select([*keep, *added])
