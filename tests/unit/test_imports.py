@@ -40,6 +40,7 @@ FLOORS = (
     ("verifying", "drafting"),
     ("loading",),
     ("pipeline",),
+    ("batch",),
     ("api",),
     ("demo", "bench"),
     ("cli",),

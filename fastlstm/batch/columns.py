@@ -1,0 +1,229 @@
+"""Arrow columns as arrays and back: views wherever memory allows it, never a Python object for each row but of text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from ..spec import Shape
+from . import refusals
+from .values import Answer, Values, offsets_of, united
+
+#: A number that stands in the place of each null.
+Fill = float | None
+
+
+def to_array(column: pa.Array | pa.ChunkedArray, name: str = "column", fill: Fill = None) -> Values:
+    """The values of a column.
+
+    Parameters
+    ----------
+    column
+        Of numbers, booleans or text, or of lists of these, however nested, which are as long as each other inside a row.
+    name
+        What the column is called, for messages.
+    fill
+        What takes the place of nulls; None: rows that are null, or hold a null, are told as missing.
+
+    Returns
+    -------
+    Values
+        A view of the column's memory where it is one chunk of numbers. Read-only.
+
+    Raises
+    ------
+    InputError
+        If it holds something else.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return _values(column, name, fill)
+
+
+def _values(column: Any, name: str, fill: Fill) -> Values:
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _of_extension(column, name, fill)
+    if types.is_dictionary(kind):
+        return _values(column.dictionary_decode(), name, fill)
+    if types.is_run_end_encoded(kind):
+        return _values(pc.run_end_decode(column), name, fill)
+    if types.is_fixed_size_list(kind):
+        return _fixed(column, name, fill)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _lists(column, name, fill)
+    if str(kind).startswith(("list_view", "large_list_view")):
+        return _lists(column.cast(pa.large_list(kind.value_type)), name, fill)
+    return _scalars(column, name, fill)
+
+
+def _of_extension(column: Any, name: str, fill: Fill) -> Values:
+    """Tensors, by how they are stored."""
+    found = _values(column.storage, name, fill).even()
+    shape, order = getattr(column.type, "shape", None), getattr(column.type, "permutation", None)
+    if shape is None or found.offsets is not None:
+        return found
+    array = found.array.reshape(found.rows, *shape)
+    if order is not None:
+        array = array.transpose(0, *(axis + 1 for axis in order))
+    return found._replace(array=array)
+
+
+def _fixed(column: Any, name: str, fill: Fill) -> Values:
+    """Lists of one length that the type says."""
+    size, rows = column.type.list_size, len(column)
+    inner = _values(column.values.slice(column.offset * size, rows * size), name, fill).even()
+    if inner.offsets is not None:
+        raise refusals.uneven(name, str(column.type))
+    array, missing = inner.array.reshape(rows, size, *inner.array.shape[1:]), _nulls(column)
+    if missing is not None and fill is not None:
+        array = _filled(array, missing, fill, name)
+        missing = None
+    if inner.missing is not None:
+        inside: np.ndarray = inner.missing.reshape(rows, size).any(axis=1)
+        missing = united([missing, inside])
+    return Values(array, None, missing)
+
+
+def _lists(column: Any, name: str, fill: Fill) -> Values:
+    """Lists, each of its own length."""
+    missing: np.ndarray | None = _nulls(column)
+    if missing is not None and fill is not None:
+        raise refusals.null_list(name, fill, int(missing.argmax()))
+    offsets = column.offsets.to_numpy().astype(np.int64, copy=False)
+    inner = _values(column.values.slice(offsets[0], offsets[-1] - offsets[0]), name, fill).even()
+    if inner.offsets is not None:
+        raise refusals.uneven(name, str(column.type))
+    offsets = offsets - offsets[0] if offsets[0] else offsets
+    if inner.missing is not None:
+        counts = np.concatenate([[0], np.cumsum(inner.missing)])
+        inside: np.ndarray = np.diff(counts[offsets]) > 0
+        missing = united([missing, inside])
+    return Values(inner.array, offsets, missing)
+
+
+def _scalars(column: Any, name: str, fill: Fill) -> Values:
+    """A number, a truth value or a text each."""
+    kind, missing = column.type, _nulls(column)
+    if types.is_null(kind):
+        array = np.zeros(len(column), np.float32)
+    elif types.is_boolean(kind):
+        array = (pc.fill_null(column, False) if column.null_count else column).to_numpy(zero_copy_only=False)
+    elif types.is_integer(kind) or types.is_floating(kind):
+        array = pa.Array.from_buffers(kind, len(column), [None, column.buffers()[1]], offset=column.offset).to_numpy()
+    elif types.is_decimal(kind):
+        return _scalars(column.cast(pa.float64()), name, fill)
+    elif is_text(kind):
+        array = column.cast(pa.large_binary()).to_numpy(zero_copy_only=False)
+    else:
+        raise refusals.no_numbers(name, str(kind), dates=types.is_temporal(kind), struct=types.is_struct(kind))
+    if missing is not None and fill is not None:
+        return Values(_filled(array, missing, fill, name))
+    return Values(array, None, missing)
+
+
+def _nulls(column: Any) -> np.ndarray | None:
+    """Which entries are null; None where none is."""
+    return column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
+
+
+def _filled(array: np.ndarray, missing: np.ndarray, fill: float, name: str) -> np.ndarray:
+    """A copy with a number in the place of nulls."""
+    if array.dtype == object:
+        raise refusals.null_text(name, fill)
+    wanted = array.dtype if array.dtype.kind == "f" or array.dtype.type(fill) == fill else np.result_type(array.dtype, np.float64)
+    array = array.astype(wanted)
+    array[missing] = fill
+    return array
+
+
+def is_text(kind: Any) -> bool:
+    """Does a type hold text?"""
+    return bool(types.is_unicode(kind) or types.is_binary(kind) or str(kind) in TEXTS)
+
+
+#: Names of types of text that older releases of pyarrow have no functions for.
+TEXTS = ("large_string", "large_binary", "string_view", "binary_view")
+
+
+def innermost(kind: Any) -> Any:
+    """The type of what lists hold."""
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif hasattr(kind, "value_type"):
+            kind = kind.value_type
+        else:
+            return kind
+
+
+def usable(kind: Any, text: bool) -> bool:
+    """Could a model read a column of a type?"""
+    inner = innermost(kind)
+    if text:
+        return is_text(inner)
+    return bool(types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner) or types.is_decimal(inner))
+
+
+# -- back -------------------------------------------------------------------------------------------------------------------
+
+
+def from_array(array: np.ndarray, shape: Shape | None = None, missing: np.ndarray | None = None) -> pa.Array:
+    """An array, (rows, ...), as a column: numbers, or lists of a fixed size, of lists and so on.
+
+    Parameters
+    ----------
+    array
+        Numbers or text.
+    shape
+        Rows first; where it has None for another axis, lists are of the kind that has lengths of its own. None: that of the array.
+    missing
+        (rows,), bool: null.
+
+    Returns
+    -------
+    pyarrow.Array
+        Numbers are not copied.
+    """
+    return from_answer(Answer("", Values(array, None, missing), array.shape if shape is None else shape))
+
+
+def from_answer(answer: Answer) -> pa.Array:
+    """A column that a model gives."""
+    (array, offsets, missing), shape = answer.values, answer.shape
+    if offsets is not None:
+        inner = _nested(array, (None, *shape[2:]), None)
+        return _listed(offsets, inner, missing)
+    return _nested(array, shape, missing)
+
+
+def _nested(array: np.ndarray, shape: Shape, missing: np.ndarray | None) -> pa.Array:
+    array = np.ascontiguousarray(array)
+    if array.ndim == 1:
+        return pa.array(array, mask=missing)
+    rows, size = array.shape[:2]
+    inner = _nested(array.reshape(rows * size, *array.shape[2:]), (None, *shape[2:]), None)
+    if shape[1] is None:
+        return _listed(np.arange(rows + 1, dtype=np.int64) * size, inner, missing)
+    validity = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(pa.list_(inner.type, size), rows, [validity], children=[inner])
+
+
+def _listed(offsets: np.ndarray, inner: pa.Array, missing: np.ndarray | None) -> pa.Array:
+    kind, dtype = (pa.list_, np.int32) if offsets[-1] < 1 << 31 else (pa.large_list, np.int64)
+    validity = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(
+        kind(inner.type), len(offsets) - 1, [validity, pa.py_buffer(offsets.astype(dtype))], children=[inner]
+    )  # fmt: skip
+
+
+def type_of(dtype: np.dtype[Any], shape: Shape) -> pa.DataType:
+    """The type of the column that :func:`from_answer` makes of numbers of a dtype."""
+    return from_answer(Answer("", Values(np.zeros((0, *(size or 1 for size in shape[1:])), dtype)), shape)).type
+
+
+__all__ = ["from_answer", "from_array", "offsets_of", "to_array", "type_of", "usable"]

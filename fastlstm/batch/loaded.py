@@ -1,0 +1,100 @@
+"""Models by path, loaded once a process, whoever asks for them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from .. import forking
+from ..model import Model
+from ..pipeline import Pipeline, load_either
+
+#: Models that are kept; those that were asked for longest ago go first.
+MOST_KEPT = 8
+
+
+class Same:
+    """A value that no dict takes as a key: the same is what is the very object."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+class Entry:
+    """A model, once it is loaded."""
+
+    def __init__(self) -> None:
+        self.turn = threading.RLock()
+        self.model: Model[Any] | Pipeline | None = None
+
+
+class Kept:
+    """The models of a process. A file that was replaced is loaded anew; one that fails to load is tried again."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Any, Entry] = OrderedDict()
+        self._turn = threading.RLock()
+        forking.in_child(self, Kept.put_right)
+
+    def put_right(self) -> None:
+        """In a forked process: locks that threads of the parent held are never released there."""
+        self._turn = threading.RLock()
+        for key, entry in list(self._entries.items()):
+            if entry.model is None:
+                del self._entries[key]
+            else:
+                entry.turn = threading.RLock()
+
+    def model(self, path: str, stamp: Any, options: Mapping[str, Any]) -> Model[Any] | Pipeline:
+        """The model of a file of a stamp, loaded with options."""
+        key = (path, stamp, frozen(options))
+        with self._turn:
+            entry = self._entries.setdefault(key, Entry())
+            self._entries.move_to_end(key)
+            while len(self._entries) > MOST_KEPT:
+                self._entries.popitem(last=False)
+        with entry.turn:
+            if entry.model is None:
+                try:
+                    entry.model = load_either(path, **options)
+                finally:
+                    if entry.model is None:
+                        with self._turn:
+                            self._entries.pop(key, None)
+            return entry.model
+
+
+def stamp_of(path: str) -> Any:
+    """What changes when a file, or one in a folder, is replaced."""
+    status = os.stat(path)
+    found: list[Any] = [(status.st_mtime_ns, status.st_size, status.st_ino)]
+    for folder, _, files in os.walk(path):  # of a file: nothing
+        for name in sorted(files):
+            status = os.stat(os.path.join(folder, name))
+            found.append((folder, name, status.st_mtime_ns, status.st_size))
+    return tuple(found)
+
+
+def frozen(value: Any) -> Any:
+    """An option as a part of a key."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(name), frozen(one)) for name, one in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(map(frozen, value))
+    try:
+        hash(value)
+    except TypeError:
+        return Same(value)
+    return value
+
+
+KEPT = Kept()

@@ -1,0 +1,248 @@
+"""Predictor: a model by its path, for engines that hand tables around."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import by_reference, lazy
+from ..errors import InputError
+from ..inputs import TensorInfo, positive, told
+from ..model import Model
+from ..pipeline import Pipeline
+from ..records import changed
+from ..spec import STRING
+from . import answers, refusals
+from .binding import Bound, bound, checked_inputs, joined, listed
+from .loaded import KEPT, stamp_of
+from .tables import KINDS, Table, table_of
+from .values import Answer, Values, spread, united
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from . import extra, ragged
+else:
+    extra, ragged = map(lazy.module, ("fastlstm.batch.extra", "fastlstm.batch.ragged"))
+
+#: What is done about nulls, unless it is a number.
+POLICIES = ("error", "skip")
+#: Options of loading.
+LOADING = ("architecture", "by_name", "precision", "custom_layers", "custom_activations", "fold_limit", "max_bytes", "isolated")
+#: The name of a column of texts.
+TEXT = "text"
+
+
+class Predictor:
+    """A model by its path, called with batches of any kind; the same kind comes back, with the outputs' columns added.
+
+    It holds a path and options. The model is loaded once a process, when it is first needed, whichever Predictor asks; a file that was
+    replaced is loaded anew. So a Predictor is pickled in about a hundred bytes, and can be called from several threads.
+
+    Parameters
+    ----------
+    path
+        The file: what :func:`fastlstm.load` or :meth:`fastlstm.Pipeline.load` takes as a path.
+    inputs
+        The columns of each input: the name of a column, a list of names of columns to put side by side, or a dict of these by input. None:
+        the column of the input's name; of a model with one input, the only column that it could be.
+    outputs
+        The columns to add: a name, a list of names in the order of the model's outputs, or a dict {output: column} of those that are
+        wanted. None: as the outputs are called.
+    threads
+        As for :func:`fastlstm.load`.
+    nulls
+        "error": refuse rows that hold a null. "skip": do not compute them; their outputs are null (NaN in NumPy). A number: takes the place
+        of each null. NaN is a number.
+    key, order
+        A row is a timestep: the column, or list of columns, whose values tell sequences apart, and the column by which the steps of each
+        are sorted (None: they are in order). A table with a row a sequence comes back: its key, and outputs.
+    **loading
+        Other arguments of :func:`fastlstm.load`: ``architecture``, ``by_name``, ``precision``, ``custom_layers``, ``custom_activations``,
+        ``fold_limit``, ``max_bytes``, ``isolated``.
+
+    Raises
+    ------
+    InputError
+        If an argument is none of these. Whether they fit the model is told when it is loaded.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, inputs: Any = None, outputs: Any = None, threads: int = 1, nulls: str | float = "error",
+        key: str | Sequence[str] | None = None, order: str | None = None, **loading: Any,
+    ):  # fmt: skip
+        if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+            raise InputError(f"path: expected the path of a file, found {told(path)}")
+        unknown = [name for name in loading if name not in LOADING]
+        if unknown:
+            raise InputError(f"{unknown[0]}: expected options among {', '.join(LOADING)}, found another")
+        number = isinstance(nulls, (int, float, np.integer, np.floating)) and not isinstance(nulls, bool)
+        if not number and not (isinstance(nulls, str) and nulls in POLICIES):
+            raise InputError(f"nulls: expected 'error', 'skip' or a number, found {told(nulls)}")
+        self.path = os.path.abspath(os.fspath(path))
+        self.inputs = checked_inputs(inputs)
+        self.outputs = answers.checked_outputs(outputs)
+        self.threads = positive(threads, "threads")
+        self.nulls = nulls
+        self.key, self.order = key, order
+        self._loading = loading
+        self._model: Model[Any] | Pipeline | None = None
+
+    # -- what it is -------------------------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Model[Any] | Pipeline:
+        """The model, or pipeline, in the file: loaded now unless this process has it."""
+        try:
+            stamp = stamp_of(self.path)
+        except OSError as error:
+            if self._model is not None:  # it is gone, and was here
+                return self._model
+            raise InputError(f"{self.path}: expected a file that can be read, found {error.strerror}") from error
+        self._model = KEPT.model(self.path, stamp, {**self._loading, "threads": self.threads})
+        return self._model
+
+    def __repr__(self) -> str:
+        return f"<fastlstm.batch.Predictor {self.path!r}>"
+
+    def __reduce__(self) -> Any:
+        options: dict[str, Any] = {name: value for name, value in self._arguments().items() if value != DEFAULTS.get(name)}
+        for name in ("custom_layers", "custom_activations"):
+            if name in options:
+                options[name] = by_reference.of(name, options[name])
+        return _made, (type(self), self.path, options)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**self._loading, **{name: getattr(self, name) for name in DEFAULTS}}
+
+    # -- what it does -----------------------------------------------------------------------------------------------------
+
+    def predict(self, x: Any) -> Any:
+        """What ``predict`` of the model, or pipeline, returns.
+
+        Parameters
+        ----------
+        x
+            What it takes.
+        """
+        return self.model.predict(x)
+
+    def __call__(self, batch: Any) -> Any:
+        """Compute the outputs of a batch.
+
+        Parameters
+        ----------
+        batch
+            An array: what :meth:`predict` takes. A dict of NumPy arrays, a pandas or polars DataFrame, a pyarrow Table or RecordBatch:
+            columns by name. A pandas or polars Series, a pyarrow Array or ChunkedArray: the only input.
+
+        Returns
+        -------
+        numpy.ndarray, dict, DataFrame, Series, Table, RecordBatch, Array or ChunkedArray
+            The same kind: with columns added; of an array, what :meth:`predict` returns; of one column, the only output.
+
+        Raises
+        ------
+        InputError
+            If a column is not there or does not fit, or holds a null that is not provided for.
+        """
+        if isinstance(batch, np.ndarray):
+            return self.predict(batch)
+        table, model = table_of(batch), self.model
+        found = answers.outputs_of(model)
+        wanted = answers.named(self.outputs, found, isinstance(model, Pipeline) and bool(model.labels))
+        self._check_names(table, wanted)
+        infos = raw_inputs(model)
+        columns = bound(self.inputs, infos, table)
+        kept, given = self._given(table, columns, infos)
+        made = self._computed(model, infos, given, found)
+        by_name = {output.name: (output, values) for output, values in zip(found, made, strict=True)}
+        result = []
+        for name, column in wanted.items():
+            output, values = by_name[name]
+            result.append(Answer(column, values if kept is None else spread(values, kept), output.shape))
+        return table.with_answers(result)
+
+    def _check_names(self, table: Table, wanted: dict[str, str]) -> None:
+        if table.alone and len(wanted) != 1:
+            raise InputError(
+                f"batch: expected a table, as the model answers with {listed(list(wanted))}, found one column; "
+                f"outputs={{{next(iter(wanted))!r}: 'y'}} chooses one"
+            )
+        for name, column in wanted.items():
+            if not table.alone and column in table.names:
+                raise InputError(
+                    f"batch: expected no column {column!r} yet, which output {name!r} is to be, found one; "
+                    f"outputs={{{name!r}: {column + '_'!r}}} names it otherwise"
+                )
+
+    def _given(self, table: Table, columns: Bound, infos: Sequence[TensorInfo]) -> tuple[np.ndarray | None, list[Values]]:
+        """Which rows are computed (None: all), and what each input is for these."""
+        fill = None if isinstance(self.nulls, str) else float(self.nulls)
+        read = {name: table.values(name, fill) for used in columns.values() for name in used}
+        for name, values in read.items():
+            if self.nulls == "error" and values.missing is not None and values.missing.any():
+                raise refusals.nulls_found(name, int(values.missing.argmax()), int(values.missing.sum()))
+        missing = united([values.missing for values in read.values()])
+        if missing is None or not missing.any():
+            kept = None
+        else:
+            kept = ~missing
+            read = {name: values.where(kept) for name, values in read.items()}
+        if (table.rows if kept is None else int(kept.sum())) == 0:
+            return kept, []
+        return kept, [joined([(name, read[name]) for name in columns[info.name]], info) for info in infos]
+
+    def _computed(
+        self, model: Model[Any] | Pipeline, infos: Sequence[TensorInfo], given: list[Values], found: Sequence[answers.Output]
+    ) -> list[Values]:  # fmt: skip
+        """The outputs of rows."""
+        if not given:
+            return [answers.none(output) for output in found]
+        if all(values.offsets is None for values in given):
+            x = [values.array for values in given]
+            y = answers.returned(model, model.predict(x[0] if len(x) == 1 else x))
+            return [Values(answers.column(one, output)) for one, output in zip(y, found, strict=True)]
+        return ragged.computed(model, given, found)
+
+    def schema(self, schema: pyarrow.Schema) -> pyarrow.Schema:
+        """The schema of the table that comes back of a table of some schema: what engines ask for before they call.
+
+        Parameters
+        ----------
+        schema
+            Of the tables that it is to be called with.
+        """
+        columns = extra.arrow_columns("schema")
+        table = schema.empty_table()
+        result: pyarrow.Schema = self(table).schema
+        del columns
+        return result
+
+
+#: What the arguments are unless a caller says otherwise.
+DEFAULTS: dict[str, Any] = {"inputs": None, "outputs": None, "threads": 1, "nulls": "error", "key": None, "order": None}
+
+
+def _made(kind: type[Predictor], path: str, options: dict[str, Any]) -> Predictor:
+    """A Predictor out of a pickle."""
+    given: dict[str, Any] = {name: one.functions if isinstance(one, by_reference.ByReference) else one for name, one in options.items()}
+    return kind(path, **given)
+
+
+def raw_inputs(model: Model[Any] | Pipeline) -> tuple[TensorInfo, ...]:
+    """The inputs of a model, or of a pipeline as its caller has them."""
+    if isinstance(model, Model):
+        return model.inputs
+    spec, inputs = model.spec, model.model.inputs
+    if spec.words is not None:
+        return (changed(inputs[0], name=TEXT, shape=(None,), dtype=STRING),)
+    if spec.window is not None and len(inputs[0].shape) > 1:
+        return (changed(inputs[0], shape=(None, spec.window, *inputs[0].shape[2:])),)
+    return inputs
+
+
+__all__ = ["KINDS", "Predictor"]
