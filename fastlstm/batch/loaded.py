@@ -55,7 +55,7 @@ class Kept:
                 entry.turn = threading.RLock()
 
     def model(self, path: str, stamp: Any, options: Mapping[str, Any]) -> Model[Any] | Pipeline:
-        """The model of a file of a stamp, loaded with options."""
+        """The model of a file of a stamp, loaded with options; ``part``: the ``inputs`` and ``outputs`` that name a part of it."""
         key = (path, stamp, frozen(options))
         with self._turn:
             entry = self._entries.setdefault(key, Entry())
@@ -65,7 +65,8 @@ class Kept:
         with entry.turn:
             if entry.model is None:
                 try:
-                    entry.model = load_either(path, **options)
+                    loading = dict(options)
+                    entry.model = load_either(path, **loading.pop("part", None) or {}, **loading)
                 finally:
                     if entry.model is None:
                         with self._turn:

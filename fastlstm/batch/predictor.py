@@ -31,7 +31,7 @@ else:
 #: What is done about nulls, unless it is a number.
 POLICIES = ("error", "skip")
 #: Options of loading.
-LOADING = ("architecture", "by_name", "precision", "custom_layers", "custom_activations", "fold_limit", "max_bytes", "isolated")
+LOADING = ("architecture", "by_name", "precision", "custom_layers", "custom_activations", "fold_limit", "max_bytes", "isolated", "part")
 #: The name of a column of texts.
 TEXT = "text"
 
@@ -62,7 +62,7 @@ class Predictor:
         are sorted (None: they are in order). A table with a row a sequence comes back: its key, and outputs.
     **loading
         Other arguments of :func:`fastlstm.load`: ``architecture``, ``by_name``, ``precision``, ``custom_layers``, ``custom_activations``,
-        ``fold_limit``, ``max_bytes``, ``isolated``.
+        ``fold_limit``, ``max_bytes``, ``isolated``; and ``part``, a dict of its ``inputs`` and ``outputs``, which name a part of the model.
 
     Raises
     ------

@@ -10,13 +10,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from .. import watching
 from ..model import KERAS_BATCH, Model
 from .arrayfiles import Rows
+from .terminal import one_line
+
+if TYPE_CHECKING:
+    from ..batch.jobs import job as jobs
 
 #: Predictions expected to take less than this show no bar.
 LONG_SECONDS = 1.0
@@ -76,6 +80,63 @@ class Bar:
             return f"{self._what}, {seconds}"
         filled = WIDTH * self._done // self._of
         return f"{100 * self._done // self._of:3d}% [{'#' * filled}{'.' * (WIDTH - filled)}] {self._what}, {seconds}"
+
+
+class RowBar(Bar):
+    """A bar of rows: how many are done, how fast, and how long it will take."""
+
+    def __init__(self, what: str, stream: TextIO):
+        super().__init__(what, stream)
+        self._file = ""
+        self._at: jobs.Progress | None = None
+        self._since, self._earlier = self._start, 0  # of this file; rows of those before it
+
+    def rows(self, progress: jobs.Progress) -> None:
+        """Say how far a job is."""
+        if self._at is not None and self._at.name != progress.name:
+            self._since, self._earlier = time.monotonic(), self._earlier + self._at.rows - self._at.begun
+        self._at = progress
+
+    def files(self, done: int, of: int) -> None:
+        """Say which file it is at."""
+        self._file = f"file {done + 1} of {of}, "
+
+    def _line(self) -> str:
+        at = self._at
+        if at is None:
+            return super()._line()
+        now = time.monotonic()
+        here = at.rows - at.begun
+        rate = (self._earlier + here) / max(now - self._start, 1e-9)
+        text = f"{self._file}{one_line(at.name)}, {at.rows:,} rows, {rate:,.0f} a second"
+        if at.fraction is None:
+            return text
+        filled = int(WIDTH * at.fraction)
+        total = at.rows / at.fraction if at.fraction else 0  # what it is about to have
+        left = (total - at.rows) * (now - self._since) / here if here else 0
+        return f"{int(100 * at.fraction):3d}% [{'#' * filled}{'.' * (WIDTH - filled)}] {text}, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def of_rows(what: str, stream: TextIO | None) -> Iterator[RowBar | None]:
+    """While it lasts, a bar of rows, if the stream is a terminal; None: nowhere."""
+    if stream is None or not stream.isatty():
+        yield None
+        return
+    with _own(stream) as drawn:
+        bar = RowBar(what, drawn)
+        bar.begin()
+        try:
+            yield bar
+        finally:
+            bar.end()
 
 
 @contextmanager

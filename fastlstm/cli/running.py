@@ -17,19 +17,25 @@ from ..listing import one_line
 from ..model import Model
 from ..pipeline import Pipeline, load_either
 from ..selftest import Comparison
-from . import answers, arrayfiles, options, outcome, progress, terminal
+from ..spec import STRING
+from . import answers, arrayfiles, jobs, options, outcome, progress, terminal, textfiles
 
 FAILED = 1
 
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Compute a model's outputs."""
+    if jobs.asked(arguments):
+        return jobs.run(arguments)
+    arguments.output = None if arguments.output is None else Path(arguments.output)
     if arguments.output is not None:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
         loaded = load_either(arguments.model, threads=arguments.threads, **options.reading(arguments))
     pipeline = loaded if isinstance(loaded, Pipeline) else None
     model = loaded.model if isinstance(loaded, Pipeline) else loaded
+    if arguments.input == textfiles.STANDARD_INPUT and not any(info.dtype == STRING for info in answers.taken(loaded)):
+        return jobs.run(arguments)
     if pipeline is not None:
         inputs = answers.read(Path(arguments.input), pipeline, series=arguments.series)
     else:

@@ -101,7 +101,7 @@ class NpySource(Source):
 
 
 class NpzSource(Source):
-    """A .npz file, whose arrays are read side by side: it takes the memory of a batch, or where an array is stored column by column its own.
+    """A .npz file, whose arrays are read side by side: it takes the memory of a batch; an array that is stored column by column, its own.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ class ArrayWriter:
             )
         if array.dtype.itemsize > self._dtype.itemsize:
             raise InputError(f"{self._name}: a .npy file holds texts of one length, found longer ones: expected a .csv or .parquet file")
-        self._stream.write(memoryview(np.ascontiguousarray(array, self._dtype)).cast("B") if array.size else b"")
+        self._stream.write(np.ascontiguousarray(array, self._dtype).view(np.uint8).data if array.size else b"")
         self._rows += len(array)
 
     def close(self) -> None:
@@ -283,7 +283,7 @@ class NpzSink(Sink):
         """See Sink."""
         for name, array in as_arrays(batch).items():
             if name not in self._files:
-                file = tempfile.TemporaryFile(dir=self._folder)
+                file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - until all is written
                 self._files[name] = file, ArrayWriter(file, self.name)
             self._files[name][1].write(array)
 

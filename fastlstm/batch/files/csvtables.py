@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -11,7 +12,7 @@ from ... import lazy
 from ...errors import InputError
 from .base import LONGEST, Batch, Reading, Sink, Source, bounded, guarded, said, understood
 from .joining import Joined
-from .piped import Counted
+from .piped import Counted, counted
 from .tables import as_record_batch, flat
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class CsvSource(Source):
 
     def _read(self, columns: Sequence[str]) -> Iterator[Batch]:
         if self._stream.read_bytes and self._path is not None:
-            self._stream = Counted(open(self._path, "rb"))  # noqa: SIM115: closed with the source
+            self._stream = counted(self._path)
         with understood(self.name, KIND):
             reader = self._opened(pa.PythonFile(self._stream, "r"), columns)
         with reader:
@@ -143,7 +144,9 @@ class CsvSink(Joined, Sink):
         """See Sink."""
         found = flat(as_record_batch(batch), self.name)
         if self._writer is None:
-            options = arrow_csv.WriteOptions(include_header=self.first, quoting_style="needed")
+            if self.first:  # Arrow puts names into quotation marks, needed or not
+                self.stream.write(_line(found.schema.names))
+            options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
             self._writer = arrow_csv.CSVWriter(self.stream, found.schema, write_options=options)
         if found.num_rows:
             self._writer.write_batch(found)
@@ -152,3 +155,10 @@ class CsvSink(Joined, Sink):
         """See Sink."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    """A line of CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "backslashreplace")

@@ -13,7 +13,7 @@ from ... import lazy
 from ...errors import InputError
 from .base import Batch, Reading, Sink, Source, bounded, guarded, said, understood
 from .joining import Joined
-from .piped import HEAD, Counted
+from .piped import HEAD, Counted, counted
 from .tables import as_record_batch
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class JsonLinesSource(Source):
         assert self.schema is not None
         schema = pa.schema([self.schema.field(name) for name in columns])
         if self._stream.read_bytes and self._path is not None:
-            self._stream = Counted(open(self._path, "rb"))  # noqa: SIM115: closed with the source
+            self._stream = counted(self._path)
         line, buffered = 1, io.BufferedReader(self._stream, 1 << 16)
         while block := buffered.read(BLOCK):
             block += buffered.readline(LONGEST_LINE)

@@ -61,3 +61,8 @@ class Counted(io.RawIOBase):
         if not self.closed:
             self._stream.close()
         super().close()
+
+
+def counted(path: str) -> Counted:
+    """The bytes of a file."""
+    return Counted(open(path, "rb"))

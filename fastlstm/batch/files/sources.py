@@ -10,7 +10,7 @@ from ...errors import InputError
 from . import kinds
 from .arrays import NpySource, NpzSource
 from .base import Reading, Source, need, understood
-from .piped import Counted
+from .piped import Counted, counted
 
 
 def opened(path: str, kind: str, reading: Reading) -> Source:
@@ -67,10 +67,10 @@ def piped(stream: BinaryIO, name: str, kind: str | None, reading: Reading) -> So
     InputError
         If they are of a kind that is not read in one go, or damaged.
     """
-    counted = Counted(stream)
+    bytes_read = Counted(stream)
     if kind is None:
         with understood(name, "a stream"):
-            kind = kinds.of_bytes(counted.look(16), otherwise="csv")
+            kind = kinds.of_bytes(bytes_read.look(16), otherwise="csv")
     if kind not in kinds.PIPED_IN:
         said = ", ".join(kinds.CALLED[one] for one in kinds.PIPED_IN)
         raise InputError(f"{name}: expected {said}, found {kinds.CALLED[kind]}, which is not read in one go: write it to a file first")
@@ -78,8 +78,8 @@ def piped(stream: BinaryIO, name: str, kind: str | None, reading: Reading) -> So
         from .arrow import StreamSource
 
         need("pyarrow", f"{name}: reading {kinds.CALLED[kind]}")
-        return StreamSource(counted, name)  # type: ignore[arg-type]
-    return lines(counted, name, kind, reading, None)
+        return StreamSource(bytes_read, name)  # type: ignore[arg-type]
+    return lines(bytes_read, name, kind, reading, None)
 
 
 def lines(stream: Counted, name: str, kind: str, reading: Reading, path: str | None) -> Source:
@@ -100,7 +100,7 @@ def lines(stream: Counted, name: str, kind: str, reading: Reading, path: str | N
 
 def _file(path: str, kind: str) -> Counted:
     with understood(path, kinds.CALLED[kind]):
-        return Counted(open(path, "rb"))  # noqa: SIM115: closed with the source
+        return counted(path)
 
 
 def files(path: str) -> list[str]:

@@ -71,7 +71,9 @@ def arrays_of(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         values = columns.to_array(column, name).even()
         if values.offsets is not None:
-            raise InputError(f"column {name!r}: its rows differ in length, which no array holds: expected a .parquet, .arrow or .jsonl file")
+            raise InputError(
+                f"column {name!r}: its rows differ in length, which no array holds: expected a .parquet, .arrow or .jsonl file"
+            )
         array = values.array
         if values.missing is not None:
             if array.dtype.kind != "f":
@@ -101,7 +103,9 @@ def flat(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
             continue
         values = columns.to_array(column, label)
         if values.offsets is not None or not pa.types.is_fixed_size_list(column.type):
-            raise InputError(f"{name}: column {label!r} is of {column.type}, which no cell of CSV holds: expected a .parquet or .jsonl file")
+            raise InputError(
+                f"{name}: column {label!r} is of {column.type}, which no cell of CSV holds: expected a .parquet or .jsonl file"
+            )
         table = values.array.reshape(values.rows, -1)
         for place in range(table.shape[1]):
             arrays.append(pa.array(table[:, place], mask=values.missing))

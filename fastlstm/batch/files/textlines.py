@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-
 import numpy as np
 
 from ...errors import InputError
 from .base import Batch, Reading, Source, bounded
-from .piped import Counted
+from .piped import Counted, counted
 
 #: Bytes of lines that are taken at once.
 BLOCK = 1 << 20
@@ -42,7 +41,7 @@ class TextSource(Source):
 
     def _read(self) -> Iterator[Batch]:
         if self._stream.read_bytes and self._path is not None:
-            self._stream = Counted(open(self._path, "rb"))  # noqa: SIM115: closed with the source
+            self._stream = counted(self._path)
         line, rest = 1, b""
         while data := self._stream.read(BLOCK):
             whole, mark, rest = (rest + data).rpartition(b"\n")
@@ -69,5 +68,3 @@ class TextSource(Source):
     def close(self) -> None:
         """See Source."""
         self._stream.close()
-
-

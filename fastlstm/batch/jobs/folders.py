@@ -87,8 +87,8 @@ class Folder:
             differ = facts.differing(earlier, self.job.facts) if earlier is not None else []
             if differ:
                 raise InputError(
-                    f"{self.path}: has outputs of a job with another {' and '.join(differ)}; --overwrite computes all anew, or name another "
-                    "folder"
+                    f"{self.path}: has outputs of a job with another {' and '.join(differ)}; --overwrite computes all anew, or name "
+                    "another folder"
                 )
             facts.write(where, self.job.facts)
         finally:
@@ -152,7 +152,7 @@ class Folder:
         done = FolderDone({}, (), (), {})
         waiting = list(targets)
         while waiting:
-            busy = []
+            busy: list[str] = []
             for one in waiting:
                 watch(len(targets) - len(waiting) + waiting.index(one) - len(busy), len(targets))
                 done, taken = self._one(one, targets[one], done)

@@ -144,7 +144,7 @@ class Job:
 
     def planned(self, source: Source, output_kind: str) -> Plan:
         """What is done with a source."""
-        return planned(self.predictor, source, self.options, single=output_kind == "npy")
+        return planned(self.predictor, source, self.options, output_kind)
 
     def pour(self, source: Source, plan: Plan, stream: BinaryIO, name: str, kind: str) -> Done:
         """Compute a source into a stream, in one go.
@@ -209,7 +209,7 @@ class Job:
         if grouping(self.predictor):
             batches = self._grouped(batches, source.name)
         first = start
-        for batch, result in self._computing.results(batches, plan.keep):
+        for batch, result in self._computing.results(batches, plan):
             count = length(batch)
             try:
                 found = result()
@@ -232,6 +232,8 @@ def _kept_told(parts: Parts, name: str) -> Iterator[None]:
     """Say in an error that something is kept."""
     try:
         yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*([_kept(parts)] if parts.count else [])) from None
     except FastLSTMError as error:
         text = str(error)
         if parts.folder in text:  # what is being written is a part: the caller knows the target alone
@@ -240,8 +242,12 @@ def _kept_told(parts: Parts, name: str) -> Iterator[None]:
             if os.path.exists(parts.target):
                 text += "; the earlier file is left as it was"
         if parts.count:
-            text += f"\n{parts.end:,} rows are done and kept in {parts.folder}: the same command goes on from there"
+            text += f"\n{_kept(parts)}"
         raise type(error)(text) from error
+
+
+def _kept(parts: Parts) -> str:
+    return f"{parts.end:,} rows are done and kept in {parts.folder}: the same command goes on from there"
 
 
 def _fraction(source: Source, rows: int) -> float | None:

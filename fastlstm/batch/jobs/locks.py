@@ -23,7 +23,7 @@ class Lock:
     def take(self) -> bool:
         """Take it, unless another has it."""
         while True:
-            file = open(self.path, "ab")  # noqa: SIM115: open as long as it is held
+            file = open(self.path, "ab")  # noqa: SIM115 - as long as it is held
             try:
                 _lock(file)
                 if _is_there(file, self.path):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ... import lazy
 from ...errors import InputError
 from ...inputs import TensorInfo
@@ -14,7 +16,10 @@ from ...pipeline import Pipeline
 from ...records import record
 from ...spec import STRING
 from .. import binding
+from ..answers import named, outputs_of
+from ..files.arrays import as_arrays
 from ..files.base import Batch, Source
+from ..files.kinds import ARRAYS
 from ..predictor import Predictor, raw_inputs
 
 if TYPE_CHECKING:
@@ -81,6 +86,8 @@ class Plan:
         Do batches but the last need to have just as many? What a row becomes may depend on the others of its batch.
     restarts : bool
         Can it go on at any batch? A stateful model needs those before it.
+    arrays : bool
+        Are the results arrays, in the shapes that predict gives?
     """
 
     columns: tuple[str, ...]
@@ -88,9 +95,10 @@ class Plan:
     rows: int
     exact: bool = False
     restarts: bool = True
+    arrays: bool = False
 
 
-def planned(predictor: Predictor, source: Source, options: Options, *, single: bool = False) -> Plan:
+def planned(predictor: Predictor, source: Source, options: Options, kind: str = "parquet") -> Plan:
     """The plan of a job.
 
     Parameters
@@ -101,8 +109,8 @@ def planned(predictor: Predictor, source: Source, options: Options, *, single: b
         What is read. It is told what its columns are.
     options
         The caller's.
-    single
-        Does the file that is written hold one array, beside which nothing stands?
+    kind
+        Of what is written.
 
     Raises
     ------
@@ -112,7 +120,7 @@ def planned(predictor: Predictor, source: Source, options: Options, *, single: b
     infos = raw_inputs(predictor.model)
     keys = grouping(predictor)
     if source.schema is None:
-        return _of_arrays(predictor, source, options, infos)
+        return _of_arrays(predictor, source, options, infos, kind in ARRAYS)
     for name, option in [(name, "--key") for name in keys] + [(name, "--keep") for name in options.keep or () if name != ALL]:
         if name not in source.names:
             raise InputError(f"{source.name}: expected a column {name!r} ({option}), found the columns {binding.listed(source.names)}")
@@ -131,12 +139,15 @@ def planned(predictor: Predictor, source: Source, options: Options, *, single: b
     elif options.keep is not None:
         keep = source.names if ALL in options.keep else options.keep
     else:
-        keep = () if single else tuple(one.name for one in source.schema if one.name not in read and not pa.types.is_nested(one.type))
+        keep = (
+            () if kind == "npy" else tuple(one.name for one in source.schema if one.name not in read and not pa.types.is_nested(one.type))
+        )
     rows, exact = batch_rows(predictor, options, infos, [source.schema.field(name).type for name in dict.fromkeys(read)])
-    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, exact, not network(predictor).executor.stateful)
+    restarts = not network(predictor).executor.stateful
+    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, exact, restarts, kind in ARRAYS)
 
 
-def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Sequence[TensorInfo]) -> Plan:
+def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Sequence[TensorInfo], arrays: bool) -> Plan:
     """The plan for a source of arrays, which are the inputs."""
     if predictor.inputs is not None:
         raise InputError(f"{source.name}: expected columns with names for --columns, found arrays; leave --columns out")
@@ -145,7 +156,7 @@ def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Se
         raise InputError(f"{source.name}: expected columns with names for {option}, found arrays; leave {option} out")
     rows, exact = batch_rows(predictor, options, infos, [])
     keep = source.names if options.keep == (ALL,) else ()
-    return Plan(source.names, keep, rows, exact, not network(predictor).executor.stateful)
+    return Plan(source.names, keep, rows, exact, not network(predictor).executor.stateful, arrays)
 
 
 def network(predictor: Predictor) -> Model[Any]:
@@ -218,20 +229,30 @@ class Compute:
     def __init__(self, predictor: Predictor):
         self.predictor = predictor
 
-    def __call__(self, batch: Batch, keep: tuple[str, ...] | None) -> Batch:
+    def __call__(self, batch: Batch, plan: Plan) -> Batch:
         """Compute a batch.
 
         Parameters
         ----------
         batch
             The columns that were read.
-        keep
-            Those that stand before the outputs; None: what comes back.
+        plan
+            What is done with them.
         """
         result = self.predictor(batch)
-        if isinstance(batch, Mapping):
-            return {name: result[name] for name in result if name not in batch or name in (keep or ())}
-        if keep is None:
-            return result
-        added = [name for name in result.schema.names if name not in batch.schema.names]
-        return result.select([*keep, *added])
+        if plan.keep is not None:
+            names = list(result) if isinstance(result, Mapping) else result.schema.names
+            given = list(batch) if isinstance(batch, Mapping) else batch.schema.names
+            chosen = [*plan.keep, *(name for name in names if name not in given)]
+            result = {name: result[name] for name in chosen} if isinstance(result, Mapping) else result.select(chosen)
+        return self._as_predicted(as_arrays(result)) if plan.arrays else result
+
+    def _as_predicted(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Outputs in the shapes that predict gives: a column of one value a row has fewer axes."""
+        loaded = self.predictor.model
+        shapes = {} if isinstance(loaded, Pipeline) else {info.name: info.shape for info in loaded.outputs}
+        for name, column in named(self.predictor.outputs, outputs_of(loaded), False).items() if shapes else ():
+            shape = shapes[name][1:]
+            if column in arrays and arrays[column].ndim == 1 and all(size == 1 for size in shape):
+                arrays[column] = arrays[column].reshape(-1, *(size or 1 for size in shape))
+        return arrays

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ... import lazy
 from ...errors import FastLSTMError
 from ..files.base import Batch
-from .planning import Compute
+from .planning import Compute, Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +26,6 @@ else:
 
 #: Batches that a process has before it beside the one that it computes.
 AHEAD = 2
-Keep = tuple[str, ...] | None
 
 
 class Here:
@@ -41,10 +40,10 @@ class Here:
     def __init__(self, compute: Compute):
         self._compute = compute
 
-    def results(self, batches: Iterable[Batch], keep: Keep) -> Iterator[tuple[Batch, Callable[[], Batch]]]:
+    def results(self, batches: Iterable[Batch], plan: Plan) -> Iterator[tuple[Batch, Callable[[], Batch]]]:
         """Each batch, and what gives its result, in order."""
         for batch in batches:
-            yield batch, lambda batch=batch: self._compute(batch, keep)  # type: ignore[misc]
+            yield batch, lambda batch=batch: self._compute(batch, plan)  # type: ignore[misc]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -69,11 +68,11 @@ class Pool:
             processes, multiprocessing.get_context("spawn"), initializer=_start, initargs=(prepare, pickle.dumps(compute))
         )
 
-    def results(self, batches: Iterable[Batch], keep: Keep) -> Iterator[tuple[Batch, Callable[[], Batch]]]:
+    def results(self, batches: Iterable[Batch], plan: Plan) -> Iterator[tuple[Batch, Callable[[], Batch]]]:
         """Each batch, and what gives its result, in order."""
         going: deque[tuple[Batch, Future[Any]]] = deque()
         for batch in batches:
-            going.append((batch, self._asked(batch, keep)))
+            going.append((batch, self._asked(batch, plan)))
             if len(going) >= self._count * (1 + AHEAD):
                 first, future = going.popleft()
                 yield first, lambda future=future: self._answered(future)  # type: ignore[misc]
@@ -81,9 +80,9 @@ class Pool:
             first, future = going.popleft()
             yield first, lambda future=future: self._answered(future)  # type: ignore[misc]
 
-    def _asked(self, batch: Batch, keep: Keep) -> Future[Any]:
+    def _asked(self, batch: Batch, plan: Plan) -> Future[Any]:
         try:
-            return self._pool.submit(_compute, packed(batch), keep)
+            return self._pool.submit(_compute, packed(batch), plan)
         except BrokenProcessPool as error:
             raise _killed() from error
 
@@ -95,7 +94,7 @@ class Pool:
 
     def close(self) -> None:
         """End the processes, whatever they are at."""
-        working = list((self._pool._processes or {}).values())  # noqa: SLF001: nothing else names them
+        working = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in working:
             with suppress(OSError, ValueError):
@@ -117,12 +116,12 @@ _computing: Compute | None = None
 
 def _start(prepare: Callable[[], Any] | None, compute: bytes) -> None:
     """Make a process ready: Ctrl-C is told to the one that started it, with which it ends."""
-    global _computing  # noqa: PLW0603
+    global _computing
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare()
-    _computing = pickle.loads(compute)  # noqa: S301: from the process that started this one
+    _computing = pickle.loads(compute)  # noqa: S301 - from the process that started this one
 
 
 def _end_with_parent() -> None:
@@ -132,9 +131,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _compute(batch: Any, keep: Keep) -> Any:
+def _compute(batch: Any, plan: Plan) -> Any:
     assert _computing is not None
-    return packed(_computing(unpacked(batch), keep))
+    return packed(_computing(unpacked(batch), plan))
 
 
 def packed(batch: Batch) -> Any:
