@@ -183,15 +183,23 @@ class Executor:
             )
         if isinstance(given, RaggedInputs):
             return self._in_groups(given.rows)
-        longest = given.padded.shape[1]
-        if not self.in_numpy and self.network.takes_padding and are_ids([given.padded]) == self._ids:
-            present = (np.arange(longest) < given.lengths[:, np.newaxis]).view(np.uint8)
-            outputs = self._native(self.prepared((given.padded.shape[1:],), ragged=True), [given.padded, present], [])
-            return [
-                [row[:length] for row, length in zip(y, given.lengths, strict=True)] if per_step(info) else y
-                for y, info in zip(outputs, self.outputs, strict=True)
-            ]
-        return self._in_groups([[row[:length] for row, length in zip(given.padded, given.lengths, strict=True)]])
+        outputs = self.run_padded(given)
+        if outputs is None:
+            return self._in_groups([[row[:length] for row, length in zip(given.padded, given.lengths, strict=True)]])
+        return [
+            [row[:length] for row, length in zip(y, given.lengths, strict=True)] if per_step(info) else y
+            for y, info in zip(outputs, self.outputs, strict=True)
+        ]
+
+    def run_padded(self, given: Ragged) -> list[np.ndarray] | None:
+        """Compute padded sequences without their padding, where every layer allows it: None where one does not.
+
+        What an output with timesteps holds behind the last of a sequence means nothing.
+        """
+        if self.in_numpy or not self.network.takes_padding or are_ids([given.padded]) != self._ids:
+            return None
+        present = (np.arange(given.padded.shape[1]) < given.lengths[:, np.newaxis]).view(np.uint8)
+        return self._native(self.prepared((given.padded.shape[1:],), ragged=True), [given.padded, present], [])
 
     def _in_groups(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[Any]:
         """Compute rows of different shapes, of each input one array a row: those of the same shapes together."""

@@ -146,6 +146,9 @@ class StagedExecutor(Executor):
             return self._in_groups(given.rows)
         return self._in_groups([[row[:length] for row, length in zip(given.padded, given.lengths, strict=True)]])
 
+    def run_padded(self, given: Ragged) -> None:
+        """None: what is made in front takes no padding."""
+
     def streams(self, held: Mapping[int, Shape], max_steps: int | None = None) -> NoReturn:
         layer = next(layer for layer in every_layer(self.network) if layer.row.role in MAKING)
         what = "what it makes of text and categories is not made step by step"

@@ -74,10 +74,16 @@ def checked_outputs(outputs: Any) -> Any:
     return dict(outputs) if isinstance(outputs, Mapping) else names
 
 
-def named(outputs: Any, found: Sequence[Output], labelled: bool) -> dict[str, str]:
-    """By output that is wanted, its column."""
+def named(outputs: Any, found: Sequence[Output]) -> dict[str, str]:
+    """By output that is wanted, its column.
+
+    Raises
+    ------
+    InputError
+        If there is no such output, or there are more of them than names.
+    """
     every = [output.name for output in found]
-    usual = [name for name in every if not (labelled and name == PROBABILITIES)]
+    usual = [LABEL, PROBABILITY] if every == [LABEL, PROBABILITY, PROBABILITIES] else every
     if outputs is None:
         return dict(zip(usual, usual, strict=True))
     if isinstance(outputs, Mapping):
@@ -86,14 +92,13 @@ def named(outputs: Any, found: Sequence[Output], labelled: bool) -> dict[str, st
             raise InputError(f"outputs: expected outputs among {listed(every)}, found {unknown[0]!r}")
         return dict(outputs)
     names = [outputs] if isinstance(outputs, str) else list(outputs)
-    if isinstance(outputs, str) and labelled:
-        return {LABEL: outputs}
     if len(names) != len(usual):
-        raise InputError(f"outputs: expected a column for each of {listed(usual)}, or a dict by output, found {told(outputs)}")
+        example = f"outputs={{{usual[0]!r}: {names[0]!r}}}"
+        raise InputError(f"outputs: expected a column for each of {listed(usual)}, or a dict such as {example}, found {told(outputs)}")
     return dict(zip(usual, names, strict=True))
 
 
-def returned(model: Model[Any] | Pipeline, y: Any) -> list[np.ndarray]:
+def returned(y: Any) -> list[np.ndarray]:
     """What ``predict`` returns of rows, in the order of :func:`outputs_of`."""
     if isinstance(y, Labelled):
         probabilities = np.asarray(y.probabilities)

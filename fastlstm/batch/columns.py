@@ -9,15 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
+from ..errors import InputError
 from ..spec import Shape
-from . import refusals
-from .values import Answer, Values, offsets_of, united
-
-#: A number that stands in the place of each null.
-Fill = float | None
+from . import objects, refusals
+from .values import Answer, Fill, Values, filled, united
 
 
-def to_array(column: pa.Array | pa.ChunkedArray, name: str = "column", fill: Fill = None) -> Values:
+def to_array(column: pa.Array | pa.ChunkedArray, name: Any = "column", fill: Fill = None) -> Values:
     """The values of a column.
 
     Parameters
@@ -39,12 +37,19 @@ def to_array(column: pa.Array | pa.ChunkedArray, name: str = "column", fill: Fil
     InputError
         If it holds something else.
     """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return _values(column, name, fill)
+    return _values(whole(column), name, fill)
 
 
-def _values(column: Any, name: str, fill: Fill) -> Values:
+def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return (
+        column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    )
+
+
+def _values(column: Any, name: Any, fill: Fill) -> Values:
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
         return _of_extension(column, name, fill)
@@ -61,7 +66,7 @@ def _values(column: Any, name: str, fill: Fill) -> Values:
     return _scalars(column, name, fill)
 
 
-def _of_extension(column: Any, name: str, fill: Fill) -> Values:
+def _of_extension(column: Any, name: Any, fill: Fill) -> Values:
     """Tensors, by how they are stored."""
     found = _values(column.storage, name, fill).even()
     shape, order = getattr(column.type, "shape", None), getattr(column.type, "permutation", None)
@@ -73,7 +78,7 @@ def _of_extension(column: Any, name: str, fill: Fill) -> Values:
     return found._replace(array=array)
 
 
-def _fixed(column: Any, name: str, fill: Fill) -> Values:
+def _fixed(column: Any, name: Any, fill: Fill) -> Values:
     """Lists of one length that the type says."""
     size, rows = column.type.list_size, len(column)
     inner = _values(column.values.slice(column.offset * size, rows * size), name, fill).even()
@@ -81,15 +86,13 @@ def _fixed(column: Any, name: str, fill: Fill) -> Values:
         raise refusals.uneven(name, str(column.type))
     array, missing = inner.array.reshape(rows, size, *inner.array.shape[1:]), _nulls(column)
     if missing is not None and fill is not None:
-        array = _filled(array, missing, fill, name)
-        missing = None
+        return Values(filled(array, missing, fill))
     if inner.missing is not None:
-        inside: np.ndarray = inner.missing.reshape(rows, size).any(axis=1)
-        missing = united([missing, inside])
+        missing = united([missing, np.asarray(inner.missing.reshape(rows, size).any(axis=1))])
     return Values(array, None, missing)
 
 
-def _lists(column: Any, name: str, fill: Fill) -> Values:
+def _lists(column: Any, name: Any, fill: Fill) -> Values:
     """Lists, each of its own length."""
     missing: np.ndarray | None = _nulls(column)
     if missing is not None and fill is not None:
@@ -106,7 +109,7 @@ def _lists(column: Any, name: str, fill: Fill) -> Values:
     return Values(inner.array, offsets, missing)
 
 
-def _scalars(column: Any, name: str, fill: Fill) -> Values:
+def _scalars(column: Any, name: Any, fill: Fill) -> Values:
     """A number, a truth value or a text each."""
     kind, missing = column.type, _nulls(column)
     if types.is_null(kind):
@@ -122,23 +125,15 @@ def _scalars(column: Any, name: str, fill: Fill) -> Values:
     else:
         raise refusals.no_numbers(name, str(kind), dates=types.is_temporal(kind), struct=types.is_struct(kind))
     if missing is not None and fill is not None:
-        return Values(_filled(array, missing, fill, name))
+        if array.dtype == object:
+            raise refusals.null_text(name, fill)
+        return Values(filled(array, missing, fill))
     return Values(array, None, missing)
 
 
 def _nulls(column: Any) -> np.ndarray | None:
     """Which entries are null; None where none is."""
     return column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
-
-
-def _filled(array: np.ndarray, missing: np.ndarray, fill: float, name: str) -> np.ndarray:
-    """A copy with a number in the place of nulls."""
-    if array.dtype == object:
-        raise refusals.null_text(name, fill)
-    wanted = array.dtype if array.dtype.kind == "f" or array.dtype.type(fill) == fill else np.result_type(array.dtype, np.float64)
-    array = array.astype(wanted)
-    array[missing] = fill
-    return array
 
 
 def is_text(kind: Any) -> bool:
@@ -226,4 +221,62 @@ def type_of(dtype: np.dtype[Any], shape: Shape) -> pa.DataType:
     return from_answer(Answer("", Values(np.zeros((0, *(size or 1 for size in shape[1:])), dtype)), shape)).type
 
 
-__all__ = ["from_answer", "from_array", "offsets_of", "to_array", "type_of", "usable"]
+def chunked(column: pa.Array) -> pa.ChunkedArray:
+    """A column of one chunk."""
+    return pa.chunked_array([column])
+
+
+# -- keys -------------------------------------------------------------------------------------------------------------------
+
+
+def numbered(column: pa.Array | pa.ChunkedArray, name: Any) -> np.ndarray:
+    """Whole numbers of 64 bits that are equal where the values of a key's column are.
+
+    Raises
+    ------
+    InputError
+        If one is null, or it holds lists.
+    """
+    column = whole(column)
+    if column.null_count:
+        raise refusals.null_key(name, int(column.is_null().to_numpy(zero_copy_only=False).argmax()))
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()  # whose dictionary may hold a value twice
+    plain = in_integers(column)
+    if plain is not None:
+        return plain
+    try:
+        return column.dictionary_encode().indices.to_numpy().astype(np.int64)
+    except pa.ArrowNotImplementedError as error:
+        raise InputError(f"key: expected texts or numbers in column {name!r}, found {column.type}") from error
+
+
+def sortable(column: pa.Array | pa.ChunkedArray, name: Any) -> np.ndarray:
+    """Numbers in the order of the values of a column.
+
+    Raises
+    ------
+    InputError
+        If it holds something else, or nulls or NaN, which have no place in an order.
+    """
+    column = whole(column)
+    if column.null_count:
+        raise refusals.null_order(name, int(column.is_null().to_numpy(zero_copy_only=False).argmax()))
+    plain = in_integers(column)
+    if plain is not None and not types.is_uint64(column.type):
+        return plain
+    if usable(column.type, False) and innermost(column.type) == column.type:
+        return objects.sortable(_scalars(column, name, None).array, name)
+    raise InputError(f"order: expected numbers, dates or times in column {name!r}, found {column.type}")
+
+
+def in_integers(column: pa.Array) -> np.ndarray | None:
+    """A column of whole numbers, dates or times as int64; None where it holds others."""
+    kind = column.type
+    if types.is_temporal(kind) and not types.is_interval(kind):
+        width = pa.int64() if kind.bit_width == pa.int64().bit_width else pa.int32()
+        return column.view(width).to_numpy().astype(np.int64, copy=False)
+    if types.is_integer(kind):
+        array = _scalars(column, "", None).array
+        return array.view(np.int64) if types.is_uint64(kind) else array.astype(np.int64, copy=False)
+    return None

@@ -1,4 +1,4 @@
-"""NumPy columns as values: numbers as they are; objects that are arrays, lists or text as pandas and dicts of arrays have them."""
+"""NumPy columns as values: numbers as they are; objects that are arrays, lists or text, as pandas and dicts of arrays have them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from ..errors import InputError
 from ..inputs import told
 from . import refusals
-from .values import Values, offsets_of
+from .values import Fill, Values, offsets_of
 
 
-def of_objects(array: np.ndarray, name: str, fill: float | None) -> Values:
+def of_objects(array: np.ndarray, name: Any, fill: Fill) -> Values:
     """The values of a column.
 
     Parameters
@@ -29,63 +29,117 @@ def of_objects(array: np.ndarray, name: str, fill: float | None) -> Values:
     InputError
         If objects are of several kinds, or of shapes that differ in more than their lengths.
     """
-    if array.dtype.kind in "mM":
-        raise refusals.no_numbers(name, str(array.dtype), dates=True)
-    if array.dtype != object or not len(array) or array.ndim > 1:
+    if array.dtype.kind not in "biufOUST":
+        raise refusals.no_numbers(name, str(array.dtype), dates=array.dtype.kind in "mM")
+    if array.dtype != object or array.ndim > 1:
         return Values(array)
     missing = np.fromiter((is_null(one) for one in array), bool, len(array))
     given = array[~missing]
     if not len(given):
-        return Values(np.zeros(len(array), np.float32), None, missing)
+        return Values(np.zeros(0, np.float32), np.zeros(len(array) + 1, np.int64), missing)
+    if isinstance(given[0], (int, float, np.number, np.bool_)):
+        missing = np.fromiter((is_absent(one) for one in array), bool, len(array))
+        plain = numbers(np.where(missing, 0 if fill is None else fill, array).tolist(), name)
+        return Values(plain, None, missing if fill is None and missing.any() else None)
+    found = missing if missing.any() else None
     if isinstance(given[0], (str, bytes)):
-        return _texts(array, missing, name, fill)
-    if isinstance(given[0], (int, float, bool, np.number, np.bool_)):
-        return _numbers(array, missing, name, fill)
-    return _rows(array, missing, name, fill)
+        if found is not None and fill is not None:
+            raise refusals.null_text(name, fill)
+        return Values(np.where(missing, "", array), None, found)
+    if found is not None and fill is not None:
+        raise refusals.null_list(name, fill, int(missing.argmax()))
+    return _rows(given, missing, name, fill)
+
+
+def is_absent(value: Any) -> bool:
+    """Is an object no value: None, or pandas's NA?"""
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def is_null(value: Any) -> bool:
-    """Is an object no value: None, or pandas's NA?"""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (type(value) is float and value != value)
+    """The same, or NaN, which pandas has in place of a list or text that is missing?"""
+    return is_absent(value) or (type(value) is float and value != value)
 
 
-def _texts(array: np.ndarray, missing: np.ndarray, name: str, fill: float | None) -> Values:
-    if not missing.any():
-        return Values(array)
-    if fill is not None:
-        raise refusals.null_text(name, fill)
-    return Values(np.where(missing, "", array), None, missing)
-
-
-def _numbers(array: np.ndarray, missing: np.ndarray, name: str, fill: float | None) -> Values:
-    """Numbers that are objects, as a column is that also has None in it."""
-    filled = array.copy()
-    filled[missing] = 0 if fill is None else fill
-    return Values(checked(filled.tolist(), name), None, missing if fill is None and missing.any() else None)
-
-
-def _rows(array: np.ndarray, missing: np.ndarray, name: str, fill: float | None) -> Values:
+def _rows(given: np.ndarray, missing: np.ndarray, name: Any, fill: Fill) -> Values:
     """Arrays or lists, of one shape, or of different lengths."""
-    if fill is not None and missing.any():
-        raise refusals.null_list(name, fill, int(missing.argmax()))
-    rows = [checked(one, name, row) for row, one in enumerate(array.tolist()) if not missing[row]]
-    inner = {row.shape[1:] for row in rows}
-    if len(inner) > 1 or not rows[0].ndim:
+    rows, holes = [], np.zeros(len(given), bool)
+    for place, one in enumerate(given):
+        row = numbers(one, name)
+        if row.dtype == object and row.ndim == 1 and any(map(is_absent, row)):
+            holes[place] = fill is None
+            row = numbers([(fill or 0) if is_absent(value) else value for value in row], name)
+        rows.append(row)
+    if not all(row.ndim for row in rows) or len({row.shape[1:] for row in rows}) > 1:
         found = " and ".join(map(str, sorted({row.shape for row in rows})[:2]))
         raise InputError(f"column {name!r}: expected rows that differ in length alone, found rows of shapes {found}")
-    lengths = np.zeros(len(array), np.int64)
+    lengths, lost = np.zeros(len(missing), np.int64), missing.copy()
     lengths[~missing] = [len(row) for row in rows]
-    values = Values(np.concatenate(rows), offsets_of(lengths), missing if missing.any() else None)
+    lost[~missing] = holes
+    values = Values(np.concatenate(rows), offsets_of(lengths), lost if lost.any() else None)
     return values if missing.any() else values.even()
 
 
-def checked(value: Any, name: str, row: int | None = None) -> np.ndarray:
+def numbers(value: Any, name: Any) -> np.ndarray:
     """Numbers, or texts, as an array."""
-    where = "" if row is None else f" in row {row}"
     try:
         array = np.asarray(value)
     except Exception as error:
-        raise InputError(f"column {name!r}: expected numbers, or arrays or lists of one depth, found {told(value)}{where}") from error
+        raise InputError(f"column {name!r}: expected numbers, or arrays or lists of one depth, found {told(value)}") from error
     if array.dtype.kind not in "biufOUST":
-        raise InputError(f"column {name!r}: expected numbers, or arrays or lists of them, found {told(value)}{where}")
+        raise InputError(f"column {name!r}: expected numbers, or arrays or lists of them, found {told(value)}")
+    return array
+
+
+def numbered(array: np.ndarray, name: Any) -> np.ndarray:
+    """Whole numbers of 64 bits that are equal where the values of a key's column are.
+
+    Raises
+    ------
+    InputError
+        If one is null.
+    """
+    array = of_one_axis(array, name)
+    if array.dtype == object:
+        missing = np.fromiter((is_null(one) for one in array), bool, len(array))
+        if missing.any():
+            raise refusals.null_key(name, int(missing.argmax()))
+        places: dict[Any, int] = {}
+        try:
+            return np.fromiter((places.setdefault(one, len(places)) for one in array), np.int64, len(array))
+        except TypeError as error:
+            raise InputError(f"key: expected texts or numbers in column {name!r}, found {told(array[0])}") from error
+    if array.dtype.kind in "mM" and np.isnat(array).any():
+        raise refusals.null_key(name, int(np.isnat(array).argmax()))
+    if array.dtype.kind in "biumM":
+        return array.view(np.int64) if array.dtype.itemsize == np.dtype(np.int64).itemsize else array.astype(np.int64)
+    return np.unique(array, return_inverse=True)[1].reshape(-1)
+
+
+def sortable(array: np.ndarray, name: Any) -> np.ndarray:
+    """Numbers in the order of the values of a column.
+
+    Raises
+    ------
+    InputError
+        If it holds something else, or nulls or NaN, which have no place in an order.
+    """
+    array = of_one_axis(array, name)
+    if array.dtype == object:
+        missing = np.fromiter((is_null(one) for one in array), bool, len(array))
+        if missing.any():
+            raise refusals.null_order(name, int(missing.argmax()))
+        array = np.asarray(array.tolist())
+    if array.dtype.kind not in "biufmM":
+        raise InputError(f"order: expected numbers, dates or times in column {name!r}, found {array.dtype}")
+    nothing = np.isnan(array) if array.dtype.kind == "f" else np.isnat(array) if array.dtype.kind in "mM" else None
+    if nothing is not None and nothing.any():
+        raise refusals.null_order(name, int(nothing.argmax()))
+    return array.view(np.int64) if array.dtype.kind in "mM" else array
+
+
+def of_one_axis(array: np.ndarray, name: Any) -> np.ndarray:
+    """A column of one value a row."""
+    if array.ndim != 1:
+        raise InputError(f"key, order: expected one value a row in column {name!r}, found an array of shape {array.shape}")
     return array

@@ -15,18 +15,19 @@ from ..model import Model
 from ..pipeline import Pipeline
 from ..records import changed
 from ..spec import STRING
-from . import answers, refusals
+from . import answers, refusals, sequences
 from .binding import Bound, bound, checked_inputs, joined, listed
 from .loaded import KEPT, stamp_of
-from .tables import KINDS, Table, table_of
+from .table import Table
+from .tables import table_of
 from .values import Answer, Values, spread, united
 
 if TYPE_CHECKING:
     import pyarrow
 
-    from . import extra, ragged
+    from . import ragged
 else:
-    extra, ragged = map(lazy.module, ("fastlstm.batch.extra", "fastlstm.batch.ragged"))
+    ragged = lazy.module("fastlstm.batch.ragged")
 
 #: What is done about nulls, unless it is a number.
 POLICIES = ("error", "skip")
@@ -87,7 +88,7 @@ class Predictor:
         self.outputs = answers.checked_outputs(outputs)
         self.threads = positive(threads, "threads")
         self.nulls = nulls
-        self.key, self.order = key, order
+        self.key, self.order = sequences.checked_key(key, order)
         self._loading = loading
         self._model: Model[Any] | Pipeline | None = None
 
@@ -149,52 +150,49 @@ class Predictor:
         InputError
             If a column is not there or does not fit, or holds a null that is not provided for.
         """
-        if isinstance(batch, np.ndarray):
+        if isinstance(batch, np.ndarray) and not self.key:
+            refuse_dependent(self.path, self.model)
             return self.predict(batch)
         table, model = table_of(batch), self.model
+        refuse_dependent(self.path, model)
         found = answers.outputs_of(model)
-        wanted = answers.named(self.outputs, found, isinstance(model, Pipeline) and bool(model.labels))
-        self._check_names(table, wanted)
+        wanted = answers.named(self.outputs, found)
         infos = raw_inputs(model)
-        columns = bound(self.inputs, infos, table)
-        kept, given = self._given(table, columns, infos)
-        made = self._computed(model, infos, given, found)
-        by_name = {output.name: (output, values) for output, values in zip(found, made, strict=True)}
-        result = []
-        for name, column in wanted.items():
-            output, values = by_name[name]
-            result.append(Answer(column, values if kept is None else spread(values, kept), output.shape))
-        return table.with_answers(result)
+        apart = [*self.key, *([] if self.order is None else [self.order])]
+        columns = bound(self.inputs, infos, table, apart)
+        groups = sequences.grouped(table, self.key, self.order) if self.key else None
+        to = table if groups is None else table.of(self.key, groups.first)
+        check_names(to, wanted)
+        kept, given = self._given(table, columns, infos, groups)
+        made = dict(zip((output.name for output in found), self._computed(model, infos, given, found), strict=True))
+        shapes = {output.name: output.shape for output in found}
+        return to.with_answers(
+            [Answer(name, made[one] if kept is None else spread(made[one], kept), shapes[one]) for one, name in wanted.items()]
+        )
 
-    def _check_names(self, table: Table, wanted: dict[str, str]) -> None:
-        if table.alone and len(wanted) != 1:
-            raise InputError(
-                f"batch: expected a table, as the model answers with {listed(list(wanted))}, found one column; "
-                f"outputs={{{next(iter(wanted))!r}: 'y'}} chooses one"
-            )
-        for name, column in wanted.items():
-            if not table.alone and column in table.names:
-                raise InputError(
-                    f"batch: expected no column {column!r} yet, which output {name!r} is to be, found one; "
-                    f"outputs={{{name!r}: {column + '_'!r}}} names it otherwise"
-                )
-
-    def _given(self, table: Table, columns: Bound, infos: Sequence[TensorInfo]) -> tuple[np.ndarray | None, list[Values]]:
-        """Which rows are computed (None: all), and what each input is for these."""
+    def _given(
+        self, table: Table, columns: Bound, infos: Sequence[TensorInfo], groups: sequences.Groups | None
+    ) -> tuple[np.ndarray | None, list[Values]]:
+        """Which rows, or sequences, are computed (None: all), and what each input is for these: nothing for none."""
         fill = None if isinstance(self.nulls, str) else float(self.nulls)
         read = {name: table.values(name, fill) for used in columns.values() for name in used}
         for name, values in read.items():
-            if self.nulls == "error" and values.missing is not None and values.missing.any():
-                raise refusals.nulls_found(name, int(values.missing.argmax()), int(values.missing.sum()))
+            refuse_rows(name, values, self.nulls == "error")
         missing = united([values.missing for values in read.values()])
-        if missing is None or not missing.any():
-            kept = None
-        else:
-            kept = ~missing
-            read = {name: values.where(kept) for name, values in read.items()}
-        if (table.rows if kept is None else int(kept.sum())) == 0:
+        if missing is not None and groups is not None:
+            missing = groups.any(missing)
+        kept = None if missing is None else ~missing
+        if kept is not None and not kept.any():
             return kept, []
-        return kept, [joined([(name, read[name]) for name in columns[info.name]], info) for info in infos]
+        if groups is not None:
+            groups = groups if kept is None else groups.where(kept)
+            return kept, sequences.given(read, columns, infos, groups) if table.rows else []
+        if kept is not None:
+            read = {name: values.where(kept) for name, values in read.items()}
+        if not table.rows and any(values.offsets is not None for values in read.values()):
+            return kept, []  # whose lengths nothing tells
+        given = [joined([(name, read[name]) for name in columns[info.name]], info) for info in infos]
+        return kept, given if table.rows else []
 
     def _computed(
         self, model: Model[Any] | Pipeline, infos: Sequence[TensorInfo], given: list[Values], found: Sequence[answers.Output]
@@ -202,35 +200,81 @@ class Predictor:
         """The outputs of rows."""
         if not given:
             return [answers.none(output) for output in found]
-        if all(values.offsets is None for values in given):
-            x = [values.array for values in given]
-            y = answers.returned(model, model.predict(x[0] if len(x) == 1 else x))
-            return [Values(answers.column(one, output)) for one, output in zip(y, found, strict=True)]
-        return ragged.computed(model, given, found)
+        if any(values.offsets is not None for values in given):
+            return ragged.computed(model, infos, given, found)
+        x = [values.array for values in given]
+        y = answers.returned(model.predict(x[0] if len(x) == 1 else x))
+        return [Values(answers.column(one, output)) for one, output in zip(y, found, strict=True)]
 
     def schema(self, schema: pyarrow.Schema) -> pyarrow.Schema:
-        """The schema of the table that comes back of a table of some schema: what engines ask for before they call.
+        """The schema of the table that comes back of a table of some schema: what engines want to know before they call.
 
         Parameters
         ----------
         schema
             Of the tables that it is to be called with.
+
+        Returns
+        -------
+        pyarrow.Schema
+
+        Raises
+        ------
+        InputError
+            If a column is not there, or cannot fit.
         """
-        columns = extra.arrow_columns("schema")
-        table = schema.empty_table()
-        result: pyarrow.Schema = self(table).schema
-        del columns
-        return result
+        return self(schema.empty_table()).schema  # type: ignore[no-any-return]
 
 
 #: What the arguments are unless a caller says otherwise.
-DEFAULTS: dict[str, Any] = {"inputs": None, "outputs": None, "threads": 1, "nulls": "error", "key": None, "order": None}
+DEFAULTS: dict[str, Any] = {"inputs": None, "outputs": None, "threads": 1, "nulls": "error", "key": [], "order": None}
 
 
 def _made(kind: type[Predictor], path: str, options: dict[str, Any]) -> Predictor:
     """A Predictor out of a pickle."""
     given: dict[str, Any] = {name: one.functions if isinstance(one, by_reference.ByReference) else one for name, one in options.items()}
     return kind(path, **given)
+
+
+def check_names(table: Table, wanted: dict[str, str]) -> None:
+    """Refuse columns that are there already."""
+    if table.alone and len(wanted) != 1:
+        raise InputError(
+            f"batch: expected a table, as the model answers with {listed(list(wanted))}, found one column; "
+            f"outputs={{{next(iter(wanted))!r}: 'y'}} chooses one"
+        )
+    for name, column in wanted.items():
+        if not table.alone and column in table.names:
+            raise InputError(
+                f"batch: expected no column {column!r} yet, which output {name!r} is to be, found one; "
+                f"outputs={{{name!r}: {column + '_'!r}}} names it otherwise"
+            )
+
+
+def refuse_rows(name: Any, values: Values, nulls: bool) -> None:
+    """Refuse rows that nothing can be computed of; and, if ``nulls``, those that are missing."""
+    missing = values.missing
+    if nulls and missing is not None and missing.any():
+        raise refusals.nulls_found(name, int(missing.argmax()), int(missing.sum()))
+    if values.offsets is not None:
+        empty = values.lengths == 0 if missing is None else (values.lengths == 0) & ~missing
+        if empty.any():
+            raise refusals.empty_list(name, int(empty.argmax()))
+
+
+def refuse_dependent(path: str, model: Model[Any] | Pipeline) -> None:
+    """Refuse models of which a row gives something else beside other rows, or after them: who cuts batches would decide that."""
+    executor = (model if isinstance(model, Model) else model.model).executor
+    if executor.stateful:
+        raise InputError(
+            f"{path}: expected a model whose rows are computed alone, found a stateful one, whose states go on from batch to batch; "
+            "fastlstm.load(path).stream(batch_size) keeps states apart, and fastlstm.load(path).predict(x) goes on from call to call"
+        )
+    if executor.crosses_rows or executor.all_at_once:
+        raise InputError(
+            f"{path}: expected a model whose rows are computed alone, found one whose rows depend on which others are in their batch; "
+            "fastlstm.load(path).predict(x) computes whole batches, as Keras does"
+        )
 
 
 def raw_inputs(model: Model[Any] | Pipeline) -> tuple[TensorInfo, ...]:
@@ -243,6 +287,3 @@ def raw_inputs(model: Model[Any] | Pipeline) -> tuple[TensorInfo, ...]:
     if spec.window is not None and len(inputs[0].shape) > 1:
         return (changed(inputs[0], shape=(None, spec.window, *inputs[0].shape[2:])),)
     return inputs
-
-
-__all__ = ["KINDS", "Predictor"]

@@ -9,6 +9,11 @@ import numpy as np
 
 from ..spec import Shape
 
+#: Numbers that are interleaved at a time.
+NUMBERS = 1 << 15
+#: A number that stands in the place of each null; None: none does.
+Fill = float | None
+
 
 class Values(NamedTuple):
     """A column: rows of one shape, or of different lengths one after another.
@@ -20,7 +25,7 @@ class Values(NamedTuple):
     offsets : numpy.ndarray or None
         (rows + 1,), int64: row n is ``array[offsets[n] : offsets[n + 1]]``.
     missing : numpy.ndarray or None
-        (rows,), bool: which rows are null or hold a null; None where none does.
+        (rows,), bool: which rows are null or hold a null, and mean nothing; None where none does.
     """
 
     array: np.ndarray
@@ -46,13 +51,20 @@ class Values(NamedTuple):
         return Values(self.array[np.repeat(kept, lengths)], offsets_of(lengths[kept]))
 
     def even(self) -> Values:
-        """Rows that have all the same length as an array (rows, length, ...), without a copy; others as they are."""
+        """Rows that have all the same length as an array (rows, length, ...), without a copy; others as they are.
+
+        Rows that are missing may have other lengths: zeros stand in their places.
+        """
         if self.offsets is None:
             return self
-        lengths = self.lengths
+        lengths, missing = self.lengths, self.missing
+        if missing is not None and missing.any() and not missing.all():
+            present = ~missing
+            some = self.where(present).even()
+            return self if some.offsets is not None else spread(some, present)
         if not len(lengths) or (lengths != lengths[0]).any():
             return self
-        return Values(self.array.reshape(len(lengths), lengths[0], *self.array.shape[1:]), None, self.missing)
+        return Values(self.array.reshape(len(lengths), lengths[0], *self.array.shape[1:]), None, missing)
 
 
 class Answer(NamedTuple):
@@ -79,8 +91,8 @@ def offsets_of(lengths: np.ndarray) -> np.ndarray:
 
 
 def united(masks: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """Rows that are missing in one of several columns."""
-    found = [mask for mask in masks if mask is not None]
+    """Rows that are missing in one of several columns; None where none is."""
+    found = [mask for mask in masks if mask is not None and mask.any()]
     return np.logical_or.reduce(found) if found else None
 
 
@@ -94,3 +106,29 @@ def spread(values: Values, kept: np.ndarray) -> Values:
     lengths = np.zeros(len(kept), np.int64)
     lengths[kept] = values.lengths
     return Values(values.array, offsets_of(lengths), missing)
+
+
+def filled(array: np.ndarray, missing: np.ndarray, fill: float) -> np.ndarray:
+    """A copy with a number in the place of what is missing, of a dtype that holds both."""
+    array = array.astype(array.dtype if holds(array.dtype, fill) else np.float64)
+    array[missing] = fill
+    return array
+
+
+def holds(dtype: np.dtype, fill: float) -> bool:
+    """Is there such a number in a dtype?"""
+    if dtype.kind == "b":
+        return fill in (0, 1)
+    if dtype.kind in "iu":
+        return float(fill).is_integer() and np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max
+    return True
+
+
+def beside(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays (rows, some) side by side: a few thousand numbers at a time, which stay in the cache while their rows are interleaved."""
+    widths = [array.shape[1] for array in arrays]
+    made = np.empty((len(arrays[0]), sum(widths)), np.result_type(*{array.dtype for array in arrays}))
+    step = max(1, NUMBERS // max(sum(widths), 1))
+    for first in range(0, len(made), step):
+        np.concatenate([array[first : first + step] for array in arrays], axis=1, out=made[first : first + step])
+    return made

@@ -1,0 +1,184 @@
+"""Tables of pyarrow, pandas and polars, none of which is imported for it: the caller has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from . import refusals
+from .extra import arrow_columns
+from .objects import numbered, of_objects, sortable
+from .table import Table, as_numpy, as_objects
+from .values import Answer, Fill, Values, holds
+
+#: What a column that has no name is called.
+NAMELESS = "x"
+
+
+class Arrow(Table):
+    """A pyarrow Table or RecordBatch; or one column, an Array or ChunkedArray."""
+
+    def __init__(self, batch: Any):
+        self.columns = arrow_columns("batch")
+        self.batch = batch
+        alone = not hasattr(batch, "schema")
+        super().__init__([NAMELESS] if alone else batch.schema.names, len(batch) if alone else batch.num_rows, alone)
+
+    def column(self, name: Any) -> Any:
+        """An Array or ChunkedArray."""
+        return self.batch if self.alone else self.batch.column(name)
+
+    def usable(self, name: Any, text: bool) -> bool:
+        return bool(self.columns.usable(self.column(name).type, text))
+
+    def values(self, name: Any, fill: Fill) -> Values:
+        return self.columns.to_array(self.column(name), name, fill)  # type: ignore[no-any-return]
+
+    def numbered(self, name: Any) -> np.ndarray:
+        return self.columns.numbered(self.column(name), name)  # type: ignore[no-any-return]
+
+    def sortable(self, name: Any) -> np.ndarray:
+        return self.columns.sortable(self.column(name), name)  # type: ignore[no-any-return]
+
+    def of(self, names: Sequence[Any], rows: np.ndarray) -> Arrow:
+        return Arrow(self.batch.select(list(names)).take(self.columns.from_array(rows)))
+
+    def with_answers(self, answers: Sequence[Answer]) -> Any:
+        made = [self.columns.from_answer(answer) for answer in answers]
+        if self.alone:
+            return self.columns.chunked(made[0]) if hasattr(self.batch, "num_chunks") else made[0]
+        table = self.batch
+        for answer, column in zip(answers, made, strict=True):
+            table = table.append_column(answer.name, column)
+        return table
+
+
+class Pandas(Table):
+    """A pandas DataFrame or Series."""
+
+    def __init__(self, batch: Any):
+        self.batch = batch
+        alone = batch.ndim == 1
+        names = [NAMELESS if batch.name is None else batch.name] if alone else list(batch.columns)
+        super().__init__(names, len(batch), alone)
+
+    def column(self, name: Any) -> Any:
+        """A Series."""
+        return self.batch if self.alone else self.batch[name]
+
+    def in_arrow(self, name: Any) -> tuple[ModuleType, Any] | None:
+        """A column that pandas keeps as Arrow does, as one of Arrow, and what reads it."""
+        column = self.column(name)
+        if not hasattr(column.dtype, "pyarrow_dtype"):
+            return None
+        return arrow_columns(f"column {name!r}"), column.array.__arrow_array__()
+
+    def usable(self, name: Any, text: bool) -> bool:
+        arrow = self.in_arrow(name)
+        if arrow is not None:
+            return bool(arrow[0].usable(arrow[1].type, text))
+        kind = getattr(self.column(name).dtype, "kind", "O")
+        return kind in "OUT" if text else kind in "biufO"
+
+    def values(self, name: Any, fill: Fill) -> Values:
+        arrow = self.in_arrow(name)
+        if arrow is not None:
+            return arrow[0].to_array(arrow[1], name, fill)  # type: ignore[no-any-return]
+        column = self.column(name)
+        if isinstance(column.dtype, np.dtype):
+            return of_objects(column.to_numpy(), name, fill)
+        missing = column.isna().to_numpy()
+        dtype = getattr(column.dtype, "numpy_dtype", np.dtype(object))
+        if dtype.kind not in "biuf":
+            categories = getattr(column.dtype, "categories", None)
+            if categories is not None and categories.dtype.kind in "biuf" and not missing.any():
+                return of_objects(column.to_numpy(categories.dtype), name, fill)
+            objects = column.to_numpy(object)
+            return of_objects(objects if not missing.any() else np.asarray(np.where(missing, None, objects)), name, fill)
+        if not missing.any():
+            return Values(column.to_numpy(dtype))
+        stand_in = 0.0 if fill is None else fill
+        dtype = dtype if holds(dtype, stand_in) else np.dtype(np.float64)
+        return Values(column.to_numpy(dtype, na_value=dtype.type(stand_in)), None, missing if fill is None else None)
+
+    def numbered(self, name: Any) -> np.ndarray:
+        arrow = self.in_arrow(name)
+        if arrow is not None:
+            return arrow[0].numbered(arrow[1], name)  # type: ignore[no-any-return]
+        column = self.column(name)
+        if column.isna().any():
+            raise refusals.null_key(name, int(column.isna().to_numpy().argmax()))
+        return numbered(column.to_numpy(), name)
+
+    def sortable(self, name: Any) -> np.ndarray:
+        arrow = self.in_arrow(name)
+        if arrow is not None:
+            return arrow[0].sortable(arrow[1], name)  # type: ignore[no-any-return]
+        column = self.column(name)
+        if column.isna().any():
+            raise refusals.null_order(name, int(column.isna().to_numpy().argmax()))
+        if getattr(column.dtype, "tz", None) is not None:
+            column = column.dt.tz_convert(None)
+        return sortable(column.to_numpy(getattr(column.dtype, "numpy_dtype", None)), name)
+
+    def of(self, names: Sequence[Any], rows: np.ndarray) -> Pandas:
+        return Pandas(self.batch[list(names)].iloc[rows].reset_index(drop=True))
+
+    def with_answers(self, answers: Sequence[Answer]) -> Any:
+        import pandas as pd  # whose object the caller has given
+
+        made = {}
+        for answer in answers:
+            plain = answer.values.offsets is None and answer.values.array.ndim == 1
+            column = as_numpy(answer.values) if plain else as_objects(answer.values)
+            made[answer.name] = pd.Series(column, index=self.batch.index, name=answer.name)
+        return made[answers[0].name].rename(self.batch.name) if self.alone else self.batch.assign(**made)
+
+
+class Polars(Table):
+    """A polars DataFrame or Series."""
+
+    def __init__(self, batch: Any):
+        self.batch = batch
+        alone = not hasattr(batch, "columns")
+        super().__init__([batch.name or NAMELESS] if alone else batch.columns, len(batch), alone)
+
+    def column(self, name: Any) -> Any:
+        """A Series."""
+        return self.batch if self.alone else self.batch[name]
+
+    def is_objects(self, name: Any) -> bool:
+        """Is a column one of Python objects?"""
+        return str(self.column(name).dtype).startswith("Object")
+
+    def usable(self, name: Any, text: bool) -> bool:
+        kind = self.column(name).dtype
+        while getattr(kind, "inner", None) is not None:
+            kind = kind.inner
+        if text:
+            return str(kind).startswith(("String", "Binary", "Categorical", "Enum"))
+        return bool(kind.is_numeric()) or str(kind) == "Boolean"
+
+    def values(self, name: Any, fill: Fill) -> Values:
+        if self.is_objects(name):
+            return of_objects(self.column(name).to_numpy(), name, fill)
+        return arrow_columns(f"column {name!r}").to_array(self.column(name).to_arrow(), name, fill)  # type: ignore[no-any-return]
+
+    def numbered(self, name: Any) -> np.ndarray:
+        return arrow_columns(f"column {name!r}").numbered(self.column(name).to_arrow(), name)  # type: ignore[no-any-return]
+
+    def sortable(self, name: Any) -> np.ndarray:
+        return arrow_columns(f"column {name!r}").sortable(self.column(name).to_arrow(), name)  # type: ignore[no-any-return]
+
+    def of(self, names: Sequence[Any], rows: np.ndarray) -> Polars:
+        return Polars(self.batch.select(list(names))[rows])
+
+    def with_answers(self, answers: Sequence[Answer]) -> Any:
+        import polars as pl  # whose object the caller has given
+
+        columns = arrow_columns("batch")
+        made = [pl.Series(answer.name, pl.from_arrow(columns.from_answer(answer))) for answer in answers]
+        return made[0].alias(self.batch.name) if self.alone else self.batch.with_columns(made)
