@@ -196,7 +196,7 @@ def side_by_side(parts: Sequence[tuple[Any, Values]], info: TensorInfo) -> Value
         )
     if wanted and len(set(shapes)) == 1 and shapes[0] and fits(shapes[0], wanted[1:]) and wanted[0] in (None, len(arrays)):
         return Values(np.stack(arrays, axis=1))
-    return Values(beside([array.reshape(len(array), -1) for array in arrays]))
+    return Values(beside([array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays]))
 
 
 def _along_features(arrays: Sequence[np.ndarray]) -> np.ndarray:

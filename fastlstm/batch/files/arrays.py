@@ -194,9 +194,16 @@ class ArrayWriter:
         self._shape: tuple[int, ...] | None = None
         self._dtype = np.dtype("f4")
         self._rows = 0
+        self._texts: list[np.ndarray] = []
 
     def write(self, array: np.ndarray) -> None:
-        """Add rows."""
+        """Add rows; those of text wait until all are there, as the longest says how many bytes each takes."""
+        if array.dtype.kind in "US":
+            self._texts.append(array)
+        else:
+            self._put(array)
+
+    def _put(self, array: np.ndarray) -> None:
         if self._shape is None:
             self._shape, self._dtype = array.shape[1:], array.dtype
             self._stream.write(bytes(HEADER))
@@ -205,15 +212,15 @@ class ArrayWriter:
                 f"{self._name}: a .npy file holds rows of one shape, found {array.dtype} {array.shape[1:]} after "
                 f"{self._dtype} {self._shape}: expected a .parquet, .jsonl or .arrow file"
             )
-        if array.dtype.itemsize > self._dtype.itemsize:
-            raise InputError(f"{self._name}: a .npy file holds texts of one length, found longer ones: expected a .csv or .parquet file")
         self._stream.write(np.ascontiguousarray(array, self._dtype).view(np.uint8).data if array.size else b"")
         self._rows += len(array)
 
     def close(self) -> None:
         """Say how many rows there are."""
+        if self._texts:
+            self._put(np.concatenate(self._texts))
         if self._shape is None:
-            self.write(np.empty((0, 1), np.float32))
+            self._put(np.empty((0, 1), np.float32))
         assert self._shape is not None
         self._stream.seek(0)
         self._stream.write(header_of((self._rows, *self._shape), self._dtype))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ... import lazy
@@ -103,10 +105,10 @@ class StreamSource(Source):
 
     restarts = False
 
-    def __init__(self, stream: BinaryIO, name: str):
+    def __init__(self, stream: io.RawIOBase, name: str):
         self.name = name
         with understood(name, KIND):
-            self._opened = pa.ipc.open_stream(stream)
+            self._opened = pa.ipc.open_stream(io.BufferedReader(stream))  # which gives as many bytes as it is asked for
             self.schema = self._opened.schema
         self.names = tuple(self.schema.names)
 
@@ -156,6 +158,12 @@ class ArrowSink(Sink):
         if self._writer is not None:
             self._writer.close()
 
+    def abandon(self) -> None:
+        """See Sink."""
+        if self._writer is not None:
+            with suppress(Exception):
+                self._writer.close()
+
     @classmethod
     def merge(cls, parts: Sequence[str], stream: BinaryIO, name: str) -> None:
         """One file of several.
@@ -189,3 +197,6 @@ class StreamSink(ArrowSink):
     def _opened(self, schema: pa.Schema) -> Any:
         self._gathered = Gathered(rows=1)
         return pa.ipc.new_stream(self.stream, schema)
+
+    def abandon(self) -> None:
+        """See Sink. What ends a stream is not written: whoever reads it would take it for whole."""

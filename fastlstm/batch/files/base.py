@@ -135,6 +135,9 @@ class Sink:
     def close(self) -> None:
         """Write what ends the file; not called where the work failed."""
 
+    def abandon(self) -> None:
+        """Where the work failed: let go of the stream while it still can be written to, as some libraries do that when they are deleted."""
+
 
 def need(library: str, what: str) -> None:
     """Say what is missing, and how to get it.

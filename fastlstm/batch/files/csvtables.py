@@ -17,9 +17,10 @@ from .tables import as_record_batch, flat
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
     from pyarrow import csv as arrow_csv
 else:
-    pa, arrow_csv = map(lazy.module, ("pyarrow", "pyarrow.csv"))
+    pa, pc, arrow_csv = map(lazy.module, ("pyarrow", "pyarrow.compute", "pyarrow.csv"))
 
 KIND = "CSV"
 #: Bytes that are parsed at once. A line is no longer than that.
@@ -146,9 +147,14 @@ class CsvSink(Joined, Sink):
         if self._writer is None:
             if self.first:  # Arrow puts names into quotation marks, needed or not
                 self.stream.write(_line(found.schema.names))
-            options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
+            options = arrow_csv.WriteOptions(include_header=False, quoting_style="none")
             self._writer = arrow_csv.CSVWriter(self.stream, found.schema, write_options=options)
-        if found.num_rows:
+        if not found.num_rows:
+            return
+        if any(_needs_marks(column) for column in found.columns):  # Arrow would put every text into quotation marks
+            cells = [column.cast(pa.string()).to_pylist() for column in found.columns]
+            self.stream.write(b"".join(map(_line, zip(*cells, strict=True))))
+        else:
             self._writer.write_batch(found)
 
     def close(self) -> None:
@@ -157,7 +163,14 @@ class CsvSink(Joined, Sink):
             self._writer.close()
 
 
-def _line(cells: Sequence[str]) -> bytes:
+def _needs_marks(column: Any) -> bool:
+    """Does a text hold what separates cells?"""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or str(column.type) == "string_view"):
+        return not pa.types.is_primitive(column.type)
+    return bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
+
+
+def _line(cells: Sequence[str | None]) -> bytes:
     """A line of CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ... import lazy
@@ -98,6 +99,12 @@ class ParquetSink(Sink):
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         if self._writer is not None:
             self._writer.close()
+
+    def abandon(self) -> None:
+        """See Sink."""
+        if self._writer is not None:
+            with suppress(Exception):
+                self._writer.close()
 
     @classmethod
     def merge(cls, parts: Sequence[str], stream: BinaryIO, name: str) -> None:

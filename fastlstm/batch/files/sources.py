@@ -78,7 +78,7 @@ def piped(stream: BinaryIO, name: str, kind: str | None, reading: Reading) -> So
         from .arrow import StreamSource
 
         need("pyarrow", f"{name}: reading {kinds.CALLED[kind]}")
-        return StreamSource(bytes_read, name)  # type: ignore[arg-type]
+        return StreamSource(bytes_read, name)
     return lines(bytes_read, name, kind, reading, None)
 
 

@@ -15,6 +15,12 @@ from ..predictor import Predictor
 from .planning import Options, grouping
 
 Facts = dict[str, Any]
+#: What messages call some facts.
+CALLED = {
+    "bytes": "input (it has changed)", "changed": "input (it has changed)", "fastlstm": "version of fastlstm", "custom": "file of --custom",
+    "loading": "part of the model", "key": "--key", "keep": "--keep", "nulls": "--nulls", "inputs": "--columns",
+    "outputs": "--output-columns", "output_kind": "--output-format", "input_kind": "--input-format",
+}  # fmt: skip
 #: Bytes that are read of a model at once.
 CHUNK = 1 << 20
 
@@ -33,7 +39,7 @@ def of_job(predictor: Predictor, options: Options, custom: str | None = None, pa
     part
         What names a part of the model.
     """
-    loading = {name: str(value) for name, value in (part or {}).items() if value is not None}
+    loading = {name: str(value) for name, value in (part or {}).items() if value}
     return {
         "fastlstm": __version__, "model": digest(predictor.path), "custom": None if custom is None else digest(custom),
         "loading": loading, "inputs": predictor.inputs, "outputs": predictor.outputs, "nulls": predictor.nulls,
@@ -71,9 +77,9 @@ def mark(facts: Facts) -> str:
 
 
 def differing(earlier: Facts, now: Facts) -> list[str]:
-    """Which facts are others than they were."""
+    """Which facts are others than they were, as messages call them."""
     plain = json.loads(json.dumps(now, default=str))
-    return [name for name in plain if earlier.get(name) != plain[name]]
+    return list(dict.fromkeys(CALLED.get(name, name) for name in plain if earlier.get(name) != plain[name]))
 
 
 def read(path: str) -> Facts | None:

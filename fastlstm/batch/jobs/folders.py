@@ -155,7 +155,7 @@ class Folder:
             busy: list[str] = []
             for one in waiting:
                 watch(len(targets) - len(waiting) + waiting.index(one) - len(busy), len(targets))
-                done, taken = self._one(one, targets[one], done)
+                done, taken = self.take(one, targets[one], done)
                 if not taken:
                     busy.append(one)
             if len(busy) == len(waiting):
@@ -163,7 +163,7 @@ class Folder:
             waiting = busy
         return done
 
-    def _one(self, source: str, relative: str, done: FolderDone) -> tuple[FolderDone, bool]:
+    def take(self, source: str, relative: str, done: FolderDone) -> tuple[FolderDone, bool]:
         """Compute a file, unless it is computed, or another job is at it."""
         target, note = os.path.join(self.path, relative), os.path.join(self._notes, relative + ".json")
         try:

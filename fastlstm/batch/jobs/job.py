@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
 
 from ... import lazy, replacing
 from ...errors import FastLSTMError, InputError
 from ...records import record
 from ..files import kinds, sinks, sources
-from ..files.base import Batch, Reading, Source, cut, length
+from ..files.base import Batch, Reading, Sink, Source, length, said
 from ..predictor import Predictor, raw_inputs
 from . import facts
 from .parts import Parts
@@ -24,9 +22,9 @@ from .processes import Here, Pool
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .. import sequences
+    from . import runs
 else:
-    pa, sequences = map(lazy.module, ("pyarrow", "fastlstm.batch.sequences"))
+    pa, runs = map(lazy.module, ("pyarrow", "fastlstm.batch.jobs.runs"))
 
 
 @record(frozen=True)
@@ -127,7 +125,7 @@ class Job:
         kind = kinds.of_path(target, self.options.output_kind, option="--output-format")
         with self.opened(path, kind) as source:
             plan = self.planned(source, kind)
-            if not (source.restarts and plan.restarts and sinks.joins(kind) and replacing.is_replaced(target)):
+            if not (source.restarts and sinks.joins(kind) and replacing.is_replaced(target)):
                 with replacing.writing(target) as stream:
                     return self.pour(source, plan, stream, target, kind)
             return self._in_parts(source, plan, target, kind)
@@ -158,12 +156,12 @@ class Job:
         stream, name, kind
             Where the results go, how messages call that, and what they become.
         """
-        sink, rows, written = sinks.opened(stream, name, kind), 0, 0
-        for read, result in self._results(source, plan, 0):
-            sink.write(result)
-            rows, written = rows + read, written + length(result)
-            self._watch(Progress(source.name, rows, 0, _fraction(source, rows)))
-        sink.close()
+        rows = written = 0
+        with _sink(stream, name, kind) as sink:
+            for read, result in self._results(source, plan, 0):
+                _put(sink, result)
+                rows, written = rows + read, written + length(result)
+                self._watch(Progress(source.name, rows, 0, _fraction(source, rows)))
         return Done(rows, 0, written)
 
     # -- in parts -----------------------------------------------------------------------------------------------------------
@@ -189,25 +187,23 @@ class Job:
         more = True
         while more:
             deadline, written = time.monotonic() + self.options.part_seconds, 0
-            with parts.part() as (stream, name):
-                sink, more = sinks.opened(stream, parts.target, kind, first=parts.count == 0), False
+            with parts.part() as (stream, name), _sink(stream, parts.target, kind, first=parts.count == 0) as sink:
+                more = False
                 for read, result in results:
-                    sink.write(result)
+                    _put(sink, result)
                     rows, written = rows + read, written + length(result)
                     self._watch(Progress(source.name, rows, begun, _fraction(source, rows)))
                     if time.monotonic() > deadline:
                         more = True
                         break
-                sink.close()
-            parts.add(name, rows, written)
+            if rows > parts.end or not parts.count:  # else the results came to their end with the part before
+                parts.add(name, rows, written)
 
     def _results(self, source: Source, plan: Plan, start: int) -> Iterator[tuple[int, Batch]]:
         """Rows that a batch has of the source, and what was computed of it."""
         batches = source.batches(plan.columns, plan.rows, start)
-        if plan.exact:
-            batches = _even(batches, plan.rows)
         if grouping(self.predictor):
-            batches = self._grouped(batches, source.name)
+            batches = runs.whole(batches, self.predictor.key, source.name, start)  # type: ignore[arg-type]
         first = start
         for batch, result in self._computing.results(batches, plan):
             count = length(batch)
@@ -219,12 +215,27 @@ class Job:
             first += count
             yield count, found
 
-    def _grouped(self, batches: Iterable[Batch], name: str) -> Iterator[Batch]:
-        """Batches that hold all steps of each of their keys."""
-        grouper = sequences.Grouper(self.predictor.key)
-        for batch in batches:
-            yield from grouper.add(batch)
-        yield from grouper.end()
+
+@contextmanager
+def _sink(stream: BinaryIO, name: str, kind: str, *, first: bool = True) -> Iterator[Sink]:
+    """A sink, ended where the work is done."""
+    sink = sinks.opened(stream, name, kind, first=first)
+    try:
+        yield sink
+        sink.close()
+    except BaseException:
+        sink.abandon()
+        raise
+
+
+def _put(sink: Sink, result: Batch) -> None:
+    """Write results; what a kind of file cannot hold is said of the file."""
+    try:
+        sink.write(result)
+    except (OSError, FastLSTMError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"{sink.name}: cannot be written: {said(error)}") from error
 
 
 @contextmanager
@@ -252,28 +263,3 @@ def _kept(parts: Parts) -> str:
 
 def _fraction(source: Source, rows: int) -> float | None:
     return source.fraction() if source.rows is None else min(1.0, rows / source.rows) if source.rows else 1.0
-
-
-def _even(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
-    """Batches of just so many rows, but the last."""
-    waiting: list[Batch] = []
-    count = 0
-    for batch in batches:
-        while count + length(batch) >= rows and length(batch):
-            used = rows - count
-            yield _joined([*waiting, cut(batch, 0, used)])
-            batch, waiting, count = cut(batch, used), [], 0
-        if length(batch) or not waiting:
-            waiting.append(batch)
-            count += length(batch)
-    if count or waiting:
-        yield _joined(waiting)
-
-
-def _joined(batches: list[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    first = batches[0]
-    if isinstance(first, Mapping):
-        return {name: np.concatenate([one[name] for one in batches]) for name in first}  # type: ignore[index]
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

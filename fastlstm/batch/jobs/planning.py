@@ -11,7 +11,7 @@ import numpy as np
 from ... import lazy
 from ...errors import InputError
 from ...inputs import TensorInfo
-from ...model import KERAS_BATCH, Model
+from ...model import KERAS_BATCH
 from ...pipeline import Pipeline
 from ...records import record
 from ...spec import STRING
@@ -20,7 +20,7 @@ from ..answers import named, outputs_of
 from ..files.arrays import as_arrays
 from ..files.base import Batch, Source
 from ..files.kinds import ARRAYS
-from ..predictor import Predictor, raw_inputs
+from ..predictor import Predictor, raw_inputs, refuse_dependent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,8 +32,6 @@ else:
 #: Bytes of a batch, of what goes in and what comes out, unless the caller says how many rows it has.
 BATCH_BYTES = 8 << 20
 LEAST_ROWS, MOST_ROWS = KERAS_BATCH, 1 << 15
-#: More rows than any file has: a model that pads its rows to the longest of all computes them at once.
-MOST = 1 << 40
 #: What a value takes whose type tells no size, and what an axis is taken for that is open.
 GUESSED_BYTES, GUESSED_SIZE = 32, 100
 #: Says that all columns are kept.
@@ -82,10 +80,6 @@ class Plan:
         Those that stand beside the outputs; None: of a row per step, what comes back.
     rows : int
         The most of a batch.
-    exact : bool
-        Do batches but the last need to have just as many? What a row becomes may depend on the others of its batch.
-    restarts : bool
-        Can it go on at any batch? A stateful model needs those before it.
     arrays : bool
         Are the results arrays, in the shapes that predict gives?
     """
@@ -93,8 +87,6 @@ class Plan:
     columns: tuple[str, ...]
     keep: tuple[str, ...] | None
     rows: int
-    exact: bool = False
-    restarts: bool = True
     arrays: bool = False
 
 
@@ -115,8 +107,9 @@ def planned(predictor: Predictor, source: Source, options: Options, kind: str = 
     Raises
     ------
     InputError
-        If a column is not there, or the model cannot be computed a batch at a time.
+        If a column is not there, or the model is none whose rows are computed alone.
     """
+    refuse_dependent(predictor.path, predictor.model)
     infos = raw_inputs(predictor.model)
     keys = grouping(predictor)
     if source.schema is None:
@@ -142,9 +135,8 @@ def planned(predictor: Predictor, source: Source, options: Options, kind: str = 
         keep = (
             () if kind == "npy" else tuple(one.name for one in source.schema if one.name not in read and not pa.types.is_nested(one.type))
         )
-    rows, exact = batch_rows(predictor, options, infos, [source.schema.field(name).type for name in dict.fromkeys(read)])
-    restarts = not network(predictor).executor.stateful
-    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, exact, restarts, kind in ARRAYS)
+    rows = batch_rows(predictor, options, infos, [source.schema.field(name).type for name in dict.fromkeys(read)])
+    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, kind in ARRAYS)
 
 
 def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Sequence[TensorInfo], arrays: bool) -> Plan:
@@ -154,48 +146,25 @@ def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Se
     if grouping(predictor) or options.keep not in (None, (), (ALL,)):
         option = "--key" if grouping(predictor) else "--keep"
         raise InputError(f"{source.name}: expected columns with names for {option}, found arrays; leave {option} out")
-    rows, exact = batch_rows(predictor, options, infos, [])
     keep = source.names if options.keep == (ALL,) else ()
-    return Plan(source.names, keep, rows, exact, not network(predictor).executor.stateful, arrays)
-
-
-def network(predictor: Predictor) -> Model[Any]:
-    """The model, without what a pipeline has around it."""
-    loaded = predictor.model
-    return loaded.model if isinstance(loaded, Pipeline) else loaded
+    return Plan(source.names, keep, batch_rows(predictor, options, infos, []), arrays)
 
 
 def grouping(predictor: Predictor) -> tuple[str, ...]:
     """The columns that tell which steps belong together, and in which order."""
-    key = predictor.key
-    keys = () if key is None else (key,) if isinstance(key, str) else tuple(key)
-    return (*keys, *(() if predictor.order is None else (predictor.order,)))
+    return (*predictor.key, *(() if predictor.order is None else (predictor.order,)))
 
 
-def batch_rows(predictor: Predictor, options: Options, infos: Sequence[TensorInfo], types: Sequence[Any]) -> tuple[int, bool]:
-    """How many rows are computed at once, and whether it must be just so many.
-
-    Raises
-    ------
-    InputError
-        If several processes cannot share the work, as a batch goes on with the states of the one before it.
-    """
-    model = network(predictor)
-    executor = model.executor
-    if executor.all_at_once:
-        return MOST, True
-    if executor.stateful and options.processes > 1:
-        raise InputError("--processes: expected 1, as a batch of a stateful model goes on with the states of the one before it")
-    step = model.inputs[0].shape[0] or (KERAS_BATCH if executor.crosses_rows else 1)
-    exact = step > 1 or bool(executor.stateful)
+def batch_rows(predictor: Predictor, options: Options, infos: Sequence[TensorInfo], types: Sequence[Any]) -> int:
+    """How many rows are computed at once."""
     if options.batch_rows is not None:
-        return -(-options.batch_rows // step) * step, exact
+        return options.batch_rows
     if grouping(predictor):
-        return MOST_ROWS, False
+        return MOST_ROWS
     size = sum(map(_bytes, types)) if types else sum(_row_bytes(info) for info in infos)
-    size += sum(_row_bytes(info) for info in model.outputs)
-    rows = max(LEAST_ROWS, min(MOST_ROWS, BATCH_BYTES // max(1, size)))
-    return max(step, rows // step * step), exact
+    loaded = predictor.model
+    size += sum(_row_bytes(info) for info in (loaded.model if isinstance(loaded, Pipeline) else loaded).outputs)
+    return max(LEAST_ROWS, min(MOST_ROWS, BATCH_BYTES // max(1, size)))
 
 
 def _row_bytes(info: TensorInfo) -> int:
@@ -251,7 +220,7 @@ class Compute:
         """Outputs in the shapes that predict gives: a column of one value a row has fewer axes."""
         loaded = self.predictor.model
         shapes = {} if isinstance(loaded, Pipeline) else {info.name: info.shape for info in loaded.outputs}
-        for name, column in named(self.predictor.outputs, outputs_of(loaded), False).items() if shapes else ():
+        for name, column in named(self.predictor.outputs, outputs_of(loaded)).items() if shapes else ():
             shape = shapes[name][1:]
             if column in arrays and arrays[column].ndim == 1 and all(size == 1 for size in shape):
                 arrays[column] = arrays[column].reshape(-1, *(size or 1 for size in shape))
