@@ -12,6 +12,7 @@ from pyarrow import types
 from ..errors import InputError
 from ..spec import Shape
 from . import objects, refusals
+from .hashing import hashed
 from .values import Answer, Fill, Values, filled, united
 
 
@@ -280,3 +281,35 @@ def in_integers(column: pa.Array) -> np.ndarray | None:
         array = _scalars(column, "", None).array
         return array.view(np.int64) if types.is_uint64(kind) else array.astype(np.int64, copy=False)
     return None
+
+
+def changes(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """(rows - 1,): how the value of a key's column changes from row to row: 1 it rises, -1 it falls, 0 it stays."""
+    column = whole(column)
+    column = column.dictionary_decode() if types.is_dictionary(column.type) else column
+    now, before = column.slice(1), column.slice(0, max(len(column) - 1, 0))
+    rises, falls = (compare(now, before).to_numpy(zero_copy_only=False).astype(np.int8) for compare in (pc.greater, pc.less))
+    return np.asarray(rises - falls)
+
+
+def marks(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Of each value of a key's column 64 bits that are the same in every table: a whole number itself, or a hash."""
+    column = whole(column)
+    column = column.dictionary_decode() if types.is_dictionary(column.type) else column
+    plain = in_integers(column)
+    if plain is not None:
+        return plain
+    if not is_text(column.type):
+        return objects.marks(_scalars(column, "key", None).array)
+    column = column.cast(pa.large_binary())
+    _, offsets, data = column.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1] if len(column) else np.zeros(1, np.int64)
+    return hashed(np.frombuffer(b"" if data is None else data, np.uint8), bounds)
+
+
+def one_after_another(batches: list[Any]) -> Any:
+    """Tables as one table, record batches as one record batch."""
+    if isinstance(batches[0], pa.Table):
+        return pa.concat_tables(batches)
+    table = pa.Table.from_batches(batches).combine_chunks()
+    return table.to_batches()[0] if table.num_rows else batches[0]

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from . import refusals
+from . import objects, refusals
 from .extra import arrow_columns
-from .objects import numbered, of_objects, sortable
 from .table import Table, as_numpy, as_objects
 from .values import Answer, Fill, Values, holds
 
@@ -43,8 +42,24 @@ class Arrow(Table):
     def sortable(self, name: Any) -> np.ndarray:
         return self.columns.sortable(self.column(name), name)  # type: ignore[no-any-return]
 
-    def of(self, names: Sequence[Any], rows: np.ndarray) -> Arrow:
-        return Arrow(self.batch.select(list(names)).take(self.columns.from_array(rows)))
+    def changes(self, name: Any) -> np.ndarray:
+        return self.columns.changes(self.column(name))  # type: ignore[no-any-return]
+
+    def marks(self, name: Any) -> np.ndarray:
+        return self.columns.marks(self.column(name))  # type: ignore[no-any-return]
+
+    def value(self, name: Any, row: int) -> Any:
+        return self.column(name)[row].as_py()
+
+    def cut(self, first: int, last: int) -> Any:
+        return self.batch.slice(first, last - first)
+
+    def after(self, others: Sequence[Any]) -> Any:
+        return self.columns.one_after_another([*others, self.batch])
+
+    def of(self, names: Sequence[Any], rows: np.ndarray | None = None) -> Arrow:
+        some = self.batch.select(list(names))
+        return Arrow(some if rows is None else some.take(self.columns.from_array(rows)))
 
     def with_answers(self, answers: Sequence[Answer]) -> Any:
         made = [self.columns.from_answer(answer) for answer in answers]
@@ -89,15 +104,15 @@ class Pandas(Table):
             return arrow[0].to_array(arrow[1], name, fill)  # type: ignore[no-any-return]
         column = self.column(name)
         if isinstance(column.dtype, np.dtype):
-            return of_objects(column.to_numpy(), name, fill)
+            return objects.of_objects(column.to_numpy(), name, fill)
         missing = column.isna().to_numpy()
         dtype = getattr(column.dtype, "numpy_dtype", np.dtype(object))
         if dtype.kind not in "biuf":
             categories = getattr(column.dtype, "categories", None)
             if categories is not None and categories.dtype.kind in "biuf" and not missing.any():
-                return of_objects(column.to_numpy(categories.dtype), name, fill)
-            objects = column.to_numpy(object)
-            return of_objects(objects if not missing.any() else np.asarray(np.where(missing, None, objects)), name, fill)
+                return objects.of_objects(column.to_numpy(categories.dtype), name, fill)
+            given = column.to_numpy(object)
+            return objects.of_objects(np.asarray(np.where(missing, None, given)) if missing.any() else given, name, fill)
         if not missing.any():
             return Values(column.to_numpy(dtype))
         stand_in = 0.0 if fill is None else fill
@@ -111,7 +126,7 @@ class Pandas(Table):
         column = self.column(name)
         if column.isna().any():
             raise refusals.null_key(name, int(column.isna().to_numpy().argmax()))
-        return numbered(column.to_numpy(), name)
+        return objects.numbered(column.to_numpy(), name)
 
     def sortable(self, name: Any) -> np.ndarray:
         arrow = self.in_arrow(name)
@@ -122,10 +137,30 @@ class Pandas(Table):
             raise refusals.null_order(name, int(column.isna().to_numpy().argmax()))
         if getattr(column.dtype, "tz", None) is not None:
             column = column.dt.tz_convert(None)
-        return sortable(column.to_numpy(getattr(column.dtype, "numpy_dtype", None)), name)
+        return objects.sortable(column.to_numpy(getattr(column.dtype, "numpy_dtype", None)), name)
 
-    def of(self, names: Sequence[Any], rows: np.ndarray) -> Pandas:
-        return Pandas(self.batch[list(names)].iloc[rows].reset_index(drop=True))
+    def changes(self, name: Any) -> np.ndarray:
+        arrow = self.in_arrow(name)
+        return objects.changes(self.column(name).to_numpy()) if arrow is None else arrow[0].changes(arrow[1])
+
+    def marks(self, name: Any) -> np.ndarray:
+        arrow = self.in_arrow(name)
+        return objects.marks(self.column(name).to_numpy()) if arrow is None else arrow[0].marks(arrow[1])
+
+    def value(self, name: Any, row: int) -> Any:
+        return self.column(name).iloc[row]
+
+    def cut(self, first: int, last: int) -> Any:
+        return self.batch.iloc[first:last]
+
+    def after(self, others: Sequence[Any]) -> Any:
+        import pandas as pd  # whose object the caller has given
+
+        return pd.concat([*others, self.batch])
+
+    def of(self, names: Sequence[Any], rows: np.ndarray | None = None) -> Pandas:
+        some = self.batch[list(names)]
+        return Pandas(some if rows is None else some.iloc[rows].reset_index(drop=True))
 
     def with_answers(self, answers: Sequence[Answer]) -> Any:
         import pandas as pd  # whose object the caller has given
@@ -164,7 +199,7 @@ class Polars(Table):
 
     def values(self, name: Any, fill: Fill) -> Values:
         if self.is_objects(name):
-            return of_objects(self.column(name).to_numpy(), name, fill)
+            return objects.of_objects(self.column(name).to_numpy(), name, fill)
         return arrow_columns(f"column {name!r}").to_array(self.column(name).to_arrow(), name, fill)  # type: ignore[no-any-return]
 
     def numbered(self, name: Any) -> np.ndarray:
@@ -173,8 +208,23 @@ class Polars(Table):
     def sortable(self, name: Any) -> np.ndarray:
         return arrow_columns(f"column {name!r}").sortable(self.column(name).to_arrow(), name)  # type: ignore[no-any-return]
 
-    def of(self, names: Sequence[Any], rows: np.ndarray) -> Polars:
-        return Polars(self.batch.select(list(names))[rows])
+    def changes(self, name: Any) -> np.ndarray:
+        return arrow_columns(f"column {name!r}").changes(self.column(name).to_arrow())  # type: ignore[no-any-return]
+
+    def marks(self, name: Any) -> np.ndarray:
+        return arrow_columns(f"column {name!r}").marks(self.column(name).to_arrow())  # type: ignore[no-any-return]
+
+    def cut(self, first: int, last: int) -> Any:
+        return self.batch[first:last]
+
+    def after(self, others: Sequence[Any]) -> Any:
+        import polars as pl  # whose object the caller has given
+
+        return pl.concat([*others, self.batch])
+
+    def of(self, names: Sequence[Any], rows: np.ndarray | None = None) -> Polars:
+        some = self.batch.select(list(names))
+        return Polars(some if rows is None else some[rows])
 
     def with_answers(self, answers: Sequence[Answer]) -> Any:
         import polars as pl  # whose object the caller has given

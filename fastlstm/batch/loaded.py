@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -75,13 +76,21 @@ class Kept:
 
 
 def stamp_of(path: str) -> Any:
-    """What changes when a file, or one in a folder, is replaced."""
+    """What changes when a file, or one in a folder, is replaced.
+
+    Raises
+    ------
+    OSError
+        If it is not there.
+    """
     status = os.stat(path)
-    found: list[Any] = [(status.st_mtime_ns, status.st_size, status.st_ino)]
-    for folder, _, files in os.walk(path):  # of a file: nothing
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    found = []
+    for folder, _, files in os.walk(path):
         for name in sorted(files):
-            status = os.stat(os.path.join(folder, name))
-            found.append((folder, name, status.st_mtime_ns, status.st_size))
+            one = os.stat(os.path.join(folder, name))
+            found.append((folder, name, one.st_mtime_ns, one.st_size, one.st_ino))
     return tuple(found)
 
 

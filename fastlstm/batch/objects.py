@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..inputs import told
 from . import refusals
+from .hashing import hashed, mixed
 from .values import Fill, Values, offsets_of
 
 
@@ -143,3 +144,18 @@ def of_one_axis(array: np.ndarray, name: Any) -> np.ndarray:
     if array.ndim != 1:
         raise InputError(f"key, order: expected one value a row in column {name!r}, found an array of shape {array.shape}")
     return array
+
+
+def changes(array: np.ndarray) -> np.ndarray:
+    """(rows - 1,): how a value changes from row to row: 1 it rises, -1 it falls, 0 it stays."""
+    return (array[1:] > array[:-1]).astype(np.int8) - (array[1:] < array[:-1]).astype(np.int8)
+
+
+def marks(array: np.ndarray) -> np.ndarray:
+    """Of each value 64 bits that are the same in every table: a whole number itself, or a hash."""
+    if array.dtype.kind in "biumM":
+        return array.view(np.int64) if array.dtype.itemsize == np.dtype(np.int64).itemsize else array.astype(np.int64)
+    if array.dtype.kind == "f":
+        return mixed((array.astype(np.float64) + 0.0).view(np.uint64)).view(np.int64)  # -0.0 is as 0.0
+    texts = [one if isinstance(one, bytes) else str(one).encode("utf-8", "surrogatepass") for one in array.tolist()]
+    return hashed(np.frombuffer(b"".join(texts), np.uint8), offsets_of(np.fromiter(map(len, texts), np.int64, len(texts))))

@@ -99,10 +99,10 @@ class Predictor:
         """The model, or pipeline, in the file: loaded now unless this process has it."""
         try:
             stamp = stamp_of(self.path)
-        except OSError as error:
-            if self._model is not None:  # it is gone, and was here
+        except OSError:
+            if self._model is not None:  # the file is gone, and was here
                 return self._model
-            raise InputError(f"{self.path}: expected a file that can be read, found {error.strerror}") from error
+            stamp = None  # a checkpoint by its name; or loading says what is wrong
         self._model = KEPT.model(self.path, stamp, {**self._loading, "threads": self.threads})
         return self._model
 
@@ -150,11 +150,20 @@ class Predictor:
         InputError
             If a column is not there or does not fit, or holds a null that is not provided for.
         """
+        refuse_dependent(self.path, self.model)
+        return self.in_order(batch)
+
+    def in_order(self, batch: Any) -> Any:
+        """The same of any model: of one whose rows depend on each other too, for callers who give whole batches, in their order.
+
+        Parameters
+        ----------
+        batch
+            As for a call.
+        """
         if isinstance(batch, np.ndarray) and not self.key:
-            refuse_dependent(self.path, self.model)
             return self.predict(batch)
         table, model = table_of(batch), self.model
-        refuse_dependent(self.path, model)
         found = answers.outputs_of(model)
         wanted = answers.named(self.outputs, found)
         infos = raw_inputs(model)

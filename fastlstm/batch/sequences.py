@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from ..inputs import TensorInfo, shape_text, told
+from . import hashing
 from .binding import Bound, columns_text, fits, is_name, listed
 from .table import Table
+from .tables import table_of
 from .values import Values, beside, offsets_of
+
+#: Keys in no order that are remembered.
+MOST_KEYS = 1 << 23
+#: What to do about rows of a key that are apart.
+SORTED = "sort the rows first, such as by DuckDB's ORDER BY key, step"
 
 
 class Groups(NamedTuple):
@@ -78,10 +85,7 @@ def grouped(table: Table, key: Sequence[Any], order: Any) -> Groups:
     InputError
         If a column is not there, or has nulls.
     """
-    for argument, names in (("key", key), ("order", [] if order is None else [order])):
-        for name in names:
-            if name not in table.names or table.alone:
-                raise InputError(f"{argument}: expected a column {name!r}, found the columns {listed(table.names)}")
+    check_columns(table, key=key, order=[] if order is None else [order])
     numbers = [table.numbered(name) for name in key]
     starts = runs(numbers, table.rows)
     places, offsets, first = _of_runs([one[starts] for one in numbers], starts, table.rows)
@@ -94,6 +98,15 @@ def grouped(table: Table, key: Sequence[Any], order: Any) -> Groups:
         return Groups(places, offsets, first)
     sorting = np.lexsort((by, np.repeat(np.arange(len(first)), np.diff(offsets))))
     return Groups(sorting if places is None else places[sorting], offsets, first)
+
+
+def check_columns(table: Table, **arguments: Sequence[Any]) -> None:
+    """Refuse arguments that name columns which are not there."""
+    for argument, names in arguments.items():
+        for name in names:
+            if name not in table.names or table.alone:
+                found = f"the columns {listed(table.names)}" if not table.alone else "one column that stands by itself"
+                raise InputError(f"{argument}: expected a column {name!r}, found {found}")
 
 
 def runs(numbers: Sequence[np.ndarray], rows: int) -> np.ndarray:
@@ -190,3 +203,108 @@ def _constant(steps: np.ndarray, parts: list[tuple[Any, Values]], info: TensorIn
             f"found another value in row {row}"
         )
     return first
+
+
+class Grouper:
+    """A table that comes batch by batch, sorted by key: batches that hold all steps of each of their keys.
+
+    Steps of a key follow one another; that of the last in a batch may go on in the next. A key that comes back later is refused: of
+    keys that rise or fall from batch to batch the last one tells, of others eight bytes each are kept (of texts and of several columns a
+    hash: of a million keys, one that is new is taken for an old one once in thirty million jobs), of up to MOST_KEYS.
+
+    Parameters
+    ----------
+    key
+        The columns whose values tell sequences apart.
+    """
+
+    def __init__(self, key: Any):
+        self.key, _ = checked_key(key, None)
+        self._open: list[Any] = []  # of the key that may go on
+        self._last: Table | None = None  # that key
+        self._seen = hashing.Seen()
+        self._keys = 0
+        self._rows = 0
+        self._way = 0  # 1: keys have risen so far; -1: fallen; None: neither
+        self._turned = False
+
+    def add(self, batch: Any) -> Iterator[Any]:
+        """The steps that have become complete.
+
+        Parameters
+        ----------
+        batch
+            A table of any kind, the same each time.
+
+        Raises
+        ------
+        InputError
+            If a key comes back, or a column is not there.
+        """
+        table = table_of(batch)
+        check_columns(table, key=self.key)
+        if not table.rows:
+            return
+        keys, known = table.of(self.key), 0 if self._last is None else 1
+        if self._last is not None:
+            keys = table_of(keys.after([self._last.batch]))
+        starts = runs([keys.numbered(name) for name in self.key], keys.rows)
+        self._refuse_old(keys, starts, known)
+        self._rows += table.rows
+        last = int(starts[-1]) - known
+        if last < 0:  # the open key goes on to the end
+            self._open.append(batch)
+            return
+        complete = [*self._open, *([table.cut(0, last)] if last else [])]
+        self._open, self._last = [table.cut(last, table.rows)], keys.of(self.key, starts[-1:])
+        if complete:
+            yield in_one(complete)
+
+    def end(self) -> Iterator[Any]:
+        """The steps of the last key, when there are no more batches."""
+        if self._open:
+            complete, self._open, self._last = self._open, [], None
+            yield in_one(complete)
+
+    def _refuse_old(self, keys: Table, starts: np.ndarray, known: int) -> None:
+        """Refuse keys that come back: runs of rows, the first ``known`` of which are of the key that is open."""
+        if len(starts) > 1 and not self._turned:
+            changes = np.zeros(len(starts) - 1, np.int8)
+            for name in self.key:
+                changes = np.where(changes == 0, keys.changes(name)[starts[1:] - 1], changes)
+            self._way = self._way or int(changes[0])
+            self._turned = self._way == 0 or bool((changes != self._way).any())
+        new = starts[known:]
+        self._keys += len(new)
+        if self._keys > MOST_KEYS:
+            if self._turned:
+                raise InputError(f"key: expected keys that rise or fall, or {MOST_KEYS:,} others at most, found more; {SORTED}")
+            self._seen = hashing.Seen()  # from now on keys must go on as they have
+            return
+        marks = together([keys.marks(name)[new] for name in self.key])
+        if self._turned:
+            by_mark = np.argsort(marks, kind="stable")
+            twice = np.zeros(len(marks), bool)
+            twice[by_mark[1:]] = marks[by_mark[1:]] == marks[by_mark[:-1]]
+            again = twice | self._seen.among(marks)
+            if again.any():
+                row = int(new[again.argmax()])
+                found = ", ".join(repr(keys.value(name, row)) for name in self.key)
+                raise InputError(
+                    f"key: expected all rows of a key one after another, found key {found} again in row "
+                    f"{self._rows + row - known}, after others; {SORTED}"
+                )
+        self._seen.add(marks)
+
+
+def in_one(tables: Sequence[Any]) -> Any:
+    """Tables of one kind, one after another."""
+    return tables[0] if len(tables) == 1 else table_of(tables[-1]).after(tables[:-1])
+
+
+def together(marks: Sequence[np.ndarray]) -> np.ndarray:
+    """One mark of those of several columns."""
+    found = marks[0]
+    for one in marks[1:]:
+        found = hashing.mixed(hashing.mixed(found.view(np.uint64)) * hashing.STEP ^ one.view(np.uint64)).view(np.int64)
+    return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..inputs import told
-from .objects import numbered, of_objects, sortable
+from . import objects
 from .values import Answer, Fill, Values
 
 
@@ -24,7 +24,11 @@ class Table:
         How many there are.
     alone : bool
         Is it one column that stands by itself, and is answered by one?
+    batch
+        The caller's own.
     """
+
+    batch: Any
 
     def __init__(self, names: Sequence[Any], rows: int, alone: bool = False):
         seen: set[Any] = set()
@@ -52,8 +56,32 @@ class Table:
         """Numbers in the order of the values of a column."""
         raise NotImplementedError
 
-    def of(self, names: Sequence[Any], rows: np.ndarray) -> Table:
-        """Some columns of some rows."""
+    def changes(self, name: Any) -> np.ndarray:
+        """(rows - 1,): how the value of a key's column changes from row to row: 1 it rises, -1 it falls, 0 it stays."""
+        raise NotImplementedError
+
+    def marks(self, name: Any) -> np.ndarray:
+        """Of each value of a key's column 64 bits that are the same in every table: a whole number itself, or a hash."""
+        raise NotImplementedError
+
+    def value(self, name: Any, row: int) -> Any:
+        """One value of a column, for messages."""
+        return self.column(name)[row]
+
+    def column(self, name: Any) -> Any:
+        """A column as the caller has it."""
+        raise NotImplementedError
+
+    def of(self, names: Sequence[Any], rows: np.ndarray | None = None) -> Table:
+        """Some columns of some rows; None: of all."""
+        raise NotImplementedError
+
+    def cut(self, first: int, last: int) -> Any:
+        """The rows from ``first`` to before ``last``, as the caller's kind of table."""
+        raise NotImplementedError
+
+    def after(self, others: Sequence[Any]) -> Any:
+        """The caller's table behind others of its kind, in one."""
         raise NotImplementedError
 
     def with_answers(self, answers: Sequence[Answer]) -> Any:
@@ -65,7 +93,7 @@ class Arrays(Table):
     """A dict of NumPy arrays."""
 
     def __init__(self, batch: Mapping[Any, Any]):
-        self.columns = dict(batch)
+        self.batch = self.columns = dict(batch)
         for name, column in self.columns.items():
             if not isinstance(name, str) or not isinstance(column, np.ndarray) or not column.ndim:
                 raise InputError(f"batch: expected a dict of NumPy arrays by name, found {told(column)} for {told(name)}")
@@ -79,16 +107,31 @@ class Arrays(Table):
         return self.columns[name].dtype.kind in ("OUST" if text else "biufO")
 
     def values(self, name: Any, fill: Fill) -> Values:
-        return of_objects(self.columns[name], name, fill)
+        return objects.of_objects(self.columns[name], name, fill)
+
+    def column(self, name: Any) -> np.ndarray:
+        return self.columns[name]
 
     def numbered(self, name: Any) -> np.ndarray:
-        return numbered(self.columns[name], name)
+        return objects.numbered(self.columns[name], name)
+
+    def changes(self, name: Any) -> np.ndarray:
+        return objects.changes(self.columns[name])
+
+    def marks(self, name: Any) -> np.ndarray:
+        return objects.marks(self.columns[name])
 
     def sortable(self, name: Any) -> np.ndarray:
-        return sortable(self.columns[name], name)
+        return objects.sortable(self.columns[name], name)
 
-    def of(self, names: Sequence[Any], rows: np.ndarray) -> Arrays:
-        return Arrays({name: self.columns[name][rows] for name in names})
+    def of(self, names: Sequence[Any], rows: np.ndarray | None = None) -> Arrays:
+        return Arrays({name: self.columns[name] if rows is None else self.columns[name][rows] for name in names})
+
+    def cut(self, first: int, last: int) -> dict[str, Any]:
+        return {name: column[first:last] for name, column in self.columns.items()}
+
+    def after(self, others: Sequence[Any]) -> dict[str, Any]:
+        return {name: np.concatenate([*(one[name] for one in others), column]) for name, column in self.columns.items()}
 
     def with_answers(self, answers: Sequence[Answer]) -> dict[str, Any]:
         return self.columns | {answer.name: as_numpy(answer.values) for answer in answers}
