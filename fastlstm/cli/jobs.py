@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import io
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +37,8 @@ else:
 FAILED = 1
 #: Files of a folder that are named on standard error.
 MOST_TOLD = 20
+#: Arguments of Python that are called otherwise here.
+NAMED = {"inputs": "columns", "outputs": "output-columns"}
 #: Options that say that columns have names, or how a job is run.
 OWN = (
     "columns", "output_columns", "key", "order", "keep", "nulls", "batch_rows", "processes", "input_format", "output_format", "overwrite",
@@ -110,7 +114,29 @@ def _told() -> Iterator[None]:
 
 def _as_options(text: str) -> str:
     """What Python's arguments are called here."""
-    return text.replace("inputs={", "--columns {").replace("nulls='skip'", "--nulls skip").replace("nulls=0", "--nulls 0")
+    text = re.sub(r"nulls='?([\w.+-]+)'?", r"--nulls \1", text)
+    text = re.sub(r"inputs=(\{.*?\}|\[.*?\]|'.*?')", lambda found: "--columns " + _as_option(found[1]), text)
+    text = re.sub(r"outputs=(\{.*?\})", lambda found: "--output-columns " + _as_option(found[1], names=False), text)
+    return re.sub(
+        r"\b(key|order)= ",
+        r"--\1 ",
+        re.sub(r"(?:^|(?<=: ))(inputs|outputs|key|order): ", lambda found: f"--{NAMED.get(found[1], found[1])}: ", text),
+    )
+
+
+def _as_option(text: str, *, names: bool = True) -> str:
+    """``{'x': ['a', 'b'], ...}`` as it is written here: ``x=a,b``."""
+    try:
+        value = ast.literal_eval(text.replace(", ...", ""))
+    except (ValueError, SyntaxError):
+        return text
+    if isinstance(value, Mapping):
+        return " --columns ".join((f"{name}=" if names else "") + _joined(columns) for name, columns in value.items())
+    return _joined(value)
+
+
+def _joined(columns: Any) -> str:
+    return columns if isinstance(columns, str) else ",".join(map(str, columns))
 
 
 def _predictor(arguments: argparse.Namespace) -> predictor.Predictor:

@@ -61,7 +61,8 @@ def test_missing_column(refused: Any, tmp_path: Path, ending: str) -> None:
 def test_nobody_says_which_column(refused: Any, model: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet", table(X).append_column("z", pa.array(range(200))))
     said = refused(source)
-    assert "expected to be told which columns input 'lstm_1_input' is" in said and "--columns" in said
+    assert said.startswith(f"{source}: --columns: expected a column 'lstm_1_input' for the input of this name, or to be told which it is")
+    assert "such as --columns id,x,z" in said
     assert main(["predict", str(model), str(source), "-o", str(tmp_path / "out.parquet"), "--columns", "lstm_1_input=x"]) == 0
 
 
@@ -84,9 +85,7 @@ def test_nulls(refused: Any, model: Path, tmp_path: Path, ending: str) -> None:
     source = write(tmp_path / f"in{ending}", found.set_column(4, "a3", pa.array(column, pa.float32())))
     arguments = ["--columns", WIDE, "--batch-rows", "100"]
     said = refused(source, *arguments)
-    assert said.startswith(
-        f"{source}: batch that begins with row 100: column 'a3': expected no nulls, found 1, the first in row 50; --nulls skip"
-    )
+    assert said.startswith(f"{source}: batch that begins with row 100: column 'a3': expected no nulls, found one in row 50; --nulls skip")
     assert "--nulls 0" in said
     target = tmp_path / "out.parquet"
     assert main(["predict", str(model), str(source), "-o", str(target), *arguments, "--nulls", "skip"]) == 0
@@ -117,7 +116,7 @@ def test_text_where_numbers_are_expected(refused: Any, tmp_path: Path) -> None:
     cells[3] = "many"
     source.write_text("\n".join([*lines[:100], ",".join(cells), *lines[101:]]))
     said = refused(source, "--columns", WIDE)
-    assert said.startswith(f"{source}: cannot be read as CSV: ") and "'many'" in said and "line 101" in said
+    assert said.startswith(f"{source}: cannot be read as CSV: ") and "'many'" in said and "Row #101" in said
     source = write(tmp_path / "in.jsonl", wide(X))
     source.write_text(source.read_text().replace('"a2": ', '"a2": "many", "b": ', 1))
     assert "in.jsonl: " in refused(source, "--columns", WIDE)
@@ -177,7 +176,7 @@ def test_a_stream_that_is_cut(refused: Any, tmp_path: Path) -> None:
 
 def test_damage_in_the_middle(refused: Any, tmp_path: Path) -> None:
     source = tmp_path / "in.parquet"
-    pa.parquet.write_table(table(X), source, row_group_size=50, compression="zstd", write_statistics=False)
+    pa.parquet.write_table(table(X), source, row_group_size=50, compression="zstd", write_page_checksum=True)
     data = bytearray(source.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 400] = os.urandom(400)
     source.write_bytes(data)

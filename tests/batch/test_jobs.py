@@ -22,7 +22,6 @@ from fastlstm.batch import Predictor
 from fastlstm.batch.jobs import folders
 from fastlstm.batch.jobs.job import Job, Progress
 from fastlstm.batch.jobs.planning import Options
-from fastlstm.batch.jobs.runs import Seen
 from fastlstm.cli.main import main
 
 pa = pytest.importorskip("pyarrow")
@@ -432,16 +431,8 @@ def test_a_key_that_comes_again(tmp_path: Path, capsys: Any) -> None:
     arguments = ["predict", str(model), str(source), "--columns", "a,b,c", "--key", "key", "-o", str(tmp_path / "out.parquet")]
     for more in ([], ["--batch-rows", "2"], ["--batch-rows", "4"]):
         assert main([*arguments, *more]) == 1
-        assert "expected the steps of a key to stand together, found key='a' again in row 7, after others; sort" in capsys.readouterr().err
+        assert (
+            "in.parquet: --key: expected all rows of a key one after another, found key 'a' again in row 7, after others; "
+            in capsys.readouterr().err
+        )
     assert not (tmp_path / "out.parquet").exists()
-
-
-def test_seen_keys_are_found_among_many() -> None:
-    rng = np.random.default_rng(0)
-    marks = rng.permutation(100_000)
-    seen = Seen()
-    for first in range(0, len(marks), 999):
-        assert seen.add(marks[first : first + 999]) is None
-    for place in (0, 5000, 99_999):
-        assert seen.add(np.array([200_000, marks[place], 200_001])) == 1
-    assert seen.add(np.array([300_000, 300_001, 300_000])) == 2

@@ -167,8 +167,9 @@ def understood(name: str, kind: str) -> Iterator[None]:
     except FastLSTMError:
         raise
     except OSError as error:
-        why = error.strerror if error.strerror and error.filename is not None else None
-        raise InputError(f"{name}: cannot be read{'' if why else f' as {kind}'} ({why or said(error)})") from error
+        if error.errno is not None:
+            raise InputError(f"{name}: cannot be read ({os.strerror(error.errno)})") from error
+        raise InputError(f"{name}: cannot be read as {kind} ({said(error)})") from error
     except MemoryError:
         raise
     except Exception as error:

@@ -42,7 +42,7 @@ class ParquetSource(Source):
         self.name = path
         with understood(path, KIND):
             try:
-                self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+                self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True)
             except pa.ArrowInvalid as error:
                 raise InputError(f"{path}: cannot be read as Parquet: {said(error)} (was it written to its end?)") from error
             self.schema, self.rows = self._file.schema_arrow, self._file.metadata.num_rows
@@ -89,7 +89,9 @@ class ParquetSink(Sink):
         if self._writer is None:
             # A dictionary of floats, which hardly ever repeat, is in vain.
             repeating = [one.name for one in found.schema if not pa.types.is_floating(one.type) and not pa.types.is_nested(one.type)]
-            self._writer = pq.ParquetWriter(self.stream, found.schema, compression="zstd", use_dictionary=repeating)
+            self._writer = pq.ParquetWriter(
+                self.stream, found.schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
+            )
         for table in self._gathered.add(found):
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 

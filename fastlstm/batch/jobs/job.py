@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,11 +20,9 @@ from .planning import Compute, Options, Plan, grouping, planned
 from .processes import Here, Pool
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from . import runs
+    from .. import sequences
 else:
-    pa, runs = map(lazy.module, ("pyarrow", "fastlstm.batch.jobs.runs"))
+    sequences = lazy.module("fastlstm.batch.sequences")
 
 
 @record(frozen=True)
@@ -203,7 +201,7 @@ class Job:
         """Rows that a batch has of the source, and what was computed of it."""
         batches = source.batches(plan.columns, plan.rows, start)
         if grouping(self.predictor):
-            batches = runs.whole(batches, self.predictor.key, source.name, start)  # type: ignore[arg-type]
+            batches = self._grouped(batches, source.name)
         first = start
         for batch, result in self._computing.results(batches, plan):
             count = length(batch)
@@ -214,6 +212,24 @@ class Job:
                 raise InputError(f"{source.name}: {where}{error}") from error
             first += count
             yield count, found
+
+    def _grouped(self, batches: Iterable[Batch], name: str) -> Iterator[Batch]:
+        """Batches that hold all steps of each of their keys."""
+        grouper, given = sequences.Grouper(self.predictor.key), False
+        batch: Batch | None = None
+        try:
+            for batch in batches:
+                for found in grouper.add(batch):
+                    given = True
+                    yield found
+            for found in grouper.end():
+                given = True
+                yield found
+        except InputError as error:
+            text = str(error)
+            raise InputError(text if text.startswith(name) else f"{name}: {text}") from error
+        if not given and batch is not None:
+            yield batch
 
 
 @contextmanager
