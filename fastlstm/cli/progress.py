@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from .. import watching
+from ..batch.files import mapped
 from ..model import KERAS_BATCH, Model
 from .arrayfiles import Rows
 from .terminal import one_line
@@ -183,19 +184,32 @@ def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) 
     dict
         By output name: an array, or a list of arrays where the rows differ in length.
     """
+    return joined(model, parts(model, inputs, stream))
+
+
+def joined(model: Model, made: Iterator[dict[str, Rows]]) -> dict[str, Rows]:
+    """What :func:`parts` gives, as :func:`predict` gives it."""
+    found = list(made)
+    return {info.name: _join([part[info.name] for part in found]) for info in model.outputs}
+
+
+def parts(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) -> Iterator[dict[str, Rows]]:
+    """The same, some rows at a time, in order; pages of a mapped file are given back."""
     stream = stream or sys.stderr or io.StringIO()  # a process can be started without standard error
     rows = len(inputs[0])
     # A stateful model takes whole batches; rows that depend on each other stay together.
     step = model.inputs[0].shape[0] or (KERAS_BATCH if model.executor.crosses_rows else 1)
     size = rows if model.executor.all_at_once else -(-FIRST_PART // step) * step
-    parts: list[list[Rows]] = []
     start = time.perf_counter()
-    done, shown = 0, False
+    done, begun, shown = 0, False, False
     try:
-        while done < rows or not parts:
-            begin = time.perf_counter()
+        while done < rows or not begun:
+            begin, begun = time.perf_counter(), True
             part = [x[done : done + size] for x in inputs]
-            parts.append(_as_list(model, model.predict(part[0] if len(part) == 1 else part)))
+            made = _as_list(model, model.predict(part[0] if len(part) == 1 else part))
+            for x in inputs:
+                mapped.release(x)
+            yield {info.name: made[number] for number, info in enumerate(model.outputs)}
             done = min(done + size, rows)
             now = time.perf_counter()
             size = min(4 * size, max(1, int(size * PART_SECONDS / max(now - begin, 1e-9))))
@@ -206,7 +220,6 @@ def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) 
     finally:  # what is said of a failure begins a line of its own
         if shown:
             _draw_text(stream, "\n")
-    return {info.name: _join([part[number] for part in parts]) for number, info in enumerate(model.outputs)}
 
 
 def _as_list(model: Model, y: Any) -> list[Rows]:

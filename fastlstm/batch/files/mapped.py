@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import mmap
 from contextlib import suppress
+from typing import Any
+
+import numpy as np
 
 from .base import understood
 
@@ -35,6 +38,22 @@ class Mapped:
 
     def release(self) -> None:
         """Pages that were read no longer count as this process's: whoever reads them again gets them from the system's cache."""
-        if isinstance(self.memory, mmap.mmap) and hasattr(self.memory, "madvise"):
-            with suppress(OSError):
-                self.memory.madvise(mmap.MADV_DONTNEED)
+        if isinstance(self.memory, mmap.mmap):
+            give_back(self.memory)
+
+
+def give_back(memory: mmap.mmap) -> None:
+    """Let the system have the pages that were read."""
+    if hasattr(memory, "madvise"):
+        with suppress(OSError, ValueError):
+            memory.madvise(mmap.MADV_DONTNEED)
+
+
+def release(array: Any) -> None:
+    """The same for an array that NumPy has mapped read-only; of others nothing."""
+    if isinstance(array, np.memmap) and array.mode == "r":
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap):
+            give_back(base)
