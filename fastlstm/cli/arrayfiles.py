@@ -247,7 +247,8 @@ def write_parts(path: Path | None, parts: Iterator[Mapping[str, Rows]]) -> dict[
     first = next(parts)
     ending, ((name, values),) = _ending(path, first), first.items()
     rows = 0
-    with terminal.output() if path is None else writing(path) as stream:
+    opened: Any = terminal.output() if path is None else writing(path)
+    with opened as stream:
         array = arrays.ArrayWriter(stream, str(path)) if ending == ".npy" else None
         for part in chain([first], parts):
             found: Any = part[name]

@@ -203,8 +203,7 @@ class Job:
         if grouping(self.predictor):
             batches = self._grouped(batches, source.name)
         first = start
-        for batch, result in self._computing.results(batches, plan):
-            count = length(batch)
+        for count, result in self._computing.results(batches, plan):
             try:
                 found = result()
             except InputError as error:

@@ -164,7 +164,7 @@ def batch_rows(predictor: Predictor, options: Options, infos: Sequence[TensorInf
     size = sum(map(_bytes, types)) if types else sum(_row_bytes(info) for info in infos)
     loaded = predictor.model
     size += sum(_row_bytes(info) for info in (loaded.model if isinstance(loaded, Pipeline) else loaded).outputs)
-    return max(LEAST_ROWS, min(MOST_ROWS, BATCH_BYTES // max(1, size)))
+    return max(LEAST_ROWS, min(MOST_ROWS, BATCH_BYTES // (1 if options.processes == 1 else 2) // max(1, size)))
 
 
 def _row_bytes(info: TensorInfo) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 from collections import deque
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import lazy
 from ...errors import FastLSTMError
-from ..files.base import Batch
+from ..files.base import Batch, length
 from .planning import Compute, Plan
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ else:
     pa = lazy.module("pyarrow")
 
 #: Batches that a process has before it beside the one that it computes.
-AHEAD = 2
+AHEAD = 1
 
 
 class Here:
@@ -40,10 +39,10 @@ class Here:
     def __init__(self, compute: Compute):
         self._compute = compute
 
-    def results(self, batches: Iterable[Batch], plan: Plan) -> Iterator[tuple[Batch, Callable[[], Batch]]]:
-        """Each batch, and what gives its result, in order."""
+    def results(self, batches: Iterable[Batch], plan: Plan) -> Iterator[tuple[int, Callable[[], Batch]]]:
+        """How many rows each batch has, and what gives its result, in order."""
         for batch in batches:
-            yield batch, lambda batch=batch: self._compute(batch, plan)  # type: ignore[misc]
+            yield length(batch), lambda batch=batch: self._compute(batch, plan)  # type: ignore[misc]
 
     def close(self) -> None:
         """Nothing is open."""
@@ -64,21 +63,22 @@ class Pool:
 
     def __init__(self, compute: Compute, processes: int, prepare: Callable[[], Any] | None = None):
         self._count = processes
-        self._pool = ProcessPoolExecutor(
-            processes, multiprocessing.get_context("spawn"), initializer=_start, initargs=(prepare, pickle.dumps(compute))
-        )
+        context = multiprocessing.get_context("spawn")
+        heard, self._living = context.Pipe(duplex=False)  # closed here, or with this process, it ends the others
+        started: tuple[Any, ...] = (Prepared(prepare), compute, heard)
+        self._pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=started)  # type: ignore[arg-type]
 
-    def results(self, batches: Iterable[Batch], plan: Plan) -> Iterator[tuple[Batch, Callable[[], Batch]]]:
-        """Each batch, and what gives its result, in order."""
-        going: deque[tuple[Batch, Future[Any]]] = deque()
+    def results(self, batches: Iterable[Batch], plan: Plan) -> Iterator[tuple[int, Callable[[], Batch]]]:
+        """How many rows each batch has, and what gives its result, in order."""
+        going: deque[tuple[int, Future[Any]]] = deque()
         for batch in batches:
-            going.append((batch, self._asked(batch, plan)))
+            going.append((length(batch), self._asked(batch, plan)))
             if len(going) >= self._count * (1 + AHEAD):
-                first, future = going.popleft()
-                yield first, lambda future=future: self._answered(future)  # type: ignore[misc]
+                count, future = going.popleft()
+                yield count, lambda future=future: self._answered(future)  # type: ignore[misc]
         while going:
-            first, future = going.popleft()
-            yield first, lambda future=future: self._answered(future)  # type: ignore[misc]
+            count, future = going.popleft()
+            yield count, lambda future=future: self._answered(future)  # type: ignore[misc]
 
     def _asked(self, batch: Batch, plan: Plan) -> Future[Any]:
         try:
@@ -94,13 +94,8 @@ class Pool:
 
     def close(self) -> None:
         """End the processes, whatever they are at."""
-        working = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in working:
-            with suppress(OSError, ValueError):
-                process.terminate()
-        for process in working:
-            process.join()
+        self._living.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _killed() -> FastLSTMError:
@@ -114,21 +109,33 @@ def _killed() -> FastLSTMError:
 _computing: Compute | None = None
 
 
-def _start(prepare: Callable[[], Any] | None, compute: bytes) -> None:
+class Prepared:
+    """Calls what makes a process ready when it is unpickled there: before what follows it, which may need that."""
+
+    def __init__(self, prepare: Callable[[], Any] | None):
+        self._prepare = prepare
+
+    def __reduce__(self) -> Any:
+        return (_called, (self._prepare,))
+
+
+def _called(prepare: Callable[[], Any] | None) -> None:
+    if prepare is not None:
+        prepare()
+
+
+def _start(_: None, compute: Compute, heard: Any) -> None:
     """Make a process ready: Ctrl-C is told to the one that started it, with which it ends."""
     global _computing
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if prepare is not None:
-        prepare()
-    _computing = pickle.loads(compute)  # noqa: S301 - from the process that started this one
+    threading.Thread(target=_end_with, args=(heard,), daemon=True).start()
+    _computing = compute
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with(heard: Any) -> None:
+    with suppress(EOFError, OSError):
+        heard.recv_bytes()
+    os._exit(1)
 
 
 def _compute(batch: Any, plan: Plan) -> Any:
