@@ -397,6 +397,8 @@ CATEGORY_ENCODING: Final = "CategoryEncoding"
 DISCRETIZATION: Final = "Discretization"
 ACTIVATION: Final = "Activation"
 SOFTMAX: Final = "Softmax"
+#: What tf.keras puts into a graph for add_loss() and add_metric().
+ADDING: Final = ("AddLoss", "AddMetric")
 FLATTEN: Final = "Flatten"
 STACKED_CELLS: Final = "StackedRNNCells"
 #: The prefix that Keras 3's operations are given while a file is read: some share their names with layers.

@@ -182,7 +182,9 @@ def ending_at(model: ModelSpec, leaving: Sequence[Spot]) -> ModelSpec:
         model, ref = exposed(model, spot, spot.layers)
         refs.append(ref)
     names = tuple(spot.name for spot in leaving)
-    return replace(model, outputs=tuple(refs), output_names=names, output_kind=("single" if len(refs) == 1 else "list"), compiled=None)
+    return replace(
+        model, outputs=tuple(refs), output_names=names, output_kind=("single" if len(refs) == 1 else "list"), compiled=None, added=()
+    )
 
 
 def exposed(model: ModelSpec, spot: Spot, layers: Sequence[int]) -> tuple[ModelSpec, Ref]:

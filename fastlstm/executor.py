@@ -16,6 +16,7 @@ import numpy as np
 
 from . import lazy, runtime
 from .assembly import of_example
+from .base_executor import Begun, States, SteppingExecutor, dtype_of
 from .caching import Kept
 from .catalogue import Role
 from .errors import FormatError, InputError
@@ -23,10 +24,10 @@ from .inputs import Ragged, RaggedInputs, TensorInfo, are_ids, below, known_size
 from .layers.base import Held, Streaming, Tensor, every_layer
 from .layers.network import Network, applied, repeated, tensors
 from .limits import Budget
-from .outputs import copies, unlike
-from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_step
+from .outputs import copies
+from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_showing, plan_step
 from .program.ir import Program
-from .spec import WHOLE, ModelSpec, Shape
+from .spec import WHOLE, Shape
 
 if TYPE_CHECKING:
     from . import listing
@@ -49,8 +50,6 @@ FOLD_LIMIT = 64 << 20
 MOST_BYTES = 1 << 28
 MOST_WORK = 1 << 26
 
-States = Mapping[str, tuple[np.ndarray, ...]]  # by layer path: (batch, ...) each
-
 
 class Prepared(NamedTuple):
     """A Program for inputs of certain shapes, ready to run."""
@@ -59,17 +58,8 @@ class Prepared(NamedTuple):
     program: Program
 
 
-class Begun(NamedTuple):
-    """What a stream has from its beginning on."""
-
-    shapes: Mapping[int, Shape]  # by its number, of each input that is held
-    held: Mapping[Held, Tensor]  # what its timesteps read
-    states: Mapping[str, tuple[np.ndarray | float, ...]]  # by layer path, the first states; 0.0, or no path, for zeros
-    max_steps: int | None = None  # how many timesteps there may be, where that was said
-
-
-class Executor:
-    """A network and everything that computes it, for any number of threads at once; it keeps no states.
+class Executor(SteppingExecutor):
+    """A network and its Programs.
 
     Parameters
     ----------
@@ -88,46 +78,31 @@ class Executor:
 
     Attributes
     ----------
-    dtype : numpy.dtype
-        Of outputs and states.
-    inputs, outputs : tuple of TensorInfo
-        What goes in and comes out.
-    stateful : dict
-        By layer path, the shapes (less the batch) of the states of those layers that Keras calls stateful.
-    crosses_rows : bool
-        Does a row of the outputs depend on other rows of its batch? Then every call of :meth:`run` is one batch of Keras's.
-    all_at_once : bool
-        Do the lengths of the outputs depend on which rows are computed together?
     in_numpy : bool
         Is everything computed in NumPy?
     """
 
     def __init__(self, network: Network, *, threads: int, precision: str, fold_limit: int, budget: Budget, kept: Kept | None = None):
-        self.network = network
-        self.spec: ModelSpec = network.model
-        self.source = network.source
+        dtype, shapes = dtype_of(network, precision), network.input_shapes()
+        outputs = zip(network.model.output_names, network.shapes(shapes, {}), strict=True)
+        super().__init__(
+            network, dtype=dtype, inputs=input_infos(network, dtype),
+            outputs=[TensorInfo(name, shape, dtype.name) for name, shape in outputs],
+            stateful={layer.path: layer.state_shapes() for layer in every_layer(network) if layer.stateful},
+            crosses_rows=network.crosses_rows(shapes, {}), all_at_once=False,
+        )  # fmt: skip
         self.threads = threads
         self.fold_limit = fold_limit
-        wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(network))
-        self.dtype = np.dtype(np.float64 if wide else np.float32)
-        self.inputs = input_infos(network, self.dtype)
-        self.outputs = tuple(
-            TensorInfo(name, shape, self.dtype.name)
-            for name, shape in zip(self.spec.output_names, network.shapes(network.input_shapes(), {}), strict=True)
-        )
-        self.stateful = {layer.path: layer.state_shapes() for layer in every_layer(network) if layer.stateful}
         self.arenas = runtime.Arenas()
         self.constants = Constants(runtime.lanes(), budget, kept)
         self.workers = runtime.Workers(threads)
         self._ids = tuple(info.vocabulary is not None for info in self.inputs)
-        self._checked: set[tuple[tuple[int, ...], ...]] = set()  # shapes of inputs that all layers take
         self._surveys: dict[Any, Streams] = {}  # by numbers and shapes of the inputs that are held
         self._prepared: OrderedDict[Any, Any] = OrderedDict()
         self._account(budget)
-        self.crosses_rows, self.all_at_once = network.crosses_rows(network.input_shapes(), {}), False
         self._not_native = self._paths_in_numpy()
         # Programs run in blocks of rows, and threads share them out.
-        self.in_numpy = wide or self.crosses_rows or not self.are_native(self.stateful)
+        self.in_numpy = dtype == np.float64 or self.crosses_rows or not self.are_native(self.stateful)
 
     def _account(self, budget: Budget) -> None:
         """Account for what a model takes beside its weights, before it is made."""
@@ -146,22 +121,6 @@ class Executor:
         self, arrays: Sequence[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None,
         masks: Sequence[np.ndarray | None] = (),
     ) -> list[np.ndarray]:  # fmt: skip
-        """Compute a batch.
-
-        Parameters
-        ----------
-        arrays
-            The inputs, as :func:`fastlstm.inputs.gather` gives them.
-        states
-            Of the stateful layers; the dict holds those from afterwards when this returns, and its arrays may be written to.
-        masks
-            Of the inputs, bool, None where one has none; as :func:`fastlstm.inputs.gather_masks` gives them.
-
-        Returns
-        -------
-        list of numpy.ndarray
-            New arrays.
-        """
         if self.in_numpy:
             self.check_shapes(shapes_of(arrays))
             return copies(self.network.run(arrays, self.dtype, states, masks))
@@ -170,13 +129,7 @@ class Executor:
         return self._native(self.prepared(shapes_of(arrays), ids=are_ids(arrays), masks=masked), given, flat(states or {}))
 
     def run_ragged(self, given: Ragged | RaggedInputs) -> list[Any]:
-        """Compute sequences of different lengths: as compressed rows where every layer allows it, else in groups of one length.
-
-        Returns
-        -------
-        list
-            Of each output an array, or a list of arrays where it has timesteps.
-        """
+        """As compressed rows where every layer allows it, else in groups of one length."""
         if self.crosses_rows:
             raise InputError(
                 "x: expected an array, as rows of this model depend on each other; found a list of sequences of their own lengths"
@@ -192,36 +145,12 @@ class Executor:
         ]
 
     def run_padded(self, given: Ragged) -> list[np.ndarray] | None:
-        """Compute padded sequences without their padding, where every layer allows it: None where one does not.
-
-        What an output with timesteps holds behind the last of a sequence means nothing.
-        """
         if self.in_numpy or not self.network.takes_padding or are_ids([given.padded]) != self._ids:
             return None
         present = (np.arange(given.padded.shape[1]) < given.lengths[:, np.newaxis]).view(np.uint8)
         return self._native(self.prepared((given.padded.shape[1:],), ragged=True), [given.padded, present], [])
 
-    def _in_groups(self, inputs: Sequence[Sequence[np.ndarray]]) -> list[Any]:
-        """Compute rows of different shapes, of each input one array a row: those of the same shapes together."""
-        groups: dict[Any, list[int]] = {}
-        for number, row in enumerate(zip(*inputs, strict=True)):
-            groups.setdefault(tuple(array.shape for array in row), []).append(number)
-        pieces: list[list[Any]] = [[None] * len(inputs[0]) for _ in self.outputs]
-        for members in groups.values():
-            arrays = [np.stack([rows[member] for member in members]) for rows in inputs]
-            for piece, y in zip(pieces, self.run(arrays), strict=True):
-                for member, row in zip(members, y, strict=True):
-                    piece[member] = row
-        return [piece if per_step(info) or unlike(piece) else np.stack(piece) for piece, info in zip(pieces, self.outputs, strict=True)]
-
     def streams(self, held: Mapping[int, Shape], max_steps: int | None = None) -> Streams:
-        """What the network makes of so many timesteps that stream in, where inputs of these numbers and shapes are held.
-
-        Raises
-        ------
-        InputError
-            If some layer cannot take what is held.
-        """
         key = (tuple(sorted(held.items())), max_steps)
         if key in self._surveys:
             return self._surveys[key]
@@ -239,15 +168,6 @@ class Executor:
         return self._surveys.setdefault(key, found)
 
     def begin(self, found: Streams, arrays: Sequence[np.ndarray], rows: int) -> Begun:
-        """Compute what stays as it is while a stream of so many rows runs.
-
-        Parameters
-        ----------
-        found
-            What the network makes of data that stream in.
-        arrays
-            The held inputs.
-        """
         made = self._begin(found, arrays, rows) if found.wanted else {}
         states: dict[str, tuple[np.ndarray | float, ...]] = {}
         for path, first in found.begins.items():
@@ -274,19 +194,6 @@ class Executor:
         return {one: Tensor(value, there.get(one)) for one, value in zip(found.wanted, outputs, strict=True)}
 
     def advance(self, found: Streams, arrays: Sequence[np.ndarray], states: States, held: Mapping[Held, Tensor]) -> list[np.ndarray]:
-        """Compute the timesteps that follow those which led to ``states``; these are changed in place.
-
-        Parameters
-        ----------
-        found
-            What the network makes of data that stream in.
-        arrays
-            The inputs that are not held.
-        states
-            Of the layers of ``found.carried``.
-        held
-            What :meth:`begin` gave, for the rows that advance.
-        """
         if self.dtype == np.float64 or not self.are_native(found.carried):
             return self._advance_in_numpy(found, arrays, states, held)
         runner, program = self.prepared_step(found, held, shapes_of(arrays), are_ids(arrays))
@@ -321,6 +228,22 @@ class Executor:
         """Inputs, with the tensors that stand in the file, and new outputs."""
         given = arrays + [repeated(array, rows * times, np.float32) for array, times in program.fixed]
         return given, [np.empty((rows, *shape), np.float32) for shape in program.output_shapes]
+
+    def run_showing(self, arrays: Sequence[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[Tensor]:
+        self.check_shapes(shapes_of(arrays))
+        if self.in_numpy:
+            made = self.network.computed(arrays, self.dtype, states)
+            return [Tensor(np.array(one.value, order="C"), one.mask) for one in made]
+        program, masks = plan_showing(
+            self.network, shapes_of(arrays), below(self.inputs, are_ids(arrays)), self.constants,
+            fold_limit=self.fold_limit, threads=self.threads, stateful=numbered(self.stateful),
+        )  # fmt: skip
+        rows = len(arrays[0])
+        given, outputs = self._arrays(program, list(arrays), rows)
+        shown = {number: np.empty((rows, *shape), np.bool_) for number, shape in masks.items()}
+        runner = runtime.Runner(program, arenas=self.arenas)
+        self.workers.run(runner, program, given, [*outputs, *shown.values()], flat(states or {}))
+        return [Tensor(y, shown.get(number)) for number, y in enumerate(outputs)]
 
     # -- what it runs with ------------------------------------------------------------------------------------------------
 
@@ -385,30 +308,7 @@ class Executor:
                 self._prepared.popitem(last=False)
         return found
 
-    def check_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> None:
-        """Refuse inputs of shapes (less the batch) that some layer cannot take, before anything runs.
-
-        Raises
-        ------
-        InputError
-            That names the layer.
-        """
-        if shapes in self._checked:
-            return
-        try:
-            full = [(info.shape[0], *shape) for info, shape in zip(self.inputs, shapes, strict=True)]
-            self.network.shapes(full, {})
-            if self.network.crosses_rows(full, {}) and not self.crosses_rows:
-                raise FormatError("the rows of a batch would be mixed")
-        except FormatError as error:
-            given = " and ".join(shape_text((None, *shape)) for shape in shapes)
-            raise InputError(f"x: input of shape {given} does not fit: {error}") from error
-        if len(self._checked) >= KEPT_PROGRAMS:
-            self._checked.clear()
-        self._checked.add(shapes)
-
     def fast_path(self, arrays: Sequence[np.ndarray]) -> runtime.FastPath | None:
-        """The fast path for more inputs of the same shape; None where the model or these inputs do not allow one."""
         if self.in_numpy or self.stateful or len(arrays) != 1 or are_ids(arrays) != self._ids:
             return None
         shape = arrays[0].shape[1:]
@@ -422,21 +322,6 @@ class Executor:
         self, found: Streams, infos: Sequence[TensorInfo], states: States, held: Mapping[Held, Tensor], guard: runtime.Guard, *,
         rows: int, sequence: bool,
     ) -> runtime.FastPath | None:  # fmt: skip
-        """The fast path for timesteps of all rows of a stream; None where the model does not allow one.
-
-        Parameters
-        ----------
-        found, held
-            As for :meth:`advance`.
-        infos
-            The inputs that are not held as one timestep has them.
-        states, guard
-            Of the stream; the states are changed in place.
-        rows
-            Of the stream.
-        sequence
-            Has the only such input a time axis in the model?
-        """
         if len(infos) != 1 or self.dtype == np.float64 or not self.are_native(found.carried):
             return None
         shape = tuple(size for size in infos[0].shape[1:] if size is not None)
@@ -460,18 +345,12 @@ class Executor:
     # -- what it tells ----------------------------------------------------------------------------------------------------
 
     def example_program(self) -> Program | None:
-        """The Program for some input shapes that the model takes; None where it runs in NumPy alone, or no such shapes are found."""
         if self.dtype == np.float64 or self.crosses_rows:
             return None
         return of_example(self.network, lambda shapes: self.prepared(shapes).program)
 
     def layers(self) -> tuple[LayerInfo, ...]:
-        """The layers in the file's order, and how each runs."""
         return listing.layer_infos(self.network, self.example_program())
-
-    def zero_states(self, shapes: Mapping[str, Sequence[tuple[int, ...]]], rows: int) -> dict[str, tuple[np.ndarray, ...]]:
-        """States before the first timestep."""
-        return {path: tuple(np.zeros((rows, *shape), self.dtype) for shape in own) for path, own in shapes.items()}
 
     def are_native(self, paths: Iterable[str]) -> bool:
         """Do layers of these paths run in kernels?"""

@@ -21,9 +21,9 @@ from .outputs import as_returned, joined, report
 from .spec import ModelSpec
 
 if TYPE_CHECKING:
-    from . import by_reference, listing, staged_executor
+    from . import base_executor, by_reference, listing, staged_executor
     from . import stream as streams
-    from .evaluation import evaluating, logits, predicting
+    from .evaluation import activities, evaluating, predicting
     from .layers import call_masks
     from .layers import training as trained
     from .listing import LayerInfo
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
     listing, streams, by_reference = map(lazy.module, ("fastlstm.listing", "fastlstm.stream", "fastlstm.by_reference"))
     call_masks, trained = map(lazy.module, ("fastlstm.layers.call_masks", "fastlstm.layers.training"))
-    evaluating, logits = map(lazy.module, ("fastlstm.evaluation.evaluating", "fastlstm.evaluation.logits"))
+    activities, evaluating = map(lazy.module, ("fastlstm.evaluation.activities", "fastlstm.evaluation.evaluating"))
     predicting = lazy.module("fastlstm.evaluation.predicting")
     staged_executor = lazy.module("fastlstm.staged_executor")
 
@@ -69,7 +69,7 @@ class Model(Generic[Y_co]):
         Which Keras saved the file.
     layers : tuple of LayerInfo
         The layers in the file's order, and how each runs.
-    executor : Executor
+    executor : BaseExecutor
         What computes it.
 
     Examples
@@ -410,7 +410,7 @@ class Model(Generic[Y_co]):
             As for Keras's ``compile``: names, functions of ``(y_true, y_pred)`` in NumPy, objects that have ``get_config`` or as Keras
             serialises them; lists and dicts of these. None: what the file says that the model was compiled with.
         penalties
-            Add the regularisation of layers to the loss, as Keras does?
+            Add the regularisation of layers, of weights and of what they give, to the loss, as Keras does?
 
         Returns
         -------
@@ -432,13 +432,13 @@ class Model(Generic[Y_co]):
         batch = evaluating.batch_of(batch_size, self.inputs[0].shape[0])
         asked = evaluating.Asked(y, sample_weight, batch, return_dict, penalties, options)
         try:
-            model, ordered = logits.exposed(self.spec, evaluating.wanted(self.spec, self.source, options))
+            model, ordered = activities.exposed(self.spec, evaluating.wanted(self.spec, self.source, options), penalties)
             executor = self.executor if model is self.spec else Model(model, **self._options).executor
             return evaluating.evaluate(self.spec, self.source, ordered(self._shown(executor, gather(x, self.inputs), batch)), asked)
         except MemoryError as error:
             raise unreadable(error, "x") from error
 
-    def _shown(self, executor: Executor, given: Any, batch: int) -> predicting.Shown:
+    def _shown(self, executor: base_executor.BaseExecutor, given: Any, batch: int) -> predicting.Shown:
         """Outputs with their masks."""
         if not self._stateful:
             return predicting.shown(executor, given, batch)

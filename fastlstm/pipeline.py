@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,33 +12,34 @@ import numpy as np
 from . import caching, formats, lazy
 from .errors import FormatError, InputError, VerificationError
 from .executor import FOLD_LIMIT
-from .inputs import positive
+from .inputs import gather, positive, unreadable
 from .layers.matching import functions_of
 from .listing import one_line
 from .loading import opened
-from .model import Model
+from .model import SILENT, Model
 from .opening import Names, Readable, reading
+from .pipeline_arguments import ends_linear, inverse_of, words_of
 from .preprocessing import labels as label_lists
-from .preprocessing.arguments import TOKENIZER_LINE, chosen, json_of, told
-from .preprocessing.scaling import chosen_columns, scaler_of
-from .preprocessing.text import FILTERS, Tokenizer, checked_settings, tokenizer_of
-from .spec import MOST_ID, ModelSpec, PipelineSpec, Scaler, Words
+from .preprocessing.arguments import chosen, told
+from .preprocessing.scaling import scaler_of
+from .spec import PipelineSpec
 from .stream import Stream
 from .surroundings import Surroundings, after, before
 
 if TYPE_CHECKING:
     from . import examples, replacing, selftest
+    from .evaluation import activities, compiling, counting, evaluating, labelled, predicting
     from .isolation import Isolation
 else:
     examples, replacing, selftest = map(lazy.module, ("fastlstm.examples", "fastlstm.replacing", "fastlstm.selftest"))
+    compiling, counting = map(lazy.module, ("fastlstm.evaluation.compiling", "fastlstm.evaluation.counting"))
+    evaluating, labelled = map(lazy.module, ("fastlstm.evaluation.evaluating", "fastlstm.evaluation.labelled"))
+    activities, predicting = map(lazy.module, ("fastlstm.evaluation.activities", "fastlstm.evaluation.predicting"))
 
 #: What both sides of padding are called.
 SIDES = ("pre", "post")
 #: Bytes of prepared input that a model is given at once: windows of a series take many times the memory of the series.
 BLOCK = 64 << 20
-#: What makes an output layer's outputs logits.
-LINEAR = "linear"
-TOKENIZERS = "a Tokenizer of Keras or of fastlstm.preprocessing, its to_json() or a path to that, or a dict of words and their ids"
 
 
 class Pipeline:
@@ -159,6 +159,79 @@ class Pipeline:
         rows = max(1, BLOCK * len(x) // x.nbytes)
         parts = (x[first : first + rows] for first in range(0, len(x), rows))
         return np.concatenate([model.predict(self._surroundings.cast(part), batch_size=batch_size) for part in parts])
+
+    def evaluate(
+        self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = SILENT, sample_weight: Any = None, *,
+        return_dict: bool = False, loss: Any = None, metrics: Any = None, weighted_metrics: Any = None, loss_weights: Any = None,
+        penalties: bool | None = None,
+    ) -> Any:  # fmt: skip
+        """Compute the loss and metrics of the answers to raw input, as :meth:`Model.evaluate`.
+
+        Parameters
+        ----------
+        x
+            As for :meth:`predict`.
+        y
+            A row for each text or window. With ``labels``: labels, or numbers of classes, (batch,), or (batch, timesteps) where the network
+            has an output for each; or what its loss takes. Numbers that are labels are taken for these. With ``inverse``: values in the
+            units of the data. Else targets of the network.
+        batch_size, verbose, sample_weight, return_dict, loss, metrics, weighted_metrics, loss_weights
+            As for :meth:`Model.evaluate`.
+        penalties
+            Add the regularisation of layers to the loss? None: where there is no ``inverse``, as it is in no units.
+
+        Returns
+        -------
+        float, list or dict
+            The loss, and the metrics behind it: with ``inverse`` in the units of the data.
+
+        Raises
+        ------
+        InputError
+            As :meth:`Model.evaluate`; if ``y`` has texts or whole numbers that name no class; or if the model is stateful, and the pipeline
+            has an ``inverse``.
+
+        Examples
+        --------
+        >>> model = fastlstm.load(fastlstm.demo.MODEL)
+        >>> pipeline = fastlstm.Pipeline(model, scaler=["sqrt", {"max_abs": 10}], window=132, inverse=True)
+        >>> sunspots = fastlstm.demo.read_series().sunspots
+        >>> y = fastlstm.preprocessing.sliding_windows(sunspots[132:], 12)  # the 12 months after each window
+        >>> loss, mae = pipeline.evaluate(sunspots[:-12], y, loss="mse", metrics=["mae"])
+        >>> bool(10 < mae < 25)  # sunspots
+        True
+        """
+        model, around = self.model, self._surroundings
+        options = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, "loss_weights": loss_weights}
+        given = around.cast(around.prepare(x))
+        if self.spec.inverse is None:
+            added = penalties is None or penalties
+            y = self._targets(y, options) if self.labels else y
+            return model.evaluate(
+                given, y, batch_size, verbose, sample_weight, return_dict=return_dict, penalties=added, **options
+            )  # fmt: skip
+        if model.executor.stateful:
+            raise InputError("evaluate: expected a pipeline whose model is not stateful, or which has no inverse; found one with both")
+        asked = evaluating.Asked(
+            y, sample_weight, evaluating.batch_of(batch_size, model.inputs[0].shape[0]), return_dict, bool(penalties), options
+        )  # fmt: skip
+        if penalties and any(map(activities.holds, model.spec.layers)):
+            raise InputError(
+                "penalties: expected None or False, as what layers give has penalties, which have no place beside an inverse; found True"
+            )
+        try:
+            found = predicting.shown(model.executor, gather(given, model.inputs), asked.batch)
+            found = found._replace(outputs=[around.finish(output) for output in found.outputs])
+            return evaluating.evaluate(model.spec, model.source, found, asked)
+        except MemoryError as error:
+            raise unreadable(error, "x") from error
+
+    def _targets(self, y: Any, options: Mapping[str, Any]) -> Any:
+        """What the network's loss takes in the place of labels."""
+        spec, output = self.model.spec, self.model.outputs[0]
+        chosen = evaluating.wanted(spec, self.model.source, options).loss
+        (found,) = compiling.losses(chosen, spec.output_names, counting.COUNTINGS[spec.rules.evaluation])
+        return labelled.targets(y, self.labels, output, found)
 
     def __call__(self, x: Any) -> Any:
         """The same as :meth:`predict`."""
@@ -400,75 +473,3 @@ class PipelineStream(Stream):
             As :meth:`fastlstm.Pipeline.predict` returns it.
         """
         return self.surroundings.finish(super().feed(self.surroundings.step(chunk, "chunk"), rows=rows))
-
-
-# -- arguments --------------------------------------------------------------------------------------------------------------
-
-
-def words_of(tokenizer: Any) -> Words:
-    """The words of a tokenizer, however it is given."""
-    name = "tokenizer"
-    if isinstance(tokenizer, (str, bytes, os.PathLike)):
-        tokenizer = json_of(tokenizer, name, TOKENIZER_LINE)
-    if isinstance(tokenizer, Mapping) and set(tokenizer) == {"class_name", "config"} and isinstance(tokenizer["config"], Mapping):
-        tokenizer = tokenizer_of(tokenizer["config"], name)
-    if isinstance(tokenizer, Mapping):
-        words: Mapping[Any, Any] = tokenizer
-        settings: dict[str, Any] = {"filters": FILTERS, "num_words": None, "oov_token": None}
-    else:
-        words, settings = attributes_of(tokenizer)
-    index: dict[str, int] = {}
-    for word, number in words.items():
-        if not isinstance(word, str) or isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number <= MOST_ID:
-            raise InputError(f"{name}: expected words and their ids, from 0 to {MOST_ID}, found {told(word)}: {told(number)}")
-        index[word] = int(number)
-    if not index:
-        raise InputError(f"{name}: expected one that knows words, found one without; call its fit_on_texts first")
-    if settings["oov_token"] is not None and settings["oov_token"] not in index:
-        raise InputError(f"{name}: expected an id for its oov_token {settings['oov_token']!r} in word_index, found none")
-    return Words(index=index, **settings)
-
-
-def attributes_of(tokenizer: Any) -> tuple[Mapping[str, Any], dict[str, Any]]:
-    """The words and the settings of an object that has Keras's attributes."""
-    names = ("num_words", "filters", "lower", "split", "char_level", "oov_token")
-    words = getattr(tokenizer, "word_index", None)
-    if not isinstance(words, Mapping) or not callable(getattr(tokenizer, "texts_to_sequences", None)):
-        raise InputError(f"tokenizer: expected {TOKENIZERS}, found {told(tokenizer)}")
-    if getattr(tokenizer, "analyzer", None) is not None:
-        raise InputError("tokenizer: expected one without an analyzer, which is code; cut texts into lists of words first")
-    defaults = vars(Tokenizer())
-    settings = checked_settings({name: getattr(tokenizer, name, defaults[name]) for name in names}, "tokenizer")
-    if isinstance(settings["filters"], (list, tuple)):
-        settings["filters"] = "".join(settings["filters"])
-    return words, {**settings, "lower": bool(settings["lower"]), "char_level": bool(settings["char_level"])}
-
-
-def inverse_of(inverse: Any, scaler: Scaler | None) -> Scaler | None:
-    """What takes outputs back to the units of the data."""
-    if inverse is None or inverse is False:
-        return None
-    names = isinstance(inverse, str) and scaler is not None and inverse in scaler.names
-    columns = isinstance(inverse, (list, tuple)) and inverse and all(isinstance(one, (int, str, np.integer)) for one in inverse)
-    by_column = names or (isinstance(inverse, (int, np.integer)) and inverse is not True) or (columns and of_scaler(inverse, scaler))
-    if not by_column and inverse is not True:
-        return scaler_of(inverse, "inverse")
-    if scaler is None:
-        raise InputError("inverse: expected a scaler too, or a scaler of its own, found none")
-    return scaler if inverse is True else chosen_columns(scaler, copy.copy(inverse), "inverse")
-
-
-def of_scaler(inverse: Any, scaler: Scaler | None) -> bool:
-    """Are these columns of the scaler, and no functions?"""
-    return all(not isinstance(one, str) or (scaler is not None and one in scaler.names) for one in inverse)
-
-
-def ends_linear(spec: ModelSpec) -> bool:
-    """Is the activation of the layer that makes the output linear?"""
-    layer = spec.layers[spec.calls[spec.outputs[0].call].layer]
-    while True:
-        if layer.model is not None:
-            return ends_linear(layer.model)
-        if len(layer.children) != 1:
-            return layer.config.get("activation") == LINEAR
-        layer = layer.children[0]

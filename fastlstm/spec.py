@@ -17,6 +17,7 @@ from .records import record
 T = TypeVar("T")
 #: Ways in which generations evaluate.
 Evaluation = Literal[
+    "keras3_activities",
     "keras3_masks",
     "keras3",
     "keras3_early",
@@ -172,7 +173,7 @@ class Rules:
     # knows, where Theano computed.
     bilinear_places: Literal["centres", "corners", "unknown"] = "centres"
     # How ``evaluate`` counts rows, timesteps, masks and weights: see evaluation/counting.py.
-    evaluation: Evaluation = "keras3_masks"
+    evaluation: Evaluation = "keras3_activities"
 
 
 @record(frozen=True)
@@ -275,6 +276,7 @@ class ModelSpec:
     # What a whole model was compiled with, canonical (see formats/reading/compiled.py); None where the file does not tell.
     compiled: Mapping[str, Any] | None = None
     pipeline: PipelineSpec | None = None  # of a whole model in a .fastlstm file: what stands around it
+    added: tuple[str, ...] = ()  # names of layers by which add_loss() and add_metric() added to what it was compiled with
 
 
 @record(frozen=True)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import lazy
+from .base_executor import BaseExecutor, SteppingExecutor, dtype_of
 from .catalogue import Role
 from .errors import InputError, Problem, UnsupportedError
 from .executor import Executor, input_infos
 from .inputs import Ragged, RaggedInputs, TensorInfo, cast, shapes_of
-from .layers.base import every_layer
+from .layers.base import Tensor, every_layer
 from .layers.network import Network
 from .limits import Budget
 from .outputs import copies
 from .program.ir import Program
 from .pruning import MAKING
-from .spec import STRING, WHOLE, Shape
+from .spec import STRING, WHOLE
 from .staging import Entrance, Stages, staged
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ else:
     listing = lazy.module("fastlstm.listing")
 
 
-def executor_of(network: Network, *, precision: str, budget: Budget, **options: Any) -> Executor:
+def executor_of(network: Network, *, precision: str, budget: Budget, **options: Any) -> BaseExecutor:
     """What computes a network: in stages, where it has layers that make categories; the options are those of :class:`Executor`."""
     stages = staged(network)
     if stages is None:
@@ -37,8 +38,8 @@ def executor_of(network: Network, *, precision: str, budget: Budget, **options: 
     return StagedExecutor(network, stages, precision=precision, budget=budget, **options)
 
 
-class StagedExecutor(Executor):
-    """A network in stages. It has all members of an :class:`Executor`, but no kernels of its own: its core has an Executor.
+class StagedExecutor(BaseExecutor):
+    """A network in stages, without kernels of its own: its core has an :class:`Executor`.
 
     Attributes
     ----------
@@ -52,51 +53,17 @@ class StagedExecutor(Executor):
 
     def __init__(self, network: Network, stages: Stages, *, precision: str, budget: Budget, **options: Any):
         network.shapes(network.input_shapes(), {})  # names the layer that does not take what it is given
-        self.stages = stages
-        self.core = None if stages.core is None else Executor(stages.core, precision=precision, budget=budget, **options)
-        self.network, self.spec, self.source = network, network.model, network.source
-        wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(network))
-        self.dtype = np.dtype(np.float64 if wide else np.float32)
-        self.stateful = {} if self.core is None else self.core.stateful
-        self._checked = set()
-        self.inputs = self._input_infos()
-        self.outputs = self._output_infos()
-        pads = self._shows_padding()
-        self.all_at_once = pads and any(None in info.shape[1:] for info in self.outputs)
-        self._mixes_rows = network.crosses_rows(network.input_shapes(), {})
-        self.crosses_rows = self._mixes_rows or (pads and not self.all_at_once)
-
-    def _shows_padding(self) -> bool:
-        """Are rows padded to the longest of a batch, which the core does not mask everywhere?"""
-        if not any(self.stages.layer(number).pads_rows() for number in self.stages.front):
-            return False
-        core = self.stages.core
-        return core is None or not core.takes_padding or any(layer.masked_value != 0 for layer in core.readers()[0])
-
-    def _input_infos(self) -> tuple[TensorInfo, ...]:
-        """The inputs: those that only the core reads as it wants them, others as the file declares them."""
-        infos = list(input_infos(self.network, self.dtype))
-        own = {} if self.core is None else dict(zip((one.number for one in self.stages.entering), self.core.inputs, strict=True))
-        for number, info in enumerate(infos):
-            if number not in self.stages.read_in_front:
-                infos[number] = replace(own[number], name=info.name) if number in own else info
-            elif info.declared == STRING or info.declared in WHOLE - {"bool"}:
-                infos[number] = replace(info, dtype=info.declared, vocabulary=None, exact=False, kept=info.declared != STRING)
-            else:
-                infos[number] = replace(info, dtype=self.dtype.name, vocabulary=None)
-        return tuple(infos)
-
-    def _output_infos(self) -> tuple[TensorInfo, ...]:
-        """The outputs; what no rows make tells their dtypes."""
-        shapes = self.network.shapes(self.network.input_shapes(), {})
-
-        def core(given: Sequence[np.ndarray]) -> list[np.ndarray]:
-            infos = () if self.core is None else self.core.outputs
-            return [np.zeros((0, *(size or 1 for size in info.shape[1:])), self.dtype) for info in infos]
-
-        made = self.stages.run_with(self.stages.examples(0), core)
-        dtypes = [STRING if y.dtype == object else y.dtype.name for y in made]
-        return tuple(map(TensorInfo, self.spec.output_names, shapes, dtypes))
+        core = None if stages.core is None else Executor(stages.core, precision=precision, budget=budget, **options)
+        dtype = dtype_of(network, precision)
+        outputs = output_infos(network, stages, core, dtype)
+        mixes_rows, pads = network.crosses_rows(network.input_shapes(), {}), shows_padding(stages)
+        at_once = pads and any(None in info.shape[1:] for info in outputs)
+        super().__init__(
+            network, dtype=dtype, inputs=staged_inputs(network, stages, core, dtype), outputs=outputs,
+            stateful={} if core is None else core.stateful, crosses_rows=mixes_rows or (pads and not at_once), all_at_once=at_once,
+        )  # fmt: skip
+        self.stages, self.core = stages, core
+        self._mixes_rows = mixes_rows
 
     def run(
         self, arrays: Sequence[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None,
@@ -108,11 +75,21 @@ class StagedExecutor(Executor):
 
         def core(given: Sequence[np.ndarray]) -> list[np.ndarray]:
             assert self.core is not None  # there is something to compute
-            return self.core.run(self.given_to_core(given), states)
+            return self.core.run(self._given_to_core(given), states)
 
         return copies(self.stages.run_with(arrays, core))
 
-    def given_to_core(self, given: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run_showing(self, arrays: Sequence[np.ndarray], states: dict[str, tuple[np.ndarray, ...]] | None = None) -> list[Tensor]:
+        self.check_shapes(shapes_of(arrays))
+
+        def core(given: Sequence[np.ndarray]) -> list[Tensor]:
+            assert self.core is not None  # there is something to compute
+            return self.core.run_showing(self._given_to_core(given), states)
+
+        made = self.stages.shown_with(arrays, core)
+        return [Tensor(np.array(one.value, order="C"), one.mask) for one in made]
+
+    def _given_to_core(self, given: Sequence[np.ndarray]) -> list[np.ndarray]:
         """What is made in front, and inputs, as the core takes them."""
         assert self.core is not None
         pairs = zip(given, self.core.inputs, self.stages.entering, strict=True)
@@ -149,14 +126,14 @@ class StagedExecutor(Executor):
     def run_padded(self, given: Ragged) -> None:
         """None: what is made in front takes no padding."""
 
-    def streams(self, held: Mapping[int, Shape], max_steps: int | None = None) -> NoReturn:
+    def stepping(self) -> SteppingExecutor:
         layer = next(layer for layer in every_layer(self.network) if layer.row.role in MAKING)
         what = "what it makes of text and categories is not made step by step"
         advice = f"stream the rest, in Python: fastlstm.load(..., inputs=[{layer.path!r}]), and give it what this layer makes"
         raise UnsupportedError(self.source, (Problem(layer.path, layer.spec.class_name, what, advice),))
 
     def fast_path(self, arrays: Sequence[np.ndarray]) -> None:
-        """None: Python is needed before the kernels."""
+        """None, as Python is needed before the kernels."""
 
     def example_program(self) -> Program | None:
         return None if self.core is None else self.core.example_program()
@@ -166,3 +143,38 @@ class StagedExecutor(Executor):
         paths = {layer.path for layer in around if layer.row.role is not Role.INPUT}
         found = listing.layer_infos(self.network, self.example_program())
         return tuple(replace(info, runs="NumPy") if info.name in paths else info for info in found)
+
+
+def shows_padding(stages: Stages) -> bool:
+    """Are rows padded to the longest of a batch, which the core does not mask everywhere?"""
+    if not any(stages.layer(number).pads_rows() for number in stages.front):
+        return False
+    core = stages.core
+    return core is None or not core.takes_padding or any(layer.masked_value != 0 for layer in core.readers()[0])
+
+
+def staged_inputs(network: Network, stages: Stages, core: Executor | None, dtype: np.dtype[Any]) -> tuple[TensorInfo, ...]:
+    """The inputs: those that only the core reads as it wants them, others as the file declares them."""
+    infos = list(input_infos(network, dtype))
+    own = {} if core is None else dict(zip((one.number for one in stages.entering), core.inputs, strict=True))
+    for number, info in enumerate(infos):
+        if number not in stages.read_in_front:
+            infos[number] = replace(own[number], name=info.name) if number in own else info
+        elif info.declared == STRING or info.declared in WHOLE - {"bool"}:
+            infos[number] = replace(info, dtype=info.declared, vocabulary=None, exact=False, kept=info.declared != STRING)
+        else:
+            infos[number] = replace(info, dtype=dtype.name, vocabulary=None)
+    return tuple(infos)
+
+
+def output_infos(network: Network, stages: Stages, core: Executor | None, dtype: np.dtype[Any]) -> tuple[TensorInfo, ...]:
+    """The outputs; what no rows make tells their dtypes."""
+    shapes = network.shapes(network.input_shapes(), {})
+
+    def computed(given: Sequence[np.ndarray]) -> list[np.ndarray]:
+        infos = () if core is None else core.outputs
+        return [np.zeros((0, *(size or 1 for size in info.shape[1:])), dtype) for info in infos]
+
+    made = stages.run_with(stages.examples(0), computed)
+    dtypes = [STRING if y.dtype == object else y.dtype.name for y in made]
+    return tuple(map(TensorInfo, network.model.output_names, shapes, dtypes))

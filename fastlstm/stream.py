@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from . import runtime
+from .base_executor import BaseExecutor, Begun, SteppingExecutor
 from .errors import InputError, UnsupportedError
-from .executor import Begun, Executor
 from .inputs import TensorInfo, as_array, cast, gather, positive, reading, shape_text, told, unreadable
 from .layers.base import Held, Tensor, carrying
 from .layers.streaming import Streams, is_sequence
@@ -29,7 +29,7 @@ MOST_STEPS = 1 << 24
 class Streamed(Protocol):
     """The part of a Model that a Stream needs."""
 
-    executor: Executor
+    executor: BaseExecutor
 
     @property
     def name(self) -> str: ...
@@ -79,7 +79,7 @@ class Stream(runtime.Stepper):
     def __init__(
         self, model: Streamed, batch_size: int = 1, initial: Mapping[str, Any] | Begun | None = None, max_steps: int | None = None
     ):
-        executor = model.executor
+        executor = model.executor.stepping()
         rows = positive(batch_size, "batch_size", most=MOST_ROWS)
         most = None if max_steps is None else positive(max_steps, "max_steps", most=MOST_STEPS)
         if isinstance(initial, Begun):
@@ -300,7 +300,7 @@ def _begun(kind: type[Stream], model: Streamed, batch_size: int, begun: Begun | 
 # -- beginning ---------------------------------------------------------------------------------------------------------------
 
 
-def begin(executor: Executor, rows: int, initial: Mapping[str, Any] | None, max_steps: int | None) -> tuple[Streams, Begun]:
+def begin(executor: SteppingExecutor, rows: int, initial: Mapping[str, Any] | None, max_steps: int | None) -> tuple[Streams, Begun]:
     """What the model makes of data that stream in, and what a stream of it begins with.
 
     Raises
@@ -323,7 +323,7 @@ def begin(executor: Executor, rows: int, initial: Mapping[str, Any] | None, max_
     return found, begun._replace(states={**begun.states, **given_states(executor, found, begun, states, rows)})
 
 
-def told_apart(executor: Executor, initial: Any) -> tuple[dict[int, Any], dict[str, Any]]:
+def told_apart(executor: BaseExecutor, initial: Any) -> tuple[dict[int, Any], dict[str, Any]]:
     """What ``initial`` has of inputs, by their numbers, and of states, by their keys."""
     if initial is None:
         return {}, {}
@@ -357,7 +357,7 @@ def held_input(info: TensorInfo, value: Any, rows: int) -> np.ndarray:
 
 
 def given_states(
-    executor: Executor, found: Streams, begun: Begun, given: Mapping[str, Any], rows: int
+    executor: SteppingExecutor, found: Streams, begun: Begun, given: Mapping[str, Any], rows: int
 ) -> dict[str, tuple[np.ndarray | float, ...]]:  # fmt: skip
     """The first states of layers of which some are given by their keys."""
     keys = {path: keys_of(path, found.names[path]) for path in found.carried}

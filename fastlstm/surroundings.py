@@ -67,6 +67,7 @@ class Surroundings:
         self.input = inputs[0]
         self.tokenizer = None if spec.words is None else tokenizer_of(spec.words)
         self.texts = spec.words is not None or self.input.dtype == STRING
+        self.several = len(inputs) > 1
         self.reads = spec.words is not None or spec.scaler is not None or spec.window is not None
         check_input(spec, inputs)
         check_output(spec, outputs)
@@ -77,7 +78,7 @@ class Surroundings:
         """What the network gets of raw input: an array, or a list of arrays whose lengths differ."""
         if self.tokenizer is not None:
             return self._ids(texts_of(x))
-        if self.texts:
+        if self.texts and not self.several:
             return texts_of(x)
         return self._numbers(x) if self.reads else x
 

@@ -102,7 +102,7 @@ def returned(y: Any) -> list[np.ndarray]:
     """What ``predict`` returns of rows, in the order of :func:`outputs_of`."""
     if isinstance(y, Labelled):
         probabilities = np.asarray(y.probabilities)
-        found = [y.labels.astype(str) if y.labels.dtype.kind in "UO" else y.labels, probabilities.max(axis=-1), probabilities]
+        found = [y.labels, probabilities.max(axis=-1), probabilities]
     elif isinstance(y, Mapping):
         found = list(y.values())
     else:
@@ -112,8 +112,10 @@ def returned(y: Any) -> list[np.ndarray]:
 
 def column(array: np.ndarray, output: Output) -> np.ndarray:
     """An output as its column has it."""
-    array = array.reshape(len(array)) if len(output.shape) == 1 and array.ndim > 1 else array
-    return array.astype(str) if array.dtype == object else array
+    if array.dtype == object:
+        texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in array.reshape(-1).tolist()]
+        array = np.array(texts, dtype=str).reshape(array.shape)
+    return array.reshape(len(array)) if len(output.shape) == 1 and array.ndim > 1 else array
 
 
 def none(output: Output) -> Values:

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..spec import Shape
 from . import objects, refusals
 from .hashing import hashed
-from .values import Answer, Fill, Values, filled, united
+from .values import Answer, Fill, Values, filled, offsets_of, united
 
 
 def to_array(column: pa.Array | pa.ChunkedArray, name: Any = "column", fill: Fill = None) -> Values:
@@ -63,7 +63,7 @@ def _values(column: Any, name: Any, fill: Fill) -> Values:
     if types.is_list(kind) or types.is_large_list(kind):
         return _lists(column, name, fill)
     if str(kind).startswith(("list_view", "large_list_view")):
-        return _lists(column.cast(pa.large_list(kind.value_type)), name, fill)
+        return _views(column, name, fill)
     return _scalars(column, name, fill)
 
 
@@ -83,6 +83,8 @@ def _fixed(column: Any, name: Any, fill: Fill) -> Values:
     """Lists of one length that the type says."""
     size, rows = column.type.list_size, len(column)
     inner = _values(column.values.slice(column.offset * size, rows * size), name, fill).even()
+    if inner.offsets is not None and not inner.rows:
+        return inner
     if inner.offsets is not None:
         raise refusals.uneven(name, str(column.type))
     array, missing = inner.array.reshape(rows, size, *inner.array.shape[1:]), _nulls(column)
@@ -94,18 +96,30 @@ def _fixed(column: Any, name: Any, fill: Fill) -> Values:
 
 
 def _lists(column: Any, name: Any, fill: Fill) -> Values:
-    """Lists, each of its own length."""
-    missing: np.ndarray | None = _nulls(column)
+    """Lists, each of its own length, one after another."""
+    offsets = column.offsets.to_numpy().astype(np.int64, copy=False)
+    inner = column.values.slice(offsets[0], offsets[-1] - offsets[0])
+    return _any_length(column, inner, offsets - offsets[0] if offsets[0] else offsets, name, fill)
+
+
+def _views(column: Any, name: Any, fill: Fill) -> Values:
+    """Lists that may stand in any order, and share what is in them."""
+    lengths = column.sizes.to_numpy().astype(np.int64)
+    if column.null_count:
+        lengths[_nulls(column)] = 0
+    return _any_length(column, column.flatten(), offsets_of(lengths), name, fill)
+
+
+def _any_length(column: Any, steps: Any, offsets: np.ndarray, name: Any, fill: Fill) -> Values:
+    """Lists, of what stands in them one after another."""
+    missing = _nulls(column)
     if missing is not None and fill is not None:
         raise refusals.null_list(name, fill, int(missing.argmax()))
-    offsets = column.offsets.to_numpy().astype(np.int64, copy=False)
-    inner = _values(column.values.slice(offsets[0], offsets[-1] - offsets[0]), name, fill).even()
-    if inner.offsets is not None:
+    inner = _values(steps, name, fill).even()
+    if inner.offsets is not None and inner.rows:
         raise refusals.uneven(name, str(column.type))
-    offsets = offsets - offsets[0] if offsets[0] else offsets
     if inner.missing is not None:
-        counts = np.concatenate([[0], np.cumsum(inner.missing)])
-        inside: np.ndarray = np.diff(counts[offsets]) > 0
+        inside: np.ndarray = np.diff(np.concatenate([[0], np.cumsum(inner.missing)])[offsets]) > 0
         missing = united([missing, inside])
     return Values(inner.array, offsets, missing)
 

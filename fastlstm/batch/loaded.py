@@ -42,27 +42,27 @@ class Kept:
     """The models of a process. A file that was replaced is loaded anew; one that fails to load is tried again."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[Any, Entry] = OrderedDict()
-        self._turn = threading.RLock()
+        self.entries: OrderedDict[Any, Entry] = OrderedDict()
+        self.turn = threading.RLock()
         forking.in_child(self, Kept.put_right)
 
     def put_right(self) -> None:
         """In a forked process: locks that threads of the parent held are never released there."""
-        self._turn = threading.RLock()
-        for key, entry in list(self._entries.items()):
+        self.turn = threading.RLock()
+        for key, entry in list(self.entries.items()):
             if entry.model is None:
-                del self._entries[key]
+                del self.entries[key]
             else:
                 entry.turn = threading.RLock()
 
     def model(self, path: str, stamp: Any, options: Mapping[str, Any]) -> Model[Any] | Pipeline:
         """The model of a file of a stamp, loaded with options; ``part``: the ``inputs`` and ``outputs`` that name a part of it."""
         key = (path, stamp, frozen(options))
-        with self._turn:
-            entry = self._entries.setdefault(key, Entry())
-            self._entries.move_to_end(key)
-            while len(self._entries) > MOST_KEPT:
-                self._entries.popitem(last=False)
+        with self.turn:
+            entry = self.entries.setdefault(key, Entry())
+            self.entries.move_to_end(key)
+            while len(self.entries) > MOST_KEPT:
+                self.entries.popitem(last=False)
         with entry.turn:
             if entry.model is None:
                 try:
@@ -70,8 +70,8 @@ class Kept:
                     entry.model = load_either(path, **loading.pop("part", None) or {}, **loading)
                 finally:
                     if entry.model is None:
-                        with self._turn:
-                            self._entries.pop(key, None)
+                        with self.turn:
+                            self.entries.pop(key, None)
             return entry.model
 
 

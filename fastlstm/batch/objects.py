@@ -67,9 +67,10 @@ def _rows(given: np.ndarray, missing: np.ndarray, name: Any, fill: Fill) -> Valu
     rows, holes = [], np.zeros(len(given), bool)
     for place, one in enumerate(given):
         row = numbers(one, name)
-        if row.dtype == object and row.ndim == 1 and any(map(is_absent, row)):
-            holes[place] = fill is None
-            row = numbers([(fill or 0) if is_absent(value) else value for value in row], name)
+        if row.dtype == object:
+            absent = np.fromiter(map(is_absent, row.reshape(-1)), bool, row.size).reshape(row.shape)
+            holes[place] = fill is None and absent.any()
+            row = numbers(np.where(absent, fill or 0, row).tolist(), name)
         rows.append(row)
     if not all(row.ndim for row in rows) or len({row.shape[1:] for row in rows}) > 1:
         found = " and ".join(map(str, sorted({row.shape for row in rows})[:2]))

@@ -89,7 +89,7 @@ class Predictor:
         self.threads = positive(threads, "threads")
         self.nulls = nulls
         self.key, self.order = sequences.checked_key(key, order)
-        self._loading = loading
+        self._loading = {name: value for name, value in loading.items() if value is not None}
         self._model: Model[Any] | Pipeline | None = None
 
     # -- what it is -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from .values import Values, offsets_of
 
 #: Numbers of a block of sequences with the padding that kernels skip: of sequences whose lengths are far apart it holds fewer.
 BLOCK = 1 << 22
+#: Leading bits of a padded length that may be others than zero.
+SIGNIFICANT = 4
 
 
 def computed(
@@ -61,7 +63,7 @@ def _padded(model: Model[Any], info: TensorInfo, values: Values) -> list[Values]
     parts: list[list[np.ndarray]] = [[] for _ in executor.outputs]
     for first, last in blocks(lengths, BLOCK // max(1, steps[:1].size)):
         some = lengths[first:last]
-        present = np.arange(some.max()) < some[:, np.newaxis]
+        present = np.arange(rounded(int(some.max()))) < some[:, np.newaxis]
         padded = np.zeros((*present.shape, *steps.shape[1:]), steps.dtype)
         padded[present] = steps[values.offsets[first] : values.offsets[last]]
         outputs = executor.run_padded(Ragged(padded, some))
@@ -72,6 +74,12 @@ def _padded(model: Model[Any], info: TensorInfo, values: Values) -> list[Values]
     return [
         Values(np.concatenate(part), values.offsets if per_step(one) else None) for part, one in zip(parts, executor.outputs, strict=True)
     ]
+
+
+def rounded(length: int) -> int:
+    """A length that is up to an eighth longer, so that blocks have few different ones: a Program is planned for each."""
+    step = 1 << max(length.bit_length() - SIGNIFICANT, 0)
+    return -(-length // step) * step
 
 
 def blocks(lengths: np.ndarray, most: int) -> Iterator[tuple[int, int]]:

@@ -289,12 +289,17 @@ class Grouper:
             again = twice | self._seen.among(marks)
             if again.any():
                 row = int(new[again.argmax()])
-                found = ", ".join(repr(keys.value(name, row)) for name in self.key)
+                found = ", ".join(value_text(keys.value(name, row)) for name in self.key)
                 raise InputError(
                     f"key: expected all rows of a key one after another, found key {found} again in row "
                     f"{self._rows + row - known}, after others; {SORTED}"
                 )
         self._seen.add(marks)
+
+
+def value_text(value: Any) -> str:
+    """A value of a key, for messages."""
+    return told(value.item() if isinstance(value, np.generic) else value)
 
 
 def in_one(tables: Sequence[Any]) -> Any:

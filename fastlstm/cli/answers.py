@@ -18,10 +18,12 @@ from ..pipeline import Pipeline
 from ..replacing import writing
 from ..spec import STRING
 from ..surroundings import Labelled
-from . import arrayfiles, terminal
+from . import arrayfiles, csvlines, terminal
 
 #: The name of a column of texts.
 TEXT = "text"
+#: That of a column of labels.
+LABEL = "label"
 
 
 def raw_inputs(pipeline: Pipeline) -> tuple[TensorInfo, ...]:
@@ -40,7 +42,13 @@ def taken(loaded: Model[Any] | Pipeline) -> tuple[TensorInfo, ...]:
 
 
 def read(path: Path, pipeline: Pipeline, *, series: bool = False) -> list[Any]:
-    """What the network gets of a file of raw input.
+    """What the network gets of a file of raw input; arguments and errors as for :func:`read_raw`."""
+    raw = read_raw(path, pipeline, series=series)
+    return list(raw) if len(pipeline.model.inputs) > 1 else [pipeline.prepare(raw)]
+
+
+def read_raw(path: Path, pipeline: Pipeline, *, series: bool = False) -> Any:
+    """A file of raw input, as ``pipeline.predict`` takes it.
 
     Parameters
     ----------
@@ -58,8 +66,27 @@ def read(path: Path, pipeline: Pipeline, *, series: bool = False) -> list[Any]:
     """
     rows = arrayfiles.read(path, raw_inputs(pipeline), series=series)
     if len(rows) > 1:
-        return list(rows)
-    return [pipeline.prepare(rows[0][0] if series else rows[0])]
+        return rows
+    return rows[0][0] if series else rows[0]
+
+
+def labels_in(path: Path, pipeline: Pipeline) -> list[str] | None:
+    """The labels that a file of texts holds, one a row; None where it is one of numbers or arrays."""
+    ending = path.suffix.lower()
+    if ending in (".npy", ".npz") or not (ending == ".txt" or any(isinstance(label, str) for label in pipeline.labels)) or is_table(path):
+        return None
+    (rows,) = arrayfiles.read(path, [TensorInfo(LABEL, (None,), STRING)])
+    return list(rows)
+
+
+def is_table(path: Path) -> bool:
+    """Does a .csv file have several numbers in a line?"""
+    if path.suffix.lower() != ".csv":
+        return False
+    try:
+        return any(len(line.values) > 1 for line in csvlines.read(path))
+    except (InputError, OSError):  # texts, or what reading it as such tells
+        return False
 
 
 def of(pipeline: Pipeline, outputs: Mapping[str, arrayfiles.Rows]) -> Mapping[str, Any] | Labelled:

@@ -14,11 +14,13 @@ import numpy as np
 from .. import replacing
 from ..drawing import saving
 from ..errors import InputError
+from ..evaluation import labelled
 from ..inputs import TensorInfo
 from ..listing import one_line
 from ..model import Model
 from ..pipeline import Pipeline, load_either
-from . import answers, arrayfiles, options, outcome, progress, scoring, terminal
+from ..surroundings import Labelled
+from . import answers, arrayfiles, options, outcome, progress, terminal
 from .pictures import drawn
 
 
@@ -50,27 +52,26 @@ def run(arguments: argparse.Namespace) -> int:
         loaded = load_either(arguments.model, threads=arguments.threads, **options.reading(arguments))
     model = loaded.model if isinstance(loaded, Pipeline) else loaded
     path = Path(arguments.input)
-    x = answers.read(path, loaded) if isinstance(loaded, Pipeline) else arrayfiles.read(path, model.inputs)
-    given = x[0] if len(model.inputs) == 1 else x
+    given = inputs_in(path, loaded)
     chosen = arguments.loss[0] if arguments.loss and len(arguments.loss) == 1 else arguments.loss
-    y = None
-    if isinstance(loaded, Pipeline) and loaded.labels:
-        with told_as_options():
-            y = scoring.targets(Path(arguments.targets), loaded, chosen)
+    y = answers.labels_in(Path(arguments.targets), loaded) if isinstance(loaded, Pipeline) and loaded.labels else None
     y = read_targets(Path(arguments.targets), model.outputs) if y is None else y
+    rows = len(y[0] if len(model.outputs) > 1 else y)
     weights = None if arguments.sample_weight is None else read_targets(Path(arguments.sample_weight), model.outputs, alone=True)
     with progress.shown("evaluating", outcome.bar_of(arguments)):
         results = evaluated(loaded, given, y, weights, chosen, arguments)
     if target is not None:
         title = f"{os.path.basename(arguments.model)} on {os.path.basename(arguments.input)}"
         told = ", ".join(f"{name} {shown(value)}" for name, value in results.items())
-        first = y[0] if isinstance(y, list) else y
-        outputs = scoring.predicted(loaded, given) if isinstance(loaded, Pipeline) else model.predict(given)
+        outputs, first = loaded.predict(given), y[0] if len(model.outputs) > 1 else y
+        if isinstance(loaded, Pipeline) and isinstance(outputs, Labelled):
+            outputs, numbers = outputs.probabilities, labelled.class_numbers(y, loaded.labels, model.outputs[0])
+            first = y if numbers is None else numbers
         predicted = outputs if isinstance(outputs, np.ndarray) else next(iter(outputs.values() if isinstance(outputs, dict) else outputs))
         saving.keep(drawn(predicted, first, title, told), target)
         if replacing.is_standard_output(target):  # which is the picture then
             return 0
-    outcome.give(arguments, {"model": arguments.model, "rows": len(x[0]), "results": results}, table(arguments, len(x[0]), results))
+    outcome.give(arguments, {"model": arguments.model, "rows": rows, "results": results}, table(arguments, rows, results))
     return 0
 
 
@@ -78,9 +79,15 @@ def evaluated(loaded: Model | Pipeline, x: Any, y: Any, weights: Any, loss: Any,
     """The results by name; errors in the words of the command line."""
     asked = {"loss": loss, "metrics": arguments.metrics}
     with told_as_options({"sample_weight": str(arguments.sample_weight), "y": arguments.targets}):
-        if isinstance(loaded, Pipeline):
-            return dict(scoring.evaluated(loaded, x, y, arguments.batch_size, weights, asked))
         return dict(loaded.evaluate(x, y, batch_size=arguments.batch_size, sample_weight=weights, return_dict=True, **asked))
+
+
+def inputs_in(path: Path, loaded: Model | Pipeline) -> Any:
+    """The inputs in a file, as ``evaluate`` takes them: raw for a pipeline."""
+    if isinstance(loaded, Pipeline):
+        return answers.read_raw(path, loaded)
+    x = arrayfiles.read(path, loaded.inputs)
+    return x[0] if len(x) == 1 else x
 
 
 @contextmanager

@@ -44,6 +44,9 @@ class Counting:
     logits: Literal["never", "made", "kept"] = "never"
     softmax_keeps: bool = False  # does the layer Softmax keep it too?
     through_idle: bool = False  # are layers that do nothing at inference, such as Dropout, gone back through?
+    # A penalty of what a layer gives: the mean of the rows of a batch, or their sum? None: not known here.
+    activities: Literal["rows", "sum"] | None = None
+    distributed_activities: bool = True  # ... of a layer in TimeDistributed too?
     flavour: Flavour = Flavour()
 
 
@@ -54,10 +57,10 @@ OF_TF1 = Counting(
     losses="elements", output_loss_rows=False, names="functions", by_loss=True, lists="nested", temporal=False, buckets=False, nearest=True,
     logits="made", flavour=SUM,
 )  # fmt: skip
-OF_TF2 = Counting(losses="elements", names="unique", lists="nested", logits="kept", flavour=FOLDED)
+OF_TF2 = Counting(losses="elements", names="unique", lists="nested", logits="kept", activities="rows", flavour=FOLDED)
 OF_3 = Counting(
     output_loss_rows=False, strict_weights=True, samplewise=True, metric_masks="weighted", trainable_penalties=True,
-    logits="kept", softmax_keeps=True, through_idle=True,
+    logits="kept", softmax_keeps=True, through_idle=True, activities="sum", distributed_activities=False,
 )  # fmt: skip
 
 
@@ -65,7 +68,7 @@ OF_3 = Counting(
 FIELDS = (
     "losses", "metric_masks", "means", "loss_rows", "output_loss_rows", "strict_weights", "samplewise", "temporal", "names",
     "output_losses", "sorted_metrics", "by_loss", "lists", "buckets", "nearest", "trainable_penalties", "logits",
-    "softmax_keeps", "through_idle", "flavour",
+    "softmax_keeps", "through_idle", "activities", "distributed_activities", "flavour",
 )  # fmt: skip
 
 
@@ -92,6 +95,7 @@ COUNTINGS: Mapping[str, Counting] = {
     "keras3_early": altered(OF_3, output_losses=False),
     "keras3": OF_3,
     "keras3_masks": altered(OF_3, metric_masks="always"),
+    "keras3_activities": altered(OF_3, metric_masks="always", activities="rows"),
 }
 
 

@@ -167,15 +167,23 @@ def evaluate(spec: ModelSpec, source: str, shown: Shown, asked: Asked) -> Any:
     if not rows:
         raise InputError("x: expected at least one row, found none")
     metrics = metered(chosen, names, found, whole.targets, whole.predictions, counting)
-    more = penalties(spec) if asked.penalties else 0.0
+    more = penalties(spec, source) if asked.penalties else 0.0
     sums = Sums(len(names), counting)
     for first in range(0, rows, asked.batch):
         part = whole.batch(first, first + asked.batch)
         values = [one_loss(part, number, loss, counting) for number, loss in enumerate(found)]
-        sums.add(values, factors, len(part.predictions[0]), more)
+        sums.add(values, factors, len(part.predictions[0]), more + added(shown.activities, first, len(part.predictions[0]), counting))
         for one in metrics:
             observe(one, part, counting)
     return results(names, found, chosen, metrics, sums, counting, asked.return_dict)
+
+
+def added(activities: np.ndarray | None, first: int, rows: int, counting: Counting) -> float:
+    """What the activities of so many rows of a batch add to its loss."""
+    if activities is None:
+        return 0.0
+    own = activities[first : first + rows]
+    return float(np.mean(own) if counting.activities == "rows" else np.sum(own))
 
 
 def unique(names: Sequence[str]) -> Sequence[str]:

@@ -107,7 +107,7 @@ def with_logits(model: ModelSpec, ref: Ref, counting: Counting) -> tuple[ModelSp
         name = next(name for n in count(1) if (name := f"{layer.name}{'_logits' * n}") not in taken)
         made = Ref(len(calls))
         calls.append(Call(len(layers), call.inputs, call.keywords))
-        layers.append(replace(layer, name=name, config={**layer.config, "activation": LINEAR}))
+        layers.append(replace(layer, name=name, config={**layer.config, "activation": LINEAR}, penalties={}))
     else:
         return None
     names = (*model.output_names, f"logits {len(model.outputs)}")

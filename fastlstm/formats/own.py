@@ -52,10 +52,11 @@ LARGEST_NUMBER = 8
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
     "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
-    "problems", "functions", "compiled", "pipeline",
+    "problems", "functions", "compiled", "pipeline", "added",
 })  # fmt: skip
-#: Those that a model may have or not.
-OPTIONAL = frozenset({"functions", "compiled", "pipeline"})
+#: Those that a model may have or not; the first ones the whole model alone.
+WHOLE_ALONE = frozenset({"functions", "compiled", "pipeline"})
+OPTIONAL = WHOLE_ALONE | {"added"}
 FUNCTION_KEYS = frozenset({"layers", "activations"})
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype", "penalties"})
 CALL_KEYS = frozenset({"layer", "inputs", "keywords"})
@@ -284,13 +285,15 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
         entry["compiled"] = spec.compiled
     if spec.pipeline is not None:
         entry["pipeline"] = own_pipeline.encoded(spec.pipeline, lambda array: put(tensors, "pipeline", array))
+    if spec.added:
+        entry["added"] = list(spec.added)
     return entry
 
 
 def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     """A model from JSON."""
     store.budget.deep("header", depth)
-    keys = MODEL_KEYS if depth == 0 else MODEL_KEYS - OPTIONAL  # of the whole model alone
+    keys = MODEL_KEYS if depth == 0 else MODEL_KEYS - WHOLE_ALONE
     entry = object_of(entry, "a model", keys, OPTIONAL)
     hints = hints_of(ModelSpec)
     plain: dict[str, Any] = {key: typed(entry[key], hints[key], key) for key in ("name", "class_name", "output_kind")}
@@ -308,6 +311,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         problems=tuple(Problem(*problem) for problem in problems),
         functions=decode_functions(entry["functions"]) if "functions" in entry else Functions(),
         compiled=compiled_form.checked(entry["compiled"]) if "compiled" in entry else None,
+        added=tuple(typed(entry["added"], list[str], "added")) if "added" in entry else (),
         pipeline=own_pipeline.decoded(entry["pipeline"], store.array, store.budget) if "pipeline" in entry else None,
     )
     if "evaluation" not in entry["rules"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import zipfile
@@ -15,7 +16,9 @@ import preprocessing_cases as cases
 import pytest
 
 import fastlstm
+import fastlstm.demo
 from fastlstm import staging
+from fastlstm.base_executor import BaseExecutor, SteppingExecutor
 from fastlstm.spec import Call, Generation, LayerSpec, ModelSpec, Ref
 
 RECORDED = sorted((Path(__file__).parents[1] / "corpus" / "recorded" / "preprocessing").glob("*.zip"))
@@ -133,6 +136,17 @@ def test_text_for_numbers() -> None:
 def test_streams_are_refused(sentences: bytes) -> None:
     with pytest.raises(fastlstm.UnsupportedError, match="not made step by step"):
         fastlstm.load(sentences, outputs=["text"]).stream()
+
+
+def test_executors_have_the_same_members(sentences: bytes) -> None:
+    """What computes a model in stages has every member that faces ask an executor for, and is none that streams."""
+    executor, plain = fastlstm.load(sentences).executor, fastlstm.load(fastlstm.demo.MODEL).executor
+    assert isinstance(executor, BaseExecutor) and not isinstance(executor, SteppingExecutor)
+    assert isinstance(plain, SteppingExecutor) and plain.stepping() is plain
+    for one in (executor, plain):
+        assert {*inspect.signature(BaseExecutor).parameters, "spec", "source"} <= set(vars(one))
+    with pytest.raises(TypeError, match="abstract"):  # before a call finds out
+        type("Partial", (BaseExecutor,), {"run": type(plain).run})(plain.network)
 
 
 def changed(data: bytes, change: Any, assets: Any = None) -> bytes:

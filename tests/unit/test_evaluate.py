@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,40 @@ def test_sequences_of_different_lengths_count_as_masked(by_step: fastlstm.Model)
         by_step.evaluate(x, [y[0], y[0], y[2]], loss="mse")
 
 
+@pytest.mark.parametrize(
+    ("counted", "expected"),
+    [
+        ("elements", (5 + 13 + 25) / 3),  # the rows of batches of two and one, by their rows
+        ("keras3_activities", (5 + 13 + 25) / 3),
+        ("keras3_masks", ((5 + 13) * 2 + 25) / 3),  # sums of batches
+        ("keras3_batches", ((5 + 13) + 25) / 2),  # as much for each batch
+    ],
+)
+def test_penalties_of_activities_are_counted(tmp_path: Path, counted: Any, expected: float) -> None:
+    rule = {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 1.0}}
+    config = {"name": "d", "units": 2, "activation": "linear", "batch_input_shape": [None, 2], "activity_regularizer": rule}
+    arrays = [np.eye(2, dtype=np.float32), np.zeros(2, np.float32)]
+    spec = fastlstm.load(write_h5(tmp_path / "m.h5", chain(("Dense", config)), {"d": arrays}, "2.2.4")).spec
+    model = fastlstm.Model(replace(spec, rules=replace(spec.rules, evaluation=counted)))
+    x = np.array([[1, 2], [2, 3], [3, 4]])
+    assert model.evaluate(x, x, loss="mse", batch_size=2) == pytest.approx(expected)
+    assert model.evaluate(x, x, loss="mse", batch_size=2, penalties=False) == 0
+
+
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "sparse_categorical_crossentropy", "kl_divergence"])
+def test_classes_of_sequences_of_different_lengths(tmp_path: Path, loss: str) -> None:
+    """The timesteps that a row has not are no probabilities of 0: a crossentropy of these is no number."""
+    rng = np.random.default_rng(1)
+    layers = [h5_files.recurrent("LSTM", 3, 2, rng, return_sequences=True), h5_files.dense(3, 3, rng, "softmax")]
+    model = fastlstm.load(h5_files.save(tmp_path / "m.h5", layers, (None, 2)))
+    x, numbers = [rng.normal(size=(n, 2)) for n in (3, 1, 4)], [rng.integers(0, 3, n) for n in (3, 1, 4)]
+    y = numbers if loss.startswith("sparse") else [np.eye(3)[row] for row in numbers]
+    p = np.concatenate([row[np.arange(len(row)), which] for row, which in zip(model.predict(x), numbers, strict=True)])
+    found = model.evaluate(x, y, loss=loss, metrics=["accuracy"])
+    assert found[0] == pytest.approx(-np.log(p).sum() / 12, rel=1e-4)  # this Keras counts what is padded
+    assert np.isfinite(found).all()
+
+
 def test_penalties_of_weights_are_added(tmp_path: Path) -> None:
     rule = {"class_name": "L1L2", "config": {"l1": 0.5, "l2": 0.25}}
     config = {"name": "d", "units": 1, "activation": "linear", "batch_input_shape": [None, 2], "kernel_regularizer": rule}
@@ -123,9 +158,9 @@ def test_penalties_of_weights_are_added(tmp_path: Path) -> None:
         x, y = np.ones((3, 2)), -np.ones((3, 1))
         assert np.isclose(model.evaluate(x, y, loss="mse"), 0.5 * 5 + 0.25 * 13)
         assert np.isclose(model.evaluate(x, y, loss="mse", penalties=False), 0)
-    config["activity_regularizer"] = config["kernel_regularizer"]
+    config["activity_regularizer"] = config["kernel_regularizer"]  # which this Keras counts in a way that nobody has compared
     path = write_h5(tmp_path / "a.h5", chain(("Dense", config)), {"d": [kernel, np.zeros(1, np.float32)]}, "2.2.4")
-    with pytest.raises(InputError, match=r"layer 'd' \(Dense\): activity: what depends on activations .* pass penalties=False"):
+    with pytest.raises(InputError, match=r"layer 'd' \(Dense\): activity: how the Keras .* is not known; pass penalties=False"):
         fastlstm.load(path).evaluate(x, y, loss="mse")
     assert np.isclose(fastlstm.load(path).evaluate(x, y, loss="mse", penalties=False), 0)
 

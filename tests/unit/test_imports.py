@@ -30,8 +30,9 @@ FLOORS = (
     ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
-    ("runtime", "assembly", "listing", "isolation", "staging", "surroundings"),
-    ("executor", "cutting", "drawing"),
+    ("runtime", "assembly", "listing", "isolation", "staging", "surroundings", "pipeline_arguments"),
+    ("base_executor", "cutting", "drawing"),
+    ("executor",),
     ("staged_executor",),
     ("stream", "evaluation"),
     ("model",),
@@ -167,7 +168,7 @@ def test_file_is_short(path: Path) -> None:
 
 
 #: Modules that loading a .fastlstm file of an LSTM and predicting with it bring, NumPy and the standard library aside.
-MOST_MODULES = 81
+MOST_MODULES = 82
 #: ... and what they need not: files of Keras, what other calls use, layers and operations that the model does not have.
 UNUSED = {
     "formats.h5", "formats.archive", "formats.explain", "formats.reading.config", "formats.reading.graph", "isolation", "stream",

@@ -130,7 +130,9 @@ def test_evaluate_by_labels(loss: str, tmp_path: Path, tokenizer: Tokenizer, cap
     assert main([*said, str(tmp_path / "odd.txt"), "--loss", loss]) == 1
     assert "expected labels (bad, good, so so), found 'ugly'" in capsys.readouterr().err
     (tmp_path / "one_hot.csv").write_text("\n".join(",".join(map(str, row)) for row in np.eye(3, dtype=int)[numbers]))
-    assert main([*said, str(tmp_path / "one_hot.csv"), "--loss", loss]) == (1 if loss.startswith("sparse") else 0)
+    np.save(tmp_path / "one_hot.npy", np.eye(3)[numbers])
+    for name in ("one_hot.csv", "one_hot.npy"):
+        assert main([*said, str(tmp_path / name), "--loss", loss]) == (1 if loss.startswith("sparse") else 0)
 
 
 def test_evaluate_by_labels_that_are_numbers(tmp_path: Path, tokenizer: Tokenizer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,7 +140,7 @@ def test_evaluate_by_labels_that_are_numbers(tmp_path: Path, tokenizer: Tokenize
     pipeline.save(tmp_path / "p.fastlstm")
     (tmp_path / "in.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
     found = -np.log(pipeline.predict(TEXTS).probabilities[np.arange(4), [2, 0, 1, 1]]).mean()
-    for name, text in (("labels.csv", "5\n1\n3\n3\n"), ("classes.csv", "2\n0\n1\n1\n")):
+    for name, text in (("labels.csv", "5\n1\n3\n3\n"), ("classes.csv", "2\n0\n1\n1\n"), ("labels.txt", "5\n1\n3\n3\n")):
         (tmp_path / name).write_text(text)
         given = [str(tmp_path / each) for each in ("p.fastlstm", "in.txt", name)]
         assert main(["evaluate", *given, "--loss", "sparse_categorical_crossentropy", "--json"]) == 0

@@ -230,7 +230,7 @@ def tf_keras(
 def evaluation(numbers: tuple[int, ...], *, tensorflow: bool = False, first: bool = False) -> Evaluation:
     """How a version evaluates (see ``evaluation/counting.py``); ``first``: TensorFlow 1."""
     steps: dict[tuple[int, ...], Evaluation] = {
-        (3, 12): "keras3_masks", (3, 5): "keras3", (3, 2): "keras3_early", (3,): "keras3_batches",
+        (3, 14): "keras3_activities", (3, 12): "keras3_masks", (3, 5): "keras3", (3, 2): "keras3_early", (3,): "keras3_batches",
         (2, 14): "valid_softmax", (2, 11): "valid",
         (2, 4): "elements",
     }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...catalogue import Row, row_of
+from ...catalogue import ADDING, Row, row_of
 from ...errors import Problem
 from ...spec import Call, Generation, LayerSpec, ModelClass, ModelSpec, Ref, Rules
 from .vocabulary import DType
@@ -89,4 +89,5 @@ class ModelDraft:
             self.output_kind,
             tuple(self.problems),
             compiled=self.compiled,
+            added=tuple(layer.name for layer in self.layers if layer.class_name in ADDING),
         )
