@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +71,8 @@ def _values(column: Any, name: Any, fill: Fill) -> Values:
 
 def _of_extension(column: Any, name: Any, fill: Fill) -> Values:
     """Tensors, by how they are stored."""
+    if types.is_struct(column.storage.type) and {one.name for one in column.storage.type} == {"data", "shape"}:
+        return _of_any_shape(column.storage, name, fill)
     found = _values(column.storage, name, fill).even()
     shape, order = getattr(column.type, "shape", None), getattr(column.type, "permutation", None)
     if shape is None or found.offsets is not None:
@@ -77,6 +81,18 @@ def _of_extension(column: Any, name: Any, fill: Fill) -> Values:
     if order is not None:
         array = array.transpose(0, *(axis + 1 for axis in order))
     return found._replace(array=array)
+
+
+def _of_any_shape(column: Any, name: Any, fill: Fill) -> Values:
+    """Tensors of different shapes, each its numbers and its shape: of any length, if they differ in that alone."""
+    data, shapes = (_values(column.field(part), name, fill) for part in ("data", "shape"))
+    missing = united([_nulls(column), data.missing, shapes.missing])
+    sizes = shapes._replace(missing=missing).even().array
+    there = sizes if missing is None else sizes[~missing]
+    if data.offsets is None or sizes.ndim != 2 or (there[1:, 1:] != there[:1, 1:]).any():
+        raise refusals.uneven(name, str(column.type))
+    inner = tuple(there[0, 1:].tolist()) if len(there) else ()
+    return Values(data.array.reshape(-1, *inner), data.offsets // math.prod(inner), missing)
 
 
 def _fixed(column: Any, name: Any, fill: Fill) -> Values:
@@ -234,6 +250,14 @@ def _listed(offsets: np.ndarray, inner: pa.Array, missing: np.ndarray | None) ->
 def type_of(dtype: np.dtype[Any], shape: Shape) -> pa.DataType:
     """The type of the column that :func:`from_answer` makes of numbers of a dtype."""
     return from_answer(Answer("", Values(np.zeros((0, *(size or 1 for size in shape[1:])), dtype)), shape)).type
+
+
+def with_columns(batch: Any, names: Sequence[str], columns: Sequence[pa.Array]) -> Any:
+    """A table or record batch with columns more."""
+    schema = batch.schema
+    for name, column in zip(names, columns, strict=True):
+        schema = schema.append(pa.field(name, column.type))
+    return type(batch).from_arrays([*batch.columns, *columns], schema=schema)
 
 
 def chunked(column: pa.Array) -> pa.ChunkedArray:

@@ -65,10 +65,7 @@ class Arrow(Table):
         made = [self.columns.from_answer(answer) for answer in answers]
         if self.alone:
             return self.columns.chunked(made[0]) if hasattr(self.batch, "num_chunks") else made[0]
-        table = self.batch
-        for answer, column in zip(answers, made, strict=True):
-            table = table.append_column(answer.name, column)
-        return table
+        return self.columns.with_columns(self.batch, [answer.name for answer in answers], made)
 
 
 class Pandas(Table):

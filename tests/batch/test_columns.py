@@ -224,3 +224,35 @@ def test_numbers_are_not_copied_back() -> None:
     assert from_array(x).flatten().buffers()[1].address == x.__array_interface__["data"][0]
     assert from_array(x).equals(fixed_size(x))
     assert from_array(x, (4, None)).equals(listed(x))
+
+
+class Tensors(pa.ExtensionType):
+    """Tensors of different shapes, as Ray has them."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.struct([("data", pa.large_list(pa.float32())), ("shape", pa.list_(pa.int64()))]), "tests.tensors")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> Tensors:
+        return cls()
+
+
+def test_tensors_of_different_lengths() -> None:
+    def column(*rows: object) -> pa.Array:
+        stored = [None if row is None else {"data": np.ravel(row), "shape": np.shape(row)} for row in rows]
+        return pa.ExtensionArray.from_storage(Tensors(), pa.array(stored, Tensors().storage_type))
+
+    first, second = [[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]
+    found = to_array(column(second, first, second).slice(1))
+    assert found.offsets is not None
+    assert found.array.tolist() == first + second
+    assert found.offsets.tolist() == [0, 1, 3]
+    found = to_array(column(first, None, second))
+    assert found.missing is not None
+    assert found.missing.tolist() == [False, True, False]
+    assert found.where(~found.missing).array.tolist() == first + second
+    with pytest.raises(InputError, match="expected lists that differ in length from row to row alone"):
+        to_array(column(first, [[1.0, 2.0, 3.0]]))
