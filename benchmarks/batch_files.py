@@ -165,7 +165,7 @@ def measure_rows(folder: Path, rows: int, group: int, processes: list[int]) -> N
     print(f"predict alone: {alone(model, source):.2f} CPU µs a row")
     heading(f"{rows:,} rows of {STEPS * FEATURES} floats, row groups of {group:,}, LSTM({UNITS})")
     arguments = [model, source, "-o", target, "--columns", "x"]
-    for count in processes:
+    for count in reversed(processes):
         ran = run([*arguments, *(["--processes", count] if count > 1 else [])])
         assert ran.code == 0
         line(f"{count} process{'es' * (count > 1)}", ran, rows)
@@ -173,9 +173,9 @@ def measure_rows(folder: Path, rows: int, group: int, processes: list[int]) -> N
     target.unlink()
     notes = Path(f"{target}.parts/job.json")
     start = time.monotonic()
-    killed = run(arguments, lambda: notes.exists() and time.monotonic() - start > 45)
+    killed = run(arguments, lambda: notes.exists() and time.monotonic() - start > ran.seconds / 2)
     if killed.code == 0:
-        print("too few rows to be stopped in the middle: a job is kept in parts from half a minute on")
+        print("too few rows to be stopped in the middle: a job is kept in parts from ten seconds on")
         return
     line("killed", killed, rows)
     assert not target.exists()

@@ -21,7 +21,7 @@ else:
 FILE = b"ARROW1"
 KIND = "Arrow"
 #: Bytes after which pages that were read are given back.
-RELEASED = 32 << 20
+RELEASED = 8 << 20
 
 
 class ArrowSource(Source):

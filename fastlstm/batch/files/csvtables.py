@@ -24,7 +24,7 @@ else:
 
 KIND = "CSV"
 #: Bytes that are parsed at once. A line is no longer than that.
-BLOCK = 4 << 20
+BLOCK = 1 << 20
 SEPARATORS = ",;\t"
 #: What stands for a missing value. NaN is a number.
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "none", "NONE", "<NA>")

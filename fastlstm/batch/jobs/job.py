@@ -25,6 +25,10 @@ else:
     sequences = lazy.module("fastlstm.batch.sequences")
 
 
+#: A job that is stopped loses no more than this part of its time.
+PARTS = 20
+
+
 @record(frozen=True)
 class Progress:
     """How far a job is.
@@ -181,10 +185,12 @@ class Job:
     def _fill(self, source: Source, plan: Plan, parts: Parts, kind: str) -> None:
         """Write parts until the source is at its end."""
         begun = rows = parts.end
+        start = time.monotonic()
         results = self._results(source, plan, begun)
         more = True
         while more:
-            deadline, written = time.monotonic() + self.options.part_seconds, 0
+            now, written = time.monotonic(), 0
+            deadline = now + max(self.options.part_seconds, (now - start) / PARTS)
             with parts.part() as (stream, name), _sink(stream, parts.target, kind, first=parts.count == 0) as sink:
                 more = False
                 for read, result in results:

@@ -56,7 +56,8 @@ class Options:
     input_kind, output_kind : str or None
         Of files; None: by their endings.
     part_seconds : float
-        After so long, what is computed is kept, so that a job that is stopped goes on from there.
+        After so long, and of a long job after a twentieth of its time, what is computed is kept, so that a job that is stopped goes on
+        from there.
     """
 
     keep: tuple[str, ...] | None = None
@@ -65,7 +66,7 @@ class Options:
     overwrite: bool = False
     input_kind: str | None = None
     output_kind: str | None = None
-    part_seconds: float = 30.0
+    part_seconds: float = 10.0
 
 
 @record(frozen=True)
