@@ -11,6 +11,7 @@ from typing import Any
 import batch_files
 import numpy as np
 import pytest
+from around_models import TEXTS, fitted_tokenizer, of_texts
 from batch_files import SIZE, WIDE, numbers, read, rows, table, wide, write
 
 import fastlstm
@@ -245,3 +246,44 @@ def test_not_a_number_in_json_lines(tmp_path: Path) -> None:
     first, second = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
     assert first["dense_2"] == [None, None]
     np.testing.assert_array_equal(np.float32(second["dense_2"]), fastlstm.load(model).predict(x)[1])
+
+
+# -- pipelines, texts, parts of models ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv", ".jsonl", ".txt", ".npy"])
+def test_texts_and_labels(tmp_path: Path, ending: str) -> None:
+    pipeline = fastlstm.Pipeline(of_texts(tmp_path), tokenizer=fitted_tokenizer(), labels=["bad, really", "good"])
+    pipeline.save(tmp_path / "p.fastlstm")
+    expected = pipeline.predict(TEXTS)
+    source = tmp_path / f"in{ending}"
+    if ending == ".txt":
+        source.write_text("".join(f"{text}\n" for text in TEXTS))
+    elif ending == ".npy":
+        np.save(source, np.array(TEXTS))
+    else:
+        write(source, pa.table({"id": range(len(TEXTS)), "text": TEXTS}))
+    kept = [] if ending in (".txt", ".npy") else ["id"]
+    for target in (tmp_path / "out.parquet", tmp_path / "out.csv"):
+        run("predict", tmp_path / "p.fastlstm", source, "-o", target, "--batch-rows", "2")
+        found = read(target)
+        assert found.column_names == [*kept, "label", "probability"]
+        assert found["label"].to_pylist() == expected.labels.tolist()
+        np.testing.assert_array_equal(numbers(found["probability"]), expected.probabilities.max(axis=1))
+
+
+def test_a_part_of_a_model(model: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.parquet", table(X))
+    run("predict", model, source, "-o", tmp_path / "out.parquet", "--columns", "x", "--layer", "lstm_1")
+    found = read(tmp_path / "out.parquet")
+    assert found.column_names == ["id", "name", "lstm_1"]
+    np.testing.assert_array_equal(numbers(found["lstm_1"]), fastlstm.load(model, outputs=["lstm_1"]).predict(X))
+
+
+def test_one_object_of_json(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "in.parquet", table(X))
+    run("predict", model, source, "-o", tmp_path / "out.parquet", "--columns", "x", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert {name: found[name] for name in ("rows", "begun", "written")} == {"rows": 1000, "begun": 0, "written": 1000}
+    assert main(["predict", str(model), str(source), "-o", str(tmp_path / "out.parquet"), "--columns", "y", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == "InputError"
