@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,21 @@ SUITES = {
     "companions_1_thread": "Companions of recurrent layers, one thread",
     "companions_2_threads": "Companions of recurrent layers, two threads",
 }
+#: Files of figures of docs/benchmarks.md beside those: what stands above each table, and what makes it.
+MORE: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("streams", "Streams, one step of some rows:", partial(streams.markdown, threads=False)),
+    (
+        "sentences",
+        "From raw sentences to answers, the model of TensorFlow's tutorial; {words} words in the mean, medians of {rounds} rounds, one "
+        "thread:",
+        sentences.markdown,
+    ),
+    (
+        "cold",
+        "From the start of a process to its first prediction, and its memory then; medians of {rounds} rounds, in which all take turns:",
+        cold.markdown,
+    ),
+)
 README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md"
 
 
@@ -99,27 +116,10 @@ def part(found: dict[str, Any], results: Path) -> str:
         compact(one, two),
     ]
     lines += companions(results)
-    stream = read(results / "streams.json")
-    if stream:
-        lines += ["", "Streams, one step of some rows:", "", streams.markdown(stream["results"], threads=False)]
-    texts = read(results / "sentences.json")
-    if texts:
-        words = f"{texts['words']} words in the mean, medians of {texts['rounds']} rounds, one thread"
-        lines += [
-            "",
-            f"From raw sentences to answers, the model of TensorFlow's tutorial; {words}:",
-            "",
-            sentences.markdown(texts["results"]),
-        ]
-    starts = read(results / "cold.json")
-    if starts:
-        rounds = f"medians of {starts['rounds']} rounds, in which all take turns"
-        lines += [
-            "",
-            f"From the start of a process to its first prediction, and its memory then; {rounds}:",
-            "",
-            cold.markdown(starts["results"]),
-        ]
+    for name, told, table in MORE:
+        figures = read(results / f"{name}.json")
+        if figures:
+            lines += ["", told.format_map(figures), "", table(figures["results"])]
     lines += ["", "All figures: [benchmarks/RESULTS.md](../benchmarks/RESULTS.md)."]
     return "\n".join(lines)
 

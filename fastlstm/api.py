@@ -20,7 +20,7 @@ from .opening import Functions, Names, PathLike, Readable, log_loaded, reading
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, record
 from .spec import STRING, ModelSpec, Shape
-from .verifying import Verification, installed_keras, refuse_both, verify
+from .verifying import Verification, around, installed_keras, refuse_both, verify
 
 __all__ = ["ConversionReport", "Description", "Verification", "convert", "describe", "load", "verify"]
 
@@ -101,11 +101,12 @@ def convert(
     refuse_both(keras, isolated)
     if keras and not (inputs is None and outputs is None):
         raise InputError("keras: Keras computes the whole model; leave out keras=, or inputs= and outputs=")
-    with reading(src, architecture, by_name, max_bytes, isolated) as source:
+    whole = inputs is None and outputs is None
+    with reading(src, architecture, by_name, max_bytes, isolated, pipelines=whole and not keras) as source:
         checked(target, *source.files)
         model = source.model(inputs, outputs, custom_layers, custom_activations)
         cases = record(model)
-        results = check(model, cases) if verify else ()
+        results = (*check(model, cases), *around(source.name, model)) if verify else ()
     against = "float64" if verify else "nothing"
     if keras:
         live, file = installed_keras(source.source, model)

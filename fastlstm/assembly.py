@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from . import inputs
 from .errors import InputError, Problem, UnsupportedError
 from .layers.base import Layer, every_layer
 from .layers.matching import lacking, prepared
@@ -22,6 +23,21 @@ T = TypeVar("T")
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 #: ... and so many of those that the file states.
 MOST_SIZES = 32
+
+
+def checked_threads(threads: Any, precision: Any, fold_limit: Any) -> int:
+    """The number of threads.
+
+    Raises
+    ------
+    InputError
+        If an option of a model is not what it should be.
+    """
+    if precision not in ("float32", "float64"):
+        raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
+    if isinstance(fold_limit, bool) or not isinstance(fold_limit, (int, np.integer)) or fold_limit < 0:
+        raise InputError(f"fold_limit: expected a number of bytes, found {inputs.told(fold_limit)}")
+    return inputs.positive(threads, "threads")
 
 
 def make_network(
@@ -118,8 +134,8 @@ def of_example(network: Network, compute: Callable[[tuple[tuple[int, ...], ...]]
 
 def row_bytes(network: Network, shapes: Sequence[tuple[int, ...]], itemsize: int = 4) -> int:
     """Bytes that NumPy takes to compute a row of inputs of such shapes (less the batch), about."""
-    inputs = [(None, *shape) for shape in shapes]
-    return itemsize * network.row_numbers(inputs, {}, network.shapes(inputs, {}))
+    given = [(None, *shape) for shape in shapes]
+    return itemsize * network.row_numbers(given, {}, network.shapes(given, {}))
 
 
 def told(shapes: Sequence[tuple[int, ...]]) -> str:

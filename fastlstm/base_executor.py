@@ -98,7 +98,7 @@ class BaseExecutor(ABC):
         states
             Of the stateful layers; the dict holds those from afterwards when this returns, and its arrays may be written to.
         masks
-            Of the inputs, bool, None where one has none; as :func:`fastlstm.inputs.gather_masks` gives them.
+            Of the inputs, bool, None where one has none; as :func:`fastlstm.input_masks.gather_masks` gives them.
 
         Returns
         -------

@@ -18,9 +18,9 @@ from .records import record
 from .spec import STRING, WHOLE, Shape
 
 if TYPE_CHECKING:
-    from . import strings
+    from . import foreign, strings
 else:
-    strings = lazy.module("fastlstm.strings")
+    foreign, strings = map(lazy.module, ("fastlstm.foreign", "fastlstm.strings"))
 
 Rows = TypeVar("Rows", np.ndarray, list[np.ndarray])
 
@@ -28,8 +28,12 @@ Rows = TypeVar("Rows", np.ndarray, list[np.ndarray])
 MOST_AXES = 64
 #: What classes have whose objects give NumPy an array.
 ARRAYS = ("__array__", "__array_interface__", "__array_struct__")
+#: Classes that need no look at what their objects offer.
+KNOWN = frozenset((np.ndarray, list, tuple, dict, str, bytes, int, float, bool, type(None)))
 #: What numbers in lists are.
 NUMBERS = (int, float, bool)
+#: Axes of inputs that have timesteps of features.
+MATRICES = 3
 #: In place of lists that have more levels than an array could have axes.
 TOO_DEEP = object()
 
@@ -119,14 +123,22 @@ def gather(x: Any, infos: Sequence[TensorInfo], name: str = "x") -> list[np.ndar
 
 
 def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray] | Ragged | RaggedInputs:
+    if type(x) not in KNOWN and len(infos) > 1:
+        x = foreign.by_column(x)
     if isinstance(x, Mapping):
-        return _several(_by_name(x, infos, name), infos, name)
+        values = by_name(x, infos, name)
+        if len(infos) != 1:
+            return _several(values, infos, name)
+        (x,) = values
+    if in_batches(x):
+        raise InputError(f"{name}: expected one batch, found {type(x).__name__}, which gives several; predict and evaluate take it")
     if len(infos) == 1:
         info = infos[0]
+        x = _read(_alone(x, info), info)
         if info.dtype == STRING:
             return [cast(strings.alone(x, info.shape), info)]
         if isinstance(x, (list, tuple)) and x:
-            if len(x) == 1 and _rank(x[0], info) == len(info.shape) and not _is_nested(x[0]):
+            if len(x) == 1 and rank(x[0], info) == len(info.shape) and not _is_nested(x[0]):
                 x = x[0]  # Keras's way: a list with the one input
             elif _is_ragged(x, info) or len({row.shape for row in x if isinstance(row, np.ndarray)}) > 1:
                 return _pad([cast_row(row, n, info) for n, row in enumerate(x)], info)
@@ -140,7 +152,8 @@ def _gathered(x: Any, infos: Sequence[TensorInfo], name: str) -> list[np.ndarray
 
 def _several(values: Sequence[Any], infos: Sequence[TensorInfo], name: str) -> list[np.ndarray] | RaggedInputs:
     """Inputs given by their places."""
-    differing = [len(infos) > 1 and _differ(value, info) for value, info in zip(values, infos, strict=True)]
+    values = [_read(value, info) for value, info in zip(values, infos, strict=True)]
+    differing = [_differ(value, info) for value, info in zip(values, infos, strict=True)]
     if not any(differing):
         return _same_rows([cast(value, info) for value, info in zip(values, infos, strict=True)], infos, name)
     rows = [
@@ -163,52 +176,6 @@ def _alike(rows: list[np.ndarray], info: TensorInfo) -> list[np.ndarray]:
     return [row.astype(dtype, copy=False) for row in rows]
 
 
-def gather_masks(mask: Any, arrays: Sequence[np.ndarray], infos: Sequence[TensorInfo]) -> tuple[np.ndarray | None, ...]:
-    """Check masks against a model's checked inputs.
-
-    Parameters
-    ----------
-    mask
-        What the caller passed: for one input an array, for several a list with one or None for each, or a dict by input name.
-    arrays
-        The inputs, as :func:`gather` gives them.
-    infos
-        The inputs that the model has.
-
-    Returns
-    -------
-    tuple of numpy.ndarray or None
-        C-contiguous arrays of bool, True = valid.
-
-    Raises
-    ------
-    InputError
-        If ``mask`` does not fit.
-    """
-    if isinstance(mask, Mapping):
-        mask = _by_name(mask, infos, "mask")
-    elif len(infos) == 1 and not (isinstance(mask, (list, tuple)) and len(mask) == 1 and _rank(mask[0], infos[0]) > 1):
-        mask = [mask]
-    if not isinstance(mask, (list, tuple)) or len(mask) != len(infos):
-        names = ", ".join(info.name for info in infos)
-        found = f"{len(mask)} of them" if isinstance(mask, (list, tuple)) else type(mask).__name__
-        raise InputError(f"mask: expected a list of {len(infos)} masks ({names}), None where an input has none, found {found}")
-    return tuple(None if one is None else _mask(one, x, info) for one, x, info in zip(mask, arrays, infos, strict=True))
-
-
-def _mask(value: Any, x: np.ndarray, info: TensorInfo) -> np.ndarray:
-    name = f"mask of input {info.name!r}"
-    array = as_array(value, name, x.shape[:2])
-    fits = 2 <= array.ndim <= x.ndim and array.shape[:2] == x.shape[:2]
-    if not fits or any(found not in (1, size) for found, size in zip(array.shape[2:], x.shape[2:], strict=False)):
-        raise InputError(
-            f"{name}: expected shape {shape_text(x.shape[:2])}, True where a timestep is there, found {shape_text(array.shape)}"
-        )
-    if array.dtype.kind not in "biuf" or not np.all((array == 0) | (array == 1)):
-        raise InputError(f"{name}: expected True and False, or 1 and 0, found {told(array)} of dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=bool)
-
-
 def cast(value: Any, info: TensorInfo) -> np.ndarray:
     """One input as a checked, C-contiguous array of the dtype that the model reads."""
     array = _array(value, info)
@@ -218,6 +185,8 @@ def cast(value: Any, info: TensorInfo) -> np.ndarray:
         expected is not None and expected != found for expected, found in zip(info.shape[1:], array.shape[1:], strict=True)
     ):
         hint = "; for a single example pass x[np.newaxis]" if array.shape == info.shape[1:] or array.ndim == len(info.shape) - 1 else ""
+        if hint and info.shape[-1] == 1 and array.shape[-1] != 1:
+            hint = "; for one feature a timestep pass x[..., numpy.newaxis]"
         raise InputError(f"input {info.name!r}: expected shape {shape_text(info.shape)}, found {shape_text(array.shape)}{hint}")
     if 0 in array.shape[1:]:
         raise InputError(f"input {info.name!r}: expected at least one timestep, found shape {shape_text(array.shape)}")
@@ -302,7 +271,8 @@ def are_ids(arrays: Sequence[np.ndarray]) -> tuple[bool, ...]:
     return tuple(array.dtype == np.int32 for array in arrays)
 
 
-def _by_name(x: Mapping[str, Any], infos: Sequence[TensorInfo], name: str) -> list[Any]:
+def by_name(x: Mapping[str, Any], infos: Sequence[TensorInfo], name: str) -> list[Any]:
+    """The values of a dict, in the order of the model's inputs, or outputs."""
     names = [info.name for info in infos]
     if set(x) != set(names):
         raise InputError(f"{name}: expected a dict with the keys {', '.join(names)}, found {', '.join(map(str, x)) or 'an empty one'}")
@@ -320,14 +290,14 @@ def _is_nested(value: Any) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _rank(value: Any, info: TensorInfo) -> int:
+def rank(value: Any, info: TensorInfo) -> int:
     """Dimensions of nested lists, or of an array."""
-    rank = 0
-    while _is_nested(value) and rank < MOST_AXES:  # one that contains itself has no end
+    levels = 0
+    while _is_nested(value) and levels < MOST_AXES:  # one that contains itself has no end
         if not value:
-            return rank + 1
-        value, rank = value[0], rank + 1
-    return rank if rank == MOST_AXES else rank + _axes(value, info)
+            return levels + 1
+        value, levels = value[0], levels + 1
+    return levels if levels == MOST_AXES else levels + _axes(value, info)
 
 
 def _axes(value: Any, info: TensorInfo) -> int:
@@ -339,8 +309,8 @@ def _axes(value: Any, info: TensorInfo) -> int:
 
 def _is_ragged(rows: Sequence[Any], info: TensorInfo) -> bool:
     """Is it a list of sequences: arrays of one rank less, or nested lists whose lengths differ?"""
-    rank = len(info.shape)
-    if rank < 2 or any(_rank(row, info) != rank - 1 for row in rows):
+    axes = len(info.shape)
+    if axes < 2 or any(rank(row, info) != axes - 1 for row in rows):
         return False
     return any(not _is_nested(row) for row in rows) or len({len(row) for row in rows}) > 1
 
@@ -357,13 +327,41 @@ def as_array(value: Any, name: str, shape: Shape) -> np.ndarray:
     """Anything that NumPy takes as an array. InputError for what it does not, and for lists too deep for an array of about that shape."""
     expected = f"numbers of shape {shape_text(shape)}"
     with reading(name, expected):
-        plain = _bounded(value, len(shape) + 2)
-        if plain is TOO_DEEP:
+        bounded = _bounded(plain(value, name), len(shape) + 2, name)
+        if bounded is TOO_DEEP:
             raise InputError(f"{name}: expected {expected}, found lists nested more than {len(shape) + 2} deep")
-        return np.asarray(plain)
+        array = np.asarray(bounded)
+        return foreign.widened(array) if array.dtype.kind == "V" else array
 
 
-def _bounded(value: Any, depth: int) -> Any:
+def plain(value: Any, name: str) -> Any:
+    """Columns, tables and tensors of other libraries as arrays, or as a list of them where rows differ; all else as it is."""
+    return value if type(value) in KNOWN or isinstance(value, np.generic) else foreign.plain(value, name)
+
+
+def _read(value: Any, info: TensorInfo) -> Any:
+    """What NumPy reads of one input. Where timesteps have one feature, columns hold numbers and no arrays of one: they get that axis."""
+    found, axes = plain(value, f"input {info.name!r}"), len(info.shape)
+    if found is value or axes < MATRICES or info.shape[-1] != 1:
+        return found
+    if isinstance(found, list):
+        return [row[..., np.newaxis] if row.ndim == axes - 2 else row for row in found]
+    return found[..., np.newaxis] if found.ndim == axes - 1 and foreign.is_column(value) else found
+
+
+def _alone(x: Any, info: TensorInfo) -> Any:
+    """Of a list with nothing in it but a column of lists of different lengths: the column."""
+    if not isinstance(x, (list, tuple)) or len(x) != 1 or type(x[0]) in KNOWN:
+        return x
+    return x[0] if isinstance(plain(x[0], f"input {info.name!r}"), list) else x
+
+
+def in_batches(x: Any) -> bool:
+    """Is it an iterable of batches: a generator, a dataset of TensorFlow, a DataLoader of torch, ...?"""
+    return type(x) not in KNOWN and foreign.in_batches(x)
+
+
+def _bounded(value: Any, depth: int, name: str) -> Any:
     """Nested sequences as finite lists: TOO_DEEP where they have more levels.
 
     NumPy itself goes on until a sequence raises IndexError, whatever its length, and on all branches to its last axis: where lists
@@ -375,7 +373,7 @@ def _bounded(value: Any, depth: int) -> Any:
         return TOO_DEEP
     items = []
     for item in islice(value, len(value)):
-        items.append(_bounded(item, depth - 1))
+        items.append(_bounded(plain(item, name), depth - 1, name))
         if items[-1] is TOO_DEEP:
             return TOO_DEEP
     return items

@@ -25,6 +25,15 @@ def say(level: int, message: str, *values: Any) -> None:
         logger.log(level, message, *values, stacklevel=2)
 
 
+def outside() -> int:
+    """The stack level of the nearest caller outside this package, so that a warning points at the user's line."""
+    package = __name__.split(".")[0]
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _logger() -> Any:
     logging = sys.modules.get("logging")
     if logging is None or not hasattr(logging, "NullHandler"):  # the second: it is being imported in another thread

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from . import lazy, runtime
-from .assembly import in_stages, make_network
+from .assembly import checked_threads, in_stages, make_network
 from .caching import Kept
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor
-from .inputs import Ragged, RaggedInputs, gather, gather_masks, positive, told, unreadable
+from .inputs import Ragged, RaggedInputs, gather, in_batches, told, unreadable
 from .limits import Budget
-from .outputs import as_returned, joined, report
+from .outputs import as_returned, report
 from .spec import ModelSpec
 
 if TYPE_CHECKING:
-    from . import base_executor, by_reference, listing, staged_executor
+    from . import base_executor, batches, by_reference, input_masks, listing, staged_executor
     from . import stream as streams
     from .evaluation import activities, evaluating, predicting
     from .layers import call_masks
@@ -30,15 +29,16 @@ if TYPE_CHECKING:
     from .stream import Stream
 else:
     listing, streams, by_reference = map(lazy.module, ("fastlstm.listing", "fastlstm.stream", "fastlstm.by_reference"))
+    batches, input_masks = map(lazy.module, ("fastlstm.batches", "fastlstm.input_masks"))
     call_masks, trained = map(lazy.module, ("fastlstm.layers.call_masks", "fastlstm.layers.training"))
     activities, evaluating = map(lazy.module, ("fastlstm.evaluation.activities", "fastlstm.evaluation.evaluating"))
     predicting = lazy.module("fastlstm.evaluation.predicting")
     staged_executor = lazy.module("fastlstm.staged_executor")
 
-#: Rows of a batch of Keras's ``predict``, unless a caller says otherwise.
-KERAS_BATCH = 32
 #: What ``verbose`` is unless a caller says otherwise.
 SILENT = 0
+#: Rows of a batch that holds all there are.
+ALL = sys.maxsize
 #: Inputs that are arrays, and no lists of sequences of different lengths, of which lists may come.
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 #: What ``predict`` returns, for type checkers: numpy.ndarray, a list of arrays, or a dict of arrays by name.
@@ -97,11 +97,7 @@ class Model(Generic[Y_co]):
         custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
         states: Mapping[str, tuple[np.ndarray, ...]] | None = None, kept: Kept | None = None,
     ):  # fmt: skip
-        if precision not in ("float32", "float64"):
-            raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
-        threads = positive(threads, "threads")
-        if isinstance(fold_limit, bool) or not isinstance(fold_limit, (int, np.integer)) or fold_limit < 0:
-            raise InputError(f"fold_limit: expected a number of bytes, found {told(fold_limit)}")
+        threads = checked_threads(threads, precision, fold_limit)
         self._options: dict[str, Any] = {
             "source": source, "threads": threads, "precision": precision, "fold_limit": fold_limit,
             "custom_layers": custom_layers, "custom_activations": custom_activations,
@@ -208,11 +204,17 @@ class Model(Generic[Y_co]):
     # -- what it does -----------------------------------------------------------------------------------------------------
 
     @overload
-    def predict(self, x: Arrays, batch_size: int | None = None, verbose: int | str = SILENT) -> Y_co: ...
+    def predict(
+        self, x: Arrays, batch_size: int | None = None, verbose: int | str = SILENT, steps: int | None = None, callbacks: None = None
+    ) -> Y_co: ...
     @overload
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT) -> Any: ...
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT, steps: int | None = None, callbacks: None = None
+    ) -> Any: ...
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT) -> Any:
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = SILENT, steps: int | None = None, callbacks: None = None
+    ) -> Any:
         """Compute the model's outputs, as ``predict`` of the Keras that saved the file returns them.
 
         Parameters
@@ -220,19 +222,24 @@ class Model(Generic[Y_co]):
         x
             One input: an array (batch, ...), ``[array]``, or a list of arrays of one rank less: sequences of different
             lengths, each computed alone without padding. Several inputs: a list of these, or a dict by input name.
-            Anything that NumPy takes as numbers; cast as Keras casts.
+            Anything that NumPy takes as numbers, cast as Keras casts; columns, tables and tensors of other libraries. A generator,
+            ``tf.data.Dataset``, ``DataLoader`` and the like: batch by batch, each x, (x,), (x, y) or (x, y, sample_weight).
         batch_size
             Rows are independent of it, but where the model makes them depend on each other: BatchNormalization called with
             training=True, or Attention without timesteps. There it is the number of rows that are computed together, 32 as in Keras
-            unless the file fixes it. A stateful model has its own.
+            unless the file fixes it, or batches are given. A stateful model has its own.
         verbose
             1 prints one line when done.
+        steps
+            So many batches, of data that go on for ever or of the first rows of arrays; None: all.
+        callbacks
+            None.
 
         Returns
         -------
         numpy.ndarray, list or dict
-            As Keras returns it, float32 (float64 for float64 models). Per-timestep outputs of a list of sequences come
-            as a list of arrays (timesteps, ...).
+            As Keras returns it, float32 (float64 for float64 models). Per-timestep outputs of a list of sequences, or of batches of
+            different lengths, come as a list of arrays (timesteps, ...).
 
         Raises
         ------
@@ -252,77 +259,56 @@ class Model(Generic[Y_co]):
         fastlstm.errors.InputError: input 'months': expected shape (any, any, 1), found (32, 24, 3)
         """
         try:
-            if batch_size is None and verbose is SILENT and self._fast_path is not None:
+            if batch_size is None and verbose is SILENT and steps is None and callbacks is None and self._fast_path is not None:
                 y = self._fast_path(x)
                 if y is not None:
                     return y
-            return self._predict(x, batch_size, verbose)
+            return self._predict(x, batch_size, verbose, steps, callbacks)
         except MemoryError as error:
             raise unreadable(error, "x") from error
 
-    def _predict(self, x: Any, batch_size: Any, verbose: Any) -> Any:
+    def _predict(self, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:
         """:meth:`predict` of what does not fit the fast path."""
-        if batch_size is not None:
-            positive(batch_size, "batch_size", expected="a positive number or None")
-        if not (verbose is None or isinstance(verbose, (int, np.integer, np.bool_)) or (isinstance(verbose, str) and verbose == "auto")):
-            raise InputError(f"verbose: expected 0, 1, 2 or 'auto', found {told(verbose)}")
-        start = time.perf_counter() if verbose and verbose != "auto" else None
+        silent = batch_size is None and verbose is SILENT and steps is None and callbacks is None
+        start = None if silent else batches.begun(batch_size, verbose, steps, callbacks)
+        if in_batches(x):
+            return self._answer((one.gathered(self.inputs) for one in batches.of(x, steps)), ALL, start)
         given = gather(x, self.inputs)
-        if self._stateful:
-            return self._predict_stateful(given, start)
-        if isinstance(given, (Ragged, RaggedInputs)):
-            outputs = self.executor.run_ragged(given)
-            rows = len(outputs[0])
-        elif self.executor.crosses_rows:
-            outputs, rows = self._in_batches(given, batch_size), len(given[0])
-        else:
-            outputs, rows = self.executor.run(given), len(given[0])
-            self._fast_path = self.executor.fast_path(given) or self._fast_path
-        if start is not None:
-            report(rows, start)
-        return as_returned(self.spec, outputs)
+        if steps is not None:
+            given, batch_size = batches.first_of(given, batch_size, steps, self.inputs[0].shape[0])
+        return self._answer((given,), batch_size, start)
 
-    def _in_batches(self, arrays: list[np.ndarray], batch_size: int | None) -> list[np.ndarray]:
-        """Outputs of a model whose rows depend on each other: batch by batch, as ``predict`` of Keras computes them."""
-        batch, rows = self.inputs[0].shape[0] or batch_size or KERAS_BATCH, len(arrays[0])
-        return joined(
-            [self.executor.run([x[first : first + batch] for x in arrays]) for first in range(0, max(rows, 1), batch)], batch, rows
-        )
-
-    def _predict_stateful(
-        self, given: list[np.ndarray] | Ragged | RaggedInputs, start: float | None, masks: Sequence[np.ndarray | None] = ()
-    ) -> Any:  # fmt: skip
-        """The same for a stateful model; ``start``, if it is to be reported.
+    def _answer(self, parts: Iterable[Any], batch_size: int | None, start: float | None, masks: Sequence[np.ndarray | None] = ()) -> Any:
+        """What ``predict`` returns for checked inputs, one part after another; ``start``, if it is to be reported.
 
         States change at the very end: until then nothing has happened, whatever interrupts it, and whoever forks.
         """
-        if isinstance(given, (Ragged, RaggedInputs)):
-            raise InputError("x: a stateful model takes an array, found a list of sequences")
+        if not self._stateful:
+            return self._returned([self._outputs(given, batch_size) for given in parts], start)
         with self._turns:
-            outputs, states = self._run_stateful(given, masks)
-            result = as_returned(self.spec, outputs)
-            if start is not None:
-                report(len(given[0]), start)
+            states = self._copied_states()
+            result = self._returned([batches.with_states(self.executor, given, states, masks) for given in parts], start)
             self._states = states
             return result
 
-    def _run_stateful(
-        self, arrays: list[np.ndarray], masks: Sequence[np.ndarray | None]
-    ) -> tuple[list[np.ndarray], dict[str, tuple[np.ndarray, ...]]]:
-        """Outputs, and the states afterwards."""
-        batch = self.inputs[0].shape[0]
-        rows = len(arrays[0])
-        if batch is None or rows % batch:
-            raise InputError(f"x: expected a number of rows that the stateful model's batch size {batch} divides, found {rows}")
-        if rows == 0:
-            none = {path: tuple(array[:0] for array in held) for path, held in self._states.items()}
-            return self.executor.run(arrays, none, masks), self._states
-        states = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
-        parts = []
-        for first in range(0, rows, batch):
-            some = [None if mask is None else mask[first : first + batch] for mask in masks]
-            parts.append(self.executor.run([x[first : first + batch] for x in arrays], states, some))
-        return joined(parts, batch, rows), states
+    def _outputs(self, given: Any, batch_size: int | None) -> list[Any]:
+        """The outputs of a model that is not stateful."""
+        if isinstance(given, (Ragged, RaggedInputs)):
+            return self.executor.run_ragged(given)
+        if self.executor.crosses_rows:
+            return batches.by_batch(self.executor, given, batch_size)
+        outputs = self.executor.run(given)
+        self._fast_path = self.executor.fast_path(given) or self._fast_path
+        return outputs
+
+    def _returned(self, parts: list[list[Any]], start: float | None) -> Any:
+        """Outputs of one part after another, as Keras returns them."""
+        outputs = parts[0] if len(parts) == 1 else batches.one_after_another(parts)
+        report(len(outputs[0]), start)
+        return as_returned(self.spec, outputs)
+
+    def _copied_states(self) -> dict[str, tuple[np.ndarray, ...]]:
+        return {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
 
     @overload
     def predict_on_batch(self, x: Arrays) -> Y_co: ...
@@ -331,7 +317,14 @@ class Model(Generic[Y_co]):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The same as :meth:`predict`, but that all rows are one batch, where they depend on each other."""
-        return self.predict(x, batch_size=sys.maxsize) if self.executor.crosses_rows else self.predict(x)
+        try:
+            if self._fast_path is not None:
+                y = self._fast_path(x)
+                if y is not None:
+                    return y
+            return self._answer((gather(x, self.inputs),), ALL, None)
+        except MemoryError as error:
+            raise unreadable(error, "x") from error
 
     @overload
     def __call__(self, x: Arrays, training: Any = False, mask: Any = None) -> Y_co: ...
@@ -344,7 +337,7 @@ class Model(Generic[Y_co]):
         Parameters
         ----------
         x
-            As for :meth:`predict`.
+            As for :meth:`predict`, in one batch.
         training
             Whether layers are to behave as in training. Only where that changes nothing: what is random there, or depends on the
             batch, is not computed.
@@ -381,29 +374,32 @@ class Model(Generic[Y_co]):
             given = gather(x, self.inputs)
             if isinstance(given, (Ragged, RaggedInputs)):
                 raise InputError("mask: expected None beside a list of sequences, each of which is computed whole, found a mask")
-            masks = gather_masks(mask, given, self.inputs)
+            masks = input_masks.gather_masks(mask, given, self.inputs)
             call_masks.check_masks(self.executor.network, [one is not None for one in masks])
             if self._stateful:
-                return self._predict_stateful(given, None, masks)
+                return self._answer((given,), None, None, masks)
             return as_returned(self.spec, self.executor.run(given, None, masks))
         except MemoryError as error:
             raise unreadable(error, "x") from error
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = SILENT, sample_weight: Any = None, *,
-        return_dict: bool = False, loss: Any = None, metrics: Any = None, weighted_metrics: Any = None, loss_weights: Any = None,
-        penalties: bool = True,
+        self, x: Any, y: Any = None, batch_size: int | None = None, verbose: int | str = SILENT, sample_weight: Any = None,
+        steps: int | None = None, callbacks: None = None, *, return_dict: bool = False, loss: Any = None, metrics: Any = None,
+        weighted_metrics: Any = None, loss_weights: Any = None, penalties: bool = True,
     ) -> Any:  # fmt: skip
         """Compute the loss and metrics, as ``evaluate`` of the Keras that saved the file returns them.
 
         Parameters
         ----------
         x, y
-            Inputs, as for :meth:`predict`. Targets: a row for each; several outputs: a list, or a dict by output name.
+            Inputs, as for :meth:`predict`. Targets: a row for each; several outputs: a list, or a dict by output name; None where ``x``
+            gives batches, which bring their own.
         batch_size, verbose
             Batches are of 32 rows unless this or the file says otherwise. Nothing is printed.
         sample_weight
             How much each row counts, (batch,), or each timestep, (batch, timesteps); for several outputs one for all, a list or a dict.
+        steps, callbacks
+            As for :meth:`predict`.
         return_dict
             Return a dict by name.
         loss, metrics, weighted_metrics, loss_weights
@@ -430,11 +426,13 @@ class Model(Generic[Y_co]):
         """
         options = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, "loss_weights": loss_weights}
         batch = evaluating.batch_of(batch_size, self.inputs[0].shape[0])
-        asked = evaluating.Asked(y, sample_weight, batch, return_dict, penalties, options)
         try:
+            batches.check_steps(steps, callbacks)
             model, ordered = activities.exposed(self.spec, evaluating.wanted(self.spec, self.source, options), penalties)
             executor = self.executor if model is self.spec else Model(model, **self._options).executor
-            return evaluating.evaluate(self.spec, self.source, ordered(self._shown(executor, gather(x, self.inputs), batch)), asked)
+            parts, batch = batches.with_targets(x, y, sample_weight, self.inputs, batch, batch_size, steps)
+            shown = ((ordered(self._shown(executor, part.given, batch)), part) for part in parts)
+            return evaluating.evaluate(self.spec, self.source, shown, evaluating.Asked(batch, return_dict, penalties, options))
         except MemoryError as error:
             raise unreadable(error, "x") from error
 
@@ -443,7 +441,7 @@ class Model(Generic[Y_co]):
         if not self._stateful:
             return predicting.shown(executor, given, batch)
         with self._turns:
-            states = {path: tuple(array.copy() for array in held) for path, held in self._states.items()}
+            states = self._copied_states()
             found = predicting.shown_with_states(executor, given, states)
             self._states = states
             return found
@@ -491,7 +489,7 @@ class Model(Generic[Y_co]):
 
     def __reduce__(self) -> Any:
         with self._turns:
-            states = {path: tuple(array.copy() for array in arrays) for path, arrays in self._states.items()}
+            states = self._copied_states()
         options = self._options | {name: by_reference.of(name, self._options[name]) for name in ("custom_layers", "custom_activations")}
         more: dict[str, Any] = {}
         if type(self) is not Model:  # what a subclass keeps beside what every Model has

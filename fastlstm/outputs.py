@@ -39,6 +39,7 @@ def joined(parts: Sequence[Sequence[np.ndarray]], batch: int, rows: int) -> list
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
 
-def report(rows: int, start: float) -> None:
-    """The line that ``verbose`` asks for."""
-    print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)
+def report(rows: int, start: float | None) -> None:
+    """The line that ``verbose`` asks for; None: it does not."""
+    if start is not None:
+        print(f"{rows}/{rows} rows, {(time.perf_counter() - start) * 1e3:.1f} ms", file=sys.stderr)

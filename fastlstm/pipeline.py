@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from . import caching, formats, lazy
 from .errors import FormatError, InputError, VerificationError
 from .executor import FOLD_LIMIT
-from .inputs import gather, positive, unreadable
+from .inputs import in_batches, positive, unreadable
 from .layers.matching import functions_of
 from .listing import one_line
 from .loading import opened
@@ -27,11 +28,12 @@ from .stream import Stream
 from .surroundings import Surroundings, after, before
 
 if TYPE_CHECKING:
-    from . import examples, replacing, selftest
+    from . import batches, examples, replacing, selftest
     from .evaluation import activities, compiling, counting, evaluating, labelled, predicting
     from .isolation import Isolation
 else:
-    examples, replacing, selftest = map(lazy.module, ("fastlstm.examples", "fastlstm.replacing", "fastlstm.selftest"))
+    batches, examples = map(lazy.module, ("fastlstm.batches", "fastlstm.examples"))
+    replacing, selftest = map(lazy.module, ("fastlstm.replacing", "fastlstm.selftest"))
     compiling, counting = map(lazy.module, ("fastlstm.evaluation.compiling", "fastlstm.evaluation.counting"))
     evaluating, labelled = map(lazy.module, ("fastlstm.evaluation.evaluating", "fastlstm.evaluation.labelled"))
     activities, predicting = map(lazy.module, ("fastlstm.evaluation.activities", "fastlstm.evaluation.predicting"))
@@ -124,7 +126,7 @@ class Pipeline:
 
     # -- what it does -----------------------------------------------------------------------------------------------------
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Any:
+    def predict(self, x: Any, batch_size: int | None = None, steps: int | None = None) -> Any:
         """From raw input to the answer.
 
         Parameters
@@ -133,9 +135,12 @@ class Pipeline:
             With a tokenizer, or a model that takes texts: a text, or a list or array of them. With a scaler or a window: windows,
             (batch, timesteps, features); or a series, (timesteps, features), of which every window is computed. Where there is one
             feature its axis may be missing. A list of series of different lengths where the model leaves the number of timesteps open.
-            Else what ``model.predict`` takes.
+            Else what ``model.predict`` takes. Batches of any of these, as for :meth:`Model.predict`: but an iterator of texts, or of
+            lists of words, gives one text after another.
         batch_size
             As for :meth:`Model.predict`.
+        steps
+            So many batches; None: all.
 
         Returns
         -------
@@ -148,7 +153,20 @@ class Pipeline:
         InputError
             If ``x`` does not fit.
         """
+        x = self._whole_texts(x)
+        if in_batches(x):
+            given = batches.Batches(x, steps, self._prepared)
+            return self._surroundings.finish(self.model.predict(given, batch_size=batch_size, steps=steps))
+        if steps is not None:
+            raise InputError(f"steps: expected None, as x gives no batches, found {told(steps)}")
         return self._surroundings.finish(self._computed(self._surroundings.prepare(x), batch_size))
+
+    def _whole_texts(self, x: Any) -> Any:
+        """An iterator of texts as a list of them: it gives no batches."""
+        return batches.unless_first(x, (str, bytes, list)) if self._surroundings.texts and in_batches(x) else x
+
+    def _prepared(self, x: Any) -> Any:
+        return self._surroundings.cast(self._surroundings.prepare(x))
 
     def _computed(self, x: Any, batch_size: int | None) -> Any:
         """What the model makes of what is prepared: of many windows some at a time, as a model reads copies of them."""
@@ -161,9 +179,9 @@ class Pipeline:
         return np.concatenate([model.predict(self._surroundings.cast(part), batch_size=batch_size) for part in parts])
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = SILENT, sample_weight: Any = None, *,
-        return_dict: bool = False, loss: Any = None, metrics: Any = None, weighted_metrics: Any = None, loss_weights: Any = None,
-        penalties: bool | None = None,
+        self, x: Any, y: Any = None, batch_size: int | None = None, verbose: int | str = SILENT, sample_weight: Any = None,
+        steps: int | None = None, callbacks: None = None, *, return_dict: bool = False, loss: Any = None, metrics: Any = None,
+        weighted_metrics: Any = None, loss_weights: Any = None, penalties: bool | None = None,
     ) -> Any:  # fmt: skip
         """Compute the loss and metrics of the answers to raw input, as :meth:`Model.evaluate`.
 
@@ -175,7 +193,7 @@ class Pipeline:
             A row for each text or window. With ``labels``: labels, or numbers of classes, (batch,), or (batch, timesteps) where the network
             has an output for each; or what its loss takes. Numbers that are labels are taken for these. With ``inverse``: values in the
             units of the data. Else targets of the network.
-        batch_size, verbose, sample_weight, return_dict, loss, metrics, weighted_metrics, loss_weights
+        batch_size, verbose, sample_weight, steps, callbacks, return_dict, loss, metrics, weighted_metrics, loss_weights
             As for :meth:`Model.evaluate`.
         penalties
             Add the regularisation of layers to the loss? None: where there is no ``inverse``, as it is in no units.
@@ -203,26 +221,29 @@ class Pipeline:
         """
         model, around = self.model, self._surroundings
         options = {"loss": loss, "metrics": metrics, "weighted_metrics": weighted_metrics, "loss_weights": loss_weights}
-        given = around.cast(around.prepare(x))
+        x = self._whole_texts(x)
+        targets = partial(self._targets, options=options) if self.labels else None
+        given = batches.Batches(x, steps, self._prepared, targets) if in_batches(x) else self._prepared(x)
         if self.spec.inverse is None:
             added = penalties is None or penalties
-            y = self._targets(y, options) if self.labels else y
+            y = y if targets is None or y is None else targets(y)
             return model.evaluate(
-                given, y, batch_size, verbose, sample_weight, return_dict=return_dict, penalties=added, **options
+                given, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, penalties=added, **options
             )  # fmt: skip
         if model.executor.stateful:
             raise InputError("evaluate: expected a pipeline whose model is not stateful, or which has no inverse; found one with both")
-        asked = evaluating.Asked(
-            y, sample_weight, evaluating.batch_of(batch_size, model.inputs[0].shape[0]), return_dict, bool(penalties), options
-        )  # fmt: skip
+        batches.check_steps(steps, callbacks)
+        batch = evaluating.batch_of(batch_size, model.inputs[0].shape[0])
         if penalties and any(map(activities.holds, model.spec.layers)):
             raise InputError(
                 "penalties: expected None or False, as what layers give has penalties, which have no place beside an inverse; found True"
             )
         try:
-            found = predicting.shown(model.executor, gather(given, model.inputs), asked.batch)
-            found = found._replace(outputs=[around.finish(output) for output in found.outputs])
-            return evaluating.evaluate(model.spec, model.source, found, asked)
+            parts, batch = batches.with_targets(given, y, sample_weight, model.inputs, batch, batch_size, steps)
+            found = ((predicting.shown(model.executor, part.given, batch), part) for part in parts)
+            units = ((shown._replace(outputs=[around.finish(output) for output in shown.outputs]), part) for shown, part in found)
+            asked = evaluating.Asked(batch, return_dict, bool(penalties), options)
+            return evaluating.evaluate(model.spec, model.source, units, asked)
         except MemoryError as error:
             raise unreadable(error, "x") from error
 

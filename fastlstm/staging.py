@@ -38,6 +38,7 @@ def staged(network: Network) -> Stages | None:
     """
     if not any(makes_categories(spec) for spec in network.model.layers):
         refuse_text(network.model, network.source, set(), set())
+        refuse_text_alone(network.model, network.source)
         return None
     flat = pruned(flattened(network.model))
     context = replace(network.context, problems=[], path="", numbers=count(), lacking={})
@@ -169,6 +170,15 @@ def refuse_text(model: ModelSpec, source: str, front: set[int], back: set[int]) 
             raise UnsupportedError(source, (Problem(spec.name, spec.class_name, READERS),))
         elif (row.terms == STRING and spec.config.get("invert")) or (read and row.role not in MAKING):
             text.add(number)
+
+
+def refuse_text_alone(model: ModelSpec, source: str) -> None:
+    """Refuse a model, a part of one, that gives back text as it is given it, and has no layer that reads any."""
+    for ref in model.outputs:
+        spec = model.layers[model.calls[ref.call].layer]
+        if spec.class_name == INPUT_LAYER and spec.config.get("dtype") == STRING:
+            what = "it is text that no layer reads on the way to the outputs"
+            raise UnsupportedError(source, (Problem(spec.name, spec.class_name, what, "name a layer behind it in outputs="),))
 
 
 # -- computing --------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import InputError
-from .inputs import TensorInfo, as_array, reading, shape_text, told
+from .inputs import TensorInfo, as_array, plain, reading, shape_text, told
 from .preprocessing.labels import as_array as as_labels
 from .preprocessing.scaling import scaled, unscaled
 from .preprocessing.sequences import pad_sequences
@@ -80,7 +80,7 @@ class Surroundings:
             return self._ids(texts_of(x))
         if self.texts and not self.several:
             return texts_of(x)
-        return self._numbers(x) if self.reads else x
+        return self._numbers(plain(x, "x")) if self.reads else x
 
     def cast(self, prepared: Any) -> Any:
         """The same in the model's own dtype: for one row that is a matter of whether Python computes it or compiled code."""

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..inputs import TensorInfo, shape_text, told
 from ..spec import STRING
 from .table import Table
-from .values import Values, beside
+from .values import Values, beside, flat
 
 #: By input, the columns that it is made of.
 Bound = dict[str, list[Any]]
@@ -119,7 +119,9 @@ def joined(columns: Sequence[tuple[Any, Values]], info: TensorInfo) -> Values:
     wanted = info.shape[1:]
     if offsets is None:
         return Values(_shaped(array, wanted, parts, info))
-    if not wanted or wanted[0] is not None:
+    if not wanted:
+        raise _unfit(("any", *array.shape[1:]), parts, info)
+    if wanted[0] is not None:
         lengths = whole.lengths
         row = int((lengths != lengths[0]).argmax())
         raise InputError(
@@ -184,19 +186,20 @@ def side_by_side(parts: Sequence[tuple[Any, Values]], info: TensorInfo) -> Value
     shapes = [array.shape[1:] for array in arrays]
     features = wanted[-1] if wanted else None
     before = wanted[:-1] if first.offsets is None else wanted[1:-1]  # the axes before features, of rows or of timesteps
-    if len(wanted) > 1 and all(fits(shape, before) for shape in shapes) and features in (None, len(arrays)):
+    alike = len(set(shapes)) == 1
+    if alike and len(wanted) > 1 and fits(shapes[0], before) and features in (None, len(arrays)):
         return Values(_along_features([array[..., np.newaxis] for array in arrays]), first.offsets)
     wide = len(wanted) > 1 and all(shape and fits(shape[:-1], before) for shape in shapes) and len({shape[:-1] for shape in shapes}) == 1
     if wide and features in (None, sum(shape[-1] for shape in shapes)):
         return Values(_along_features(arrays), first.offsets)
     if first.offsets is not None:
-        raise InputError(
-            f"{columns_text(parts, info)}: expected what fits {shape_text(info.shape)} side by side, found {len(arrays)} columns of lists "
-            f"of {' and '.join(sorted({'numbers' if not shape else f'lists of {shape[0]}' for shape in shapes}))}"
-        )
-    if wanted and len(set(shapes)) == 1 and shapes[0] and fits(shapes[0], wanted[1:]) and wanted[0] in (None, len(arrays)):
+        shapes = [("any", *shape) for shape in shapes]
+    elif alike and wanted and shapes[0] and fits(shapes[0], wanted[1:]) and wanted[0] in (None, len(arrays)):
         return Values(np.stack(arrays, axis=1))
-    return Values(beside([array.reshape(len(array), math.prod(array.shape[1:])) for array in arrays]))
+    if first.offsets is not None or (any(shapes) and None in wanted):  # lists one after another have no lengths of their own
+        found = " and ".join(dict.fromkeys("one value a row" if not shape else f"({', '.join(map(str, shape))})" for shape in shapes))
+        raise InputError(f"{columns_text(parts, info)}: expected what fits {shape_text(info.shape)} side by side, found {found}")
+    return Values(beside([flat(array) for array in arrays]))
 
 
 def _along_features(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -87,7 +87,7 @@ class Predictor:
         self.inputs = checked_inputs(inputs)
         self.outputs = answers.checked_outputs(outputs)
         self.threads = positive(threads, "threads")
-        self.nulls = nulls
+        self.nulls = nulls if isinstance(nulls, str) else float(nulls)
         self.key, self.order = sequences.checked_key(key, order)
         self._loading = {name: value for name, value in loading.items() if value is not None}
         self._model: Model[Any] | Pipeline | None = None
@@ -183,7 +183,7 @@ class Predictor:
         self, table: Table, columns: Bound, infos: Sequence[TensorInfo], groups: sequences.Groups | None
     ) -> tuple[np.ndarray | None, list[Values]]:
         """Which rows, or sequences, are computed (None: all), and what each input is for these: nothing for none."""
-        fill = None if isinstance(self.nulls, str) else float(self.nulls)
+        fill = None if isinstance(self.nulls, str) else self.nulls
         read = {name: table.values(name, fill) for used in columns.values() for name in used}
         for name, values in read.items():
             refuse_rows(name, values, self.nulls == "error")
@@ -195,12 +195,14 @@ class Predictor:
             return kept, []
         if groups is not None:
             groups = groups if kept is None else groups.where(kept)
-            return kept, sequences.given(read, columns, infos, groups) if table.rows else []
-        if kept is not None:
+        elif kept is not None:
             read = {name: values.where(kept) for name, values in read.items()}
         if not table.rows and any(values.offsets is not None for values in read.values()):
             return kept, []  # whose lengths nothing tells
-        given = [joined([(name, read[name]) for name in columns[info.name]], info) for info in infos]
+        if groups is not None:
+            given = sequences.given(read, columns, infos, groups)
+        else:
+            given = [joined([(name, read[name]) for name in columns[info.name]], info) for info in infos]
         return kept, given if table.rows else []
 
     def _computed(

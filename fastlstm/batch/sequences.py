@@ -13,7 +13,7 @@ from . import hashing
 from .binding import Bound, columns_text, fits, is_name, listed
 from .table import Table
 from .tables import table_of
-from .values import Values, beside, offsets_of
+from .values import Values, beside, flat, offsets_of
 
 #: Keys in no order that are remembered.
 MOST_KEYS = 1 << 23
@@ -185,7 +185,7 @@ def _features(parts: list[tuple[Any, Values]], info: TensorInfo) -> np.ndarray:
     """Several columns of steps side by side."""
     if any(values.array.ndim > 2 for _, values in parts):
         raise InputError(f"{columns_text(parts, info)}: expected a number or a list of numbers a step in each, found lists of lists")
-    return beside([values.array.reshape(len(values.array), -1) for _, values in parts])
+    return beside([flat(values.array) for _, values in parts])
 
 
 def _constant(steps: np.ndarray, parts: list[tuple[Any, Values]], info: TensorInfo, groups: Groups) -> np.ndarray:
@@ -194,7 +194,7 @@ def _constant(steps: np.ndarray, parts: list[tuple[Any, Values]], info: TensorIn
     first = array[groups.offsets[:-1]]
     others = np.repeat(first, np.diff(groups.offsets), axis=0)
     unlike = (array != others) & ((array == array) | (others == others))  # NaN is as NaN
-    differs = unlike.reshape(len(array), -1).any(axis=1)
+    differs = flat(unlike).any(axis=1)
     if differs.any():
         place = int(differs.argmax())
         row = place if groups.places is None else int(groups.places[place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -122,6 +123,11 @@ def holds(dtype: np.dtype, fill: float) -> bool:
     if dtype.kind in "iu":
         return float(fill).is_integer() and np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max
     return True
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """(rows, ...) as (rows, numbers), of no rows too."""
+    return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
 def beside(arrays: Sequence[np.ndarray]) -> np.ndarray:

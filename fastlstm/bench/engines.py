@@ -80,7 +80,8 @@ class KerasPredict(Engine):
 
     def predict(self, inputs: Sequence[np.ndarray]) -> Any:
         """See Engine."""
-        return self.model.predict(inputs[0] if len(inputs) == 1 else list(inputs), batch_size=len(inputs[0]), verbose=0)
+        given = [text_tensor(x) if x.dtype == object else x for x in inputs]
+        return self.model.predict(given[0] if len(given) == 1 else given, batch_size=len(inputs[0]), verbose=0)
 
     def reset(self) -> None:
         """See Engine."""
@@ -88,6 +89,11 @@ class KerasPredict(Engine):
             forget = getattr(layer, "reset_states", None) or getattr(layer, "reset_state", None)
             if getattr(layer, "stateful", False) and forget is not None:
                 forget()
+
+
+def text_tensor(texts: np.ndarray) -> Any:
+    """Texts as Keras 3's ``predict`` takes them, which refuses arrays of them."""
+    return importlib.import_module("tensorflow").constant(texts)
 
 
 class KerasOnBatch(KerasPredict):

@@ -20,15 +20,22 @@ else:  # which imports h5py
     drafting = lazy.module("fastlstm.drafting")
 
 FAILED = 1
+#: Where the draft goes instead of a file.
+STANDARD_OUTPUT = "-"
 NAME = "--draft"
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show what a file of weights tells, and write the draft if that is asked for."""
+    into_output = arguments.draft == STANDARD_OUTPUT
     target = None if arguments.draft is None else checked(arguments)
     with progress.shown(f"reading {terminal.one_line(arguments.file)}", outcome.bar_of(arguments)):
         found = drafting.draft_architecture(arguments.file, max_bytes=arguments.max_bytes, isolated=arguments.isolated)
     written = target is not None and not found.problems
+    if into_output and written:
+        with terminal.output() as printed:
+            printed.write(found.to_json())
+        return 0
     if target is not None and written:
         with replacing.writing(target) as stream:
             stream.write(found.to_json().encode("utf-8"))
@@ -42,6 +49,8 @@ def checked(arguments: argparse.Namespace) -> str:
     """The file that is to be written: a new one, as an earlier draft may have been corrected since."""
     if arguments.architecture is not None:
         raise InputError(f"{NAME}: --architecture gives the model, so there is nothing to draft; leave out one of them")
+    if arguments.draft == STANDARD_OUTPUT:
+        return STANDARD_OUTPUT
     target = replacing.checked(arguments.draft, arguments.file, name=NAME)
     if os.path.isfile(target) and os.path.getsize(target) and not replacing.is_standard_output(target):
         raise InputError(f"{NAME}: {target} is there already, and what was corrected in it would be lost; name another file")

@@ -145,7 +145,7 @@ def _add_convert(command: argparse.ArgumentParser) -> None:
 def _add_describe(command: argparse.ArgumentParser, *, weights_alone: bool = False) -> None:
     completed(command.add_argument("file", metavar="FILE", type=path))
     completed(command.add_argument("--svg", metavar="OUT", type=path, help="draw the graph of layers, and where each runs, into this file"))
-    what = "weights-only files: write what can be told of the model as its JSON, with marks on what is assumed, into this new file"
+    what = "weights-only files: write what can be told of the model as its JSON, with marks on what is assumed, into this new file (or -)"
     completed(command.add_argument("--draft", metavar="JSON", type=path, help=what))
     command.add_argument("--report", action="store_true", help="print a report for an issue: the structure, without weights and paths")
     command.add_argument("--anonymous", action="store_true", help="a report without the names of layers")

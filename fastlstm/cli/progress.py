@@ -16,7 +16,8 @@ import numpy as np
 
 from .. import watching
 from ..batch.files import mapped
-from ..model import KERAS_BATCH, Model
+from ..batches import KERAS_BATCH
+from ..model import Model
 from .arrayfiles import Rows
 from .terminal import one_line
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..batches import KERAS_BATCH, Evaluated
 from ..errors import InputError
 from ..inputs import positive
 from ..records import record
@@ -18,9 +19,7 @@ from .metrics import Mean
 from .naming import Loss, as_choice, computing
 from .penalties import penalties
 from .predicting import Logits, Shown
-from .targets import each, rounded, target, weights
-
-KERAS_BATCH = 32
+from .targets import each, first_rows, rounded, target, weights
 
 
 @record(frozen=True)
@@ -92,30 +91,32 @@ def written_out(metrics: Any) -> bool:
 
 
 def data(
-    shown: Shown, found: Sequence[Loss | None], names: Sequence[str], y: Any, sample_weight: Any, counting: Counting
+    shown: Shown, found: Sequence[Loss | None], names: Sequence[str], given: Evaluated, counting: Counting
 ) -> Data:  # fmt: skip
     """Predictions beside what they should be."""
+    sample_weight = given.sample_weight
     for name, output in zip(names, shown.outputs, strict=True):
         if output.dtype == object:
             raise InputError(f"evaluate: expected outputs that are numbers, found texts: {name!r}")
     wide = shown.outputs[0].dtype == np.float64
     p = [np.asarray(one, np.float64) for one in shown.outputs]
     rows = len(p[0])
-    given = each(y, names, "y", rows)
+    targets_of = [first_rows(one, given.rows, rows) for one in each(given.y, names, "y", given.rows)]
     several = not isinstance(sample_weight, (list, tuple, Mapping)) and len(names) > 1
-    weighing = [sample_weight] * len(names) if several else each(sample_weight, names, "sample_weight", rows)
+    weighing = [sample_weight] * len(names) if several else each(sample_weight, names, "sample_weight", given.rows)
+    weighing = [first_rows(one, given.rows, rows) for one in weighing]
     targets: list[np.ndarray | None] = []
     weighed: list[np.ndarray | None] = []
     for number, name in enumerate(names):
         place = "y" if len(names) == 1 else f"y of output {name!r}"
         loss = found[number]
-        if given[number] is None:
+        if targets_of[number] is None:
             if loss is not None:
                 raise InputError(f"{place}: expected an array, as the output has a loss, found None")
             targets.append(None)
         else:
             free = loss is None or loss.sparse or not loss.name or not counting.by_loss
-            targets.append(rounded(target(given[number], p[number], shown.lengths[number], place, free), wide))
+            targets.append(rounded(target(targets_of[number], p[number], shown.lengths[number], place, free), wide))
         place = "sample_weight" if len(names) == 1 else f"sample_weight of output {name!r}"
         weighed.append(weights(weighing[number], p[number], shown.lengths[number], place, True))
     masks = [None if mask is None else mask.astype(np.float64) for mask in shown.masks]
@@ -129,13 +130,14 @@ class Sums:
 
     def __init__(self, count: int, counting: Counting):
         self.counting = counting
-        self.total = self.batches = 0.0
-        self.rows = 0.0
+        self.batches = 0
+        self.total = self.rows = 0.0
         self.own = np.zeros(count)
         self.own_weights = 0.0
 
     def add(self, values: Sequence[float], factors: Sequence[float], rows: int, more: float) -> None:
         """One batch: the loss of each output, and what is added to their sum."""
+        self.batches += 1
         weight = rows if self.counting.loss_rows else 1
         self.total += weight * (sum(factor * value for factor, value in zip(factors, values, strict=True)) + more)
         self.rows += weight
@@ -148,33 +150,35 @@ class Sums:
 class Asked:
     """What the caller of ``Model.evaluate`` said."""
 
-    y: Any
-    sample_weight: Any
     batch: int
     return_dict: bool
     penalties: bool
     options: Mapping[str, Any]  # loss, metrics, weighted_metrics, loss_weights
 
 
-def evaluate(spec: ModelSpec, source: str, shown: Shown, asked: Asked) -> Any:
-    """What ``Model.evaluate`` returns, for a model of a file and its predictions."""
+def evaluate(spec: ModelSpec, source: str, parts: Iterable[tuple[Shown, Evaluated]], asked: Asked) -> Any:
+    """What ``Model.evaluate`` returns, for a model of a file, its predictions, and what they should be: one part after another."""
     counting, names = COUNTINGS[spec.rules.evaluation], list(unique(spec.output_names))
     chosen = wanted(spec, source, asked.options)
     found = losses(chosen.loss, names, counting)
     factors = loss_weights(chosen.loss_weights, names)
-    whole = data(shown, found, names, asked.y, asked.sample_weight, counting)
-    rows = len(whole.predictions[0])
-    if not rows:
-        raise InputError("x: expected at least one row, found none")
-    metrics = metered(chosen, names, found, whole.targets, whole.predictions, counting)
     more = penalties(spec, source) if asked.penalties else 0.0
     sums = Sums(len(names), counting)
-    for first in range(0, rows, asked.batch):
-        part = whole.batch(first, first + asked.batch)
-        values = [one_loss(part, number, loss, counting) for number, loss in enumerate(found)]
-        sums.add(values, factors, len(part.predictions[0]), more + added(shown.activities, first, len(part.predictions[0]), counting))
-        for one in metrics:
-            observe(one, part, counting)
+    metrics: list[Metered] = []
+    for shown, given in parts:
+        whole = data(shown, found, names, given, counting)
+        rows = len(whole.predictions[0])
+        if not rows:
+            raise InputError("x: expected at least one row, found none")
+        if not sums.batches:  # the first data say which metric a name stands for
+            metrics = metered(chosen, names, found, whole.targets, whole.predictions, counting)
+        for first in range(0, rows, asked.batch):
+            part = whole.batch(first, first + asked.batch)
+            values = [one_loss(part, number, loss, counting) for number, loss in enumerate(found)]
+            count = len(part.predictions[0])
+            sums.add(values, factors, count, more + added(shown.activities, first, count, counting))
+            for one in metrics:
+                observe(one, part, counting)
     return results(names, found, chosen, metrics, sums, counting, asked.return_dict)
 
 

@@ -28,6 +28,13 @@ def each(value: Any, names: Sequence[str], argument: str, several_of: int) -> li
     return list(value)
 
 
+def first_rows(value: Any, rows: int, most: int) -> Any:
+    """The targets, or weights, of the first of so many rows."""
+    if most == rows or not hasattr(value, "__len__") or len(value) != rows:
+        return value
+    return value[:most] if isinstance(value, (list, tuple)) else as_array(value, "y", (rows,))[:most]
+
+
 def numbers(value: Any, argument: str, shape: tuple[int | None, ...]) -> np.ndarray:
     """An array of numbers, as float64 of what float32 holds."""
     array = as_array(value, argument, shape)

@@ -21,10 +21,10 @@ from .. import formats
 from ..errors import FormatError, InputError
 from ..formats.inferring.listed import Inventory
 from ..formats.reading.architecture import Architecture, fetched
-from ..formats.reading.weights import outside
 from ..formats.reading.yamltext import is_yaml, library
 from ..formats.source import Source
 from ..limits import Budget
+from ..logs import outside
 from ..spec import Case, ModelSpec
 from . import handover
 

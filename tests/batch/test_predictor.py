@@ -469,6 +469,16 @@ def test_widths_that_do_not_fit(model: Make) -> None:
     refused(
         Predictor(model("any_length"), inputs=["x", "y"]), several, "expected lists as long as each other in every row, found others in 'y'"
     )
+    for columns in (
+        {"x": [[1.0] * 5], "y": [[1.0] * 4]},
+        {"x": [[1.0] * 5], "y": [1.0]},
+        {"x": [[1.0], [1.0] * 2], "y": [[1.0], [1.0] * 2]},
+    ):
+        with pytest.raises(InputError, match=r"of columns 'x', 'y': expected what fits \(any, any, 3\) side by side, found \("):
+            Predictor(model("any_length"), inputs=["x", "y"])(pa.table(columns))
+    refused(
+        Predictor(model("words")), pa.table({"x": [["a"], ["a", "b"]]}), "expected lists of one length, as input (any, 1), found 1 in row 0"
+    )
     with pytest.raises(InputError, match=r"found rows of shape \(12,\)"):  # told before there are rows
         fixed.schema(pa.schema([("x", column.type)]))
 

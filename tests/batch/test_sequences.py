@@ -214,6 +214,8 @@ def test_schema_of_keys(model: Callable[[str], Path]) -> None:
     predictor = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")
     assert predictor.schema(table.schema).equals(predictor(table).schema)
     assert predictor.schema(table.schema).names == ["key", "y"]
+    with pytest.raises(InputError, match=r"of columns 'a', 'b': expected what fits"):  # told before there are rows
+        Predictor(model("any_length"), inputs=["a", "b"], key="key").schema(table.schema)
 
 
 @pytest.mark.parametrize("kind", ["dict", "table", "pandas", "pandas with Arrow", "polars"])

@@ -42,6 +42,18 @@ def test_keras(path: Path) -> None:
     assert all(one["difference"] < 1e-5 for one in found["results"])
 
 
+def test_texts(tmp_path: Path) -> None:
+    """Which Keras 3's predict takes as a tensor alone."""
+    pytest.importorskip("tensorflow")
+    x = keras.Input((1,), dtype="string")
+    made = keras.layers.TextVectorization(vocabulary=["some", "text"], output_sequence_length=3)(x)
+    keras.Model(x, keras.layers.LSTM(2)(keras.layers.Embedding(4, 3)(made))).save(tmp_path / "m.keras")
+    found = bench(tmp_path / "m.keras", "--vs", "keras")
+    assert [one["engine"].rsplit(" ", 1)[0] for one in found["results"]] == ["fastlstm", "Keras predict", "Keras predict_on_batch"]
+    assert not found["refused"]
+    assert all(one["difference"] < 1e-5 for one in found["results"])
+
+
 def test_onnx_runtime(path: Path, tmp_path: Path) -> None:
     """Converted here, and from a file."""
     pytest.importorskip("onnxruntime", reason="of the extra test")

@@ -195,6 +195,15 @@ def test_cut_behind(sentences: bytes) -> None:
     assert model.predict(np.ones((2, 10))).shape == (2, 10)
 
 
+def test_cut_at_the_text(sentences: bytes) -> None:
+    """Text alone is nothing to compute; beside what a layer makes of it, it is an output."""
+    with pytest.raises(fastlstm.UnsupportedError, match=r"of_sentences.*text that no layer reads.*name a layer behind it in outputs="):
+        fastlstm.load(sentences, outputs=["of_sentences"])
+    text, ids = fastlstm.load(sentences, outputs=["of_sentences", "text"]).predict(np.array([["a b"], ["c"]]))
+    assert text.ravel().tolist() == [b"a b", b"c"]
+    assert ids.dtype == np.int64
+
+
 def test_unknown_terms_where_none_may_be() -> None:
     files, _ = recorded(next(path for path in RECORDED if path.stem == "k315"))
 

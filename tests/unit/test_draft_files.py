@@ -44,6 +44,14 @@ def test_the_advice_for_a_file_without_its_model_works(
     assert Path("model.json").read_text() == drafts.confirmed(draft)
 
 
+def test_a_draft_on_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("w.h5").write_bytes(written({"dense": dense("dense", 4, 2)}))
+    assert main(["inspect", "w.h5", "--draft", "-"]) == 0
+    assert capsys.readouterr().out == fastlstm.draft_architecture("w.h5").to_json()
+    assert [path.name for path in tmp_path.iterdir()] == ["w.h5"]
+
+
 def test_the_table_and_its_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "w.h5").write_bytes(written({"lstm": loop("lstm", 3, 4), "dense": dense("dense", 4, 2)}))
     assert main(["inspect", str(tmp_path / "w.h5")]) == 0

@@ -227,10 +227,13 @@ def test_page_shows_the_floors() -> None:
 def body(path: Path, name: str) -> str:
     """The text of a function or method, from its first line to the next of its depth; not that of an overload."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    start = next(n for n, line in enumerate(lines) if re.match(rf"\s*(?:async )?(?:c?p?def|cdef)\b[^#]*\b{name}\((?!.*\.\.\.$)", line))
-    depth = len(lines[start]) - len(lines[start].lstrip())
-    end = next((n for n in range(start + 1, len(lines)) if re.match(rf" {{0,{depth}}}[^\s)\]]", lines[n])), len(lines))
-    return "\n".join(lines[start:end])
+    for start in (n for n, line in enumerate(lines) if re.match(rf"\s*(?:async )?(?:c?p?def|cdef)\b[^#]*\b{name}\(", line)):
+        depth = len(lines[start]) - len(lines[start].lstrip())
+        end = next((n for n in range(start + 1, len(lines)) if re.match(rf" {{0,{depth}}}[^\s)\]]", lines[n])), len(lines))
+        text = "\n".join(lines[start:end]).rstrip()
+        if not text.endswith("..."):
+            return text
+    raise AssertionError(f"{path} has no function {name}")
 
 
 def test_page_shows_the_hops() -> None:

@@ -26,14 +26,14 @@ MAX_LINES = 500
 FLOORS = (
     ("errors", "interpreter", "forking", "logs", "watching", "lazy", "records"),
     ("spec", "activations", "replacing", "support", "by_reference", "kept_arrays"),
-    ("catalogue", "program", "limits", "strings", "preprocessing"),
+    ("catalogue", "program", "limits", "strings", "foreign", "preprocessing"),
     ("operations", "pruning", "lost_masks", "caching"),
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
-    ("runtime", "assembly", "listing", "isolation", "staging", "surroundings", "pipeline_arguments"),
+    ("runtime", "assembly", "listing", "isolation", "staging", "surroundings", "pipeline_arguments", "input_masks"),
     ("base_executor", "cutting", "drawing"),
     ("executor",),
-    ("staged_executor",),
+    ("staged_executor", "batches"),
     ("stream", "evaluation"),
     ("model",),
     ("selftest",),
@@ -172,7 +172,7 @@ MOST_MODULES = 82
 #: ... and what they need not: files of Keras, what other calls use, layers and operations that the model does not have.
 UNUSED = {
     "formats.h5", "formats.archive", "formats.explain", "formats.reading.config", "formats.reading.graph", "isolation", "stream",
-    "selftest",
+    "selftest", "batches", "foreign", "input_masks",
     "verifying", "api", "demo", "cutting", "listing", "replacing", "operations.table", "operations.elementwise", "layers.streaming",
     "layers.attention", "layers.heads", "layers.convolution", "layers.conv_recurrent", "layers.pooling", "layers.merging",
     "layers.normalization", "layers.wrappers", "layers.legacy", "layers.operations", "layers.custom", "layers.reshaping", "layers.einsum",

@@ -17,6 +17,7 @@ from own_files import header_of, rewrite
 import fastlstm
 import fastlstm.demo
 from fastlstm import FormatError, InputError, Pipeline, UnsupportedError, examples
+from fastlstm.cli.main import main
 from fastlstm.formats import own_pipeline
 from fastlstm.inputs import TensorInfo
 from fastlstm.limits import Budget
@@ -75,11 +76,22 @@ def test_isolated(tmp_path: Path, tokenizer: Tokenizer) -> None:
     assert fastlstm.verify(tmp_path / "p.fastlstm", isolated=True).passed
 
 
+def test_a_converted_pipeline_is_one(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """With its recorded example, which is run again."""
+    for number, (pipeline, x) in enumerate(pipelines(tmp_path, tokenizer)):
+        pipeline.save(tmp_path / f"{number}.fastlstm")
+        fastlstm.convert(tmp_path / f"{number}.fastlstm", tmp_path / "q.fastlstm", isolated=number == 1)
+        same(Pipeline.load(tmp_path / "q.fastlstm").predict(x), pipeline.predict(x))
+        assert fastlstm.verify(tmp_path / "q.fastlstm").passed
+    assert main(["convert", str(tmp_path / "0.fastlstm"), str(tmp_path / "q.fastlstm"), "-q"]) == 0
+    assert Pipeline.load(tmp_path / "q.fastlstm").labels == ("bad", "good")
+
+
 def test_load_refuses_to_drop_a_pipeline(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """And says what to do, which works."""
     pipelines(tmp_path, tokenizer)[0][0].save(tmp_path / "p.fastlstm")
     path = str(tmp_path / "p.fastlstm")
-    for attempt in (lambda: fastlstm.load(path), lambda: fastlstm.convert(path, tmp_path / "q.fastlstm")):
+    for attempt in (lambda: fastlstm.load(path), lambda: fastlstm.convert(path, tmp_path / "q.fastlstm", outputs=["dense"])):
         with pytest.raises(InputError, match="fastlstm.Pipeline.load") as caught:
             attempt()
         whole, alone = (part.strip() for part in str(caught.value).split("load it with ")[1].split(", or the network alone with "))

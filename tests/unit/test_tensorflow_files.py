@@ -16,7 +16,7 @@ from bundle_files import Fixed, message
 import fastlstm
 from fastlstm.errors import FormatError, UnsupportedError
 from fastlstm.formats.reading import tables, wire
-from fastlstm.formats.reading.crc32c import FEW, PIECE, crc32c, masked, one_by_one
+from fastlstm.formats.reading.crc32c import ALL, EXPONENTS, FEW, LONG, PIECE, WORD, apply, crc32c, masked, moving, one_by_one
 from fastlstm.formats.reading.objectgraph import graph as graph_of
 from fastlstm.limits import Budget
 
@@ -377,6 +377,23 @@ def test_what_a_function_is_bound_to() -> None:
     many.functions["f"] = memoryview(message((2, b"".join(map(bundle_files.varint, range(30_000))))))
     with pytest.raises(FormatError, match="are followed"):
         many.bound(1)
+
+
+@pytest.mark.parametrize("length", [LONG, LONG + 1, 200_003, PIECE + 8 * EXPONENTS[0], (1 << 20) + 7])
+def test_checksums_of_what_is_folded(length: int) -> None:
+    """Byte by byte is the truth; in parts, of views, and from any state."""
+    data = np.random.default_rng(length).bytes(length)
+    for before in (0, 0x12345678):
+        assert crc32c(memoryview(data), before) == one_by_one(data, before ^ ALL) ^ ALL
+    assert crc32c(data[70_001:], crc32c(data[:70_001])) == crc32c(data)
+    for place in (0, length // 2, length - 1):  # each byte counts
+        assert crc32c(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]) != crc32c(data)
+
+
+def test_what_is_folded_by_is_divided() -> None:
+    """The sum of the states that lead from one bit over so many words of zeros is 0."""
+    states = [apply(moving(WORD * n), np.array([1], np.uint32)) for n in EXPONENTS if n]
+    assert np.bitwise_xor.reduce([np.array([1], np.uint32), *states]) == 0
 
 
 def test_checksums() -> None:

@@ -28,6 +28,7 @@ reveal_type(two.predict(x))
 reveal_type(model.plot())
 reveal_type(model.plot("model.svg"))
 reveal_type(model.stream())
+reveal_type(model.predict(iter([(x, x)]), steps=2))
 mean = model.predict(x).mean(axis=0)
 first, second = model.predict(x)
 named = model.predict(x)["name"]
@@ -37,7 +38,7 @@ def anything(m: fastlstm.Model) -> None:
 ANY_ARRAY = r"numpy\.ndarray\[.*\] \| Any"
 REVEALED = [
     ANY_ARRAY, ANY_ARRAY, ANY_ARRAY, ANY_ARRAY, "Any", ANY_ARRAY, r"(builtins\.)?list\[numpy\.ndarray\[.*\]\]", "(builtins\\.)?str", "None",
-    r"fastlstm\.stream\.Stream",
+    r"fastlstm\.stream\.Stream", "Any",
 ]  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ... import lazy
+from ...batches import KERAS_BATCH
 from ...errors import InputError
 from ...inputs import TensorInfo
-from ...model import KERAS_BATCH
 from ...pipeline import Pipeline
 from ...records import record
 from ...spec import STRING

@@ -3,6 +3,11 @@
 The checksum is linear over bits: that of two pieces, one behind the other, is that of the first moved on by as many zero bytes as the
 second has, with that of the second added (without carry). Moving on is a product with a matrix of bits, done by four tables of 256
 entries, one for each byte. Equation and polynomial: RFC 3720, appendix B.4; Castagnoli, Braeuer and Herrmann (1993).
+
+Long data are folded first, which costs three additions of each word: bytes are the coefficients of a polynomial, whose checksum is what
+is left of it modulo another. That one divides x^5685 + x^1362 + x^426 + 1, if x stands for a word of eight bytes. So a word may be taken
+away, and added (without carry) 5685 - 1362, 5685 - 426 and 5685 words further on. No two words of a block of 5685 - 1362 meet then, so that
+NumPy adds whole blocks.
 """
 
 from __future__ import annotations
@@ -22,8 +27,13 @@ STEP = 8
 FEW = 2048
 #: Rows that are summed side by side.
 ROWS = 4096
-#: Bytes that are cut into rows at once: so many stay in the cache.
-PIECE = 1 << 20
+#: Bytes that are folded at once: so many stay in the cache.
+PIECE = 1 << 19
+#: The exponents of a polynomial that the checksum's divides, in words; the last is 0. Found by a search among all up to 6000.
+EXPONENTS = (5685, 1362, 426, 0)
+WORD = 8
+#: Bytes from which on folding pays.
+LONG = 1 << 17
 #: Lengths whose tables are kept, of 4 KB each.
 LENGTHS = 256
 Tables = np.ndarray  # (tables, 256) uint32
@@ -36,9 +46,29 @@ def masked(checksum: int) -> int:
 
 def crc32c(data: bytes | memoryview, checksum: int = 0) -> int:
     """The checksum of bytes that follow those of ``checksum``."""
-    for first in range(0, len(data), PIECE):
-        checksum = after(data[first : first + PIECE], checksum ^ ALL) ^ ALL
-    return checksum
+    state = checksum ^ ALL
+    if len(data) > LONG:
+        data, state = folded(data, state), 0
+    return after(data, state) ^ ALL
+
+
+def folded(data: bytes | memoryview, state: int) -> memoryview:
+    """Fewer bytes, which lead from zero to the state to which these lead from ``state``."""
+    most = EXPONENTS[0]
+    block = most - EXPONENTS[1]
+    whole = len(data) // WORD
+    words = np.frombuffer(data, np.uint64, whole)
+    left = words[:most].copy()
+    left.view(np.uint8)[:4] ^= np.frombuffer(state.to_bytes(4, "little"), np.uint8)
+    for first in range(most, whole, PIECE // WORD):
+        left = np.concatenate((left, words[first : first + PIECE // WORD]))
+        end = len(left) - most
+        for start in range(0, end, block):
+            taken = left[start : min(start + block, end)]
+            for exponent in EXPONENTS[1:]:
+                left[start + most - exponent :][: len(taken)] ^= taken
+        left = left[end:]
+    return memoryview(left.tobytes() + data[whole * WORD :])
 
 
 def after(data: bytes | memoryview, state: int) -> int:

@@ -14,10 +14,11 @@ import numpy as np
 from ...catalogue import SEQUENTIAL, Role
 from ...errors import FormatError, Problem
 from ...kept_arrays import Weight
+from ...logs import outside
 from .bundle import Bundle
 from .draft import LayerDraft, ModelDraft
 from .objectgraph import TABLE, VARIABLE, Node, below, numbered, preview
-from .weights import UNBUILT, has_weights, known_weights, outside
+from .weights import UNBUILT, has_weights, known_weights
 
 LAYER = "layer-{}"
 CELLS, VARIABLES, STATE = "cells", "variables", "state_variables"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ...catalogue import SEQUENTIAL, Role
 from ...errors import FormatError, Problem
 from ...kept_arrays import Weight
 from ...limits import Budget
+from ...logs import outside
 from ...spec import ModelSpec
 from .dialect import Dialect
 from .draft import LayerDraft, ModelDraft
@@ -168,15 +168,6 @@ def fill_cells(layer: LayerDraft, arrays: Sequence[np.ndarray], source: str) -> 
         stacklevel=outside(),
     )
     return None
-
-
-def outside() -> int:
-    """The stack level of the nearest caller outside this package, so that a warning points at the user's line."""
-    package = __name__.split(".")[0]
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == package:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def merge_low_rank(layer: LayerDraft) -> None:
