@@ -148,7 +148,8 @@ def _scalars(column: Any, name: Any, fill: Fill) -> Values:
     elif types.is_boolean(kind):
         array = (pc.fill_null(column, False) if column.null_count else column).to_numpy(zero_copy_only=False)
     elif types.is_integer(kind) or types.is_floating(kind):
-        array = pa.Array.from_buffers(kind, len(column), [None, column.buffers()[1]], offset=column.offset).to_numpy()
+        plain = pa.Array.from_buffers(kind, len(column), [None, column.buffers()[1]], offset=column.offset).to_numpy()
+        array = np.require(plain, requirements="A")  # messages may hold columns at any byte
     elif types.is_decimal(kind):
         return _scalars(column.cast(pa.float64()), name, fill)
     elif is_text(kind):

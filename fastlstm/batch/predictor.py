@@ -65,10 +65,28 @@ class Predictor:
         Other arguments of :func:`fastlstm.load`: ``architecture``, ``by_name``, ``precision``, ``custom_layers``, ``custom_activations``,
         ``fold_limit``, ``max_bytes``, ``isolated``; and ``part``, a dict of its ``inputs`` and ``outputs``, which name a part of the model.
 
+    Attributes
+    ----------
+    path : str
+        The file, absolute.
+    model : Model or Pipeline
+        What is in it.
+
     Raises
     ------
     InputError
         If an argument is none of these. Whether they fit the model is told when it is loaded.
+
+    Examples
+    --------
+    >>> predictor = fastlstm.batch.Predictor(fastlstm.demo.MODEL, inputs="months", outputs="forecast")
+    >>> table = predictor({"station": np.array(["a", "b"]), "months": np.zeros((2, 24))})
+    >>> table["station"], table["forecast"].shape
+    (array(['a', 'b'], dtype='<U1'), (2, 12))
+    >>> steps = {"station": np.array(["a", "b", "b"]), "month": np.array([1, 1, 2]), "spots": np.array([0.1, 0.2, 0.3])}
+    >>> by_station = fastlstm.batch.Predictor(fastlstm.demo.MODEL, inputs="spots", key="station", order="month", outputs="y")
+    >>> by_station(steps)["y"].shape
+    (2, 12)
     """
 
     def __init__(

@@ -216,6 +216,14 @@ class Grouper:
     ----------
     key
         The columns whose values tell sequences apart.
+
+    Examples
+    --------
+    >>> grouper = fastlstm.batch.sequences.Grouper("key")
+    >>> batches = [{"key": np.array([1, 1, 2])}, {"key": np.array([2, 3])}]
+    >>> whole = [table["key"] for batch in batches for table in grouper.add(batch)]
+    >>> whole + [table["key"] for table in grouper.end()]
+    [array([1, 1]), array([2, 2]), array([3])]
     """
 
     def __init__(self, key: Any):

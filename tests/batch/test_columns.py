@@ -120,6 +120,15 @@ def test_nothing_in_it() -> None:
         assert to_array(pa.chunked_array([], kind)).rows == 0
 
 
+def test_memory_at_odd_addresses() -> None:
+    """As messages may have it: kernels get no such array."""
+    x = np.arange(12, dtype=np.float32)
+    column = pa.Array.from_buffers(pa.float32(), 12, [None, pa.py_buffer(b"#" + x.tobytes()).slice(1)])
+    found = to_array(pa.FixedSizeListArray.from_arrays(column, 3)).array
+    assert found.flags.aligned
+    assert np.array_equal(found, x.reshape(4, 3))
+
+
 # -- nulls ------------------------------------------------------------------------------------------------------------------------
 
 

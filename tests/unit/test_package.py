@@ -94,7 +94,7 @@ def test_the_tests_bring_what_builds() -> None:
     """CONTRIBUTING's ``python setup.py build_ext`` builds with what the extra ``test`` brings: jit, test and what the package needs."""
     text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     lists = {name: re.findall(r'"([^"]+)"', items) for name, items in re.findall(r"^(\w+) = \[(.*?)\]$", text, re.MULTILINE | re.DOTALL)}
-    assert "fastlstm[jit,plot,yaml,cli]" in lists["test"]
+    assert "fastlstm[jit,plot,yaml,cli,batch]" in lists["test"]
     assert set(lists["requires"]) - {*lists["jit"], *lists["test"]} == {"numpy>=2"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import multiprocessing
 import os
 import pickle
@@ -18,7 +19,7 @@ import pytest
 from around_models import fitted_tokenizer, of_series, of_texts
 
 import fastlstm
-from fastlstm.batch import Predictor, loaded
+from fastlstm.batch import Predictor, loaded, sequences
 from fastlstm.demo import MODEL
 from fastlstm.errors import FastLSTMError, InputError
 
@@ -333,3 +334,9 @@ def test_a_part_of_a_model(tmp_path: Path) -> None:
     part = {"outputs": ["lstm_1"]}
     found = Predictor(path, part=part)({"x": X})
     assert np.array_equal(found["lstm_1"], fastlstm.load(path, **part).predict(X))
+
+
+def test_examples_run() -> None:
+    for thing in (Predictor, sequences.Grouper):
+        (example,) = (one for one in doctest.DocTestFinder().find(thing, globs={"np": np, "fastlstm": fastlstm}) if one.examples)
+        assert doctest.DocTestRunner().run(example).failed == 0
