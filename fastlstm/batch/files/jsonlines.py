@@ -24,7 +24,7 @@ else:
 
 KIND = "JSON lines"
 #: Bytes of lines that are parsed at once.
-BLOCK = 2 << 20
+BLOCK = 1 << 20
 #: The longest line that is read.
 LONGEST_LINE = 64 << 20
 
