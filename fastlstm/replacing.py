@@ -74,6 +74,33 @@ def writing(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
 
 
+def is_replaced(target: str | os.PathLike[str]) -> bool:
+    """Whether a target becomes a new file: no device or pipe, which are written to as they are.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    return not _placed(os.fspath(target)).in_place
+
+
+def move(source: str, target: str | os.PathLike[str]) -> None:
+    """Let a file that is whole, and was written to disk, take the place of the target, which is on the same file system.
+
+    Raises
+    ------
+    InputError
+        If it cannot.
+    """
+    path = os.fspath(target)
+    place = _placed(path)
+    try:
+        _take_place(source, place)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
 def is_standard_output(path: str) -> bool:
     """Whether a path leads to where standard output is collected, in a file or a pipe."""
     try:
@@ -203,15 +230,20 @@ def _replaced(place: _Place) -> Iterator[Any]:
             yield _Bytes(file, True)
             file.flush()
             _sync(file.fileno())
-        if place.earlier is not None:
-            _resemble(partial, place.earlier)
-        os.replace(partial, place.path)
+        _take_place(partial, place)
     except BaseException:
         with suppress(OSError):
             os.unlink(partial)
         raise
+
+
+def _take_place(partial: str, place: _Place) -> None:
+    """Rename a file that is on the disk."""
+    if place.earlier is not None:
+        _resemble(partial, place.earlier)
+    os.replace(partial, place.path)
     with suppress(OSError):  # the file is replaced already; not every platform opens folders
-        _sync_folder(folder)
+        _sync_folder(os.path.dirname(place.path))
 
 
 def _resemble(path: str, earlier: os.stat_result) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..inputs import TensorInfo
+from ..model import Model
 from ..pipeline import Pipeline
 from ..replacing import writing
 from ..spec import STRING
@@ -33,6 +34,11 @@ def raw_inputs(pipeline: Pipeline) -> tuple[TensorInfo, ...]:
     if spec.window is not None and len(inputs[0].shape) > 1:
         return (replace(inputs[0], shape=(None, spec.window, *inputs[0].shape[2:])),)
     return inputs
+
+
+def taken(loaded: Model[Any] | Pipeline) -> tuple[TensorInfo, ...]:
+    """What files for a model, or a pipeline, have."""
+    return raw_inputs(loaded) if isinstance(loaded, Pipeline) else loaded.inputs
 
 
 def read(path: Path, pipeline: Pipeline, *, series: bool = False) -> list[Any]:

@@ -10,14 +10,16 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..batch.files import arrays
 from ..errors import InputError
 from ..inputs import TensorInfo, shape_text
-from ..replacing import writing
+from ..replacing import is_replaced, writing
 from ..spec import STRING
 from . import csvlines, terminal, textfiles
 
@@ -105,7 +107,7 @@ def _load(path: Path, texts: bool = False) -> np.ndarray | dict[str, np.ndarray]
             if not file.read(6).startswith(BEGINNINGS):
                 raise ValueError("NumPy did not write it")  # which np.load would take for a pickle
             file.seek(0)
-            found = np.load(file, allow_pickle=False)
+            found = _mapped(path) if path.suffix.lower() == ".npy" else np.load(file, allow_pickle=False)
             if isinstance(found, np.lib.npyio.NpzFile):
                 members = found.zip.infolist() if found.zip is not None else []
                 if any(member.compress_type not in METHODS for member in members):
@@ -113,13 +115,23 @@ def _load(path: Path, texts: bool = False) -> np.ndarray | dict[str, np.ndarray]
                 found = dict(found)
     except DAMAGE as error:
         wanted = "texts; save them as numpy.array(texts, dtype=str)" if texts else "numbers"
-        why = f"it holds Python objects, not {wanted}" if "allow_pickle" in str(error) else error
+        why = f"it holds Python objects, not {wanted}" if "allow_pickle" in str(error) or "Python objects" in str(error) else error
         raise InputError(f"{path}: cannot be read as {path.suffix}: {why}") from error
     for name, array in found.items() if isinstance(found, dict) else [("", found)]:
         if not isinstance(array, np.ndarray) or not array.ndim:
             what = f"array {name!r}: " if name else ""
             raise InputError(f"{path}: {what}expected an array with a row for each example, found {_described(array)}")
     return found
+
+
+def _mapped(path: Path) -> Any:
+    """What a .npy file holds, mapped; an array without numbers cannot be, and NumPy tells by the bytes whether it is an archive."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "empty" not in str(error):
+            raise
+    return np.load(path, allow_pickle=False)
 
 
 def _described(found: object) -> str:
@@ -199,13 +211,8 @@ def write(path: Path | None, outputs: Mapping[str, Rows]) -> None:
     InputError
         If that kind of file cannot hold them, or if it cannot be written; the file that was there stands then.
     """
-    ending = ".csv" if path is None else path.suffix.lower()
+    ending = _ending(path, outputs)
     values = list(outputs.values())
-    if ending != ".npz" and len(values) > 1:
-        place = f"{path}: a {ending} file" if path else "standard output"
-        raise InputError(f"{place} holds one output, the model has {len(values)} ({', '.join(outputs)}): expected -o with a .npz file")
-    if ending == ".npy" and isinstance(values[0], list):
-        raise InputError(f"{path}: a .npy file holds one array, the rows differ in length: expected a .npz or .csv file")
     if path is None:
         with terminal.output() as printed:
             printed.writelines(_csv_lines(values[0]))
@@ -217,6 +224,63 @@ def write(path: Path | None, outputs: Mapping[str, Rows]) -> None:
             np.save(stream, values[0], allow_pickle=False)
         else:
             stream.writelines(line.encode("ascii") for line in _csv_lines(values[0]))
+
+
+def write_parts(path: Path | None, parts: Iterator[Mapping[str, Rows]]) -> dict[str, Rows]:
+    """Write what a model gives some rows at a time, each time that it does.
+
+    Parameters
+    ----------
+    path, parts
+        As for :func:`write`; of each part.
+
+    Returns
+    -------
+    dict
+        An array of zeros in the shape of the whole, which takes no memory.
+
+    Raises
+    ------
+    InputError
+        As for :func:`write`.
+    """
+    first = next(parts)
+    ending, ((name, values),) = _ending(path, first), first.items()
+    rows = 0
+    opened: Any = terminal.output() if path is None else writing(path)
+    with opened as stream:
+        array = arrays.ArrayWriter(stream, str(path)) if ending == ".npy" else None
+        for part in chain([first], parts):
+            found: Any = part[name]
+            rows += len(found)
+            if array is not None:
+                array.write(found)
+            elif path is None:
+                stream.writelines(_csv_lines(found))
+            else:
+                stream.writelines(line.encode("ascii") for line in _csv_lines(found))
+        if array is not None:
+            array.close()
+    assert isinstance(values, np.ndarray)
+    return {name: np.broadcast_to(np.zeros((), values.dtype), (rows, *values.shape[1:]))}
+
+
+def streams(path: Path | None, source: Path, outputs: int) -> bool:
+    """Can a file be written while it is computed? Of an archive, and of rows of other lengths, all has to be there."""
+    ending = ".csv" if path is None else path.suffix.lower()
+    return source.suffix.lower() == ".npy" and outputs == 1 and (ending == ".csv" or (ending == ".npy" and is_replaced(str(path))))
+
+
+def _ending(path: Path | None, outputs: Mapping[str, Rows]) -> str:
+    """The kind of file, if it can hold the outputs."""
+    ending = ".csv" if path is None else path.suffix.lower()
+    values = list(outputs.values())
+    if ending != ".npz" and len(values) > 1:
+        place = f"{path}: a {ending} file" if path else "standard output"
+        raise InputError(f"{place} holds one output, the model has {len(values)} ({', '.join(outputs)}): expected -o with a .npz file")
+    if ending == ".npy" and isinstance(values[0], list):
+        raise InputError(f"{path}: a .npy file holds one array, the rows differ in length: expected a .npz or .csv file")
+    return ending
 
 
 def _write_npz(stream: BinaryIO, path: Path, outputs: Mapping[str, Rows]) -> None:

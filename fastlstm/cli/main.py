@@ -14,9 +14,10 @@ from contextlib import suppress
 from functools import partial
 
 from .. import __version__, replacing, runtime
+from ..batch.files import kinds
 from ..bench import comparison
 from ..errors import FastLSTMError
-from . import benching, completion, customfile, evaluating, inspecting, options, outcome, running, terminal, texts
+from . import benching, completion, customfile, evaluating, inspecting, jobs, options, outcome, running, terminal, texts
 from .options import Parser, completed, path
 
 FAILED = 1
@@ -77,8 +78,8 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         reason = f"{caught.filename}: {caught.strerror}" if caught.filename is not None else str(caught)
     except MemoryError as caught:
         reason = "not enough memory" + (f": {caught}" if str(caught) else "")
-    except KeyboardInterrupt:
-        reason, code = "interrupted", INTERRUPTED
+    except KeyboardInterrupt as caught:
+        reason, code = "interrupted" + (f"; {caught}" if str(caught) else ""), INTERRUPTED
     _complain(parser, arguments, reason, error)
     return code
 
@@ -156,11 +157,13 @@ def _add_describe(command: argparse.ArgumentParser, *, weights_alone: bool = Fal
 
 def _add_predict(command: argparse.ArgumentParser) -> None:
     completed(command.add_argument("model", metavar="MODEL", type=path))
-    completed(command.add_argument("input", metavar="INPUT", type=path, help=".npy, .npz or .csv file; of texts also .txt, or -"))
-    what = ".npy, .npz or .csv file (default: print as CSV)"
+    what = ", ".join(kinds.ENDINGS) + " file, a folder or pattern of them, or - for standard input"
+    completed(command.add_argument("input", metavar="INPUT", type=path, help=what))
+    what = "file of one of these kinds, or - for standard output; a folder, where INPUT is several files (default: print as CSV)"
     completed(command.add_argument("-o", "--output", metavar="OUT", type=options.output_path, help=what))
     command.add_argument("--series", action="store_true", help="CSV: the whole file is one row of the batch, a line is a timestep")
     _add_threads(command)
+    jobs.add(command)
     options.add_file_arguments(command)
     options.add_cut(command, "--layer")
     options.add_telling(command)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from ..batch.files import kinds
 from ..errors import InputError
-from . import arrayfiles, customfile, terminal
+from . import customfile, terminal
 
 CUSTOM = "Python that defines custom_layers = {...} or custom_activations = {...}, functions for your own layers; it is run"
 ISOLATED = "for files of strangers: read the file in a process of its own, with limits (10 s of CPU, 2 GB)"
@@ -113,9 +114,28 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(positive(part.strip()) for part in text.split(","))
 
 
-def output_path(text: str) -> Path:
-    """A file of arrays to write."""
-    found = Path(text)
-    if found.suffix.lower() not in arrayfiles.ENDINGS:
-        raise argparse.ArgumentTypeError(f"expected a file ending in {', '.join(arrayfiles.ENDINGS)}, found {text!r}")
+def output_path(text: str) -> str:
+    """What predictions are written to: a file of a known kind, a folder, or - for standard output."""
+    ending = os.path.splitext(path(text))[1].lower()
+    if ending and kinds.ENDINGS.get(ending) not in kinds.WRITTEN and not os.path.isdir(text):
+        known = ", ".join(name for name, kind in kinds.ENDINGS.items() if kind in kinds.WRITTEN)
+        raise argparse.ArgumentTypeError(f"expected a file ending in {known}, or a folder, found {text!r}")
+    return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names of columns, separated by commas."""
+    found = tuple(part.strip() for part in text.split(",")) if text else ()
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, found {text!r}")
     return found
+
+
+def nulls(text: str) -> str | float:
+    """What is done about missing values."""
+    if text in ("error", "skip"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected error, skip or a number, found {text!r}") from None

@@ -10,14 +10,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from .. import watching
+from ..batch.files import mapped
 from ..batches import KERAS_BATCH
 from ..model import Model
 from .arrayfiles import Rows
+from .terminal import one_line
+
+if TYPE_CHECKING:
+    from ..batch.jobs import job as jobs
 
 #: Predictions expected to take less than this show no bar.
 LONG_SECONDS = 1.0
@@ -79,6 +84,63 @@ class Bar:
         return f"{100 * self._done // self._of:3d}% [{'#' * filled}{'.' * (WIDTH - filled)}] {self._what}, {seconds}"
 
 
+class RowBar(Bar):
+    """A bar of rows: how many are done, how fast, and how long it will take."""
+
+    def __init__(self, what: str, stream: TextIO):
+        super().__init__(what, stream)
+        self._file = ""
+        self._at: jobs.Progress | None = None
+        self._since, self._earlier = self._start, 0  # of this file; rows of those before it
+
+    def rows(self, progress: jobs.Progress) -> None:
+        """Say how far a job is."""
+        if self._at is not None and self._at.name != progress.name:
+            self._since, self._earlier = time.monotonic(), self._earlier + self._at.rows - self._at.begun
+        self._at = progress
+
+    def files(self, done: int, of: int) -> None:
+        """Say which file it is at."""
+        self._file = f"file {done + 1} of {of}, "
+
+    def _line(self) -> str:
+        at = self._at
+        if at is None:
+            return super()._line()
+        now = time.monotonic()
+        here = at.rows - at.begun
+        rate = (self._earlier + here) / max(now - self._start, 1e-9)
+        text = f"{self._file}{one_line(at.name)}, {at.rows:,} rows, {rate:,.0f} a second"
+        if at.fraction is None:
+            return text
+        filled = int(WIDTH * at.fraction)
+        total = at.rows / at.fraction if at.fraction else 0  # what it is about to have
+        left = (total - at.rows) * (now - self._since) / here if here else 0
+        return f"{int(100 * at.fraction):3d}% [{'#' * filled}{'.' * (WIDTH - filled)}] {text}, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def of_rows(what: str, stream: TextIO | None) -> Iterator[RowBar | None]:
+    """While it lasts, a bar of rows, if the stream is a terminal; None: nowhere."""
+    if stream is None or not stream.isatty():
+        yield None
+        return
+    with _own(stream) as drawn:
+        bar = RowBar(what, drawn)
+        bar.begin()
+        try:
+            yield bar
+        finally:
+            bar.end()
+
+
 @contextmanager
 def shown(what: str, stream: TextIO | None) -> Iterator[None]:
     """While it lasts, show a bar of the work inside.
@@ -123,19 +185,32 @@ def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) 
     dict
         By output name: an array, or a list of arrays where the rows differ in length.
     """
+    return joined(model, parts(model, inputs, stream))
+
+
+def joined(model: Model, made: Iterator[dict[str, Rows]]) -> dict[str, Rows]:
+    """What :func:`parts` gives, as :func:`predict` gives it."""
+    found = list(made)
+    return {info.name: _join([part[info.name] for part in found]) for info in model.outputs}
+
+
+def parts(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) -> Iterator[dict[str, Rows]]:
+    """The same, some rows at a time, in order; pages of a mapped file are given back."""
     stream = stream or sys.stderr or io.StringIO()  # a process can be started without standard error
     rows = len(inputs[0])
     # A stateful model takes whole batches; rows that depend on each other stay together.
     step = model.inputs[0].shape[0] or (KERAS_BATCH if model.executor.crosses_rows else 1)
     size = rows if model.executor.all_at_once else -(-FIRST_PART // step) * step
-    parts: list[list[Rows]] = []
     start = time.perf_counter()
-    done, shown = 0, False
+    done, begun, shown = 0, False, False
     try:
-        while done < rows or not parts:
-            begin = time.perf_counter()
+        while done < rows or not begun:
+            begin, begun = time.perf_counter(), True
             part = [x[done : done + size] for x in inputs]
-            parts.append(_as_list(model, model.predict(part[0] if len(part) == 1 else part)))
+            made = _as_list(model, model.predict(part[0] if len(part) == 1 else part))
+            for x in inputs:
+                mapped.release(x)
+            yield {info.name: made[number] for number, info in enumerate(model.outputs)}
             done = min(done + size, rows)
             now = time.perf_counter()
             size = min(4 * size, max(1, int(size * PART_SECONDS / max(now - begin, 1e-9))))
@@ -146,7 +221,6 @@ def predict(model: Model, inputs: Sequence[Rows], stream: TextIO | None = None) 
     finally:  # what is said of a failure begins a line of its own
         if shown:
             _draw_text(stream, "\n")
-    return {info.name: _join([part[number] for part in parts]) for number, info in enumerate(model.outputs)}
 
 
 def _as_list(model: Model, y: Any) -> list[Rows]:

@@ -17,38 +17,55 @@ from ..listing import one_line
 from ..model import Model
 from ..pipeline import Pipeline, load_either
 from ..selftest import Comparison
-from . import answers, arrayfiles, options, outcome, progress, terminal
+from ..spec import STRING
+from . import answers, arrayfiles, jobs, options, outcome, progress, terminal, textfiles
 
 FAILED = 1
 
 
 def run_predict(arguments: argparse.Namespace) -> int:
     """Compute a model's outputs."""
+    if jobs.asked(arguments):
+        return jobs.run(arguments)
+    arguments.output = None if arguments.output is None else Path(arguments.output)
     if arguments.output is not None:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
         loaded = load_either(arguments.model, threads=arguments.threads, **options.reading(arguments))
     pipeline = loaded if isinstance(loaded, Pipeline) else None
     model = loaded.model if isinstance(loaded, Pipeline) else loaded
+    if arguments.input == textfiles.STANDARD_INPUT and not any(info.dtype == STRING for info in answers.taken(loaded)):
+        return jobs.run(arguments)
     if pipeline is not None:
         inputs = answers.read(Path(arguments.input), pipeline, series=arguments.series)
     else:
         inputs = arrayfiles.read(Path(arguments.input), model.inputs, series=arguments.series)
     if pipeline is None and not (arguments.series or outcome.is_quiet(arguments)):
         _note_short_sequences(arguments.input, model, inputs)
-    start = time.perf_counter()
-    try:
-        outputs = progress.predict(model, inputs, outcome.bar_of(arguments) or io.StringIO())
-    except InputError as error:
-        raise InputError(f"{arguments.input}: {error}") from error
-    answer: Any = outputs if pipeline is None else answers.of(pipeline, outputs)
+    start, as_json = time.perf_counter(), outcome.is_json(arguments) and arguments.output is None
     labels = () if pipeline is None else pipeline.labels
+    parts = progress.parts(model, inputs, outcome.bar_of(arguments) or io.StringIO())
+    try:
+        if pipeline is None and not as_json and arrayfiles.streams(arguments.output, Path(arguments.input), len(model.outputs)):
+            answer: Any = arrayfiles.write_parts(arguments.output, parts)
+        else:
+            outputs = progress.joined(model, parts)
+            answer = outputs if pipeline is None else answers.of(pipeline, outputs)
+            if not as_json:
+                (answers.write(arguments.output, answer, labels) if labels else arrayfiles.write(arguments.output, answer))
+    except terminal.OutputError:
+        raise
+    except InputError as error:
+        raise InputError(_named(arguments, str(error))) from error
     seconds = time.perf_counter() - start
-    if not outcome.is_json(arguments) or arguments.output is not None:
-        (answers.write(arguments.output, answer, labels) if labels else arrayfiles.write(arguments.output, answer))
     if outcome.is_json(arguments) and not (arguments.output is not None and replacing.is_standard_output(str(arguments.output))):
         outcome.give_json(_predicted(arguments, len(inputs[0]), answer._asdict() if labels else answer, seconds))
     return 0
+
+
+def _named(arguments: argparse.Namespace, reason: str) -> str:
+    """A reason with the file that it is about."""
+    return reason if reason.startswith(f"{arguments.output}: ") else f"{arguments.input}: {reason}"
 
 
 def _note_short_sequences(path: str, model: Model, inputs: Any) -> None:

@@ -44,6 +44,11 @@ timesteps open. A first line of names is skipped, and so are lines that begin wi
 A .npz file holds an array for each input, under its name. Where MODEL takes texts, INPUT is a .txt file with a text a line,
 a .csv file with a column called text, a .npy file of strings, or - for standard input. A file that Pipeline.save wrote is a
 MODEL too: it takes raw texts or numbers, and gives labels with probabilities, or values in the units of the data.
+
+Files of columns may be larger than memory: Parquet, Arrow, Feather, JSON lines, and CSV with a first line of names where
+--columns says which of them the model reads. A folder, or a pattern in quotation marks, is computed file by file into the
+folder OUT. What lasts long is kept in parts: the same command, given again after it was stopped, goes on from there.
+They need pyarrow: pip install 'fastlstm[batch]'.
 """
 PREDICT_EXAMPLES = """\
 examples:
@@ -53,6 +58,11 @@ examples:
   fastlstm predict model.h5 week.csv --series        the file is one sequence, a line is a timestep
   fastlstm predict model.h5 data.npy --custom my_layers.py
   fastlstm predict reviews.fastlstm texts.txt -o labels.csv
+  fastlstm predict model.h5 in.parquet -o out.parquet --columns window --keep id
+  fastlstm predict model.h5 in.csv -o out.parquet --columns open,high,low,close --nulls skip
+  fastlstm predict model.h5 steps.parquet -o out.parquet --columns x,y --key machine --order time
+  fastlstm predict model.h5 'days/*.parquet' -o scores/ --processes 4
+  zcat in.jsonl.gz | fastlstm predict model.h5 - --input-format jsonl --columns x > out.csv
 """
 EVALUATE = """\
 Computes the loss and metrics of a model on data, as evaluate() of the Keras that saved the file does. The file says which, where the

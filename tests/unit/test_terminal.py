@@ -226,7 +226,9 @@ def test_input_that_is_a_folder(folder: Path, tmp_path: Path, ending: str) -> No
     path = tmp_path / f"x.{ending}"
     path.mkdir()
     done = run(folder, "predict", "café.h5", str(path))
-    assert done.stderr.decode() == f"fastlstm: error: {path}: cannot be read (Is a directory)\n"
+    assert done.stderr.decode() == (
+        f"fastlstm: error: {path}: expected a folder to write to, as it means several files, found none; -o FOLDER names one\n"
+    )
     assert done.returncode == 1
 
 

@@ -1,0 +1,129 @@
+"""Parquet, a few rows at a time, however large its row groups are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ... import lazy
+from ...errors import InputError
+from .base import Batch, Reading, Sink, Source, bounded, guarded, said, understood
+from .tables import Gathered, as_record_batch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:
+    pa, pq = map(lazy.module, ("pyarrow", "pyarrow.parquet"))
+
+#: Bytes that are read ahead of a column. Without a buffer, a column of a row group is read whole, which may be gigabytes.
+BUFFER = 1 << 18
+KIND = "Parquet"
+
+
+class ParquetSource(Source):
+    """A Parquet file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    reading
+        Nothing of it matters here.
+
+    Raises
+    ------
+    InputError
+        If it is no Parquet, or was cut off.
+    """
+
+    def __init__(self, path: str, reading: Reading):
+        self.name = path
+        with understood(path, KIND):
+            try:
+                self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True)
+            except pa.ArrowInvalid as error:
+                raise InputError(f"{path}: cannot be read as Parquet: {said(error)} (was it written to its end?)") from error
+            self.schema, self.rows = self._file.schema_arrow, self._file.metadata.num_rows
+        self.names = tuple(self.schema.names)
+
+    def batches(self, columns: Sequence[str], rows: int, start: int = 0) -> Iterator[Batch]:
+        """See Source."""
+        return bounded(guarded(self._read(columns, rows, start), self.name, KIND), rows, start - self._before(start)[1])
+
+    def _before(self, start: int) -> tuple[int, int]:
+        """How many row groups lie before a row as a whole, and their rows."""
+        metadata, passed = self._file.metadata, 0
+        for group in range(metadata.num_row_groups):
+            count = metadata.row_group(group).num_rows
+            if passed + count > start:
+                return group, passed
+            passed += count
+        return metadata.num_row_groups, passed
+
+    def _read(self, columns: Sequence[str], rows: int, start: int) -> Iterator[Batch]:
+        schema: Any = self.schema
+        groups = range(self._before(start)[0], self._file.metadata.num_row_groups)
+        for group in groups:  # each by itself, as one that is damaged then leaves those before it
+            yield from self._file.iter_batches(rows, row_groups=[group], columns=list(columns), use_threads=False)
+        if not groups:
+            yield pa.RecordBatch.from_pylist([], schema=pa.schema([schema.field(name) for name in columns]))
+
+    def close(self) -> None:
+        """See Source."""
+        self._file.close()
+
+
+class ParquetSink(Sink):
+    """A Parquet file: Zstandard, row groups of some megabytes."""
+
+    def __init__(self, stream: BinaryIO, name: str, *, first: bool = True):
+        super().__init__(stream, name, first=first)
+        self._writer: Any = None
+        self._gathered = Gathered()
+
+    def write(self, batch: Batch) -> None:
+        """See Sink."""
+        found = as_record_batch(batch)
+        if self._writer is None:
+            # A dictionary of floats, which hardly ever repeat, is in vain.
+            repeating = [one.name for one in found.schema if not pa.types.is_floating(one.type) and not pa.types.is_nested(one.type)]
+            self._writer = pq.ParquetWriter(
+                self.stream, found.schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
+            )
+        for table in self._gathered.add(found):
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def close(self) -> None:
+        """See Sink."""
+        for table in self._gathered.rest():
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        if self._writer is not None:
+            self._writer.close()
+
+    def abandon(self) -> None:
+        """See Sink."""
+        if self._writer is not None:
+            with suppress(Exception):
+                self._writer.close()
+
+    @classmethod
+    def merge(cls, parts: Sequence[str], stream: BinaryIO, name: str) -> None:
+        """One file of several.
+
+        Parameters
+        ----------
+        parts
+            Their paths, in order.
+        stream
+            Where the file goes.
+        name
+            As messages call it.
+        """
+        sink = cls(stream, name)
+        for part in parts:
+            with ParquetSource(part, Reading()) as source:
+                for batch in source.batches(source.names, 1 << 14):
+                    sink.write(batch)
+        sink.close()

@@ -1,0 +1,113 @@
+"""Batches as Arrow has them and as arrays, and what is written of either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import lazy
+from ...errors import InputError
+from .base import Batch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .. import columns
+else:
+    pa, columns = map(lazy.module, ("pyarrow", "fastlstm.batch.columns"))
+
+#: Rows and bytes that are written at once: a row group of Parquet, a record batch of an Arrow file.
+ROWS = 1 << 17
+BYTES = 8 << 20
+
+
+class Gathered:
+    """Small batches become larger tables."""
+
+    def __init__(self, rows: int = ROWS, size: int = BYTES):
+        self._most, self._size = rows, size
+        self._batches: list[pa.RecordBatch] = []
+        self._rows, self._bytes = 0, 0
+        self._given = False
+
+    def add(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
+        """Take a batch; gives a table once there is enough for one."""
+        self._batches.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= self._most or self._bytes >= self._size:
+            yield self._table()
+
+    def rest(self) -> Iterator[pa.Table]:
+        """What is left at the end; a table of no rows where there never was one."""
+        if self._batches and (self._rows or not self._given):
+            yield self._table()
+
+    def _table(self) -> pa.Table:
+        table = pa.Table.from_batches(self._batches)
+        self._batches, self._rows, self._bytes, self._given = [], 0, 0, True
+        return table
+
+
+def as_record_batch(batch: Batch) -> pa.RecordBatch:
+    """A batch as Arrow has it."""
+    if not isinstance(batch, Mapping):
+        return batch
+    plain = [array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in batch.values()]
+    return pa.RecordBatch.from_arrays([columns.from_array(array) for array in plain], list(batch))
+
+
+def arrays_of(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """A batch as arrays.
+
+    Raises
+    ------
+    InputError
+        If rows of a column differ in length, or are null.
+    """
+    found = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        values = columns.to_array(column, name).even()
+        if values.offsets is not None:
+            raise InputError(
+                f"column {name!r}: its rows differ in length, which no array holds: expected a .parquet, .arrow or .jsonl file"
+            )
+        array = values.array
+        if values.missing is not None:
+            if array.dtype.kind != "f":
+                raise InputError(f"column {name!r}: it has nulls, which no array of {array.dtype} holds: expected a .parquet or .csv file")
+            array = array.copy()
+            array[values.missing] = np.nan
+        found[name] = np.array([one.decode() for one in array], dtype=str) if array.dtype == object else array
+    return found
+
+
+def flat(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
+    """Columns of lists of one length become a column for each place, ``y_0``, ``y_1``, ...: for files of plain cells.
+
+    Raises
+    ------
+    InputError
+        If a column holds anything else that no cell takes.
+    """
+    arrays: list[Any] = []
+    names: list[str] = []
+    for label, column in zip(batch.schema.names, batch.columns, strict=True):
+        if isinstance(column.type, pa.BaseExtensionType):
+            column = column.storage
+        if not pa.types.is_nested(column.type):
+            arrays.append(column)
+            names.append(label)
+            continue
+        values = columns.to_array(column, label)
+        if values.offsets is not None or not pa.types.is_fixed_size_list(column.type):
+            raise InputError(
+                f"{name}: column {label!r} is of {column.type}, which no cell of CSV holds: expected a .parquet or .jsonl file"
+            )
+        table = values.array.reshape(values.rows, -1)
+        for place in range(table.shape[1]):
+            arrays.append(pa.array(table[:, place], mask=values.missing))
+            names.append(f"{label}_{place}")
+    return pa.RecordBatch.from_arrays(arrays, names)
