@@ -19,9 +19,11 @@ from batch_files import numbers, read, rows, table, write
 
 import fastlstm
 from fastlstm.batch import Predictor
+from fastlstm.batch.files.base import Reading, some
+from fastlstm.batch.files.parquet import ParquetSource
 from fastlstm.batch.jobs import folders
 from fastlstm.batch.jobs.job import Job, Progress
-from fastlstm.batch.jobs.planning import Options
+from fastlstm.batch.jobs.planning import Options, Plan
 from fastlstm.cli.main import main
 
 pa = pytest.importorskip("pyarrow")
@@ -241,9 +243,67 @@ def test_functions_of_the_callers_in_processes(tmp_path: Path) -> None:
     assert not np.array_equal(numbers(read(tmp_path / "one.parquet")["dense_2"]), plain)
 
 
+def test_row_groups_that_processes_read(tmp_path: Path) -> None:
+    """From any row on; small ones together."""
+    with ParquetSource(str(write(tmp_path / "in.parquet", table(X[:250]), 100)), Reading()) as source:
+        found = source.ranges(0)
+        assert found.parts == [(0, 100), (100, 100), (200, 50)]
+        assert found.joined(150).parts == [(0, 100), (100, 150)]
+        assert found.joined(1000).parts == [(0, 250)]
+        assert source.ranges(130).parts == [(130, 70), (200, 50)]
+        assert source.ranges(200).parts == [(200, 50)]
+        assert source.ranges(250).parts == []
+    with found.opened() as source:
+        read = [batch["id"].to_pylist() for batch in some(source.batches(["id"], 40, 130), 70)]
+    assert [one for batch in read for one in batch] == [*range(130, 200)]
+
+
 @pytest.mark.slow
-def test_a_process_that_is_killed(model: Path, tmp_path: Path) -> None:
-    source, target = write(tmp_path / "in.parquet", table(X)), tmp_path / "out.parquet"
+def test_processes_that_read_go_on_in_a_row_group(model: Path, expected: np.ndarray, tmp_path: Path) -> None:
+    source, target = write(tmp_path / "in.parquet", table(X), 150), tmp_path / "out.parquet"
+    stopped(model, source, target, 400, batch_rows=70)
+    with Job(Predictor(model, inputs="x"), options(batch_rows=70, processes=2)) as made:
+        assert made._computing.ranges(made.opened(str(source), "parquet"), Plan(("x",), (), 100), 0) is not None
+        done = made.run(str(source), str(target))
+    assert done.begun % 150
+    np.testing.assert_array_equal(numbers(read(target)["dense_2"]), expected)
+    assert read(target)["id"].to_pylist() == [*range(1000)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_null_is_told_with_its_batch(model: Path, tmp_path: Path, processes: int) -> None:
+    found = table(X[:300])
+    lists = found["x"].to_pylist()
+    lists[215] = None
+    source = write(tmp_path / "in.parquet", found.set_column(2, "x", pa.array(lists, found["x"].type)), 100)
+    with (
+        Job(Predictor(model, inputs="x"), options(processes=processes, part_seconds=60)) as made,
+        pytest.raises(fastlstm.InputError, match=r"in\.parquet: batch that begins with row 200: .*'x'.*row 15"),
+    ):
+        made.run(str(source), str(tmp_path / "out.parquet"))
+    assert os.listdir(tmp_path) == ["in.parquet"]
+
+
+@pytest.mark.slow
+def test_a_file_that_is_gone_when_a_process_reads_it(model: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.parquet", table(X), 100)
+
+    def watch(progress: Progress) -> None:
+        source.unlink(missing_ok=True)
+
+    with (
+        Job(Predictor(model, inputs="x"), options(processes=2, part_seconds=60), watch=watch) as made,
+        pytest.raises(fastlstm.InputError, match=r"in\.parquet: cannot be read"),
+    ):
+        made.run(str(source), str(tmp_path / "out.parquet"))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [1000, 50], ids=["handed", "read"])
+def test_a_process_that_is_killed(model: Path, tmp_path: Path, groups: int) -> None:
+    source, target = write(tmp_path / "in.parquet", table(X), groups), tmp_path / "out.parquet"
     killed = []
 
     def watch(progress: Progress) -> None:

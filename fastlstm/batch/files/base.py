@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, Union
 
 import numpy as np
 
@@ -98,6 +98,16 @@ class Source:
         """
         raise NotImplementedError
 
+    def ranges(self, start: int) -> Ranges | None:
+        """What other processes may read by themselves; None where one does best to read all, and hand it to others.
+
+        Parameters
+        ----------
+        start
+            The first row.
+        """
+        return None
+
     def fraction(self) -> float | None:
         """How much of it is read, from 0 to 1, where ``rows`` is not known; None if that is not known either."""
         return None
@@ -110,6 +120,31 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Ranges(NamedTuple):
+    """A source in parts, for processes that read by themselves.
+
+    Attributes
+    ----------
+    opened : callable
+        Opens the source; can be pickled.
+    parts : list of tuple
+        The first row and the number of rows of each, one after another.
+    """
+
+    opened: Callable[[], Source]
+    parts: list[tuple[int, int]]
+
+    def joined(self, rows: int) -> Ranges:
+        """Neighbours together, as long as they have no more rows."""
+        found: list[tuple[int, int]] = []
+        for first, count in self.parts:
+            if found and found[-1][1] + count <= rows:
+                found[-1] = (found[-1][0], found[-1][1] + count)
+            else:
+                found.append((first, count))
+        return self._replace(parts=found)
 
 
 class Sink:
@@ -219,6 +254,15 @@ def bounded(batches: Iterator[Batch], rows: int, start: int) -> Iterator[Batch]:
         start = max(0, start - count)
     if not given and last is not None:
         yield cut(last, length(last), length(last))
+
+
+def some(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
+    """The first rows of batches."""
+    for batch in batches:
+        yield batch if length(batch) <= rows else cut(batch, 0, rows)
+        rows -= length(batch)
+        if rows <= 0:
+            return
 
 
 def size_of(path: str) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ... import lazy
 from ...errors import InputError
-from .base import Batch, Reading, Sink, Source, bounded, guarded, said, understood
+from .base import Batch, Ranges, Reading, Sink, Source, bounded, guarded, said, understood
 from .tables import Gathered, as_record_batch
 
 if TYPE_CHECKING:
@@ -51,6 +52,17 @@ class ParquetSource(Source):
     def batches(self, columns: Sequence[str], rows: int, start: int = 0) -> Iterator[Batch]:
         """See Source."""
         return bounded(guarded(self._read(columns, rows, start), self.name, KIND), rows, start - self._before(start)[1])
+
+    def ranges(self, start: int) -> Ranges:
+        """See Source: row groups, as a process has to go through one from its beginning."""
+        metadata, first = self._file.metadata, 0
+        found: list[tuple[int, int]] = []
+        for group in range(metadata.num_row_groups):
+            end = first + metadata.row_group(group).num_rows
+            if end > max(start, first):
+                found.append((max(start, first), end - max(start, first)))
+            first = end
+        return Ranges(partial(ParquetSource, self.name, Reading()), found)
 
     def _before(self, start: int) -> tuple[int, int]:
         """How many row groups lie before a row as a whole, and their rows."""

@@ -205,11 +205,8 @@ class Job:
 
     def _results(self, source: Source, plan: Plan, start: int) -> Iterator[tuple[int, Batch]]:
         """Rows that a batch has of the source, and what was computed of it."""
-        batches = source.batches(plan.columns, plan.rows, start)
-        if grouping(self.predictor):
-            batches = self._grouped(batches, source.name)
         first = start
-        for count, result in self._computing.results(batches, plan):
+        for count, result in self._computed(source, plan, start):
             try:
                 found = result()
             except InputError as error:
@@ -217,6 +214,17 @@ class Job:
                 raise InputError(f"{source.name}: {where}{error}") from error
             first += count
             yield count, found
+
+    def _computed(self, source: Source, plan: Plan, start: int) -> Iterator[tuple[int, Callable[[], Batch]]]:
+        """Rows that a batch has of the source, and what gives its result."""
+        if grouping(self.predictor):
+            batches = self._grouped(source.batches(plan.columns, plan.rows, start), source.name)
+            return self._computing.results(batches, plan)
+        if isinstance(self._computing, Pool):
+            ranges = self._computing.ranges(source, plan, start)
+            if ranges is not None:
+                return self._computing.of_ranges(ranges, plan)
+        return self._computing.results(source.batches(plan.columns, plan.rows, start), plan)
 
     def _grouped(self, batches: Iterable[Batch], name: str) -> Iterator[Batch]:
         """Batches that hold all steps of each of their keys."""

@@ -83,12 +83,15 @@ class Plan:
         The most of a batch.
     arrays : bool
         Are the results arrays, in the shapes that predict gives?
+    result_bytes : int
+        What a row of the results takes, about.
     """
 
     columns: tuple[str, ...]
     keep: tuple[str, ...] | None
     rows: int
     arrays: bool = False
+    result_bytes: int = GUESSED_BYTES
 
 
 def planned(predictor: Predictor, source: Source, options: Options, kind: str = "parquet") -> Plan:
@@ -137,7 +140,8 @@ def planned(predictor: Predictor, source: Source, options: Options, kind: str = 
             () if kind == "npy" else tuple(one.name for one in source.schema if one.name not in read and not pa.types.is_nested(one.type))
         )
     rows = batch_rows(predictor, options, infos, [source.schema.field(name).type for name in dict.fromkeys(read)])
-    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, kind in ARRAYS)
+    given = output_bytes(predictor) + sum(_bytes(source.schema.field(name).type) for name in keep or ())
+    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, kind in ARRAYS, given)
 
 
 def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Sequence[TensorInfo], arrays: bool) -> Plan:
@@ -163,9 +167,14 @@ def batch_rows(predictor: Predictor, options: Options, infos: Sequence[TensorInf
     if grouping(predictor):
         return MOST_ROWS
     size = sum(map(_bytes, types)) if types else sum(_row_bytes(info) for info in infos)
-    loaded = predictor.model
-    size += sum(_row_bytes(info) for info in (loaded.model if isinstance(loaded, Pipeline) else loaded).outputs)
+    size += output_bytes(predictor)
     return max(LEAST_ROWS, min(MOST_ROWS, BATCH_BYTES // (1 if options.processes == 1 else 2) // max(1, size)))
+
+
+def output_bytes(predictor: Predictor) -> int:
+    """Bytes of what is computed of a row, about."""
+    loaded = predictor.model
+    return sum(_row_bytes(info) for info in (loaded.model if isinstance(loaded, Pipeline) else loaded).outputs)
 
 
 def _row_bytes(info: TensorInfo) -> int:

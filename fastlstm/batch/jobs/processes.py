@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ... import lazy
-from ...errors import FastLSTMError
-from ..files.base import Batch, length
+from ...errors import FastLSTMError, InputError
+from ..files.base import Batch, Ranges, Source, length, some
 from .planning import Compute, Plan
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ else:
 
 #: Batches that a process has before it beside the one that it computes.
 AHEAD = 1
+#: The most bytes of results that a process may have before it sends them.
+MOST_RESULTS = 32 << 20
 
 
 class Here:
@@ -80,15 +83,42 @@ class Pool:
             count, future = going.popleft()
             yield count, lambda future=future: self._answered(future)  # type: ignore[misc]
 
+    def ranges(self, source: Source, plan: Plan, start: int) -> Ranges | None:
+        """What of a source the processes read by themselves; None where this one reads, and hands batches to them."""
+        found = source.ranges(start)
+        if found is None or len(found.parts) < self._count or max(rows for _, rows in found.parts) * plan.result_bytes > MOST_RESULTS:
+            return None
+        return found.joined(plan.rows)
+
+    def of_ranges(self, ranges: Ranges, plan: Plan) -> Iterator[tuple[int, Callable[[], Batch]]]:
+        """The same as :meth:`results`, of rows that the processes read."""
+        going: deque[Future[Any]] = deque()
+        for first, rows in ranges.parts:
+            going.append(self._submitted(_compute_range, ranges.opened, first, rows, plan))
+            if len(going) >= self._count * (1 + AHEAD):
+                yield from self._of_range(going.popleft())
+        while going:
+            yield from self._of_range(going.popleft())
+
+    def _of_range(self, future: Future[Any]) -> Iterator[tuple[int, Callable[[], Batch]]]:
+        for count, outcome in self._sent(future):
+            yield count, partial(_given, outcome)
+
     def _asked(self, batch: Batch, plan: Plan) -> Future[Any]:
+        return self._submitted(_compute, packed(batch), plan)
+
+    def _answered(self, future: Future[Any]) -> Batch:
+        return unpacked(self._sent(future))
+
+    def _submitted(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:
-            return self._pool.submit(_compute, packed(batch), plan)
+            return self._pool.submit(function, *arguments)
         except BrokenProcessPool as error:
             raise _killed() from error
 
-    def _answered(self, future: Future[Any]) -> Batch:
+    def _sent(self, future: Future[Any]) -> Any:
         try:
-            return unpacked(future.result())
+            return future.result()
         except BrokenProcessPool as error:
             raise _killed() from error
 
@@ -141,6 +171,33 @@ def _end_with(heard: Any) -> None:
 def _compute(batch: Any, plan: Plan) -> Any:
     assert _computing is not None
     return packed(_computing(unpacked(batch), plan))
+
+
+def _compute_range(opened: Callable[[], Source], first: int, rows: int, plan: Plan) -> list[tuple[int, Any]]:
+    """Of each batch of some rows of a source, how many rows it has, and its result or what is wrong with it, which is the last then."""
+    assert _computing is not None
+    found: list[tuple[int, Any]] = []
+    with opened() as source:
+        for batch in some(source.batches(plan.columns, plan.rows, first), rows):
+            try:
+                found.append((length(batch), packed(_computing(batch, plan))))
+            except InputError as error:
+                found.append((length(batch), error))
+                break
+    return found
+
+
+def _given(outcome: Any) -> Batch:
+    """A result that was sent.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    if isinstance(outcome, InputError):
+        raise outcome
+    return unpacked(outcome)
 
 
 def packed(batch: Batch) -> Any:
