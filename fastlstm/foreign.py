@@ -171,8 +171,11 @@ def of_table(names: Sequence[Any], columns: Sequence[Any], where: str, stacked: 
     if len(columns) == 1:
         return columns[0] if nested[0] else columns[0][:, np.newaxis]
     if any(nested):
-        found = f"several, of which {names[nested.index(True)]!r} holds an array in each row"
-        refuse(where, found, expected="columns of numbers, or one of arrays", advice=f"where they are features: {stacked}")
+        name = names[nested.index(True)]
+        found, expected = f"several, of which {name!r} holds an array in each row", "columns of numbers, or one of arrays"
+        if not all(nested):
+            refuse(where, found, expected=expected, advice=f"pass the input's column alone: x[{name!r}]")
+        refuse(where, found, expected=expected, advice=f"where they are features: {stacked}")
     return np.stack(columns, axis=1) if columns else np.zeros((0, 0))
 
 

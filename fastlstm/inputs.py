@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -184,13 +185,37 @@ def cast(value: Any, info: TensorInfo) -> np.ndarray:
     if array.ndim != len(info.shape) or any(
         expected is not None and expected != found for expected, found in zip(info.shape[1:], array.shape[1:], strict=True)
     ):
-        hint = "; for a single example pass x[np.newaxis]" if array.shape == info.shape[1:] or array.ndim == len(info.shape) - 1 else ""
-        if hint and info.shape[-1] == 1 and array.shape[-1] != 1:
-            hint = "; for one feature a timestep pass x[..., numpy.newaxis]"
-        raise InputError(f"input {info.name!r}: expected shape {shape_text(info.shape)}, found {shape_text(array.shape)}{hint}")
+        found = f"{shape_text(array.shape)}{_shape_hint(array, info, value)}"
+        raise InputError(f"input {info.name!r}: expected shape {shape_text(info.shape)}, found {found}")
     if 0 in array.shape[1:]:
         raise InputError(f"input {info.name!r}: expected at least one timestep, found shape {shape_text(array.shape)}")
     return array if info.dtype == STRING else _typed(array, info)
+
+
+def _shape_hint(array: np.ndarray, info: TensorInfo, value: Any) -> str:
+    """What may be meant by an array of another shape."""
+    if isinstance(value, (list, tuple)) and _matches(array.shape[2:], info.shape[1:]) and array.ndim == len(info.shape) + 1:
+        return "; batches in a list are passed as iter(x)"
+    if _matches(array.shape, info.shape[1:]):
+        return "; for a single example pass numpy.asarray(x)[numpy.newaxis]"
+    if array.ndim == len(info.shape) - 1 and info.shape[-1] == 1:
+        return "; for one feature a timestep pass numpy.asarray(x)[..., numpy.newaxis]"
+    if is_flat(array, info):
+        sizes = ", ".join(map(str, known_sizes(info.shape)))
+        return f"; for timesteps one after another pass numpy.asarray(x).reshape(-1, {sizes})"
+    return ""
+
+
+def _matches(found: Sequence[int], wanted: Shape) -> bool:
+    """Are these sizes those of a shape?"""
+    return len(found) == len(wanted) and all(size in (None, one) for one, size in zip(found, wanted, strict=True))
+
+
+def is_flat(array: Any, info: TensorInfo) -> bool:
+    """Does an array (rows, numbers) hold all numbers of an input of more axes in each row?"""
+    sizes = known_sizes(info.shape)
+    flat = isinstance(array, np.ndarray) and array.ndim == MATRICES - 1 < len(info.shape)
+    return flat and len(sizes) == len(info.shape) - 1 and array.shape[1] == math.prod(sizes)
 
 
 def cast_row(value: Any, number: int, info: TensorInfo) -> np.ndarray:
@@ -216,6 +241,8 @@ def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
         if array.size and isinstance(array.flat[0], (str, bytes)):
             found = f"text ({found})"
         hint = "; convert it first: x.astype(numpy.float32)" if array.size and array.ndim else ""
+        if not array.ndim and callable(value):
+            hint = "; call it, and pass the batches that it gives"
         raise InputError(f"input {info.name!r}{where}: expected numbers, found {found}{hint}")
     if 0 in array.strides and array.size > 1:  # broadcast: memory may tell sooner than a look at each number that it is too much
         return np.ascontiguousarray(array)
@@ -340,9 +367,17 @@ def plain(value: Any, name: str) -> Any:
 
 
 def _read(value: Any, info: TensorInfo) -> Any:
-    """What NumPy reads of one input. Where timesteps have one feature, columns hold numbers and no arrays of one: they get that axis."""
+    """What NumPy reads of one input.
+
+    Where timesteps have one feature, columns hold numbers and no arrays of one: they get that axis. Where the input's sizes are fixed, as
+    many columns of numbers, or lists so long, are its timesteps, one after another.
+    """
     found, axes = plain(value, f"input {info.name!r}"), len(info.shape)
-    if found is value or axes < MATRICES or info.shape[-1] != 1:
+    if found is value or axes < MATRICES:
+        return found
+    if is_flat(found, info) and foreign.is_column(value):
+        return found.reshape(len(found), *known_sizes(info.shape))
+    if info.shape[-1] != 1:
         return found
     if isinstance(found, list):
         return [row[..., np.newaxis] if row.ndim == axes - 2 else row for row in found]

@@ -62,7 +62,10 @@ def bound(inputs: Any, infos: Sequence[TensorInfo], table: Table, apart: Sequenc
     names = [info.name for info in infos]
     if isinstance(inputs, Mapping):
         if set(inputs) != set(names):
-            raise InputError(f"inputs: expected columns for {listed(names)}, found them for {listed(list(inputs))}")
+            example = {name: inputs.get(name, name) for name in names}
+            raise InputError(
+                f"inputs: expected columns for {listed(names)}, found them for {listed(list(inputs))}; such as inputs={example}"
+            )
         given = {name: inputs[name] for name in names}
     elif inputs is not None:
         if len(names) > 1:

@@ -307,7 +307,7 @@ def sortable(column: pa.Array | pa.ChunkedArray, name: Any) -> np.ndarray:
         return plain
     if usable(column.type, False) and innermost(column.type) == column.type:
         return objects.sortable(_scalars(column, name, None).array, name)
-    raise InputError(f"order: expected numbers, dates or times in column {name!r}, found {column.type}")
+    raise refusals.no_order(name, str(column.type), text="string" in str(column.type))
 
 
 def in_integers(column: pa.Array) -> np.ndarray | None:

@@ -146,7 +146,7 @@ def sortable(array: np.ndarray, name: Any) -> np.ndarray:
             raise refusals.null_order(name, int(missing.argmax()))
         array = np.asarray(array.tolist())
     if array.dtype.kind not in "biufmM":
-        raise InputError(f"order: expected numbers, dates or times in column {name!r}, found {array.dtype}")
+        raise refusals.no_order(name, str(array.dtype), text=array.dtype.kind in "UST")
     nothing = np.isnan(array) if array.dtype.kind == "f" else np.isnat(array) if array.dtype.kind in "mM" else None
     if nothing is not None and nothing.any():
         raise refusals.null_order(name, int(nothing.argmax()))

@@ -31,6 +31,8 @@ else:
 
 #: What is done about nulls, unless it is a number.
 POLICIES = ("error", "skip")
+#: Options of its own.
+OWN = ("inputs", "outputs", "threads", "nulls", "key", "order")
 #: Options of loading.
 LOADING = ("architecture", "by_name", "precision", "custom_layers", "custom_activations", "fold_limit", "max_bytes", "isolated", "part")
 #: The name of a column of texts.
@@ -97,7 +99,7 @@ class Predictor:
             raise InputError(f"path: expected the path of a file, found {told(path)}")
         unknown = [name for name in loading if name not in LOADING]
         if unknown:
-            raise InputError(f"{unknown[0]}: expected options among {', '.join(LOADING)}, found another")
+            raise InputError(f"{unknown[0]}: expected options among {', '.join((*OWN, *LOADING))}, found another")
         number = isinstance(nulls, (int, float, np.integer, np.floating)) and not isinstance(nulls, bool)
         if not number and not (isinstance(nulls, str) and nulls in POLICIES):
             raise InputError(f"nulls: expected 'error', 'skip' or a number, found {told(nulls)}")

@@ -50,6 +50,12 @@ def null_order(name: Any, row: int) -> InputError:
     return InputError(f"order: expected a value in every row of column {name!r}, found a null in row {row}; leave such rows out first")
 
 
+def no_order(name: Any, kind: str, *, text: bool) -> InputError:
+    """Values by which steps are not sorted."""
+    advice = "; make times of the texts first, such as by pandas.to_datetime or a cast" if text else ""
+    return InputError(f"order: expected numbers, dates or times in column {name!r}, found {kind}{advice}")
+
+
 def empty_list(name: Any, row: int) -> InputError:
     """A sequence of no steps."""
     return InputError(

@@ -41,4 +41,6 @@ def table_of(batch: Any) -> Table:
                 "batch: expected a table whose rows are there, found a polars LazyFrame; frame.map_batches(predictor) calls with such, or "
                 "frame.collect() makes one"
             )
-    raise InputError(f"batch: expected a NumPy array, {KINDS}, found {told(batch)}")
+    batches = hasattr(batch, "__next__")
+    advice = "; map(predictor, batches) calls it with each batch of an iterator" if batches else ""
+    raise InputError(f"batch: expected a NumPy array, {KINDS}, found {type(batch).__name__ if batches else told(batch)}{advice}")

@@ -170,7 +170,8 @@ def _read_csv(path: Path, info: TensorInfo, series: bool) -> Rows:
             expected = f"a multiple of {row_size}" if None in sizes else str(row_size)
             raise InputError(
                 f"{path}: input {info.name!r} has shape {shape_text(info.shape)}: expected {expected} values in every line, "
-                f"found {len(line.values)} in row {number}, which is {_line(line)} (--series if a line is a timestep)"
+                f"found {len(line.values)} in row {number}, which is {_line(line)} (--series if a line is a timestep, --columns if the "
+                "model reads some of the columns)"
             )
     shape = [-1 if size is None else size for size in sizes]
     if len({len(line.values) for line in lines}) == 1:

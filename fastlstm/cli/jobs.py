@@ -63,7 +63,8 @@ def add(command: argparse.ArgumentParser) -> None:
     what = "rows that are computed at once (default: as many as take some megabytes)"
     group.add_argument("--batch-rows", metavar="N", type=options.positive, help=what)
     group.add_argument("--processes", metavar="N", type=options.positive, help="processes that share the work (default: 1)")
-    group.add_argument("--overwrite", action="store_true", default=None, help="begin anew: take nothing over from a job that was stopped")
+    what = "begin anew: take nothing over from a job that was stopped, nor outputs that a folder has; one file is replaced without it"
+    group.add_argument("--overwrite", action="store_true", default=None, help=what)
     group.add_argument(
         "--input-format", metavar="KIND", choices=kinds.KINDS, help=f"of INPUT, where its name does not say: {', '.join(kinds.KINDS)}"
     )
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             "--series: expected a .csv file without names of columns, found options for columns; --key says which steps belong together"
         )
     several = sources.several(arguments.input)
-    with progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)), options.told_as_options():
+    with progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)), options.told_as_options(), _told():
         chosen = _predictor(arguments)
         _ = chosen.model
     start = time.perf_counter()
@@ -116,6 +117,7 @@ def _as_options(text: str) -> str:
     """What Python's arguments are called here."""
     text = re.sub(r"nulls='?([\w.+-]+)'?", r"--nulls \1", text)
     text = re.sub(r"inputs=(\{.*?\}|\[.*?\]|'.*?')", lambda found: "--columns " + _as_option(found[1]), text)
+    text = re.sub(r"\border='(.*?)'", r"--order \1", text)
     text = re.sub(r"outputs=(\{.*?\})", lambda found: "--output-columns " + _as_option(found[1], names=False), text)
     return re.sub(
         r"\b(key|order)= ",
@@ -131,7 +133,8 @@ def _as_option(text: str, *, names: bool = True) -> str:
     except (ValueError, SyntaxError):
         return text
     if isinstance(value, Mapping):
-        return " --columns ".join((f"{name}=" if names else "") + _joined(columns) for name, columns in value.items())
+        every = [(f"{name}=" if names else "") + _joined(columns) for name, columns in value.items()]
+        return " --columns ".join(every + ["..."] * (", ..." in text))
     return _joined(value)
 
 

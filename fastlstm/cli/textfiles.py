@@ -66,7 +66,10 @@ def column(path: Path, text: str, name: str) -> list[str]:
     number = place(table[0], name)
     if number is None and max(map(len, table)) > 1:
         found = ", ".join(table[0])
-        raise InputError(f"{path}: expected a column called {name!r} or 'text', or a single one, found the first line {found:.100}")
+        called = " or ".join(dict.fromkeys(map(repr, (name, *HEADINGS))))
+        raise InputError(
+            f"{path}: expected a column called {called}, or a single one, found the first line {found:.100}; --columns says which it is"
+        )
     rows = table if number is None else table[1:]
     short = next((count for count, row in enumerate(rows, start=1) if len(row) <= (number or 0)), None)
     if short is not None or not rows:

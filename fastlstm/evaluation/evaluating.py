@@ -21,6 +21,9 @@ from .penalties import penalties
 from .predicting import Logits, Shown
 from .targets import each, first_rows, rounded, target, weights
 
+#: How targets are passed.
+TARGETS = "pass evaluate(x, y), or batches of (x, y)"
+
 
 @record(frozen=True)
 class Data:
@@ -112,7 +115,7 @@ def data(
         loss = found[number]
         if targets_of[number] is None:
             if loss is not None:
-                raise InputError(f"{place}: expected an array, as the output has a loss, found None")
+                raise InputError(f"{place}: expected an array, as the output has a loss, found None; {TARGETS}")
             targets.append(None)
         else:
             free = loss is None or loss.sparse or not loss.name or not counting.by_loss

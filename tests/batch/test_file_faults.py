@@ -283,7 +283,10 @@ def test_options_that_contradict(model: Path, tmp_path: Path, capsys: Any) -> No
         ([source, "--columns", "x", "--key", "id", "--keep", "name"], "--keep: with --key there is a row for each key"),
         ([source, "--columns", "a=x", "--columns", "a=y"], "--columns: expected INPUT=A,B for each input once, found a=x, a=y"),
         ([source, "--columns", "x", "--series"], "--series: expected a .csv file without names of columns"),
-        ([source, "--order", "id", "--columns", "x"], "expected key= too"),
+        (
+            [source, "--order", "id", "--columns", "x"],
+            "--order: expected --key too, the column that tells sequences apart, found --order id alone",
+        ),
     ):
         assert main(["predict", str(model), *map(str, arguments), "-o", str(tmp_path / "out.parquet")]) == 1
         assert expected in capsys.readouterr().err

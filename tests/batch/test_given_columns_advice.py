@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import h5_files
@@ -62,6 +63,28 @@ def test_several_columns_of_arrays(models: dict[int, fastlstm.Model]) -> None:
         pl.DataFrame({name: pl.Series(X[:, :, number]) for number, name in enumerate("abc")}), pa.table(columns), pa.record_batch(columns),
     ):  # fmt: skip
         np.testing.assert_array_equal(followed(models[3], x, "; where they are features: "), models[3].predict(X))
+
+
+@follows("pass the input's column alone: x[{}]")
+def test_an_array_beside_ids(models: dict[int, fastlstm.Model]) -> None:
+    columns = {"id": list(range(len(X))), "x": X.tolist()}
+    for x in (pd.DataFrame(columns), pl.DataFrame(columns), pa.table(columns), pa.record_batch(columns)):
+        np.testing.assert_array_equal(followed(models[3], x, "; pass the input's column alone: "), models[3].predict(X))
+
+
+def test_timesteps_one_after_another(tmp_path: Path) -> None:
+    """Rows of as many numbers as a fixed input has are read in its shape, as a Predictor reads them; arrays are not, as in Keras."""
+    stack = [h5_files.recurrent("LSTM", 4, 3, np.random.default_rng(0))]
+    model = fastlstm.load(h5_files.save(tmp_path / "model.h5", stack, X.shape[1:]))
+    flat = X.reshape(len(X), -1)
+    expected = model.predict(X)
+    lists = pa.FixedSizeListArray.from_arrays(flat.ravel(), flat.shape[1])
+    for x in (pd.DataFrame(flat), pl.DataFrame(flat), pd.Series(list(flat)), pl.Series(flat), lists, pa.record_batch({"x": lists})):
+        np.testing.assert_array_equal(model.predict(x), expected)
+        np.testing.assert_array_equal(model.predict(iter([x])), expected)
+    for x in (pd.DataFrame(flat[:, 1:]), flat, flat.tolist()):
+        with pytest.raises(fastlstm.InputError, match="expected shape"):
+            model.predict(x)
 
 
 @follows("pass x.collect()")

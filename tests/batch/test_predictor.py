@@ -569,7 +569,7 @@ def test_rows_that_depend_on_others(model: Make) -> None:
         ({"key": []}, "key: expected the name of a column, or a list of such names, found []"),
         ({"key": ["a", "a"]}, "key: expected columns of different names"),
         ({"key": "a", "order": ["b"]}, "order: expected the name of a column, found ['b']"),
-        ({"thread": 2}, "thread: expected options among architecture"),
+        ({"thread": 2}, "thread: expected options among inputs, outputs, threads, nulls, key, order, architecture"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -577,3 +577,16 @@ def test_arguments_that_are_none_of_these(options: dict[str, Any], message: str)
     with pytest.raises(InputError) as caught:
         Predictor(**{"path": MODEL, **options})
     assert str(caught.value).startswith(message)
+
+
+def test_advice_about_iterators_and_orders(model: Make) -> None:
+    predictor = Predictor(model("fixed"), outputs="y")
+    table = TABLES["table"](numbers())
+    batches = table.to_batches(max_chunksize=3)
+    refused(predictor, iter(batches), "; map(predictor, batches) calls it with each batch of an iterator")
+    assert pa.Table.from_batches(map(predictor, iter(batches))).num_rows == table.num_rows
+    steps = pd.DataFrame({"k": [0, 0], "t": ["2026-01-02", "2026-01-01"], "x": [1.0, 2.0]})
+    by_key = Predictor(model("any_length"), inputs=["x"] * batch_models.FEATURES, key="k", order="t")
+    for texts in (steps, pa.table(dict(steps))):
+        refused(by_key, texts, "; make times of the texts first, such as by pandas.to_datetime or a cast")
+    by_key(steps.assign(t=pd.to_datetime(steps["t"])))

@@ -97,7 +97,39 @@ def test_one_feature_a_timestep(tmp_path: Path) -> None:
     stack = [h5_files.recurrent("LSTM", 4, 1, np.random.default_rng(0))]
     single = fastlstm.load(h5_files.save(tmp_path / "model.h5", stack, (None, 1)))
     x = X[:, :, 0]
-    assert refusal(lambda: single.predict(x)).endswith("found (6, 5); for one feature a timestep pass x[..., numpy.newaxis]")
+    assert refusal(lambda: single.predict(x)).endswith("found (6, 5); for one feature a timestep pass numpy.asarray(x)[..., numpy.newaxis]")
     assert single.predict(x[..., np.newaxis]).shape == (6, 4)
-    assert refusal(lambda: single.predict(x[:, :1])).endswith("for a single example pass x[np.newaxis]")
+    assert refusal(lambda: single.predict(x[:, :1])).endswith("for a single example pass numpy.asarray(x)[numpy.newaxis]")
     assert single.predict(x[:, :1][np.newaxis]).shape == (1, 4)
+
+
+def test_what_a_shape_may_mean(tmp_path: Path, model: fastlstm.Model) -> None:
+    """Hints that lead to where they say; none where there is no way."""
+    stack = [h5_files.recurrent("LSTM", 4, 3, np.random.default_rng(0))]
+    fixed = fastlstm.load(h5_files.save(tmp_path / "model.h5", stack, (5, 3)))
+    flat = X.reshape(6, 15)
+    assert refusal(lambda: fixed.predict(flat)).endswith(
+        "found (6, 15); for timesteps one after another pass numpy.asarray(x).reshape(-1, 5, 3)"
+    )
+    np.testing.assert_array_equal(fixed.predict(flat.reshape(-1, 5, 3)), fixed.predict(X))
+    assert refusal(lambda: fixed.predict([X[:3], X[3:]])).endswith("found (2, 3, 5, 3); batches in a list are passed as iter(x)")
+    np.testing.assert_array_equal(fixed.predict(iter([X[:3], X[3:]])), fixed.predict(X))
+    assert refusal(lambda: fixed.predict(X[:, 0])).endswith("found (6, 3)")
+    assert refusal(lambda: fixed.predict(flat[:, 1:])).endswith("found (6, 14)")
+    assert refusal(lambda: model.predict(flat)).endswith("found (6, 15)")
+
+
+def test_a_function_that_nobody_called(model: fastlstm.Model) -> None:
+    def batches() -> Any:
+        yield X[:4]
+        yield X[4:]
+
+    assert refusal(lambda: model.predict(batches)).endswith("call it, and pass the batches that it gives")
+    np.testing.assert_array_equal(model.predict(batches()), model.predict(X))
+
+
+def test_targets_that_nobody_gave(model: fastlstm.Model) -> None:
+    y = np.zeros((6, 4), np.float32)
+    for x in (X, iter([X])):
+        assert refusal(lambda x=x: model.evaluate(x, loss="mse")).endswith("found None; pass evaluate(x, y), or batches of (x, y)")
+    assert model.evaluate(X, y, loss="mse") == model.evaluate(iter([(X, y)]), loss="mse")
