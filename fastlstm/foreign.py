@@ -176,6 +176,11 @@ def of_table(names: Sequence[Any], columns: Sequence[Any], where: str, stacked: 
         if not all(nested):
             refuse(where, found, expected=expected, advice=f"pass the input's column alone: x[{name!r}]")
         refuse(where, found, expected=expected, advice=f"where they are features: {stacked}")
+    numeric = [column.dtype.kind in NUMBERS for column in columns]
+    if any(numeric) and not all(numeric):
+        odd = numeric.index(False)
+        found = f"{columns[odd].dtype} beside columns of numbers"
+        refuse(column_of(where, names[odd]), found, advice="pass the columns that the model reads alone, x[[name, ...]]")
     return np.stack(columns, axis=1) if columns else np.zeros((0, 0))
 
 

@@ -72,6 +72,17 @@ def test_an_array_beside_ids(models: dict[int, fastlstm.Model]) -> None:
         np.testing.assert_array_equal(followed(models[3], x, "; pass the input's column alone: "), models[3].predict(X))
 
 
+@follows("pass the columns that the model reads alone, x[[name, ...]]")
+def test_texts_and_times_beside_numbers(models: dict[int, fastlstm.Model]) -> None:
+    columns = {"a": [1.0, 2.0], "b": [3.0, 4.0]}
+    expected = models[1].predict(np.array([[[1.0], [3.0]], [[2.0], [4.0]]]))
+    for odd in (["x", "y"], pd.to_datetime(["2026-01-01", "2026-01-02"])):
+        for x in (pd.DataFrame({"odd": odd, **columns}), pl.DataFrame({"odd": odd, **columns})):
+            with pytest.raises(fastlstm.InputError, match=r"column 'odd': expected numbers, found .*; pass the columns that"):
+                models[1].predict(x)
+            np.testing.assert_array_equal(models[1].predict(x[["a", "b"]]), expected)
+
+
 def test_timesteps_one_after_another(tmp_path: Path) -> None:
     """Rows of as many numbers as a fixed input has are read in its shape, as a Predictor reads them; arrays are not, as in Keras."""
     stack = [h5_files.recurrent("LSTM", 4, 3, np.random.default_rng(0))]
