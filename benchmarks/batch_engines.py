@@ -226,11 +226,13 @@ def versions(engines: Iterable[str]) -> dict[str, str]:
 def markdown(found: Mapping[str, Any]) -> str:
     """A table for each number of cores and model."""
     results = [Figure(**one) for one in found["results"]]
-    rows = f"{results[0].rows:,}".replace(",", " ")
     named = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     lines = [
-        f"Microseconds a row of wall clock, and in brackets of CPU of all processes together; {rows} rows, batches of up to {BATCH}, "
-        f"{found['machine']['processor']}; {named}. Engines are started and warmed up before; reading, handing over and writing count.",
+        "Microseconds a row of wall clock, and in brackets of CPU of all processes together; "
+        f"{results[0].rows:,} rows, batches of up to {BATCH:,}, "
+        f"{found['machine']['processor']}; {named}. Engines are started and warmed up before; reading, handing over and writing "
+        "count, and what an engine begins for each job, such as Ray's actors. Runs that are subtracted differ by chance too: a part may "
+        "come out below zero.",
     ]
     models = {"floats": "LSTM(32) on lists of 160 floats", "ids": "Embedding and LSTM(32) on lists of 20 ids"}
     for cores in dict.fromkeys(one.cores for one in results):

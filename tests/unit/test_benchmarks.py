@@ -84,7 +84,7 @@ def test_engines_for_tables_stand_beside_an_empty_function(module: Any) -> None:
     ]
     found = {"machine": {"processor": "a processor"}, "versions": {"polars": "2.1"}, "results": [one._asdict() for one in made]}
     text = engines.markdown(found)
-    assert "1 000 000 rows" in text and "a processor; polars 2.1." in text
+    assert "1,000,000 rows" in text and "a processor; polars 2.1." in text
     assert "| predict alone | 4.0 (3.9) | | 4.0 (3.9) | yes |" in text
     assert "| polars, map_batches | 5.5 (5.4) | 1.2 (1.2) | 4.2 (4.2) | yes |" in text
     assert "| Spark, mapInArrow | 9.0 (8.0) | 4.0 (3.0) | 5.0 (5.0) | no |" in text
