@@ -47,6 +47,8 @@ def whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """A column in one piece."""
     if not isinstance(column, pa.ChunkedArray):
         return column
+    if types.is_dictionary(column.type) and column.num_chunks > 1:  # all their dictionaries in one may be more than its numbers can count
+        column = column.cast(column.type.value_type)
     return (
         column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     )
@@ -261,6 +263,19 @@ def with_columns(batch: Any, names: Sequence[str], columns: Sequence[pa.Array]) 
     return type(batch).from_arrays([*batch.columns, *columns], schema=schema)
 
 
+def taken(batch: Any, rows: np.ndarray) -> Any:
+    """Some rows of a table or record batch."""
+    try:
+        return batch.take(pa.array(rows))
+    except pa.ArrowNotImplementedError:  # views of text, in some releases of pyarrow
+        columns = []
+        for column in batch.columns:
+            view = "_view" in str(column.type) and is_text(column.type)
+            plain = column.cast(pa.large_binary() if "binary" in str(column.type) else pa.large_string()) if view else column
+            columns.append(plain.take(pa.array(rows)).cast(column.type) if view else plain.take(pa.array(rows)))
+        return type(batch).from_arrays(columns, schema=batch.schema)
+
+
 def chunked(column: pa.Array) -> pa.ChunkedArray:
     """A column of one chunk."""
     return pa.chunked_array([column])
@@ -280,8 +295,7 @@ def numbered(column: pa.Array | pa.ChunkedArray, name: Any) -> np.ndarray:
     column = whole(column)
     if column.null_count:
         raise refusals.null_key(name, int(column.is_null().to_numpy(zero_copy_only=False).argmax()))
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()  # whose dictionary may hold a value twice
+    column = plain_key(column)
     plain = in_integers(column)
     if plain is not None:
         return plain
@@ -289,6 +303,13 @@ def numbered(column: pa.Array | pa.ChunkedArray, name: Any) -> np.ndarray:
         return column.dictionary_encode().indices.to_numpy().astype(np.int64)
     except pa.ArrowNotImplementedError as error:
         raise InputError(f"key: expected texts or numbers in column {name!r}, found {column.type}") from error
+
+
+def plain_key(column: pa.Array) -> pa.Array:
+    """A key's column as its values are stored: without a dictionary, which may hold a value twice, or an extension, such as UUIDs."""
+    if isinstance(column.type, pa.BaseExtensionType):
+        column = column.storage
+    return column.dictionary_decode() if types.is_dictionary(column.type) else column
 
 
 def sortable(column: pa.Array | pa.ChunkedArray, name: Any) -> np.ndarray:
@@ -324,8 +345,9 @@ def in_integers(column: pa.Array) -> np.ndarray | None:
 
 def changes(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """(rows - 1,): how the value of a key's column changes from row to row: 1 it rises, -1 it falls, 0 it stays."""
-    column = whole(column)
-    column = column.dictionary_decode() if types.is_dictionary(column.type) else column
+    column = plain_key(whole(column))
+    if types.is_float16(column.type):  # which older releases of pyarrow do not compare
+        column = column.cast(pa.float32())
     now, before = column.slice(1), column.slice(0, max(len(column) - 1, 0))
     rises, falls = (compare(now, before).to_numpy(zero_copy_only=False).astype(np.int8) for compare in (pc.greater, pc.less))
     return np.asarray(rises - falls)
@@ -333,12 +355,13 @@ def changes(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 def marks(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Of each value of a key's column 64 bits that are the same in every table: a whole number itself, or a hash."""
-    column = whole(column)
-    column = column.dictionary_decode() if types.is_dictionary(column.type) else column
+    column = plain_key(whole(column))
     plain = in_integers(column)
     if plain is not None:
         return plain
-    if not is_text(column.type):
+    if types.is_decimal(column.type):
+        column = column.cast(pa.string())  # all of its digits
+    if not is_text(column.type) and not types.is_fixed_size_binary(column.type):
         return objects.marks(_scalars(column, "key", None).array)
     column = column.cast(pa.large_binary())
     _, offsets, data = column.buffers()

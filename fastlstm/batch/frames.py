@@ -59,7 +59,7 @@ class Arrow(Table):
 
     def of(self, names: Sequence[Any], rows: np.ndarray | None = None) -> Arrow:
         some = self.batch.select(list(names))
-        return Arrow(some if rows is None else some.take(self.columns.from_array(rows)))
+        return Arrow(some if rows is None else self.columns.taken(some, rows))
 
     def with_answers(self, answers: Sequence[Answer]) -> Any:
         made = [self.columns.from_answer(answer) for answer in answers]
@@ -182,6 +182,13 @@ class Polars(Table):
         """A Series."""
         return self.batch if self.alone else self.batch[name]
 
+    def in_arrow(self, name: Any) -> Any:
+        """A column as one of Arrow."""
+        try:
+            return self.column(name).to_arrow()
+        except Exception as error:
+            raise refusals.no_numbers(name, str(self.column(name).dtype)) from error
+
     def is_objects(self, name: Any) -> bool:
         """Is a column one of Python objects?"""
         return str(self.column(name).dtype).startswith("Object")
@@ -197,19 +204,19 @@ class Polars(Table):
     def values(self, name: Any, fill: Fill) -> Values:
         if self.is_objects(name):
             return objects.of_objects(self.column(name).to_numpy(), name, fill)
-        return arrow_columns(f"column {name!r}").to_array(self.column(name).to_arrow(), name, fill)  # type: ignore[no-any-return]
+        return arrow_columns(f"column {name!r}").to_array(self.in_arrow(name), name, fill)  # type: ignore[no-any-return]
 
     def numbered(self, name: Any) -> np.ndarray:
-        return arrow_columns(f"column {name!r}").numbered(self.column(name).to_arrow(), name)  # type: ignore[no-any-return]
+        return arrow_columns(f"column {name!r}").numbered(self.in_arrow(name), name)  # type: ignore[no-any-return]
 
     def sortable(self, name: Any) -> np.ndarray:
-        return arrow_columns(f"column {name!r}").sortable(self.column(name).to_arrow(), name)  # type: ignore[no-any-return]
+        return arrow_columns(f"column {name!r}").sortable(self.in_arrow(name), name)  # type: ignore[no-any-return]
 
     def changes(self, name: Any) -> np.ndarray:
-        return arrow_columns(f"column {name!r}").changes(self.column(name).to_arrow())  # type: ignore[no-any-return]
+        return arrow_columns(f"column {name!r}").changes(self.in_arrow(name))  # type: ignore[no-any-return]
 
     def marks(self, name: Any) -> np.ndarray:
-        return arrow_columns(f"column {name!r}").marks(self.column(name).to_arrow())  # type: ignore[no-any-return]
+        return arrow_columns(f"column {name!r}").marks(self.in_arrow(name))  # type: ignore[no-any-return]
 
     def cut(self, first: int, last: int) -> Any:
         return self.batch[first:last]

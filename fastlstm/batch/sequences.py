@@ -268,6 +268,23 @@ class Grouper:
         if complete:
             yield in_one(complete)
 
+    def passed(self, batch: Any) -> None:
+        """Take note of the keys of a batch whose steps are done: the last of them is whole.
+
+        Parameters
+        ----------
+        batch
+            A table; its key's columns are enough.
+
+        Raises
+        ------
+        InputError
+            As :meth:`add`.
+        """
+        for _ in self.add(batch):
+            pass
+        self._open = []
+
     def end(self) -> Iterator[Any]:
         """The steps of the last key, when there are no more batches."""
         if self._open:

@@ -11,7 +11,7 @@ from ... import lazy
 from ...errors import InputError
 from .base import Batch, Reading, Sink, Source, bounded, guarded, length, said, understood
 from .mapped import Mapped
-from .tables import Gathered, as_record_batch
+from .tables import Gathered, as_record_batch, decoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,11 +141,15 @@ class ArrowSink(Sink):
 
     def write(self, batch: Batch) -> None:
         """See Sink."""
-        found = as_record_batch(batch)
+        found = self._writable(as_record_batch(batch))
         if self._writer is None:
             self._writer = self._opened(found.schema)
         for table in self._gathered.add(found):
             self._put(table)
+
+    def _writable(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Without dictionaries: a file has one for each column, and those of later batches may hold other values."""
+        return decoded(batch)
 
     def _put(self, table: pa.Table) -> None:
         for batch in table.combine_chunks().to_batches():
@@ -197,6 +201,10 @@ class StreamSink(ArrowSink):
     def _opened(self, schema: pa.Schema) -> Any:
         self._gathered = Gathered(rows=1)
         return pa.ipc.new_stream(self.stream, schema)
+
+    def _writable(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A stream may replace dictionaries."""
+        return batch
 
     def abandon(self) -> None:
         """See Sink. What ends a stream is not written: whoever reads it would take it for whole."""

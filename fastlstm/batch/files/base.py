@@ -265,6 +265,12 @@ def some(batches: Iterator[Batch], rows: int) -> Iterator[Batch]:
             return
 
 
+def stamp(path: str) -> tuple[int, ...]:
+    """What tells whether a path leads to the same file with the same content as before."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def size_of(path: str) -> int:
     """Bytes of a file."""
     return os.stat(path).st_size

@@ -56,10 +56,14 @@ class CsvSource(Source):
         self._size = None if path is None else os.stat(path).st_size
         with understood(name, KIND):
             head = stream.look()
-        line = head.split(b"\n", 1)[0].decode("utf-8-sig", "replace").rstrip("\r")
+        try:
+            line = head.split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name}: expected names in UTF-8 in the first line, found other bytes: {error.reason}") from error
         if not line.strip():
             raise InputError(f"{name}: expected CSV with a first line of names, found {'an empty line' if head else 'an empty file'}")
-        counts = {mark: line.count(mark) for mark in SEPARATORS}
+        bare = "".join(line.split('"')[::2])  # what stands between quotation marks separates nothing
+        counts = {mark: bare.count(mark) for mark in SEPARATORS}
         self._separator = max(counts, key=lambda mark: counts[mark])
         with understood(name, KIND):
             (names,) = csv.reader([line], delimiter=self._separator)
@@ -117,6 +121,10 @@ class CsvSource(Source):
         text = said(error)[:LONGEST]
         if "straddling" in text:
             return InputError(f"{self.name}: expected lines of at most {BLOCK:,} bytes, found a longer one: is a quotation mark left open?")
+        if "newlines_in_values" in text:
+            return InputError(
+                f"{self.name}: expected each row in a line, found cells that seem to hold line breaks; a .parquet or .jsonl file holds them"
+            )
         what = "the types of columns that no model reads are told by the first lines" if "conversion error" in text else ""
         advice = f"; {what}: name the column in --columns or leave it out of --keep" if what and not self._known(text) else ""
         return InputError(f"{self.name}: cannot be read as CSV: {text}{advice}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ... import lazy
 from ...errors import InputError
-from .base import Batch, Ranges, Reading, Sink, Source, bounded, guarded, said, understood
+from .base import Batch, Ranges, Reading, Sink, Source, bounded, guarded, said, stamp, understood
 from .tables import Gathered, as_record_batch
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class ParquetSource(Source):
     def __init__(self, path: str, reading: Reading):
         self.name = path
         with understood(path, KIND):
+            self._stamp = stamp(path)
             try:
                 self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, page_checksum_verification=True)
             except pa.ArrowInvalid as error:
@@ -62,7 +63,7 @@ class ParquetSource(Source):
             if end > max(start, first):
                 found.append((max(start, first), end - max(start, first)))
             first = end
-        return Ranges(partial(ParquetSource, self.name, Reading()), found)
+        return Ranges(partial(_same, self.name, self._stamp), found)
 
     def _before(self, start: int) -> tuple[int, int]:
         """How many row groups lie before a row as a whole, and their rows."""
@@ -85,6 +86,21 @@ class ParquetSource(Source):
     def close(self) -> None:
         """See Source."""
         self._file.close()
+
+
+def _same(path: str, expected: tuple[int, ...]) -> ParquetSource:
+    """A file that another process has opened.
+
+    Raises
+    ------
+    InputError
+        If another file, or other content, stands there by now: its rows belong to others.
+    """
+    source = ParquetSource(path, Reading())
+    if stamp(path) == expected:  # what was opened is no later than that
+        return source
+    source.close()
+    raise InputError(f"{path}: has changed since its first rows were read; run the job again when nothing writes to it any more")
 
 
 class ParquetSink(Sink):

@@ -9,14 +9,16 @@ import numpy as np
 
 from ... import lazy
 from ...errors import InputError
+from ..values import flat as rows_flat
 from .base import Batch
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from .. import columns
 else:
-    pa, columns = map(lazy.module, ("pyarrow", "fastlstm.batch.columns"))
+    pa, pc, columns = map(lazy.module, ("pyarrow", "pyarrow.compute", "fastlstm.batch.columns"))
 
 #: Rows and bytes that are written at once: a row group of Parquet, a record batch of an Arrow file.
 ROWS = 1 << 17
@@ -57,6 +59,14 @@ def as_record_batch(batch: Batch) -> pa.RecordBatch:
         return batch
     plain = [array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array for array in batch.values()]
     return pa.RecordBatch.from_arrays([columns.from_array(array) for array in plain], list(batch))
+
+
+def decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Columns that name their values by a dictionary, with the values themselves."""
+    if not any(pa.types.is_dictionary(one.type) for one in batch.schema):
+        return batch
+    plain = [column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(plain, batch.schema.names)
 
 
 def arrays_of(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
@@ -106,8 +116,22 @@ def flat(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
             raise InputError(
                 f"{name}: column {label!r} is of {column.type}, which no cell of CSV holds: expected a .parquet or .jsonl file"
             )
-        table = values.array.reshape(values.rows, -1)
-        for place in range(table.shape[1]):
-            arrays.append(pa.array(table[:, place], mask=values.missing))
-            names.append(f"{label}_{place}")
+        places = [*_places(column)] if values.missing is not None else [pa.array(one) for one in rows_flat(values.array).T]
+        arrays += places
+        names += [f"{label}_{place}" for place in range(len(places))]
+    twice = sorted({one for one in names if names.count(one) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise InputError(
+            f"{name}: expected columns of different names, found {twice[0]!r} twice: one is a column of its own, the other a place in a "
+            "list; --output-columns names an output otherwise, --keep leaves columns out"
+        )
     return pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _places(column: Any) -> Iterator[Any]:
+    """A column for each place of lists of one length, of which some are null or hold a null."""
+    if not pa.types.is_fixed_size_list(column.type):
+        yield column
+        return
+    for place in range(column.type.list_size):
+        yield from _places(pc.list_element(column, place))

@@ -42,7 +42,7 @@ def of_job(predictor: Predictor, options: Options, custom: str | None = None, pa
     loading = {name: str(value) for name, value in (part or {}).items() if value}
     return {
         "fastlstm": __version__, "model": digest(predictor.path), "custom": None if custom is None else digest(custom),
-        "loading": loading, "inputs": predictor.inputs, "outputs": predictor.outputs, "nulls": predictor.nulls,
+        "loading": loading, "inputs": predictor.inputs, "outputs": predictor.outputs, "nulls": str(predictor.nulls),
         "key": list(grouping(predictor)), "keep": None if options.keep is None else list(options.keep),
         "output_kind": options.output_kind, "input_kind": options.input_kind,
     }  # fmt: skip
@@ -79,7 +79,10 @@ def mark(facts: Facts) -> str:
 def differing(earlier: Facts, now: Facts) -> list[str]:
     """Which facts are others than they were, as messages call them."""
     plain = json.loads(json.dumps(now, default=str))
-    return list(dict.fromkeys(CALLED.get(name, name) for name in plain if earlier.get(name) != plain[name]))
+    names = [name for name in plain if earlier.get(name) != plain[name]]
+    if "input" in names:  # another file has another size too
+        names = [name for name in names if name not in ("bytes", "changed")]
+    return list(dict.fromkeys(CALLED.get(name, name) for name in names))
 
 
 def read(path: str) -> Facts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -12,7 +12,7 @@ from ... import lazy, replacing
 from ...errors import FastLSTMError, InputError
 from ...records import record
 from ..files import kinds, sinks, sources
-from ..files.base import Batch, Reading, Sink, Source, length, said
+from ..files.base import Batch, Reading, Sink, Source, length, said, some
 from ..predictor import Predictor, raw_inputs
 from . import facts
 from .parts import Parts
@@ -218,20 +218,22 @@ class Job:
     def _computed(self, source: Source, plan: Plan, start: int) -> Iterator[tuple[int, Callable[[], Batch]]]:
         """Rows that a batch has of the source, and what gives its result."""
         if grouping(self.predictor):
-            batches = self._grouped(source.batches(plan.columns, plan.rows, start), source.name)
-            return self._computing.results(batches, plan)
+            return self._computing.results(self._grouped(source, plan, start), plan)
         if isinstance(self._computing, Pool):
             ranges = self._computing.ranges(source, plan, start)
             if ranges is not None:
                 return self._computing.of_ranges(ranges, plan)
         return self._computing.results(source.batches(plan.columns, plan.rows, start), plan)
 
-    def _grouped(self, batches: Iterable[Batch], name: str) -> Iterator[Batch]:
+    def _grouped(self, source: Source, plan: Plan, start: int) -> Iterator[Batch]:
         """Batches that hold all steps of each of their keys."""
-        grouper, given = sequences.Grouper(self.predictor.key), False
+        grouper, given, name = sequences.Grouper(self.predictor.key), False, source.name
         batch: Batch | None = None
         try:
-            for batch in batches:
+            if start:  # a key that an earlier job has seen does not come back either
+                for batch in some(source.batches(self.predictor.key, plan.rows), start):
+                    grouper.passed(batch)
+            for batch in source.batches(plan.columns, plan.rows, start):
                 for found in grouper.add(batch):
                     given = True
                     yield found

@@ -73,17 +73,26 @@ class Parts:
         """What an earlier job has kept."""
         earlier = None if overwrite else facts.read(self._path(NOTES))
         if earlier is not None:
+            if not isinstance(earlier.get("job"), dict) or not isinstance(earlier.get("parts"), list):
+                raise InputError(
+                    f"{self._path(NOTES)}: the notes of an earlier job cannot be read (they are others); --overwrite begins anew"
+                )
             differ = facts.differing(earlier["job"], self._job)
             if differ:
                 raise InputError(
                     f"{self.target}: {self.folder} has the results so far of a job with another {' and '.join(differ)}; --overwrite begins "
                     "anew without them"
                 )
-            self._notes = earlier
+            self._notes = {**earlier, "parts": self._there(earlier["parts"])}
         kept = {NOTES, LOCK, *(part["file"] for part in self._notes["parts"])} if earlier is not None else {LOCK}
         for name in os.listdir(self.folder):  # what was being written when it was stopped
             if name not in kept:
                 os.unlink(self._path(name))
+
+    def _there(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Parts as far as none is gone: a job that was stopped at its very end may have made the target of them."""
+        missing = [number for number, part in enumerate(parts) if not os.path.exists(self._path(part["file"]))]
+        return parts[: missing[0]] if missing else parts
 
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name)

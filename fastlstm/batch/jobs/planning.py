@@ -134,7 +134,7 @@ def planned(predictor: Predictor, source: Source, options: Options, kind: str = 
             raise InputError("--keep: with --key there is a row for each key, beside which its steps' columns do not fit")
         keep: tuple[str, ...] | None = None
     elif options.keep is not None:
-        keep = source.names if ALL in options.keep else options.keep
+        keep = source.names if ALL in options.keep else tuple(dict.fromkeys(options.keep))
     else:
         keep = (
             () if kind == "npy" else tuple(one.name for one in source.schema if one.name not in read and not pa.types.is_nested(one.type))

@@ -201,15 +201,18 @@ def _given(outcome: Any) -> Batch:
 
 
 def packed(batch: Batch) -> Any:
-    """A batch as it is sent: of Arrow the bytes of its rows alone, as a pickle of a part of a table holds the whole."""
+    """A batch as it is sent: of Arrow the bytes of its rows alone, as a pickle of a part of a table holds the whole; and dictionaries."""
     if isinstance(batch, Mapping):
         return batch
-    return batch.schema, batch.serialize()
+    written = pa.BufferOutputStream()
+    with pa.ipc.new_stream(written, batch.schema) as writer:
+        writer.write_batch(batch)
+    return written.getvalue()
 
 
 def unpacked(sent: Any) -> Batch:
     """A batch as it was."""
     if isinstance(sent, Mapping):
         return dict(sent)
-    schema, data = sent
-    return pa.ipc.read_record_batch(data, schema)
+    with pa.ipc.open_stream(sent) as reader:
+        return reader.read_next_batch()
