@@ -113,7 +113,11 @@ class Streams:
         names = listed(keys)
         with self._turn, self._advancing(names) as rows:
             if len(set(names)) == len(names):
-                return self._stream.step(x, rows=None if len(rows) == self._stream.batch_size and ascending(rows) else rows)
+                try:
+                    return self._stream.step(x, rows=None if len(rows) == self._stream.batch_size and ascending(rows) else rows)
+                except InputError:
+                    self._some(x, np.arange(0), len(names))  # says it in terms of keys, if it is the number of rows
+                    raise
             first, own = np.unique(rows, return_inverse=True)
             turns = turns_of(own)
             apart = self._copied(first)  # whole turns of it are cheaper, and where one fails, nothing has changed

@@ -101,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             found = _one(arguments, job)
     seconds = time.perf_counter() - start
+    if any(one.single_steps for one in (found.computed.values() if several else [found])) and not outcome.is_quiet(arguments):
+        terminal.complain(f"{one_line(arguments.input)}: each row is read as a sequence of 1 timestep; if it is a timestep, pass --key")
     return _tell_folder(arguments, found, seconds) if several else _tell(arguments, found, seconds)
 
 

@@ -484,6 +484,22 @@ def test_keys_go_on_where_they_were_stopped(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numbers(out["dense_2"]), fastlstm.load(model).predict(sequences).ravel())
 
 
+def test_rows_that_may_be_timesteps(tmp_path: Path, capsys: Any) -> None:
+    """Without a key each row is a sequence, of one timestep: told, as it is seldom meant."""
+    model = batch_files.open_model_file(tmp_path)
+    found, _ = steps([3, 4], ["a", "b"])
+    (tmp_path / "in").mkdir()
+    source, note = write(tmp_path / "in/in.parquet", found), "each row is read as a sequence of 1 timestep; if it is a timestep, pass --key"
+    arguments = ["predict", str(model), str(source), "--columns", "a,b,c", "-o", str(tmp_path / "out.parquet")]
+    assert main(arguments) == 0
+    assert note in capsys.readouterr().err
+    assert main(["predict", str(model), str(tmp_path / "in"), "--columns", "a,b,c", "-o", str(tmp_path / "folder")]) == 0
+    assert note in capsys.readouterr().err
+    for more in (["-q"], ["--key", "key"]):
+        assert main([*arguments, *more]) == 0
+        assert note not in capsys.readouterr().err
+
+
 def test_a_key_that_comes_again(tmp_path: Path, capsys: Any) -> None:
     model = batch_files.open_model_file(tmp_path)
     found, _ = steps([3, 4, 2], ["a", "b", "a"])

@@ -388,3 +388,12 @@ def test_it_says_what_it_is() -> None:
     streams.step(["a"], X[:1])
     assert repr(streams).startswith("<fastlstm.batch.Streams of ") and repr(streams).endswith(", 1 keys>")
     assert "a" in streams and "b" not in streams
+
+
+@pytest.mark.parametrize("keys", [["a", "b"], ["a", "b", "a"]], ids=["each once", "one twice"])
+def test_fewer_rows_than_keys(keys: list[str]) -> None:
+    """Told in terms of keys: nobody has given a batch_size."""
+    streams = Streams(fastlstm.demo.MODEL)
+    with pytest.raises(fastlstm.InputError, match=f"x_t: expected {len(keys)} rows, one for each of keys, found 1$"):
+        streams.step(keys, [[0.5]])
+    assert len(streams) == 0

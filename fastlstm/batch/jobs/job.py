@@ -63,11 +63,14 @@ class Done:
         Those of them that the earlier job has done.
     written : int
         Rows that the output has.
+    single_steps : bool
+        See Plan.
     """
 
     rows: int
     begun: int
     written: int
+    single_steps: bool = False
 
 
 Watch = Callable[[Progress], None]
@@ -164,7 +167,7 @@ class Job:
                 _put(sink, result)
                 rows, written = rows + read, written + length(result)
                 self._watch(Progress(source.name, rows, 0, _fraction(source, rows)))
-        return Done(rows, 0, written)
+        return Done(rows, 0, written, plan.single_steps)
 
     # -- in parts -----------------------------------------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class Job:
                 if not whole:
                     self._fill(source, plan, parts, kind)
                 parts.finish()
-            return Done(parts.end, begun, parts.written)
+            return Done(parts.end, begun, parts.written, plan.single_steps)
         finally:
             parts.close()
 

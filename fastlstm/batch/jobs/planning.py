@@ -85,6 +85,8 @@ class Plan:
         Are the results arrays, in the shapes that predict gives?
     result_bytes : int
         What a row of the results takes, about.
+    single_steps : bool
+        Is each row a sequence of one timestep, of an input that takes any number of them? Who meant timesteps has left out ``key``.
     """
 
     columns: tuple[str, ...]
@@ -92,6 +94,7 @@ class Plan:
     rows: int
     arrays: bool = False
     result_bytes: int = GUESSED_BYTES
+    single_steps: bool = False
 
 
 def planned(predictor: Predictor, source: Source, options: Options, kind: str = "parquet") -> Plan:
@@ -140,8 +143,16 @@ def planned(predictor: Predictor, source: Source, options: Options, kind: str = 
             () if kind == "npy" else tuple(one.name for one in source.schema if one.name not in read and not pa.types.is_nested(one.type))
         )
     rows = batch_rows(predictor, options, infos, [source.schema.field(name).type for name in dict.fromkeys(read)])
+    single = not keys and any(_one_step(info, [source.schema.field(name).type for name in bound[info.name]]) for info in infos)
     given = output_bytes(predictor) + sum(_bytes(source.schema.field(name).type) for name in keep or ())
-    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, kind in ARRAYS, given)
+    return Plan(tuple(dict.fromkeys([*keys, *read, *(keep or ())])), keep, rows, kind in ARRAYS, given, single)
+
+
+def _one_step(info: TensorInfo, types: Sequence[Any]) -> bool:
+    """Are columns of one value each the features of a single timestep, where there may be more?"""
+    if len(info.shape) == 1 or info.shape[1] is not None or None in info.shape[2:]:
+        return False
+    return len(types) == math.prod(size or 1 for size in info.shape[2:]) and not any(map(pa.types.is_nested, types))
 
 
 def _of_arrays(predictor: Predictor, source: Source, options: Options, infos: Sequence[TensorInfo], arrays: bool) -> Plan:
