@@ -308,6 +308,9 @@ def test_nothing_is_written_another_way() -> None:
     into_a_stream = {
         "cli/progress.py": {"open(descriptor"},  # the terminal that shows a bar
         "cli/arrayfiles.py": {"np.save(stream", "zipfile.ZipFile(stream", "archive.open(f'{member}.npy'"},
+        "batch/files/arrays.py": {"zipfile.ZipFile(self.stream", "archive.open(f'{name}.npy'"},
+        "batch/jobs/locks.py": {"open(self.path"},  # a file that is held, and says nothing
+        "batch/streams.py": {"save(self.state(key)"},  # gives bytes
         "caching.py": {"open(descriptor"},  # beside its place too, but for this user alone, and with no permissions of what was there
         "demo.py": {"figure.savefig(image"},
         "formats/own.py": {"save(tensors"},  # gives bytes

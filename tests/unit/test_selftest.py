@@ -119,7 +119,7 @@ def test_the_hard_ones_are_hard(tmp_path: Path) -> None:
     def both(name: str) -> tuple[np.ndarray, np.ndarray]:
         layers, shape, _ = MODELS[name]
         source = h5_files.save(tmp_path / f"{name}.h5", layers(np.random.default_rng(0)), shape)
-        x = np.random.default_rng(0).normal(size=(5, *shape)).astype(np.float32)
+        x = np.random.default_rng(0).normal(size=(500, *shape)).astype(np.float32)
         return fastlstm.load(source, precision="float64").predict(x), fastlstm.load(source).predict(x)
 
     wide, narrow = both("chaotic")
