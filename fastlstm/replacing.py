@@ -21,6 +21,8 @@ LINKS = 40  # that may follow each other, as in Linux
 #: The folders in which a process finds its own open files: /dev/stdout leads there.
 OPEN_FILES = ("/proc/", "/dev/fd")
 STANDARD_OUTPUT = 1
+#: What files are called while they are written, as a regular expression.
+PARTIAL = r"\.fastlstm-[0-9a-f]{16}\.partial"
 #: What says that a file system, or a device, has no sync of its own.
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EROFS)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import decimal
+import io
+import json
 import os
 import shutil
 import uuid
@@ -18,9 +20,10 @@ from batch_files import numbers, read, rows, table, write
 import fastlstm
 from fastlstm.batch import Predictor
 from fastlstm.batch.files import arrow, csvtables, sources, tables
+from fastlstm.batch.files.arrays import NpySource
 from fastlstm.batch.files.base import Reading
 from fastlstm.batch.files.parquet import ParquetSource
-from fastlstm.batch.jobs import facts, processes
+from fastlstm.batch.jobs import facts, folders, job, processes
 from fastlstm.batch.jobs.job import Job, Progress
 from fastlstm.batch.jobs.planning import Options
 
@@ -38,6 +41,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(model: Path) -> np.ndarray:
     return fastlstm.load(model).predict(X)
+
+
+@pytest.fixture(autouse=True)
+def each_batch_is_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine: in a long job a part has several."""
+    monkeypatch.setattr(job, "PARTS", 1e9)
 
 
 class Stopped(BaseException):
@@ -70,7 +79,7 @@ def with_categories() -> Any:
 def test_dictionaries_that_differ_are_kept_by_value(
     model: Path, expected: np.ndarray, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrow, "Gathered", lambda rows=20: tables.Gathered(min(rows, 20)))
+    monkeypatch.setattr(tables.TableSink, "rows", 20)
     given = with_categories()
     source, target = write(tmp_path / "in.arrows", given, 20), tmp_path / f"out{ending}"
     run(Predictor(model, inputs="x"), source, target)
@@ -300,3 +309,87 @@ def test_numbers_of_polars_that_arrow_does_not_have_are_told(model: Path) -> Non
     frame = pl.DataFrame({"x": pl.Series([1, 2]).cast(pl.Int128)})
     with pytest.raises(fastlstm.InputError, match="column 'x': expected numbers, text, or lists of these, found Int128"):
         Predictor(model, inputs="x")(frame)
+
+
+# -- names and sizes that files say ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [["thesis.txt"], ["lock.txt", "000000.parquet"], ["lock", "thesis.txt"]], ids=str)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_the_users_own_is_left_alone(model: Path, tmp_path: Path, names: list[str], overwrite: bool) -> None:
+    """Called as the folder of parts would be."""
+    source, folder = write(tmp_path / "in.parquet", table(X)), tmp_path / "out.parquet.parts"
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text("precious")
+    with pytest.raises(
+        fastlstm.InputError, match=r"out\.parquet\.parts, which holds something else \(.*\); move that, or name another file"
+    ):
+        run(Predictor(model, inputs="x"), source, tmp_path / "out.parquet", overwrite=overwrite)
+    assert sorted(path.name for path in folder.iterdir() if path.read_text() == "precious") == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda part: {**part, "file": "../precious.txt"}, lambda part: {**part, "file": "000001.parquet"}, lambda part: {**part, "file": 0},
+        lambda part: {**part, "end": -20}, lambda part: {**part, "end": "20"}, lambda part: {**part, "rows": None},
+        lambda part: {"file": part["file"]}, lambda part: 3,
+    ],
+    ids=["path", "number", "kind", "negative", "text", "none", "missing", "no object"],
+)  # fmt: skip
+def test_notes_name_the_parts_of_jobs_alone(model: Path, expected: np.ndarray, tmp_path: Path, change: Any) -> None:
+    """What they name is read, and moved."""
+    source, target, precious = write(tmp_path / "in.parquet", table(X)), tmp_path / "out.parquet", tmp_path / "precious.txt"
+    precious.write_text("precious")
+    with pytest.raises(Stopped):
+        run(Predictor(model, inputs="x"), source, target, 60)
+    notes = tmp_path / "out.parquet.parts/job.json"
+    said = json.loads(notes.read_text())
+    notes.write_text(json.dumps({**said, "parts": [change(said["parts"][0])]}))
+    with pytest.raises(fastlstm.InputError, match=r"job\.json: the notes of an earlier job cannot be read .*--overwrite begins anew"):
+        run(Predictor(model, inputs="x"), source, target)
+    run(Predictor(model, inputs="x"), source, target, overwrite=True)
+    np.testing.assert_array_equal(numbers(read(target)["dense_2"]), expected)
+    assert precious.read_text() == "precious"
+
+
+def test_damaged_notes_of_a_folder_are_overwritten(model: Path, tmp_path: Path) -> None:
+    """As the message says."""
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in/a.parquet", table(X))
+
+    def again(overwrite: bool = False) -> folders.FolderDone:
+        with Job(Predictor(model, inputs="x"), Options(overwrite=overwrite)) as job:
+            return folders.run(str(tmp_path / "in"), str(tmp_path / "out"), job)
+
+    assert not again().failed
+    (tmp_path / "out/.fastlstm/a.parquet.json").write_text("{")
+    (reason,) = again().failed.values()
+    assert "a.parquet.json: the notes of an earlier job cannot be read" in reason and "--overwrite begins anew" in reason
+    assert len(again(overwrite=True).computed) == 1
+    assert len(again().earlier) == 1
+
+
+@pytest.mark.parametrize("offsets", [[0, 15, 2_000_000_000], [0, 15, -30], [0, 1_000_000_000, 30]], ids=["far", "back", "between"])
+@pytest.mark.parametrize("piped", [False, True], ids=["file", "pipe"])
+def test_offsets_of_arrow_are_proven(tmp_path: Path, offsets: list[int], piped: bool) -> None:
+    """Arrow takes them as they stand in a file."""
+    given, stream = pa.table({"x": pa.array(X[:2].reshape(2, -1).tolist(), pa.list_(pa.float32()))}), io.BytesIO()
+    with (pa.ipc.new_stream if piped else pa.ipc.new_file)(stream, given.schema) as writer:
+        writer.write_table(given)
+    good, bad = (np.array(one, np.int32).tobytes() for one in ([0, 15, 30], offsets))
+    assert stream.getvalue().count(good) == 1
+    data = stream.getvalue().replace(good, bad)
+    (tmp_path / "in.arrow").write_bytes(data)
+    source = arrow.StreamSource(io.BytesIO(data), "in.arrow") if piped else arrow.ArrowSource(str(tmp_path / "in.arrow"), Reading())
+    with pytest.raises(fastlstm.InputError, match=r"in\.arrow: cannot be read as Arrow: .*[Oo]ffset"):
+        list(source.batches(["x"], 100))
+
+
+@pytest.mark.parametrize("said", ["'<f4', 'fortran_order': False, 'shape': (-5, 3)", "'|S0', 'fortran_order': False, 'shape': (5, 3)"])
+def test_shapes_of_npy_are_proven(tmp_path: Path, said: str) -> None:
+    text = f"{{'descr': {said}, }}".ljust(117) + "\n"
+    (tmp_path / "x.npy").write_bytes(np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text.encode() + bytes(60))
+    with pytest.raises(fastlstm.InputError, match=r"x\.npy: cannot be read as \.npy"):
+        NpySource(str(tmp_path / "x.npy"), Reading(("x",)))

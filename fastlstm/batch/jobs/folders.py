@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import FastLSTMError, InputError
@@ -182,10 +182,10 @@ class Folder:
     def _taken(self, source: str, target: str, note: str, done: FolderDone) -> FolderDone:
         try:
             now = {"job": self._mark, **facts.of_input(source)}
-            earlier = facts.read(note)
+            earlier = None if self.job.options.overwrite else facts.read(note)
             if earlier is not None and _stands(target, earlier):
                 differ = facts.differing(earlier, now)
-                if not differ and not self.job.options.overwrite:
+                if not differ:
                     return FolderDone(done.computed, (*done.earlier, target), done.again, done.failed)
             elif os.path.lexists(target) and not self.job.options.overwrite:
                 raise InputError(f"{target}: cannot be written: it is there, and no job of this folder wrote it; --overwrite replaces it")
@@ -257,6 +257,3 @@ def run(path: str, folder: str, job: Job, watch: Callable[[int, int], None] = la
     if os.path.exists(folder) and not os.path.isdir(folder):
         checked(os.path.join(folder, "x"))  # says that it is no folder
     return Folder(folder, job).run(path, watch)
-
-
-__all__: Sequence[str] = ["Folder", "FolderDone", "fatal", "refuse_same", "run"]

@@ -7,13 +7,13 @@ the input each has, and what they were computed from; a part counts once the not
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from ...errors import InputError
-from ...replacing import checked, move, writing
+from ...replacing import PARTIAL, checked, move, writing
 from ..files import sinks
 from . import facts
 from .locks import Lock
@@ -46,11 +46,12 @@ class Parts:
     Raises
     ------
     InputError
-        If another job is at it, or the parts are those of another model, input or options.
+        If another job is at it, the parts are those of another model, input or options, or the folder holds what no job has put there.
     """
 
     def __init__(self, target: str, kind: str, job: facts.Facts, *, overwrite: bool = False):
         self.target, self._kind, self._job = checked(target), kind, job
+        self._ending = os.path.splitext(self.target)[1]
         self.folder = os.path.realpath(target) + ENDING if os.path.islink(target) else target + ENDING
         self._notes: dict[str, Any] = {"job": job, "parts": []}
         self._begin(overwrite)
@@ -58,6 +59,7 @@ class Parts:
     def _begin(self, overwrite: bool) -> None:
         try:
             os.makedirs(self.folder, exist_ok=True)
+            self._refuse_others()
         except OSError as error:
             raise InputError(f"{self.target}: cannot be written: no folder {self.folder} can be made ({error.strerror})") from error
         self._lock = Lock(os.path.join(self.folder, LOCK))
@@ -73,7 +75,7 @@ class Parts:
         """What an earlier job has kept."""
         earlier = None if overwrite else facts.read(self._path(NOTES))
         if earlier is not None:
-            if not isinstance(earlier.get("job"), dict) or not isinstance(earlier.get("parts"), list):
+            if not isinstance(earlier.get("job"), dict) or not self._are_parts(earlier.get("parts")):
                 raise InputError(
                     f"{self._path(NOTES)}: the notes of an earlier job cannot be read (they are others); --overwrite begins anew"
                 )
@@ -84,10 +86,44 @@ class Parts:
                     "anew without them"
                 )
             self._notes = {**earlier, "parts": self._there(earlier["parts"])}
-        kept = {NOTES, LOCK, *(part["file"] for part in self._notes["parts"])} if earlier is not None else {LOCK}
-        for name in os.listdir(self.folder):  # what was being written when it was stopped
-            if name not in kept:
+        kept = [NOTES, *(part["file"] for part in self._notes["parts"])] if earlier is not None else []
+        self._delete(LOCK, *kept)  # what was being written when it was stopped
+
+    def _refuse_others(self) -> None:
+        """Refuse a folder of that name that is somebody's own: in one of ours there is a lock, and nothing but what a job writes."""
+        names = os.listdir(self.folder)
+        others = [name for name in names if not self._is_own(name)] if LOCK in names else names
+        if others:
+            raise InputError(
+                f"{self.target}: cannot be written: its parts would be kept in the folder {self.folder}, which holds something else "
+                f"({min(others)}); move that, or name another file"
+            )
+
+    def _is_own(self, name: str) -> bool:
+        """Is it what a job writes into its folder?"""
+        number, ending = os.path.splitext(name)
+        return name in (NOTES, LOCK) or bool(re.fullmatch(PARTIAL, name) or (re.fullmatch("[0-9]{6,}", number) and ending == self._ending))
+
+    def _delete(self, *kept: str) -> None:
+        """Delete what jobs have written into the folder, but for some of it."""
+        for name in os.listdir(self.folder):
+            if self._is_own(name) and name not in kept:
                 os.unlink(self._path(name))
+
+    def _are_parts(self, parts: Any) -> bool:
+        """Are these the parts that a job has noted? Their names say where is read and what is moved, so they are known beforehand."""
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            return False
+        ends = [0, *(part.get("end") for part in parts)]
+        counts = [*ends, *(part.get("rows") for part in parts)]
+        return (
+            [part.get("file") for part in parts] == [self._named(number) for number in range(len(parts))]
+            and all(type(count) is int and count >= 0 for count in counts)
+            and ends == sorted(ends)
+        )
+
+    def _named(self, number: int) -> str:
+        return f"{number:06d}{self._ending}"
 
     def _there(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Parts as far as none is gone: a job that was stopped at its very end may have made the target of them."""
@@ -115,7 +151,7 @@ class Parts:
     @contextmanager
     def part(self) -> Iterator[tuple[BinaryIO, str]]:
         """A stream for the next part, and its name."""
-        name = f"{self.count:06d}{os.path.splitext(self.target)[1]}"
+        name = self._named(self.count)
         with writing(self._path(name)) as stream:
             yield stream, name
 
@@ -132,15 +168,13 @@ class Parts:
         else:
             with writing(self.target) as stream:
                 sinks.merge(files, stream, self.target, self._kind)
-        for name in os.listdir(self.folder):
-            if name != LOCK:
-                os.unlink(self._path(name))
+        self._delete(LOCK)
 
     def close(self) -> None:
         """Let go of the folder; where it keeps nothing, it goes."""
-        kept = os.path.exists(self._path(NOTES))
-        if not kept:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if not os.path.exists(self._path(NOTES)):
+            with suppress(OSError):
+                self._delete()
         self._lock.release()
         with suppress(OSError):
             os.rmdir(self.folder)
