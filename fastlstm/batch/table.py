@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from . import objects
 from .values import Answer, Fill, Values
 
 
-class Table:
+class Table(ABC):
     """Columns by name.
 
     Attributes
@@ -40,53 +41,53 @@ class Table:
         self.rows = rows
         self.alone = alone
 
+    @abstractmethod
     def usable(self, name: Any, text: bool) -> bool:
         """Could a model that reads text, or numbers, read a column?"""
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self, name: Any, fill: Fill) -> Values:
         """A column; ``fill`` takes the place of nulls."""
-        raise NotImplementedError
 
+    @abstractmethod
     def numbered(self, name: Any) -> np.ndarray:
         """Whole numbers of 64 bits that are equal where the values of a key's column are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sortable(self, name: Any) -> np.ndarray:
         """Numbers in the order of the values of a column."""
-        raise NotImplementedError
 
+    @abstractmethod
     def changes(self, name: Any) -> np.ndarray:
         """(rows - 1,): how the value of a key's column changes from row to row: 1 it rises, -1 it falls, 0 it stays."""
-        raise NotImplementedError
 
+    @abstractmethod
     def marks(self, name: Any) -> np.ndarray:
         """Of each value of a key's column 64 bits that are the same in every table: a whole number itself, or a hash."""
-        raise NotImplementedError
 
     def value(self, name: Any, row: int) -> Any:
         """One value of a column, for messages."""
         return self.column(name)[row]
 
+    @abstractmethod
     def column(self, name: Any) -> Any:
         """A column as the caller has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def of(self, names: Sequence[Any], rows: np.ndarray | None = None) -> Table:
         """Some columns of some rows; None: of all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cut(self, first: int, last: int) -> Any:
         """The rows from ``first`` to before ``last``, as the caller's kind of table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def after(self, others: Sequence[Any]) -> Any:
         """The caller's table behind others of its kind, in one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def with_answers(self, answers: Sequence[Answer]) -> Any:
         """The caller's table with columns more; of one column alone, the answer alone."""
-        raise NotImplementedError
 
 
 class Arrays(Table):

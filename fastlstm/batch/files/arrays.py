@@ -51,6 +51,8 @@ def header(stream: IO[bytes], name: str) -> Header:
         raise InputError(f"{name}: cannot be read as .npy: {error}") from error
     if found.dtype.hasobject:
         raise InputError(f"{name}: cannot be read as .npy: {OBJECTS}")
+    if min(found.shape, default=0) < 0 or not found.dtype.itemsize:
+        raise InputError(f"{name}: cannot be read as .npy: it says that it holds {found.dtype} of shape {found.shape}")
     if not found.shape:
         raise InputError(f"{name}: expected an array with a row for each example, found a single {found.dtype}")
     return found

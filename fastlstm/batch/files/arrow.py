@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ... import lazy
 from ...errors import InputError
-from .base import Batch, Reading, Sink, Source, bounded, guarded, length, said, understood
+from .base import Batch, Reading, Source, bounded, guarded, length, said, understood
 from .mapped import Mapped
-from .tables import Gathered, as_record_batch, decoded
+from .tables import TableSink, decoded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,9 +71,9 @@ class ArrowSource(Source):
             opened = self._open()
         if self._is_file:
             for number in range(opened.num_record_batches):
-                yield opened.get_batch(number).select(list(columns))
+                yield proven(opened.get_batch(number).select(list(columns)))
         else:
-            yield from (batch.select(list(columns)) for batch in opened)
+            yield from (proven(batch.select(list(columns))) for batch in opened)
         yield _empty(opened.schema, columns)
 
     def _released(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -117,8 +116,20 @@ class StreamSource(Source):
         return bounded(guarded(self._read(columns), self.name, KIND), rows, start)
 
     def _read(self, columns: Sequence[str]) -> Iterator[Batch]:
-        yield from (batch.select(list(columns)) for batch in self._opened)
+        yield from (proven(batch.select(list(columns))) for batch in self._opened)
         yield _empty(self.schema, columns)
+
+
+def proven(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch whose lengths and offsets lie inside its memory: Arrow itself takes what a file says of them.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If one does not.
+    """
+    batch.validate(full=True)
+    return batch
 
 
 def _empty(schema: Any, columns: Sequence[str]) -> pa.RecordBatch:
@@ -126,26 +137,14 @@ def _empty(schema: Any, columns: Sequence[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=pa.schema([schema.field(name) for name in columns]))
 
 
-class ArrowSink(Sink):
+class ArrowSink(TableSink):
     """An Arrow file, not compressed, so that it can be mapped."""
 
     compression: str | None = None
-
-    def __init__(self, stream: BinaryIO, name: str, *, first: bool = True):
-        super().__init__(stream, name, first=first)
-        self._writer: Any = None
-        self._gathered = Gathered()
+    source = ArrowSource
 
     def _opened(self, schema: pa.Schema) -> Any:
         return pa.ipc.new_file(self.stream, schema, options=pa.ipc.IpcWriteOptions(compression=self.compression))
-
-    def write(self, batch: Batch) -> None:
-        """See Sink."""
-        found = self._writable(as_record_batch(batch))
-        if self._writer is None:
-            self._writer = self._opened(found.schema)
-        for table in self._gathered.add(found):
-            self._put(table)
 
     def _writable(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Without dictionaries: a file has one for each column, and those of later batches may hold other values."""
@@ -154,39 +153,6 @@ class ArrowSink(Sink):
     def _put(self, table: pa.Table) -> None:
         for batch in table.combine_chunks().to_batches():
             self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        """See Sink."""
-        for table in self._gathered.rest():
-            self._put(table)
-        if self._writer is not None:
-            self._writer.close()
-
-    def abandon(self) -> None:
-        """See Sink."""
-        if self._writer is not None:
-            with suppress(Exception):
-                self._writer.close()
-
-    @classmethod
-    def merge(cls, parts: Sequence[str], stream: BinaryIO, name: str) -> None:
-        """One file of several.
-
-        Parameters
-        ----------
-        parts
-            Their paths, in order.
-        stream
-            Where the file goes.
-        name
-            As messages call it.
-        """
-        sink = cls(stream, name)
-        for part in parts:
-            source = ArrowSource(part, Reading())
-            for batch in source.batches(source.names, 1 << 14):
-                sink.write(batch)
-        sink.close()
 
 
 class FeatherSink(ArrowSink):
@@ -198,8 +164,9 @@ class FeatherSink(ArrowSink):
 class StreamSink(ArrowSink):
     """An Arrow stream; what is written of it can be read before it ends."""
 
+    rows = 1
+
     def _opened(self, schema: pa.Schema) -> Any:
-        self._gathered = Gathered(rows=1)
         return pa.ipc.new_stream(self.stream, schema)
 
     def _writable(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -45,7 +46,7 @@ class Reading:
     verbatim: bool = False
 
 
-class Source:
+class Source(ABC):
     """Rows that are read a batch at a time.
 
     Attributes
@@ -78,7 +79,9 @@ class Source:
         texts
             Those that are text, whatever it looks like.
         """
+        return
 
+    @abstractmethod
     def batches(self, columns: Sequence[str], rows: int, start: int = 0) -> Iterator[Batch]:
         """The rows, in their order; one batch of none where there are none.
 
@@ -96,7 +99,6 @@ class Source:
         InputError
             If the file is damaged.
         """
-        raise NotImplementedError
 
     def ranges(self, start: int) -> Ranges | None:
         """What other processes may read by themselves; None where one does best to read all, and hand it to others.
@@ -114,6 +116,7 @@ class Source:
 
     def close(self) -> None:
         """Give back what is open."""
+        return
 
     def __enter__(self: T) -> T:
         return self
@@ -147,7 +150,7 @@ class Ranges(NamedTuple):
         return self._replace(parts=found)
 
 
-class Sink:
+class Sink(ABC):
     """What takes batches, and makes one file of them.
 
     Parameters
@@ -163,15 +166,17 @@ class Sink:
     def __init__(self, stream: BinaryIO, name: str, *, first: bool = True):
         self.stream, self.name, self.first = stream, name, first
 
+    @abstractmethod
     def write(self, batch: Batch) -> None:
         """Add rows."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Write what ends the file; not called where the work failed."""
+        return
 
     def abandon(self) -> None:
         """Where the work failed: let go of the stream while it still can be written to, as some libraries do that when they are deleted."""
+        return
 
 
 def need(library: str, what: str) -> None:

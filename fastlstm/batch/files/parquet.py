@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ... import lazy
 from ...errors import InputError
-from .base import Batch, Ranges, Reading, Sink, Source, bounded, guarded, said, stamp, understood
-from .tables import Gathered, as_record_batch
+from .base import Batch, Ranges, Reading, Source, bounded, guarded, said, stamp, understood
+from .tables import TableSink
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,55 +102,15 @@ def _same(path: str, expected: tuple[int, ...]) -> ParquetSource:
     raise InputError(f"{path}: has changed since its first rows were read; run the job again when nothing writes to it any more")
 
 
-class ParquetSink(Sink):
+class ParquetSink(TableSink):
     """A Parquet file: Zstandard, row groups of some megabytes."""
 
-    def __init__(self, stream: BinaryIO, name: str, *, first: bool = True):
-        super().__init__(stream, name, first=first)
-        self._writer: Any = None
-        self._gathered = Gathered()
+    source = ParquetSource
 
-    def write(self, batch: Batch) -> None:
-        """See Sink."""
-        found = as_record_batch(batch)
-        if self._writer is None:
-            # A dictionary of floats, which hardly ever repeat, is in vain.
-            repeating = [one.name for one in found.schema if not pa.types.is_floating(one.type) and not pa.types.is_nested(one.type)]
-            self._writer = pq.ParquetWriter(
-                self.stream, found.schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True
-            )
-        for table in self._gathered.add(found):
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+    def _opened(self, schema: pa.Schema) -> Any:
+        # A dictionary of floats, which hardly ever repeat, is in vain.
+        repeating = [one.name for one in schema if not pa.types.is_floating(one.type) and not pa.types.is_nested(one.type)]
+        return pq.ParquetWriter(self.stream, schema, compression="zstd", use_dictionary=repeating, write_page_checksum=True)
 
-    def close(self) -> None:
-        """See Sink."""
-        for table in self._gathered.rest():
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        if self._writer is not None:
-            self._writer.close()
-
-    def abandon(self) -> None:
-        """See Sink."""
-        if self._writer is not None:
-            with suppress(Exception):
-                self._writer.close()
-
-    @classmethod
-    def merge(cls, parts: Sequence[str], stream: BinaryIO, name: str) -> None:
-        """One file of several.
-
-        Parameters
-        ----------
-        parts
-            Their paths, in order.
-        stream
-            Where the file goes.
-        name
-            As messages call it.
-        """
-        sink = cls(stream, name)
-        for part in parts:
-            with ParquetSource(part, Reading()) as source:
-                for batch in source.batches(source.names, 1 << 14):
-                    sink.write(batch)
-        sink.close()
+    def _put(self, table: pa.Table) -> None:
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))

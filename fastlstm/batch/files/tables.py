@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ... import lazy
 from ...errors import InputError
 from ..values import flat as rows_flat
-from .base import Batch
+from .base import Batch, Reading, Sink, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +25,8 @@ else:
 #: Rows and bytes that are written at once: a row group of Parquet, a record batch of an Arrow file.
 ROWS = 1 << 17
 BYTES = 8 << 20
+#: Rows of a part that are read at once, when parts become one file.
+MERGED = 1 << 14
 
 
 class Gathered:
@@ -51,6 +55,63 @@ class Gathered:
         table = pa.Table.from_batches(self._batches)
         self._batches, self._rows, self._bytes, self._given = [], 0, 0, True
         return table
+
+
+class TableSink(Sink):
+    """What pyarrow writes as tables, which small batches become first."""
+
+    #: Rows of a table, and bytes, whatever comes first.
+    rows, size = ROWS, BYTES
+    #: What reads such a file.
+    source: Callable[[str, Reading], Source]
+
+    def __init__(self, stream: BinaryIO, name: str, *, first: bool = True):
+        super().__init__(stream, name, first=first)
+        self._writer: Any = None
+        self._gathered = Gathered(self.rows, self.size)
+
+    @abstractmethod
+    def _opened(self, schema: pa.Schema) -> Any:
+        """The writer of a file."""
+
+    @abstractmethod
+    def _put(self, table: pa.Table) -> None:
+        """Write a table."""
+
+    def _writable(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """What of a batch is written."""
+        return batch
+
+    def write(self, batch: Batch) -> None:
+        """See Sink."""
+        found = self._writable(as_record_batch(batch))
+        if self._writer is None:
+            self._writer = self._opened(found.schema)
+        for table in self._gathered.add(found):
+            self._put(table)
+
+    def close(self) -> None:
+        """See Sink."""
+        for table in self._gathered.rest():
+            self._put(table)
+        if self._writer is not None:
+            self._writer.close()
+
+    def abandon(self) -> None:
+        """See Sink."""
+        if self._writer is not None:
+            with suppress(Exception):
+                self._writer.close()
+
+    @classmethod
+    def merge(cls, parts: Sequence[str], stream: BinaryIO, name: str) -> None:
+        """See Sink."""
+        sink = cls(stream, name)
+        for part in parts:
+            with cls.source(part, Reading()) as source:
+                for batch in source.batches(source.names, MERGED):
+                    sink.write(batch)
+        sink.close()
 
 
 def as_record_batch(batch: Batch) -> pa.RecordBatch:
