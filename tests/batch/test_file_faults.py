@@ -22,11 +22,6 @@ pa = pytest.importorskip("pyarrow")
 X = rows(200)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return batch_files.model_file(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
 def refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs a job that must fail; gives what is said. The earlier output stands, and nothing beside it."""

@@ -15,7 +15,7 @@ from around_models import TEXTS, fitted_tokenizer, of_texts
 from batch_files import SIZE, WIDE, numbers, read, rows, table, wide, write
 
 import fastlstm
-from fastlstm.batch.files import sources
+from fastlstm.batch.files import lines, sources
 from fastlstm.batch.files.base import Reading, length
 from fastlstm.cli.main import main
 
@@ -23,11 +23,6 @@ pa = pytest.importorskip("pyarrow")
 
 TABLES = (".parquet", ".arrow", ".arrows", ".feather", ".jsonl")
 X = rows(1000)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return batch_files.model_file(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +282,13 @@ def test_one_object_of_json(model: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert {name: found[name] for name in ("rows", "begun", "written")} == {"rows": 1000, "begun": 0, "written": 1000}
     assert main(["predict", str(model), str(source), "-o", str(tmp_path / "out.parquet"), "--columns", "y", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["error"]["kind"] == "InputError"
+
+
+def test_a_text_of_any_length_is_not_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file without line ends is no reason to take all memory."""
+    monkeypatch.setattr(lines, "LONGEST_LINE", 3 << 20)
+    (tmp_path / "x.txt").write_bytes(b"a" * (8 << 20))
+    with sources.opened(str(tmp_path / "x.txt"), "txt", Reading(("x",))) as source:
+        with pytest.raises(fastlstm.InputError, match=r"x\.txt: expected lines of at most 3 MB, found a longer one"):
+            list(source.batches(["x"], 100))
+        assert source.stream.read_bytes < 8 << 20

@@ -15,7 +15,7 @@ from typing import Any
 import batch_files
 import numpy as np
 import pytest
-from batch_files import numbers, read, rows, table, write
+from batch_files import Stopped, numbers, read, rows, table, write
 
 import fastlstm
 from fastlstm.batch import Predictor
@@ -23,34 +23,20 @@ from fastlstm.batch.files import arrow, csvtables, sources, tables
 from fastlstm.batch.files.arrays import NpySource
 from fastlstm.batch.files.base import Reading
 from fastlstm.batch.files.parquet import ParquetSource
-from fastlstm.batch.jobs import facts, folders, job, processes
+from fastlstm.batch.jobs import facts, folders, processes
 from fastlstm.batch.jobs.job import Job, Progress
 from fastlstm.batch.jobs.planning import Options
 
 pa = pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.usefixtures("each_batch_is_a_part")
 
 X = rows(200)
 NAMES = [f"a{number}" for number in range(batch_files.FEATURES)]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return batch_files.model_file(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def expected(model: Path) -> np.ndarray:
     return fastlstm.load(model).predict(X)
-
-
-@pytest.fixture(autouse=True)
-def each_batch_is_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine: in a long job a part has several."""
-    monkeypatch.setattr(job, "PARTS", 1e9)
-
-
-class Stopped(BaseException):
-    """The job is stopped here, as by Ctrl-C."""
 
 
 def run(predictor: Predictor, source: Path, target: Path, stop: int | None = None, **given: Any) -> Any:

@@ -25,11 +25,6 @@ pa = pytest.importorskip("pyarrow")
 X = rows(1000)
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return batch_files.model_file(tmp_path_factory.mktemp("model"))
-
-
 def peak(*arguments: object) -> float:
     """Megabytes that the command has had at most, without pages of files."""
     code = (

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 import fastlstm
 from fastlstm.batch import Predictor, answers
-from fastlstm.demo import MODEL
 from fastlstm.errors import InputError
 
 pa = pytest.importorskip("pyarrow", minversion="16")
@@ -27,20 +26,6 @@ from columns_of import COLUMNS, TABLES, as_numpy, chunks, listed, sliced  # noqa
 Make = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """The file of a small model, by its name in batch_models."""
-    folder = tmp_path_factory.mktemp("models")
-    made: dict[str, Path] = {}
-
-    def get(name: str) -> Path:
-        if name not in made:
-            made[name] = getattr(batch_models, name)(folder / f"{name}{'.keras' if name in ('words', 'letters') else '.h5'}")
-        return made[name]
-
-    return get
-
-
 def numbers(rows: int = 6, steps: int = 5, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(rows, steps, batch_models.FEATURES)).astype(np.float32)
 
@@ -50,8 +35,8 @@ def numbers(rows: int = 6, steps: int = 5, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("name", sorted(batch_models.NUMBERS))
 @pytest.mark.parametrize("kind", sorted(TABLES))
-def test_each_kind_of_table(model: Make, kind: str, name: str) -> None:
-    x, path = numbers(), model(name)
+def test_each_kind_of_table(models: Make, kind: str, name: str) -> None:
+    x, path = numbers(), models(name)
     expected = fastlstm.load(path).predict(x)
     batch = TABLES[kind](x)
     found = Predictor(path, outputs="y")(batch)
@@ -62,9 +47,9 @@ def test_each_kind_of_table(model: Make, kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(COLUMNS))
-def test_one_column_alone(model: Make, kind: str) -> None:
-    x, predictor = numbers(), Predictor(model("fixed"))
-    expected = fastlstm.load(model("fixed")).predict(x)[:, 0]
+def test_one_column_alone(models: Make, kind: str) -> None:
+    x, predictor = numbers(), Predictor(models("fixed"))
+    expected = fastlstm.load(models("fixed")).predict(x)[:, 0]
     for column in (COLUMNS[kind](x), sliced(COLUMNS[kind], x)):
         found = predictor(column)
         assert isinstance(found, pa.Array)
@@ -74,9 +59,9 @@ def test_one_column_alone(model: Make, kind: str) -> None:
     assert np.array_equal(found.to_numpy(), expected)
 
 
-def test_one_series(model: Make) -> None:
-    x, predictor = numbers(), Predictor(model("fixed"))
-    expected = fastlstm.load(model("fixed")).predict(x)[:, 0]
+def test_one_series(models: Make) -> None:
+    x, predictor = numbers(), Predictor(models("fixed"))
+    expected = fastlstm.load(models("fixed")).predict(x)[:, 0]
     table = TABLES["pandas"](x)
     found = predictor(table["x"].rename("given"))
     assert found.name == "given"
@@ -87,82 +72,82 @@ def test_one_series(model: Make) -> None:
     assert np.array_equal(found.to_numpy(), expected)
 
 
-def test_an_array_is_as_for_predict(model: Make) -> None:
+def test_an_array_is_as_for_predict(models: Make) -> None:
     x = numbers()
-    expected = fastlstm.load(model("fixed")).predict(x)
-    assert np.array_equal(Predictor(model("fixed"))(x), expected)
-    assert np.array_equal(Predictor(model("fixed")).predict(x), expected)
+    expected = fastlstm.load(models("fixed")).predict(x)
+    assert np.array_equal(Predictor(models("fixed"))(x), expected)
+    assert np.array_equal(Predictor(models("fixed")).predict(x), expected)
 
 
 @given(st.data())
-def test_any_cuts_of_a_table(model: Make, data: st.DataObject) -> None:
+def test_any_cuts_of_a_table(models: Make, data: st.DataObject) -> None:
     """Chunks, slices and batches change no number."""
     rows = data.draw(st.integers(1, 7))
     x = numbers(rows, seed=rows)
     name = data.draw(st.sampled_from(sorted(batch_models.NUMBERS)))
     kind = data.draw(st.sampled_from(sorted(COLUMNS)))
     sizes = data.draw(st.lists(st.integers(0, 2), max_size=3))
-    expected = fastlstm.load(model(name)).predict(x)
+    expected = fastlstm.load(models(name)).predict(x)
     table = pa.table({"other": pa.array(range(rows)), "x": chunks(COLUMNS[kind], x, sizes)})
-    predictor = Predictor(model(name), inputs="x", outputs="y")
+    predictor = Predictor(models(name), inputs="x", outputs="y")
     first = data.draw(st.integers(0, rows - 1))
     y = as_numpy(predictor(table.slice(first)), "y")
     assert np.array_equal(y, expected[first:, 0] if expected.shape[1:] == (1,) else expected[first:])
 
 
-def test_what_stays_of_a_table(model: Make) -> None:
+def test_what_stays_of_a_table(models: Make) -> None:
     """The other columns, their order, the metadata, the index."""
     x = numbers()
     table = pa.table({"b": range(6), "x": COLUMNS["nested"](x), "a": list("abcdef")}).replace_schema_metadata({"k": "v"})
-    found = Predictor(model("fixed"), inputs="x")(table)
+    found = Predictor(models("fixed"), inputs="x")(table)
     assert found.schema.names == ["b", "x", "a", "dense_2"]
     assert found.schema.metadata == {b"k": b"v"}
     assert found.select(["b", "x", "a"]).equals(table)
     frame = TABLES["pandas"](x).assign(when=pd.Timestamp("2026-01-01"), state=pd.Categorical(list("aabbcc")))
-    found = Predictor(model("fixed"), inputs="x")(frame)
+    found = Predictor(models("fixed"), inputs="x")(frame)
     assert list(found.columns) == ["x", "when", "state", "dense_2"]
     pd.testing.assert_frame_equal(found[["x", "when", "state"]], frame)
     assert "dense_2" not in frame.columns
 
 
-def test_types_of_outputs(model: Make) -> None:
+def test_types_of_outputs(models: Make) -> None:
     """A value a row is a column of floats, several are lists of a fixed size, of open length lists."""
     x = numbers()
     table = TABLES["table"](x)
     for name, kind in [
         ("fixed", pa.float32()), ("any_length", pa.list_(pa.float32(), 2)), ("each_step", pa.list_(pa.list_(pa.float32(), 2))),
     ]:  # fmt: skip
-        predictor = Predictor(model(name), outputs="y")
+        predictor = Predictor(models(name), outputs="y")
         assert predictor(table).schema.field("y").type == kind
         assert predictor.schema(table.schema).equals(predictor(table).schema)
         assert predictor(table.slice(0, 0)).schema.equals(predictor(table).schema)
-    wide = Predictor(model("fixed"), outputs="y", precision="float64")
+    wide = Predictor(models("fixed"), outputs="y", precision="float64")
     assert wide(table).schema.field("y").type == pa.float64()
-    assert Predictor(model("any_length"), outputs="y")(TABLES["polars"](x)).schema["y"] == pl.Array(pl.Float32, 2)
-    assert Predictor(model("each_step"), outputs="y")(TABLES["polars"](x)).schema["y"] == pl.List(pl.Array(pl.Float32, 2))
+    assert Predictor(models("any_length"), outputs="y")(TABLES["polars"](x)).schema["y"] == pl.Array(pl.Float32, 2)
+    assert Predictor(models("each_step"), outputs="y")(TABLES["polars"](x)).schema["y"] == pl.List(pl.Array(pl.Float32, 2))
 
 
 @pytest.mark.parametrize("kind", sorted(TABLES))
-def test_no_rows(model: Make, kind: str) -> None:
+def test_no_rows(models: Make, kind: str) -> None:
     batch = TABLES[kind](numbers())
     nothing = {name: column[:0] for name, column in batch.items()} if isinstance(batch, dict) else batch[:0]
     for name in ("fixed", "each_step"):
-        found = Predictor(model(name), outputs="y")(nothing)
+        found = Predictor(models(name), outputs="y")(nothing)
         assert len(found["y"]) == 0
         if isinstance(found, pl.DataFrame):
-            assert found.schema == Predictor(model(name), outputs="y")(batch).schema
+            assert found.schema == Predictor(models(name), outputs="y")(batch).schema
 
 
 # -- which columns ----------------------------------------------------------------------------------------------------------------
 
 
-def test_scalars_side_by_side(model: Make) -> None:
+def test_scalars_side_by_side(models: Make) -> None:
     """In the order of the columns that are named: timestep after timestep."""
     x = numbers()
-    expected = fastlstm.load(model("fixed")).predict(x)[:, 0]
+    expected = fastlstm.load(models("fixed")).predict(x)[:, 0]
     names = [f"t{step}_{feature}" for step in range(5) for feature in range(3)]
     flat = dict(zip(names, x.reshape(6, -1).T.copy()))
-    predictor = Predictor(model("fixed"), inputs=names, outputs="y")
+    predictor = Predictor(models("fixed"), inputs=names, outputs="y")
     shuffled = dict(sorted(flat.items(), reverse=True))
     for batch in (shuffled, pa.table(shuffled), pd.DataFrame(shuffled), pl.DataFrame(shuffled), pa.RecordBatch.from_pydict(shuffled)):
         assert np.array_equal(as_numpy(predictor(batch), "y"), expected)
@@ -170,62 +155,62 @@ def test_scalars_side_by_side(model: Make) -> None:
     assert np.array_equal(as_numpy(predictor(mixed), "y"), expected)
 
 
-def test_columns_of_a_frame_made_of_an_array(model: Make) -> None:
+def test_columns_of_a_frame_made_of_an_array(models: Make) -> None:
     """Which pandas calls by numbers."""
     x = numbers()
     frame = pd.DataFrame(x.reshape(6, -1))
-    found = Predictor(model("fixed"), inputs=list(range(15)), outputs="y")(frame)
-    assert np.array_equal(found["y"].to_numpy(), fastlstm.load(model("fixed")).predict(x)[:, 0])
+    found = Predictor(models("fixed"), inputs=list(range(15)), outputs="y")(frame)
+    assert np.array_equal(found["y"].to_numpy(), fastlstm.load(models("fixed")).predict(x)[:, 0])
 
 
 @pytest.mark.parametrize("make", [COLUMNS["nested"], lambda x: listed(x.reshape(len(x), -1))], ids=["fixed", "lists"])
-def test_lists_side_by_side(model: Make, make: Callable[[np.ndarray], Any]) -> None:
+def test_lists_side_by_side(models: Make, make: Callable[[np.ndarray], Any]) -> None:
     """A feature each, some features each, a timestep each; else one after another."""
     x = numbers()
-    expected = fastlstm.load(model("fixed")).predict(x)[:, 0]
+    expected = fastlstm.load(models("fixed")).predict(x)[:, 0]
     features = {f"f{n}": make(np.ascontiguousarray(x[..., n])) for n in range(3)}
     some = {"ab": COLUMNS["nested"](np.ascontiguousarray(x[..., :2])), "c": COLUMNS["nested"](np.ascontiguousarray(x[..., 2:]))}
     steps = {f"t{n}": make(np.ascontiguousarray(x[:, n])) for n in range(5)}
     flat = x.reshape(6, -1)
     after = {"first": make(np.ascontiguousarray(flat[:, :8])), "one": np.ascontiguousarray(flat[:, 8]), "last": make(flat[:, 9:].copy())}
     for columns in (features, some, steps, after):
-        found = Predictor(model("fixed"), inputs=list(columns), outputs="y")(pa.table(columns))
+        found = Predictor(models("fixed"), inputs=list(columns), outputs="y")(pa.table(columns))
         assert np.array_equal(as_numpy(found, "y"), expected)
-    found = Predictor(model("any_length"), inputs=list(features), outputs="y")(pa.table(features))
-    assert np.array_equal(as_numpy(found, "y"), fastlstm.load(model("any_length")).predict(x))
+    found = Predictor(models("any_length"), inputs=list(features), outputs="y")(pa.table(features))
+    assert np.array_equal(as_numpy(found, "y"), fastlstm.load(models("any_length")).predict(x))
 
 
-def test_several_inputs_and_outputs(model: Make) -> None:
+def test_several_inputs_and_outputs(models: Make) -> None:
     series, facts = numbers(), np.random.default_rng(1).random((6, 2), np.float32)
-    y, z = fastlstm.load(model("several")).predict([series, facts])
+    y, z = fastlstm.load(models("several")).predict([series, facts])
     table = pa.table({"series": COLUMNS["nested"](series), "facts": COLUMNS["nested"](facts)})
-    found = Predictor(model("several"))(table)
+    found = Predictor(models("several"))(table)
     assert np.array_equal(as_numpy(found, "y"), y[:, 0])
     assert np.array_equal(as_numpy(found, "z"), z)
     apart = pa.table({"s": table["series"], "a": facts[:, 0].copy(), "b": facts[:, 1].copy()})
-    found = Predictor(model("several"), inputs={"facts": ["a", "b"], "series": "s"}, outputs={"z": "chances"})(apart)
+    found = Predictor(models("several"), inputs={"facts": ["a", "b"], "series": "s"}, outputs={"z": "chances"})(apart)
     assert found.schema.names == ["s", "a", "b", "chances"]
     assert np.array_equal(as_numpy(found, "chances"), z)
-    assert Predictor(model("several"), outputs=["one", "three"])(table).schema.names[2:] == ["one", "three"]
+    assert Predictor(models("several"), outputs=["one", "three"])(table).schema.names[2:] == ["one", "three"]
 
 
-def test_outputs_of_one_name(model: Make) -> None:
+def test_outputs_of_one_name(models: Make) -> None:
     """Are numbered, as columns have names of their own."""
     x = numbers()
-    expected = fastlstm.load(model("with_states")).predict(x)
+    expected = fastlstm.load(models("with_states")).predict(x)
     table = TABLES["table"](x)
     for outputs, names in [(None, ["lstm", "lstm_1", "lstm_2"]), (["y", "h", "c"], ["y", "h", "c"]), ({"lstm_2": "c"}, ["c"])]:
-        found = Predictor(model("with_states"), outputs=outputs)(table)
+        found = Predictor(models("with_states"), outputs=outputs)(table)
         assert found.schema.names == ["x", *names]
         for name, wanted in zip(names[::-1], expected[::-1]):
             assert np.array_equal(as_numpy(found, name), wanted)
     assert answers.told_apart(["a", "a_1", "a", "a"]) == ["a", "a_1", "a_2", "a_3"]
 
 
-def test_the_only_column_it_could_be(model: Make) -> None:
+def test_the_only_column_it_could_be(models: Make) -> None:
     x = numbers()
     table = pa.table({"name": list("abcdef"), "when": pa.array(range(6), pa.timestamp("s")), "numbers": COLUMNS["numbers"](x)})
-    assert np.array_equal(as_numpy(Predictor(model("fixed"), outputs="y")(table), "y"), fastlstm.load(model("fixed")).predict(x)[:, 0])
+    assert np.array_equal(as_numpy(Predictor(models("fixed"), outputs="y")(table), "y"), fastlstm.load(models("fixed")).predict(x)[:, 0])
 
 
 # -- rows of different lengths ----------------------------------------------------------------------------------------------------
@@ -248,28 +233,28 @@ RAGGED: dict[str, Callable[[list[np.ndarray]], Any]] = {
 
 @pytest.mark.parametrize("name", ["any_length", "each_step", "convolved"])
 @pytest.mark.parametrize("kind", sorted(RAGGED))
-def test_rows_of_different_lengths(model: Make, kind: str, name: str) -> None:
+def test_rows_of_different_lengths(models: Make, kind: str, name: str) -> None:
     rows = of_lengths([3, 1, 17, 4, 3])
-    expected = [fastlstm.load(model(name)).predict(row[np.newaxis])[0] for row in rows]
-    found = Predictor(model(name), inputs="x", outputs="y")(RAGGED[kind](rows))["y"]
+    expected = [fastlstm.load(models(name)).predict(row[np.newaxis])[0] for row in rows]
+    found = Predictor(models(name), inputs="x", outputs="y")(RAGGED[kind](rows))["y"]
     found = found.to_pylist() if isinstance(found, pa.ChunkedArray) else list(found)
     assert all(np.array_equal(np.array(list(y), np.float32), wanted) for y, wanted in zip(found, expected, strict=True))
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.sampled_from(["any_length", "each_step", "convolved", "ids"]))
-def test_any_lengths(model: Make, lengths: list[int], name: str) -> None:
+def test_any_lengths(models: Make, lengths: list[int], name: str) -> None:
     rows = of_lengths(lengths)
     if name == "ids":
         rows = [np.abs(row[:, 0] * 5).astype(np.int32) % 20 for row in rows]
-    loaded = fastlstm.load(model(name))
+    loaded = fastlstm.load(models(name))
     expected = loaded.predict(rows)
     table = pa.table({"x": pa.array([row.ravel() for row in rows], pa.list_(pa.float32() if name != "ids" else pa.int32()))})
-    found = Predictor(model(name), inputs="x", outputs="y")(table)["y"].to_pylist()
+    found = Predictor(models(name), inputs="x", outputs="y")(table)["y"].to_pylist()
     for y, wanted in zip(found, expected, strict=True):
         assert np.array_equal(np.array(y, np.float32).ravel(), np.ravel(wanted))
 
 
-def test_lengths_far_apart_take_little_memory(model: Make) -> None:
+def test_lengths_far_apart_take_little_memory(models: Make) -> None:
     """A row of a hundred thousand timesteps among many of one: padded to the longest they were 2.4 GB."""
     import tracemalloc
 
@@ -279,28 +264,28 @@ def test_lengths_far_apart_take_little_memory(model: Make) -> None:
     column = pa.ListArray.from_arrays(
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32), COLUMNS["nested"](values[:, np.newaxis]).flatten()
     )
-    predictor = Predictor(model("any_length"))
+    predictor = Predictor(models("any_length"))
     tracemalloc.start()
     y = as_numpy(predictor(pa.table({"x": column})), "dense_2")
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 100e6
-    loaded = fastlstm.load(model("any_length"))
+    loaded = fastlstm.load(models("any_length"))
     assert np.array_equal(y[1000], loaded.predict(values[np.newaxis, 1000:101_000])[0])
     assert np.array_equal(y[:1000], loaded.predict(values[:1000, np.newaxis]))
 
 
-def test_lists_of_different_lengths_side_by_side(model: Make) -> None:
+def test_lists_of_different_lengths_side_by_side(models: Make) -> None:
     rows = of_lengths([3, 1, 4])
     columns = {f"f{n}": pa.array([row[:, n] for row in rows], pa.list_(pa.float32())) for n in range(3)}
-    found = Predictor(model("any_length"), inputs=list(columns), outputs="y")(pa.table(columns))
-    assert np.array_equal(as_numpy(found, "y"), fastlstm.load(model("any_length")).predict(rows))
+    found = Predictor(models("any_length"), inputs=list(columns), outputs="y")(pa.table(columns))
+    assert np.array_equal(as_numpy(found, "y"), fastlstm.load(models("any_length")).predict(rows))
 
 
-def test_one_of_several_inputs_has_lengths(model: Make) -> None:
+def test_one_of_several_inputs_has_lengths(models: Make) -> None:
     rows, facts = of_lengths([3, 1, 3]), np.random.default_rng(1).random((3, 2), np.float32)
-    y, z = fastlstm.load(model("several")).predict([rows, facts])
-    found = Predictor(model("several"))(pa.table({"series": RAGGED["lists"](rows)["x"], "facts": COLUMNS["nested"](facts)}))
+    y, z = fastlstm.load(models("several")).predict([rows, facts])
+    found = Predictor(models("several"))(pa.table({"series": RAGGED["lists"](rows)["x"], "facts": COLUMNS["nested"](facts)}))
     assert np.array_equal(as_numpy(found, "y"), y[:, 0])
     assert np.array_equal(as_numpy(found, "z"), z)
 
@@ -308,14 +293,14 @@ def test_one_of_several_inputs_has_lengths(model: Make) -> None:
 # -- ids and text -----------------------------------------------------------------------------------------------------------------
 
 
-def test_ids(model: Make) -> None:
+def test_ids(models: Make) -> None:
     ids = np.random.default_rng(0).integers(0, 20, (6, 4))
-    expected = fastlstm.load(model("ids")).predict(ids)[:, 0]
+    expected = fastlstm.load(models("ids")).predict(ids)[:, 0]
     for kind in (np.int64, np.int8, np.uint16, np.float32):
-        found = Predictor(model("ids"), outputs="y")(pa.table({"x": COLUMNS["nested"](ids.astype(kind))}))
+        found = Predictor(models("ids"), outputs="y")(pa.table({"x": COLUMNS["nested"](ids.astype(kind))}))
         assert np.array_equal(as_numpy(found, "y"), expected)
     with pytest.raises(InputError, match="expected ids from 0 to 19, found 0 to 20"):
-        Predictor(model("ids"))(pa.table({"x": pa.array([[0, 20]])}))
+        Predictor(models("ids"))(pa.table({"x": pa.array([[0, 20]])}))
 
 
 @pytest.mark.parametrize(
@@ -329,12 +314,12 @@ def test_ids(model: Make) -> None:
     ],
     ids=["string", "view", "dictionary", "pandas", "category", "pandas string", "polars", "polars category", "dict", "objects", "bytes"],
 )  # fmt: skip
-def test_text(model: Make, batch: Any) -> None:
-    assert list(np.asarray(as_numpy(Predictor(model("words"), outputs="y")(batch), "y"), int)) == [2, 1, 0]
+def test_text(models: Make, batch: Any) -> None:
+    assert list(np.asarray(as_numpy(Predictor(models("words"), outputs="y")(batch), "y"), int)) == [2, 1, 0]
 
 
-def test_text_as_an_output(model: Make) -> None:
-    predictor = Predictor(model("letters"), inputs="n", outputs="y")
+def test_text_as_an_output(models: Make) -> None:
+    predictor = Predictor(models("letters"), inputs="n", outputs="y")
     table = pa.table({"n": [1, 2, 1]})
     assert predictor(table)["y"].to_pylist() == ["a", "b", "a"]
     assert predictor(table).schema == predictor.schema(table.schema)
@@ -360,60 +345,60 @@ def with_nulls() -> tuple[np.ndarray, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", sorted(with_nulls()[1]))
-def test_rows_with_nulls_are_refused_or_left_out(model: Make, kind: str) -> None:
+def test_rows_with_nulls_are_refused_or_left_out(models: Make, kind: str) -> None:
     x, tables = with_nulls()
     with pytest.raises(
         InputError, match="column 'x': expected no nulls, found 2, the first in row 1; nulls='skip' leaves such rows out, a number"
     ):
-        Predictor(model("fixed"))(tables[kind])
+        Predictor(models("fixed"))(tables[kind])
     kept = np.array([True, False, True, True, False, True])
     for name in ("fixed", "any_length", "each_step"):
-        found = Predictor(model(name), nulls="skip", outputs="y")(tables[kind])
+        found = Predictor(models(name), nulls="skip", outputs="y")(tables[kind])
         y = found["y"].to_pylist() if hasattr(found["y"], "to_pylist") else list(found["y"])
-        expected = fastlstm.load(model(name)).predict(x[kept])
+        expected = fastlstm.load(models(name)).predict(x[kept])
         assert [one is None or bool(np.isnan(np.asarray(one, np.float32)).any()) for one in y] == (~kept).tolist()
         present = np.array([list(one) if hasattr(one, "__len__") else one for one in (y[n] for n in np.flatnonzero(kept))], np.float32)
         assert np.array_equal(present.reshape(expected.shape), expected)
 
 
 @follows("nulls='skip' leaves such rows out, a number such as nulls=0 takes their place")
-def test_a_number_takes_their_place(model: Make) -> None:
+def test_a_number_takes_their_place(models: Make) -> None:
     x, tables = with_nulls()
     x[1], x[4, 2, 1] = 0.5, 0.5
-    expected = fastlstm.load(model("fixed")).predict(x)[:, 0]
+    expected = fastlstm.load(models("fixed")).predict(x)[:, 0]
     for kind in ("table", "polars"):
-        assert np.array_equal(as_numpy(Predictor(model("fixed"), nulls=0.5, outputs="y")(tables[kind]), "y"), expected)
+        assert np.array_equal(as_numpy(Predictor(models("fixed"), nulls=0.5, outputs="y")(tables[kind]), "y"), expected)
     for kind in ("lists", "dict"):
         with pytest.raises(
             InputError, match="column 'x': nulls=0.5 stands for a number, found a null in place of a list of any length in row 1"
         ):
-            Predictor(model("fixed"), nulls=0.5)(tables[kind])
+            Predictor(models("fixed"), nulls=0.5)(tables[kind])
 
 
 @pytest.mark.parametrize("dtype", ["Float32", "Int8", "boolean", "object", "float64[pyarrow]"])
-def test_nullable_columns_of_pandas(model: Make, dtype: str) -> None:
+def test_nullable_columns_of_pandas(models: Make, dtype: str) -> None:
     names = [f"c{n}" for n in range(15)]
     frame = pd.DataFrame({name: pd.Series([1, None, 0], dtype=dtype) for name in names})
-    expected = fastlstm.load(model("fixed")).predict(np.array([[1] * 15, [3] * 15, [0] * 15], np.float32).reshape(3, 5, 3))[:, 0]
+    expected = fastlstm.load(models("fixed")).predict(np.array([[1] * 15, [3] * 15, [0] * 15], np.float32).reshape(3, 5, 3))[:, 0]
     with pytest.raises(InputError, match="column 'c0': expected no nulls, found one in row 1"):
-        Predictor(model("fixed"), inputs=names)(frame)
-    found = Predictor(model("fixed"), inputs=names, nulls="skip", outputs="y")(frame)["y"].to_numpy()
+        Predictor(models("fixed"), inputs=names)(frame)
+    found = Predictor(models("fixed"), inputs=names, nulls="skip", outputs="y")(frame)["y"].to_numpy()
     assert np.isnan(found[1])
     assert np.array_equal(found[[0, 2]], expected[[0, 2]])
-    assert np.array_equal(Predictor(model("fixed"), inputs=names, nulls=3, outputs="y")(frame)["y"].to_numpy(), expected)
+    assert np.array_equal(Predictor(models("fixed"), inputs=names, nulls=3, outputs="y")(frame)["y"].to_numpy(), expected)
 
 
-def test_nan_passes(model: Make) -> None:
+def test_nan_passes(models: Make) -> None:
     x = numbers()
     x[2, 0, 0] = np.nan
-    expected = fastlstm.load(model("fixed")).predict(x)[:, 0]
+    expected = fastlstm.load(models("fixed")).predict(x)[:, 0]
     for kind in sorted(TABLES):
-        assert np.array_equal(as_numpy(Predictor(model("fixed"), outputs="y")(TABLES[kind](x)), "y"), expected, equal_nan=True)
+        assert np.array_equal(as_numpy(Predictor(models("fixed"), outputs="y")(TABLES[kind](x)), "y"), expected, equal_nan=True)
 
 
-def test_all_of_it_is_null(model: Make) -> None:
+def test_all_of_it_is_null(models: Make) -> None:
     for name in ("fixed", "any_length", "each_step"):
-        predictor = Predictor(model(name), inputs="x", outputs="y", nulls="skip")
+        predictor = Predictor(models(name), inputs="x", outputs="y", nulls="skip")
         for column in (
             pa.array([None, None]),
             pa.array([None, None], pa.list_(pa.float32())),
@@ -425,168 +410,9 @@ def test_all_of_it_is_null(model: Make) -> None:
         assert list(predictor(pd.DataFrame({"x": [None, None]}))["y"].isna()) == [True, True]
 
 
-def test_nulls_in_text(model: Make) -> None:
+def test_nulls_in_text(models: Make) -> None:
     table = pa.table({"text": ["a", None, "b"]})
-    assert Predictor(model("words"), outputs="y", nulls="skip")(table)["y"].to_pylist() == [1, None, 2]
-    assert list(Predictor(model("words"), outputs="y", nulls="skip")(table.to_pandas())["y"].isna()) == [False, True, False]
+    assert Predictor(models("words"), outputs="y", nulls="skip")(table)["y"].to_pylist() == [1, None, 2]
+    assert list(Predictor(models("words"), outputs="y", nulls="skip")(table.to_pandas())["y"].isna()) == [False, True, False]
     with pytest.raises(InputError, match="column 'text': nulls=0.0 stands for a number, found a null among texts; nulls='skip'"):
-        Predictor(model("words"), nulls=0)(table)
-
-
-# -- what is refused --------------------------------------------------------------------------------------------------------------
-
-
-def refused(predictor: Predictor, batch: Any, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        predictor(batch)
-    assert message in str(caught.value)
-
-
-def test_columns_that_are_not_there(model: Make) -> None:
-    table = pa.table({"a": [1.0], "b": [2.0]})
-    refused(Predictor(model("fixed"), inputs="x"), table, "input 'lstm_1_input': expected a column 'x', found the columns 'a', 'b'")
-    refused(
-        Predictor(model("fixed")), table,
-        "inputs: expected a column 'lstm_1_input' for the input of this name, or to be told which it is, such as inputs=['a', 'b']",
-    )  # fmt: skip
-    refused(Predictor(model("several")), table, "expected a column 'series'")
-    refused(
-        Predictor(model("several"), inputs="a"), table, "inputs: expected a dict, as the model has the inputs 'series', 'facts', found 'a'"
-    )
-    refused(
-        Predictor(model("several"), inputs={"series": "a"}),
-        table,
-        "inputs: expected columns for 'series', 'facts', found them for 'series'",
-    )
-
-
-def test_widths_that_do_not_fit(model: Make) -> None:
-    fixed = Predictor(model("fixed"), inputs="x")
-    column = COLUMNS["numbers"](numbers(steps=4))
-    refused(fixed, pa.table({"x": column}), "input 'lstm_1_input' of column 'x': expected what fits (any, 5, 3), found rows of shape (12,)")
-    refused(fixed, pa.table({"x": COLUMNS["nested"](numbers(steps=4))}), "expected what fits (any, 5, 3), found rows of shape (4, 3)")
-    refused(fixed, pa.table({"x": COLUMNS["nested"](np.swapaxes(numbers(), 1, 2))}), "found rows of shape (3, 5)")
-    refused(fixed, pa.table({"x": [1.0, 2.0]}), "expected what fits (any, 5, 3), found one value a row")
-    refused(
-        fixed,
-        pa.table({"x": [[1.0] * 15, [2.0] * 12]}),
-        "expected lists of one length, as input (any, 5, 3), found 15 in row 0 and 12 in row 1",
-    )
-    opened = Predictor(model("any_length"), inputs="x")
-    refused(
-        opened, pa.table({"x": [[1.0] * 6, [2.0] * 7]}), "expected 3 numbers a timestep, as input (any, any, 3), found 7 in row 1, which 3"
-    )
-    refused(opened, pa.table({"x": [[1.0] * 6, []]}), "column 'x': expected at least one step in every row, found an empty list in row 1")
-    refused(Predictor(model("fixed"), inputs=["x", "z"]), pa.table({"x": [1.0], "z": [2.0]}), "found rows of shape (2,)")
-    several = pa.table({"x": [[1.0], [1.0, 2.0]], "y": [[1.0], [1.0]]})
-    refused(
-        Predictor(model("any_length"), inputs=["x", "y"]), several, "expected lists as long as each other in every row, found others in 'y'"
-    )
-    for columns in (
-        {"x": [[1.0] * 5], "y": [[1.0] * 4]},
-        {"x": [[1.0] * 5], "y": [1.0]},
-        {"x": [[1.0], [1.0] * 2], "y": [[1.0], [1.0] * 2]},
-    ):
-        with pytest.raises(InputError, match=r"of columns 'x', 'y': expected what fits \(any, any, 3\) side by side, found \("):
-            Predictor(model("any_length"), inputs=["x", "y"])(pa.table(columns))
-    refused(
-        Predictor(model("words")), pa.table({"x": [["a"], ["a", "b"]]}), "expected lists of one length, as input (any, 1), found 1 in row 0"
-    )
-    with pytest.raises(InputError, match=r"found rows of shape \(12,\)"):  # told before there are rows
-        fixed.schema(pa.schema([("x", column.type)]))
-
-
-@follows("outputs={'dense_2': 'dense_2_'} names it otherwise")
-def test_a_column_that_is_there_already(model: Make) -> None:
-    x = numbers()
-    for batch in ({"x": x, "dense_2": x}, pa.table({"x": COLUMNS["nested"](x), "dense_2": range(6)})):
-        refused(Predictor(model("fixed"), inputs="x"), batch, "outputs={'dense_2': 'dense_2_'} names it otherwise")
-        found = Predictor(model("fixed"), inputs="x", outputs={"dense_2": "dense_2_"})(batch)
-        assert "dense_2_" in (found if isinstance(found, dict) else found.schema.names)
-
-
-def test_outputs_that_are_not_there(model: Make) -> None:
-    table = TABLES["table"](numbers())
-    refused(Predictor(model("fixed"), outputs={"y": "z"}), table, "outputs: expected outputs among 'dense_2', found 'y'")
-    refused(Predictor(model("fixed"), outputs=["a", "b"]), table, "outputs: expected a column for each of 'dense_2', or a dict such as")
-    refused(
-        Predictor(model("several"), inputs={"series": "x", "facts": "x"}), table["x"], "found one column; outputs={'y': 'y'} chooses one"
-    )
-
-
-def test_batches_of_no_known_kind(model: Make) -> None:
-    predictor = Predictor(model("fixed"))
-    refused(predictor, [1, 2], "batch: expected a NumPy array, a dict of NumPy arrays, a pandas or polars DataFrame")
-    refused(predictor, {"x": [1, 2]}, "batch: expected a dict of NumPy arrays by name, found [1, 2] for 'x'")
-    refused(predictor, {"x": np.zeros(2), "y": np.zeros(3)}, "expected columns of the same number of rows, found 'x' has 2, 'y' has 3")
-    refused(predictor, pd.DataFrame(np.zeros((1, 2)), columns=["a", "a"]), "expected columns of different names, found 'a' twice")
-    refused(predictor, pa.table([[1], [2]], names=["a", "a"]), "expected columns of different names, found 'a' twice")
-    for dates in (
-        pa.table({"x": pa.array([0], pa.timestamp("s"))}),
-        pd.DataFrame({"x": pd.to_datetime(["2026-01-01"])}),
-        {"x": np.zeros(1, "M8[s]")},
-    ):
-        refused(Predictor(model("fixed"), inputs="x"), dates, "say what a model is to read of it, such as hours since a moment, as numbers")
-    refused(Predictor(model("fixed"), inputs="x"), pl.DataFrame({"x": [{"a": 1}]}), "make columns of its fields")
-    refused(
-        Predictor(model("fixed"), inputs="x"),
-        pd.DataFrame({"x": [np.zeros((2, 3)), np.zeros((2, 4))]}),
-        "expected rows that differ in length alone",
-    )
-
-
-@follows("frame.map_batches(predictor) calls with such")
-def test_a_frame_that_waits(model: Make) -> None:
-    x = numbers()
-    frame = TABLES["polars"](x).lazy()
-    predictor = Predictor(model("fixed"), outputs="y")
-    refused(predictor, frame, "frame.map_batches(predictor)")
-    made = frame.map_batches(predictor, schema={"x": pl.Array(pl.Float32, (5, 3)), "y": pl.Float32}).collect()
-    assert np.array_equal(made["y"].to_numpy(), fastlstm.load(model("fixed")).predict(x)[:, 0])
-
-
-def test_rows_that_depend_on_others(model: Make) -> None:
-    x = numbers()
-    predictor = Predictor(model("stateful"))
-    for batch in (x, {"x": x}, TABLES["table"](x)):
-        refused(predictor, batch, "expected a model whose rows are computed alone, found a stateful one")
-    found = predictor.in_order({"x": x})["lstm_1"]
-    assert np.array_equal(found, fastlstm.load(model("stateful")).predict(x))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"path": 3}, "path: expected the path of a file, found 3"),
-        ({"inputs": 2.5}, "inputs: expected the name of a column"),
-        ({"inputs": []}, "inputs: expected the name of a column"),
-        ({"outputs": 3}, "outputs: expected the name of a column"),
-        ({"outputs": ["a", "a"]}, "outputs: expected columns of different names"),
-        ({"nulls": "drop"}, "nulls: expected 'error', 'skip' or a number, found 'drop'"),
-        ({"nulls": True}, "nulls: expected 'error', 'skip' or a number, found True"),
-        ({"threads": 0}, "threads: expected a positive number, found 0"),
-        ({"order": "t"}, "order: expected key= too, the column that tells sequences apart"),
-        ({"key": []}, "key: expected the name of a column, or a list of such names, found []"),
-        ({"key": ["a", "a"]}, "key: expected columns of different names"),
-        ({"key": "a", "order": ["b"]}, "order: expected the name of a column, found ['b']"),
-        ({"thread": 2}, "thread: expected options among inputs, outputs, threads, nulls, key, order, architecture"),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
-)
-def test_arguments_that_are_none_of_these(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        Predictor(**{"path": MODEL, **options})
-    assert str(caught.value).startswith(message)
-
-
-def test_advice_about_iterators_and_orders(model: Make) -> None:
-    predictor = Predictor(model("fixed"), outputs="y")
-    table = TABLES["table"](numbers())
-    batches = table.to_batches(max_chunksize=3)
-    refused(predictor, iter(batches), "; map(predictor, batches) calls it with each batch of an iterator")
-    assert pa.Table.from_batches(map(predictor, iter(batches))).num_rows == table.num_rows
-    steps = pd.DataFrame({"k": [0, 0], "t": ["2026-01-02", "2026-01-01"], "x": [1.0, 2.0]})
-    by_key = Predictor(model("any_length"), inputs=["x"] * batch_models.FEATURES, key="k", order="t")
-    for texts in (steps, pa.table(dict(steps))):
-        refused(by_key, texts, "; make times of the texts first, such as by pandas.to_datetime or a cast")
-    by_key(steps.assign(t=pd.to_datetime(steps["t"])))
+        Predictor(models("words"), nulls=0)(table)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import batch_models
 import numpy as np
 import pytest
 from advice import follows
@@ -43,19 +42,6 @@ KEYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    folder = tmp_path_factory.mktemp("models")
-    made: dict[str, Path] = {}
-
-    def get(name: str) -> Path:
-        if name not in made:
-            made[name] = getattr(batch_models, name)(folder / f"{name}.h5")
-        return made[name]
-
-    return get
-
-
 def steps_of(lengths: list[int], keys: np.ndarray | None = None, seed: int = 0) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Sequences, and their steps as columns, in order."""
     rng = np.random.default_rng(seed)
@@ -72,38 +58,38 @@ def listed(column: Any) -> list[Any]:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("keys", sorted(KEYS))
-def test_each_kind_of_table_and_key(model: Callable[[str], Path], kind: str, keys: str) -> None:
+def test_each_kind_of_table_and_key(models: Callable[[str], Path], kind: str, keys: str) -> None:
     rows, columns = steps_of([3, 1, 5, 3])
     columns["key"] = KEYS[keys](columns["key"])
     shuffled = np.random.default_rng(1).permutation(12)
     batch = KINDS[kind]({name: column[shuffled] for name, column in columns.items()})
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(batch)
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(batch)
     assert type(found) is type(batch)
     first = list(dict.fromkeys(np.repeat(np.arange(4), [3, 1, 5, 3])[shuffled].tolist()))  # in the order in which they begin
     assert listed(found["key"]) == list(dict.fromkeys(listed(batch["key"])))
-    expected = fastlstm.load(model("any_length")).predict([rows[n] for n in first])
+    expected = fastlstm.load(models("any_length")).predict([rows[n] for n in first])
     assert np.array_equal(np.array([list(y) for y in listed(found["y"])], np.float32), expected)
     assert len(found["key"]) == 4
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.randoms(), st.sampled_from(["any_length", "each_step", "convolved"]))
-def test_any_order_of_rows(model: Callable[[str], Path], lengths: list[int], random: Any, name: str) -> None:
+def test_any_order_of_rows(models: Callable[[str], Path], lengths: list[int], random: Any, name: str) -> None:
     rows, columns = steps_of(lengths)
     order = list(range(sum(lengths)))
     random.shuffle(order)
     table = pa.table({name: column[order] for name, column in columns.items()})
-    found = Predictor(model(name), inputs=COLUMNS, outputs="y", key="key", order="step")(table)
-    expected = fastlstm.load(model(name)).predict(rows)
+    found = Predictor(models(name), inputs=COLUMNS, outputs="y", key="key", order="step")(table)
+    expected = fastlstm.load(models(name)).predict(rows)
     for key, y in zip(found["key"].to_pylist(), found["y"].to_pylist(), strict=True):
         assert np.array_equal(np.array(y, np.float32), expected[key])
 
 
-def test_without_order_rows_stay_in_theirs(model: Callable[[str], Path]) -> None:
+def test_without_order_rows_stay_in_theirs(models: Callable[[str], Path]) -> None:
     rows, columns = steps_of([3, 2])
     mixed = np.array([3, 0, 1, 4, 2])
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key")({name: one[mixed] for name, one in columns.items()})
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key")({name: one[mixed] for name, one in columns.items()})
     assert found["key"].tolist() == [1, 0]
-    assert np.array_equal(found["y"], fastlstm.load(model("any_length")).predict(rows)[::-1])
+    assert np.array_equal(found["y"], fastlstm.load(models("any_length")).predict(rows)[::-1])
 
 
 @pytest.mark.parametrize(
@@ -115,59 +101,59 @@ def test_without_order_rows_stay_in_theirs(model: Callable[[str], Path]) -> None
     ids=["small", "floats", "moments", "spans", "negative", "large"],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["dict", "table", "pandas", "polars"])
-def test_what_can_be_an_order(model: Callable[[str], Path], kind: str, order: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_what_can_be_an_order(models: Callable[[str], Path], kind: str, order: Callable[[np.ndarray], np.ndarray]) -> None:
     rows, columns = steps_of([3, 2])
     columns["step"] = order(columns["step"])
     backwards = columns["step"][1] < columns["step"][0]
     batch = KINDS[kind]({name: column[::-1].copy() for name, column in columns.items()})
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(batch)
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(batch)
     wanted = [row[::-1] if backwards else row for row in rows[::-1]]
-    expected = fastlstm.load(model("any_length")).predict(wanted)
+    expected = fastlstm.load(models("any_length")).predict(wanted)
     assert np.array_equal(np.array([list(y) for y in listed(found["y"])], np.float32), expected)
 
 
-def test_equal_places_keep_the_order_of_rows(model: Callable[[str], Path]) -> None:
+def test_equal_places_keep_the_order_of_rows(models: Callable[[str], Path]) -> None:
     rows, columns = steps_of([4, 2])
     columns["step"] = np.array([0, 0, 1, 1, 0, 0])
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(columns)
-    assert np.array_equal(found["y"], fastlstm.load(model("any_length")).predict(rows))
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(columns)
+    assert np.array_equal(found["y"], fastlstm.load(models("any_length")).predict(rows))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_several_columns_are_the_key(model: Callable[[str], Path], kind: str) -> None:
+def test_several_columns_are_the_key(models: Callable[[str], Path], kind: str) -> None:
     rows, columns = steps_of([2, 3, 1])
     columns["shop"] = np.array(["x", "y", "x"])[columns["key"]]
     columns["item"] = np.array([1, 1, 2])[columns["key"]]
     del columns["key"]
     shuffled = np.array([5, 0, 2, 1, 3, 4])
     batch = KINDS[kind]({name: column[shuffled] for name, column in columns.items()})
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key=["shop", "item"], order="step")(batch)
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key=["shop", "item"], order="step")(batch)
     assert listed(found["shop"]) == ["x", "x", "y"]
     assert listed(found["item"]) == [2, 1, 1]
-    expected = fastlstm.load(model("any_length")).predict([rows[2], rows[0], rows[1]])
+    expected = fastlstm.load(models("any_length")).predict([rows[2], rows[0], rows[1]])
     assert np.array_equal(np.array([list(y) for y in listed(found["y"])], np.float32), expected)
 
 
-def test_a_list_a_step_and_one_length(model: Callable[[str], Path]) -> None:
+def test_a_list_a_step_and_one_length(models: Callable[[str], Path]) -> None:
     rows, columns = steps_of([5, 5, 5])
     values = np.stack([columns.pop(name) for name in COLUMNS], axis=1)
     table = pa.table({**columns, "values": pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 3)})
     for name in ("fixed", "any_length"):
-        found = Predictor(model(name), outputs="y", key="key", order="step")(table)
-        expected = fastlstm.load(model(name)).predict(np.stack(rows))
+        found = Predictor(models(name), outputs="y", key="key", order="step")(table)
+        expected = fastlstm.load(models(name)).predict(np.stack(rows))
         assert np.array_equal(np.array(found["y"].to_pylist(), np.float32).reshape(expected.shape), expected)
 
 
-def test_inputs_without_timesteps(model: Callable[[str], Path]) -> None:
+def test_inputs_without_timesteps(models: Callable[[str], Path]) -> None:
     """Are the same in all rows of a key."""
     rows, columns = steps_of([3, 2, 3])
     facts = np.random.default_rng(1).random((3, 2), np.float32)
     facts[1, 0] = np.nan
     columns |= {"d": facts[columns["key"], 0], "e": facts[columns["key"], 1]}
     mixed = np.random.default_rng(2).permutation(8)
-    predictor = Predictor(model("several"), inputs={"series": COLUMNS, "facts": ["d", "e"]}, key="key", order="step")
+    predictor = Predictor(models("several"), inputs={"series": COLUMNS, "facts": ["d", "e"]}, key="key", order="step")
     found = predictor({name: column[mixed] for name, column in columns.items()})
-    y, z = fastlstm.load(model("several")).predict([[rows[n] for n in found["key"]], facts[found["key"]]])
+    y, z = fastlstm.load(models("several")).predict([[rows[n] for n in found["key"]], facts[found["key"]]])
     assert np.array_equal(found["y"], y[:, 0], equal_nan=True)
     assert np.array_equal(found["z"], z, equal_nan=True)
     columns["d"] = columns["d"].copy()
@@ -178,50 +164,50 @@ def test_inputs_without_timesteps(model: Callable[[str], Path]) -> None:
         predictor(columns)
 
 
-def test_ids_by_steps(model: Callable[[str], Path]) -> None:
+def test_ids_by_steps(models: Callable[[str], Path]) -> None:
     ids = [np.array([3, 4]), np.array([7]), np.array([1, 2, 3])]
     batch = {"key": np.repeat([0, 1, 2], [2, 1, 3]), "word": np.concatenate(ids)}
-    found = Predictor(model("ids"), outputs="y", key="key")(batch)
-    assert np.array_equal(found["y"], fastlstm.load(model("ids")).predict(ids)[:, 0])
+    found = Predictor(models("ids"), outputs="y", key="key")(batch)
+    assert np.array_equal(found["y"], fastlstm.load(models("ids")).predict(ids)[:, 0])
 
 
-def test_nulls_in_steps(model: Callable[[str], Path]) -> None:
+def test_nulls_in_steps(models: Callable[[str], Path]) -> None:
     """A sequence with one is not computed: none is made shorter unasked."""
     rows, columns = steps_of([2, 3, 2])
     table = pa.table(columns).set_column(3, "b", pa.array([None if n == 3 else one for n, one in enumerate(columns["b"].tolist())]))
     with pytest.raises(InputError, match="column 'b': expected no nulls, found one in row 3"):
-        Predictor(model("any_length"), inputs=COLUMNS, key="key")(table)
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", nulls="skip")(table)
-    expected = fastlstm.load(model("any_length")).predict([rows[0], rows[2]])
+        Predictor(models("any_length"), inputs=COLUMNS, key="key")(table)
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key", nulls="skip")(table)
+    expected = fastlstm.load(models("any_length")).predict([rows[0], rows[2]])
     assert found["y"][1].as_py() is None
     assert np.array_equal(np.array([found["y"][0].as_py(), found["y"][2].as_py()], np.float32), expected)
     rows[1][1, 1] = 2
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", nulls=2)(table)
-    assert np.array_equal(np.array(found["y"].to_pylist(), np.float32), fastlstm.load(model("any_length")).predict(rows))
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key", nulls=2)(table)
+    assert np.array_equal(np.array(found["y"].to_pylist(), np.float32), fastlstm.load(models("any_length")).predict(rows))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_no_steps(model: Callable[[str], Path], kind: str) -> None:
+def test_no_steps(models: Callable[[str], Path], kind: str) -> None:
     _, columns = steps_of([2])
     full = KINDS[kind](columns)
     batch = {name: one[:0] for name, one in full.items()} if isinstance(full, dict) else full[:0]
-    found = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(batch)
+    found = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")(batch)
     assert len(found["key"]) == len(found["y"]) == 0
 
 
-def test_schema_of_keys(model: Callable[[str], Path]) -> None:
+def test_schema_of_keys(models: Callable[[str], Path]) -> None:
     table = pa.table(steps_of([2])[1])
-    predictor = Predictor(model("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")
+    predictor = Predictor(models("any_length"), inputs=COLUMNS, outputs="y", key="key", order="step")
     assert predictor.schema(table.schema).equals(predictor(table).schema)
     assert predictor.schema(table.schema).names == ["key", "y"]
     with pytest.raises(InputError, match=r"of columns 'a', 'b': expected what fits"):  # told before there are rows
-        Predictor(model("any_length"), inputs=["a", "b"], key="key").schema(table.schema)
+        Predictor(models("any_length"), inputs=["a", "b"], key="key").schema(table.schema)
 
 
 @pytest.mark.parametrize("kind", ["dict", "table", "pandas", "pandas with Arrow", "polars"])
-def test_what_is_refused(model: Callable[[str], Path], kind: str) -> None:
+def test_what_is_refused(models: Callable[[str], Path], kind: str) -> None:
     def predicted(columns: dict[str, Any], name: str = "any_length", **options: Any) -> Any:
-        return Predictor(model(name), **{"inputs": COLUMNS, "key": "key", "order": "step", **options})(KINDS[kind](columns))
+        return Predictor(models(name), **{"inputs": COLUMNS, "key": "key", "order": "step", **options})(KINDS[kind](columns))
 
     _, columns = steps_of([2, 3])
     with pytest.raises(InputError, match="key: expected a column 'k', found the columns 'key', 'step', 'a', 'b', 'c'"):
@@ -249,12 +235,12 @@ def test_what_is_refused(model: Callable[[str], Path], kind: str) -> None:
         predicted(columns, outputs="key")
 
 
-def test_a_column_alone_has_no_key(model: Callable[[str], Path]) -> None:
+def test_a_column_alone_has_no_key(models: Callable[[str], Path]) -> None:
     for batch in (pa.array([1.0]), pd.Series([1.0]), pl.Series([1.0])):
         with pytest.raises(InputError, match="key: expected a column 'key', found one column that stands by itself"):
-            Predictor(model("any_length"), key="key")(batch)
+            Predictor(models("any_length"), key="key")(batch)
     with pytest.raises(InputError, match="batch: expected"):
-        Predictor(model("any_length"), key="key")(np.zeros((1, 2, 3)))
+        Predictor(models("any_length"), key="key")(np.zeros((1, 2, 3)))
 
 
 # -- a table that comes batch by batch --------------------------------------------------------------------------------------------

@@ -97,3 +97,17 @@ def numbers(column: Any) -> np.ndarray:
     if not pa.types.is_nested(found.type):
         return found.to_numpy(zero_copy_only=False).astype(np.float32)
     return found.flatten().to_numpy().astype(np.float32).reshape(len(found), -1)
+
+
+class Stopped(BaseException):
+    """A job is stopped here, as by Ctrl-C."""
+
+
+def stopping(after: int) -> Any:
+    """What a job is watched by, and stopped after so many rows."""
+
+    def watch(progress: Any) -> None:
+        if progress.rows - progress.begun >= after:
+            raise Stopped
+
+    return watch

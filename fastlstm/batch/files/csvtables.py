@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ... import lazy
 from ...errors import InputError
-from .base import LONGEST, Batch, Reading, Sink, Source, bounded, guarded, said, understood
-from .joining import Joined
-from .piped import Counted, counted
+from .base import LONGEST, Batch, Reading, Sink, bounded, guarded, said, understood
+from .lines import Joined, Lines
+from .piped import Counted
 from .tables import as_record_batch, flat
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ SEPARATORS = ",;\t"
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "none", "NONE", "<NA>")
 
 
-class CsvSource(Source):
+class CsvSource(Lines):
     """CSV with a line of names.
 
     Parameters
@@ -51,9 +50,8 @@ class CsvSource(Source):
     """
 
     def __init__(self, stream: Counted, name: str, reading: Reading, path: str | None = None):
-        self.name, self._reading, self._stream, self._path = name, reading, stream, path
-        self.restarts = path is not None
-        self._size = None if path is None else os.stat(path).st_size
+        super().__init__(stream, name, path)
+        self._reading = reading
         with understood(name, KIND):
             head = stream.look()
         try:
@@ -86,10 +84,9 @@ class CsvSource(Source):
         return bounded(guarded(self._read(columns), self.name, KIND), rows, start)
 
     def _read(self, columns: Sequence[str]) -> Iterator[Batch]:
-        if self._stream.read_bytes and self._path is not None:
-            self._stream = counted(self._path)
+        self.begin()
         with understood(self.name, KIND):
-            reader = self._opened(pa.PythonFile(self._stream, "r"), columns)
+            reader = self._opened(pa.PythonFile(self.stream, "r"), columns)
         with reader:
             while True:
                 try:
@@ -132,14 +129,6 @@ class CsvSource(Source):
     def _known(self, text: str) -> bool:
         """Is a message about a column that the model reads?"""
         return any(f"'{name}'" in text or f"#{self.names.index(name)}:" in text for name in self._numbers if name in self.names)
-
-    def fraction(self) -> float | None:
-        """See Source."""
-        return None if not self._size else min(1.0, self._stream.read_bytes / self._size)
-
-    def close(self) -> None:
-        """See Source."""
-        self._stream.close()
 
 
 class CsvSink(Joined, Sink):

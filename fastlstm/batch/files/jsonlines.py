@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ... import lazy
 from ...errors import InputError
-from .base import Batch, Reading, Sink, Source, bounded, guarded, said, understood
-from .joining import Joined
-from .piped import HEAD, Counted, counted
+from .base import Batch, Reading, Sink, bounded, guarded, said, understood
+from .lines import LONGEST_LINE, Joined, Lines
+from .piped import HEAD, Counted
 from .tables import as_record_batch
 
 if TYPE_CHECKING:
@@ -25,11 +24,9 @@ else:
 KIND = "JSON lines"
 #: Bytes of lines that are parsed at once.
 BLOCK = 1 << 20
-#: The longest line that is read.
-LONGEST_LINE = 64 << 20
 
 
-class JsonLinesSource(Source):
+class JsonLinesSource(Lines):
     """JSON lines. Types are told by the first block; what the model computes with may be whole numbers there and others later.
 
     Parameters
@@ -50,9 +47,7 @@ class JsonLinesSource(Source):
     """
 
     def __init__(self, stream: Counted, name: str, reading: Reading, path: str | None = None):
-        self.name, self._stream, self._path = name, stream, path
-        self.restarts = path is not None
-        self._size = None if path is None else os.stat(path).st_size
+        super().__init__(stream, name, path)
         with understood(name, KIND):
             head = stream.look()
             while len(head) >= HEAD and b"\n" not in head and len(head) < LONGEST_LINE:
@@ -81,13 +76,11 @@ class JsonLinesSource(Source):
     def _read(self, columns: Sequence[str]) -> Iterator[Batch]:
         assert self.schema is not None
         schema = pa.schema([self.schema.field(name) for name in columns])
-        if self._stream.read_bytes and self._path is not None:
-            self._stream = counted(self._path)
-        line, buffered = 1, io.BufferedReader(self._stream, 1 << 16)
+        self.begin()
+        line, buffered = 1, io.BufferedReader(self.stream, 1 << 16)
         while block := buffered.read(BLOCK):
             block += buffered.readline(LONGEST_LINE)
-            if len(block) >= LONGEST_LINE:
-                raise InputError(f"{self.name}: expected lines of at most {LONGEST_LINE >> 20} MB, found a longer one")
+            self.check_line(len(block))
             if block.strip():
                 yield from self._parsed(block, line, schema).select(list(columns)).to_batches()
             line += block.count(b"\n")
@@ -111,14 +104,6 @@ class JsonLinesSource(Source):
                 except ValueError:
                     return f"line {number}: "
         return f"lines {line} to {line + block.count(10) - 1}: "
-
-    def fraction(self) -> float | None:
-        """See Source."""
-        return None if not self._size else min(1.0, self._stream.read_bytes / self._size)
-
-    def close(self) -> None:
-        """See Source."""
-        self._stream.close()
 
 
 class JsonLinesSink(Joined, Sink):

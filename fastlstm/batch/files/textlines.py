@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from ...errors import InputError
-from .base import Batch, Reading, Source, bounded
-from .piped import Counted, counted
+from .base import Batch, Reading, bounded
+from .lines import Lines
+from .piped import Counted
 
 #: Bytes of lines that are taken at once.
 BLOCK = 1 << 20
 
 
-class TextSource(Source):
+class TextSource(Lines):
     """Text in UTF-8, of which each line is a row; an empty line is an empty text.
 
     Parameters
@@ -31,19 +31,18 @@ class TextSource(Source):
     """
 
     def __init__(self, stream: Counted, name: str, reading: Reading, path: str | None = None):
-        self.name, self.names, self._stream, self._path = name, reading.inputs[:1], stream, path
-        self.restarts = path is not None
-        self._size = None if path is None else os.stat(path).st_size
+        super().__init__(stream, name, path)
+        self.names = reading.inputs[:1]
 
     def batches(self, columns: Sequence[str], rows: int, start: int = 0) -> Iterator[Batch]:
         """See Source."""
         return bounded(self._read(), rows, start)
 
     def _read(self) -> Iterator[Batch]:
-        if self._stream.read_bytes and self._path is not None:
-            self._stream = counted(self._path)
+        self.begin()
         line, rest = 1, b""
-        while data := self._stream.read(BLOCK):
+        while data := self.stream.read(BLOCK):
+            self.check_line(len(rest))
             whole, mark, rest = (rest + data).rpartition(b"\n")
             if mark:
                 yield self._batch(whole, line)
@@ -60,11 +59,3 @@ class TextSource(Source):
             where = line + block.count(b"\n", 0, error.start)
             raise InputError(f"{self.name}: expected text in UTF-8, found other bytes in line {where}: {error.reason}") from error
         return {self.names[0]: np.array([one.removesuffix("\r") for one in text.split("\n")], dtype=object)}
-
-    def fraction(self) -> float | None:
-        """See Source."""
-        return None if not self._size else min(1.0, self._stream.read_bytes / self._size)
-
-    def close(self) -> None:
-        """See Source."""
-        self._stream.close()
