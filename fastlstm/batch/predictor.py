@@ -212,6 +212,9 @@ class Predictor:
         read = {name: table.values(name, fill) for used in columns.values() for name in used}
         for name, values in read.items():
             refuse_rows(name, values, self.nulls == "error")
+        for info in infos:
+            if info.dtype != STRING:
+                refuse_text([(name, read[name]) for name in columns[info.name]], info)
         missing = united([values.missing for values in read.values()])
         if missing is not None and groups is not None:
             missing = groups.any(missing)
@@ -296,6 +299,13 @@ def refuse_rows(name: Any, values: Values, nulls: bool) -> None:
         empty = values.lengths == 0 if missing is None else (values.lengths == 0) & ~missing
         if empty.any():
             raise refusals.empty_list(name, int(empty.argmax()))
+
+
+def refuse_text(columns: Sequence[tuple[Any, Values]], info: TensorInfo) -> None:
+    """Refuse columns of text for an input of numbers."""
+    for name, values in columns:
+        if values.array.dtype.kind in "SU" or (values.array.size and isinstance(values.array.flat[0], (str, bytes))):
+            raise refusals.text_for_numbers(name, info.name)
 
 
 def refuse_dependent(path: str, model: Model[Any] | Pipeline) -> None:

@@ -35,6 +35,11 @@ def no_numbers(name: Any, kind: str, *, dates: bool = False, struct: bool = Fals
     return InputError(f"column {name!r}: expected numbers, text, or lists of these, found {kind}{advice}")
 
 
+def text_for_numbers(name: Any, input_name: str) -> InputError:
+    """Text where a model computes."""
+    return InputError(f"column {name!r}: expected numbers, as input {input_name!r} takes, found text; choose other columns by inputs=")
+
+
 def uneven(name: Any, kind: str) -> InputError:
     """Lists whose lengths differ inside a row."""
     return InputError(f"column {name!r}: expected lists that differ in length from row to row alone, found inner ones that do, in {kind}")

@@ -120,6 +120,7 @@ def _as_options(text: str) -> str:
     text = re.sub(r"nulls='?([\w.+-]+)'?", r"--nulls \1", text)
     text = re.sub(r"inputs=(\{.*?\}|\[.*?\]|'.*?')", lambda found: "--columns " + _as_option(found[1]), text)
     text = re.sub(r"\border='(.*?)'", r"--order \1", text)
+    text = re.sub(r"\binputs=$", "--columns", text)
     text = re.sub(r"outputs=(\{.*?\})", lambda found: "--output-columns " + _as_option(found[1], names=False), text)
     return re.sub(
         r"\b(key|order)= ",

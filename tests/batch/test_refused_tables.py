@@ -189,3 +189,17 @@ def test_advice_about_iterators_and_orders(models: Make) -> None:
     for texts in (steps, pa.table(dict(steps))):
         refused(by_key, texts, "; make times of the texts first, such as by pandas.to_datetime or a cast")
     by_key(steps.assign(t=pd.to_datetime(steps["t"])))
+
+
+TEXTS = {
+    "NumPy": lambda texts: {"t": np.array(texts)}, "Arrow": lambda texts: pa.table({"t": texts}),
+    "pandas": lambda texts: pd.DataFrame({"t": texts}), "polars": lambda texts: pl.DataFrame({"t": texts}),
+    "objects": lambda texts: pd.DataFrame({"t": pd.Series(texts, dtype=object)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(TEXTS))
+def test_text_where_numbers_are_expected(models: Make, kind: str) -> None:
+    """It is told which column that is."""
+    with pytest.raises(InputError, match="column 't': expected numbers, as input '.*' takes, found text; choose other columns by inputs=$"):
+        Predictor(models("fixed"), inputs="t")(TEXTS[kind](["a", "b"]))
