@@ -42,6 +42,7 @@ FLOORS = (
     ("loading",),
     ("pipeline",),
     ("batch",),
+    ("serving",),
     ("api",),
     ("demo", "bench"),
     ("cli",),

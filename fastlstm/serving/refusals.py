@@ -1,0 +1,34 @@
+"""What a request is told that is not answered: a status and a message, whichever protocol says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import FastLSTMError, InputError
+
+
+class Refused(FastLSTMError):
+    """A request that is not answered.
+
+    Attributes
+    ----------
+    status : int
+        The status of HTTP.
+    headers : dict
+        Headers that go with it: ``Retry-After``.
+    """
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None):
+        super().__init__(message)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def refused(error: BaseException) -> Refused:
+    """What is said of an error: in full where the request is at fault, in a word where the service is."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, InputError):
+        return Refused(400, str(error))
+    if isinstance(error, MemoryError):
+        return Refused(503, "not enough memory for this request now")
+    return Refused(500, f"internal error: {type(error).__name__}")

@@ -1,0 +1,18 @@
+"""What every handler of a service shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .options import Options
+from .repository import Repository
+from .running import Runner
+
+
+@dataclass(frozen=True)
+class Service:
+    """What every handler of a service shares."""
+
+    options: Options
+    repository: Repository
+    runner: Runner
