@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .options import Options
-from .refusals import Refused
+from .refusals import RefusedError
 
 
 async def read(request: Request, options: Options) -> bytes:
@@ -15,12 +15,12 @@ async def read(request: Request, options: Options) -> bytes:
 
     Raises
     ------
-    Refused
+    RefusedError
         413, if it is too large.
     """
     body = await request.body()
     if len(body) > options.max_body_bytes:
-        raise Refused(413, f"body: expected at most {options.max_body_bytes} bytes, found more")
+        raise RefusedError(413, f"body: expected at most {options.max_body_bytes} bytes, found more")
     return body
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..errors import FastLSTMError, InputError
 
 
-class Refused(FastLSTMError):
+class RefusedError(FastLSTMError):
     """A request that is not answered.
 
     Attributes
@@ -23,12 +23,12 @@ class Refused(FastLSTMError):
         self.status, self.headers = status, dict(headers or {})
 
 
-def refused(error: BaseException) -> Refused:
+def refused(error: BaseException) -> RefusedError:
     """What is said of an error: in full where the request is at fault, in a word where the service is."""
-    if isinstance(error, Refused):
+    if isinstance(error, RefusedError):
         return error
     if isinstance(error, InputError):
-        return Refused(400, str(error))
+        return RefusedError(400, str(error))
     if isinstance(error, MemoryError):
-        return Refused(503, "not enough memory for this request now")
-    return Refused(500, f"internal error: {type(error).__name__}")
+        return RefusedError(503, "not enough memory for this request now")
+    return RefusedError(500, f"internal error: {type(error).__name__}")

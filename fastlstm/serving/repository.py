@@ -10,7 +10,7 @@ from typing import Any
 from ..model import Model
 from ..pipeline import Pipeline, load_either
 from .options import Options
-from .refusals import Refused
+from .refusals import RefusedError
 from .served import Served
 
 Given = str | os.PathLike[str] | Model[Any] | Pipeline
@@ -59,12 +59,12 @@ class Repository:
 
         Raises
         ------
-        Refused
+        RefusedError
             404, if there is none.
         """
         found = self._served.get(name)
         if found is None or version not in (None, found.version) or label is not None:
-            raise Refused(404, f"no model {name!r}")
+            raise RefusedError(404, f"no model {name!r}")
         return found
 
     def status(self, name: str) -> Sequence[Status]:
@@ -72,7 +72,7 @@ class Repository:
 
         Raises
         ------
-        Refused
+        RefusedError
             404, if there is no such model.
         """
         return [Status(self.get(name).version, "AVAILABLE")]

@@ -1,4 +1,4 @@
-"""Has models compute: on the event loop where that is a matter of microseconds, else on threads; so much at once, and no longer than allowed."""
+"""Has models compute: on the event loop where that takes microseconds, else on threads; so much at once, and no longer than allowed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Runner:
         ------
         InputError
             If ``arrays`` do not fit the model.
-        Refused
+        RefusedError
             413 too many rows; 504 it takes too long.
         """
         return served.predict(arrays)
@@ -42,7 +42,7 @@ class Runner:
 
         Raises
         ------
-        Refused
+        RefusedError
             504, if it takes too long.
         """
         return function(*arguments)
