@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from .options import Options
 from .repository import Repository
 from .running import Runner
+from .sequences import AllSequences
 
 
 @dataclass(frozen=True)
@@ -16,3 +18,8 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
+
+    @cached_property
+    def sequences(self) -> AllSequences:
+        """What requests with a sequence's id, and connections, go on with."""
+        return AllSequences(self.options, self.runner)
