@@ -31,6 +31,8 @@ from .running import Runner
 from .served import Served
 
 Outputs = dict[str, np.ndarray]
+#: How many timesteps (None: one, without a time axis), and the dtypes of the inputs.
+Form = tuple[int | None, tuple[str, ...]]
 
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
@@ -47,25 +49,27 @@ MOST_KEY = 512
 class State:
     """One sequence: the key of its row in Streams. As long as there is one of a version, that version stays."""
 
-    __slots__ = ("computed", "key", "lost", "served", "used", "waiting")
+    __slots__ = ("computed", "dropped", "key", "lost", "served", "steps", "used", "waiting")
 
-    def __init__(self, key: Hashable, served: Served, now: float):
-        self.key, self.served, self.used = key, served, now
+    def __init__(self, key: Hashable, served: Served, now: float, dropped: Callable[[str], None] | None = None):
+        self.key, self.served, self.used, self.dropped = key, served, now, dropped
         self.waiting = 0  # its steps that are not computed yet
+        self.steps = 0  # timesteps since it began
         self.computed = False  # has it had a timestep?
         self.lost = ""  # why it cannot go on
 
 
 class Step:
-    """What one request asks for."""
+    """What one request asks for: a timestep or several, or something else of its state."""
 
-    __slots__ = ("end", "error", "form", "future", "state", "values", "y")
+    __slots__ = ("call", "end", "error", "form", "future", "length", "state", "values", "y")
 
-    def __init__(self, state: State, values: Mapping[str, np.ndarray], form: Hashable, end: bool):
-        self.state, self.values, self.form, self.end = state, values, form, end
-        self.future: asyncio.Future[Outputs] | None = None
-        self.y: Outputs = {}
-        self.error: BaseException | None = None
+    def __init__(self, state: State, values: Mapping[str, np.ndarray], form: Form, end: bool, call: Callable[[], Any] | None = None):
+        self.state, self.values, self.form, self.end, self.call = state, values, form, end, call
+        self.length = form[0] or 1
+        self.future: asyncio.Future[Any] | None = None
+        self.y: Any = None
+        self.error: Exception | None = None
 
 
 class Sequences:
@@ -147,54 +151,123 @@ class Sequences:
         if self.refusal:
             raise RefusedError(400, self.refusal)
         values, form = read(arrays, self.inputs)
-        state = self._state(key, start)
-        step = Step(state, values, form, end)
+        state = self.begin(key) if start else self._going_on(key)
         if end:
             self._states.pop(key, None)
-        if self._now(form):
+        found: Outputs = await self._done(Step(state, values, form, end))
+        return found
+
+    async def go_on(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs:
+        """The same for what :meth:`begin` gave, with what :func:`read` gave."""
+        self._use(state)
+        step = Step(state, values, form, False)
+        found: Outputs = await self._done(step)
+        return found
+
+    async def reset(self, state: State) -> None:
+        """Have a sequence begin anew."""
+
+        def call() -> None:
+            if state.computed:
+                self._known.forget([state])
+                state.computed, state.steps = False, 0
+
+        await self._called(state, call)
+
+    async def state_bytes(self, state: State) -> bytes | None:
+        """What a sequence has reached, as :meth:`fastlstm.batch.Streams.state_bytes`; None: it has had no timestep."""
+        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state) if state.computed else None)
+        return found
+
+    async def load_state(self, state: State, given: bytes) -> None:
+        """Have a sequence go on from what :meth:`state_bytes` gave.
+
+        Raises
+        ------
+        InputError
+            If it does not fit. The sequence is as it was.
+        """
+
+        def call() -> None:
+            self._known.load_state(state, given)
+            state.computed = True
+
+        await self._called(state, call)
+
+    async def _called(self, state: State, call: Callable[[], Any]) -> Any:
+        self._use(state)
+        return await self._done(Step(state, {}, (None, ()), False, call))
+
+    async def _done(self, step: Step) -> Any:
+        """What a step gives, computed now or in its turn."""
+        if self._now(step):
             self._compute([step])
             return self._answered(step)
         step.future = asyncio.get_running_loop().create_future()
-        state.waiting += 1
+        step.state.waiting += 1
         self._waiting.append(step)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
         return await step.future
+
+    @property
+    def _known(self) -> Streams:
+        assert self._streams is not None  # nothing comes so far of a model that cannot stream
+        return self._streams
 
     def drop(self, key: Hashable, reason: str = "") -> None:
         """Forget a sequence; the next request that goes on with it is told the reason."""
         state = self._states.pop(key, None)
         if state is not None:
             self._release(state)
-            if reason:
+            if state.dropped is not None:
+                state.dropped(reason)
+            elif reason:
                 self._note_gone(key, reason)
 
     # -- keys -------------------------------------------------------------------------------------------------------------
 
-    def _state(self, key: Hashable, start: bool) -> State:
-        """The state of a key that is begun, or goes on."""
+    def begin(self, key: Hashable, dropped: Callable[[str], None] | None = None) -> State:
+        """Begin a sequence anew; ``dropped`` is told why, if its state is dropped.
+
+        Raises
+        ------
+        InputError
+            If the key is too long.
+        RefusedError
+            400, if the model cannot stream; 429, if there are too many sequences.
+        """
+        if self.refusal:
+            raise RefusedError(400, self.refusal)
+        if isinstance(key, str) and len(key) > MOST_KEY:
+            raise InputError(f"sequence: expected an id of up to {MOST_KEY} characters, found {len(key)}")
         now = self.clock()
+        if key in self._states:
+            self.drop(key)
+        elif len(self._states) >= self.options.max_sequences:
+            self._sweep()
+            self._refuse_more(now)
+        self._gone.pop(key, None)
+        state = self._states[key] = State(key, self.served, now, dropped)
+        self._watch()
+        return state
+
+    def _going_on(self, key: Hashable) -> State:
+        """The state of a key that goes on."""
         state = self._states.get(key)
-        if start:
-            if isinstance(key, str) and len(key) > MOST_KEY:
-                raise InputError(f"sequence: expected an id of up to {MOST_KEY} characters, found {len(key)}")
-            if state is not None:
-                self.drop(key)
-            elif len(self._states) >= self.options.max_sequences:
-                self._sweep()
-                self._refuse_more(now)
-            self._gone.pop(key, None)
-            state = self._states[key] = State(key, self.served, now)
-            self._watch()
-            return state
-        if state is not None and now - state.used > self.options.sequence_idle_seconds and not state.waiting:
+        if state is not None and self.clock() - state.used > self.options.sequence_idle_seconds and not state.waiting:
             self._sweep()
             state = None
         if state is None:
             raise RefusedError(400, must_start(key, self.name, self._gone.get(key, "")))
-        state.used = now
-        self._states.move_to_end(key)
+        self._use(state)
         return state
+
+    def _use(self, state: State) -> None:
+        if state.lost:
+            raise RefusedError(400, must_start(state.key, self.name, state.lost))
+        state.used = self.clock()
+        self._states.move_to_end(state.key)
 
     def _refuse_more(self, now: float) -> None:
         most = self.options.max_sequences
@@ -241,16 +314,16 @@ class Sequences:
 
     def _tidy(self) -> None:
         if self._released:
-            assert self._streams is not None  # it has had timesteps
-            self._streams.forget(self._released)
+            self._known.forget(self._released)
             self._released.clear()
 
     # -- computing --------------------------------------------------------------------------------------------------------
 
-    def _now(self, form: Hashable) -> bool:
+    def _now(self, step: Step) -> bool:
         """Is a step computed at once: is it known to be short, are none waiting, and would it gain nothing by waiting for others?"""
-        steps = form[0] or 1  # type: ignore[index]
-        return self._flushing is None and self._alone * steps < SHORT and self._alone - self._among < WAITING
+        if self._flushing is not None:
+            return False
+        return step.call is not None or (self._alone * step.length < SHORT and self._alone - self._among < WAITING)
 
     async def _flush(self) -> None:
         """Compute what waits, turn by turn, until nothing does."""
@@ -270,9 +343,9 @@ class Sequences:
             self._tidy()
 
     async def _take_turn(self, turn: Sequence[Step]) -> None:
-        steps = (turn[0].form[0] or 1) * len(turn)  # type: ignore[index]
+        cost = turn[0].length * (self._alone if len(turn) == 1 else len(turn) * self._among)
         try:
-            await self.runner.call(self._compute, turn, short=steps * self._alone < SHORT)
+            await self.runner.call(self._compute, turn, short=cost < SHORT)
         except BaseException as error:  # not of the model, whose errors the steps hold: it took too long
             for step in turn:
                 self._lose(step, error)
@@ -305,8 +378,10 @@ class Sequences:
         form = self._waiting[0].form
         while self._waiting and len(turn) < TOGETHER:
             step = self._waiting.popleft()
-            if step.form == form and step.state not in seen:
+            if step.form == form and step.state not in seen and (step.call is None or not turn):
                 turn.append(step)
+                if step.call is not None:
+                    break
             else:
                 later.append(step)
             seen.add(step.state)
@@ -329,22 +404,23 @@ class Sequences:
                 step.error = error
 
     def _advance(self, turn: Sequence[Step]) -> None:
-        streams = self._streams
-        assert streams is not None  # nothing comes so far of a model that cannot stream
         for step in turn:
             if step.state.lost:
                 raise RefusedError(400, must_start(step.state.key, self.name, step.state.lost))
+        if turn[0].call is not None:
+            turn[0].y = turn[0].call()
+            return
         joined = turn[0].values
         if len(turn) > 1:
             joined = {info.name: np.concatenate([step.values[info.name] for step in turn]) for info in self.inputs}
         given = joined[self.inputs[0].name] if len(joined) == 1 else joined
-        advance = streams.step if turn[0].form[0] is None else streams.feed  # type: ignore[index]
+        advance = self._known.step if turn[0].form[0] is None else self._known.feed
         found = named(turn[0].state.served, advance([step.state for step in turn], given))
         for n, step in enumerate(turn):
-            step.state.computed = True
+            step.state.computed, step.state.steps = True, step.state.steps + step.length
             step.y = found if len(turn) == 1 else {name: y[n : n + 1] for name, y in found.items()}
 
-    def _answered(self, step: Step) -> Outputs:
+    def _answered(self, step: Step) -> Any:
         """The outputs of a step that was computed, or its error."""
         state = step.state
         if step.error is not None and not state.computed and not state.lost:
@@ -359,9 +435,8 @@ class Sequences:
 
     def _measure(self) -> None:
         """Find out what a timestep costs: alone, and among others."""
-        assert self._streams is not None  # nothing comes so far of a model that cannot stream
         inputs = {info.name: zeros(info) for info in self.inputs}
-        streams = Streams(self._streams.model, max_steps=self.options.max_steps)
+        streams = Streams(self._known.model, max_steps=self.options.max_steps)
         costs = []
         for rows in (1, TRIED):
             given = {name: np.repeat(x, rows, axis=0) for name, x in inputs.items()}
@@ -420,8 +495,8 @@ class AllSequences:
 # -- arguments and answers ---------------------------------------------------------------------------------------------------
 
 
-def read(arrays: Mapping[str, Any], infos: Iterable[TensorInfo]) -> tuple[dict[str, np.ndarray], tuple[int | None, tuple[str, ...]]]:
-    """What a request of a sequence gives, by input name, and its form: how many timesteps (None: one, without a time axis), and dtypes.
+def read(arrays: Mapping[str, Any], infos: Iterable[TensorInfo], lead: tuple[int, ...] = (1,)) -> tuple[dict[str, np.ndarray], Form]:
+    """What a request of a sequence gives, by input name, and its form; ``lead``: what messages say that the shapes begin with.
 
     Raises
     ------
@@ -445,7 +520,8 @@ def read(arrays: Mapping[str, Any], infos: Iterable[TensorInfo]) -> tuple[dict[s
         else:
             rest, wanted = (-1,), ()
         if x.shape[:1] != (1,) or len(rest) != len(wanted) or any(b not in (None, a) for a, b in zip(rest, wanted, strict=True)):
-            raise InputError(f"input {info.name!r}: expected {shapes_text(info, sequence)}, found shape {shape_text(x.shape)}")
+            found = shape_text(x.shape[1 - len(lead) :])
+            raise InputError(f"input {info.name!r}: expected {shapes_text(info, sequence, lead)}, found shape {found}")
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name!r} has {'one' if n is None else n}" for name, n in lengths.items())
         raise InputError(f"inputs: expected as many timesteps of each, found: {found}")
@@ -455,12 +531,12 @@ def read(arrays: Mapping[str, Any], infos: Iterable[TensorInfo]) -> tuple[dict[s
     return values, (length, tuple(x.dtype.str for x in values.values()))
 
 
-def shapes_text(info: TensorInfo, sequence: bool) -> str:
+def shapes_text(info: TensorInfo, sequence: bool, lead: tuple[int, ...]) -> str:
     """The shapes that a request of a sequence may have."""
     if not sequence:
-        return f"shape {shape_text((1, *info.shape[1:]))}, one row"
-    step, several = shape_text((1, *info.shape[2:])), shape_text((1, None, *info.shape[2:]))
-    return f"one row: shape {step} of one timestep, or {several} of several"
+        return f"shape {shape_text((*lead, *info.shape[1:]))}"
+    step, several = shape_text((*lead, *info.shape[2:])), shape_text((*lead, None, *info.shape[2:]))
+    return f"shape {step} of one timestep, or {several} of several"
 
 
 def zeros(info: TensorInfo) -> np.ndarray:
@@ -483,7 +559,7 @@ def must_start(key: Hashable, model: str, reason: str) -> str:
     return f"{said}; {reason}" if reason else said
 
 
-def settle(step: Step, found: Outputs | Exception) -> None:
+def settle(step: Step, found: Any) -> None:
     """Tell whoever waits for a step."""
     if step.future is None or step.future.done():  # the client has gone
         return
