@@ -10,7 +10,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from . import inference, tensorflow
-from .options import Options
+from .options import options_of
 from .repository import Given, Repository
 from .running import Runner
 from .service import Service
@@ -33,7 +33,7 @@ def app(
     **options
         Those of :class:`Options`.
     """
-    chosen = Options(**options)
+    chosen = options_of(options)
     service = Service(chosen, Repository(models or {}, chosen, folder=folder, labels=labels), Runner(chosen))
 
     @asynccontextmanager
@@ -46,4 +46,6 @@ def app(
             await service.repository.stop()
             await service.runner.stop()
 
-    return Starlette(routes=[*tensorflow.routes(service), *inference.routes(service)], lifespan=lifespan)
+    found = Starlette(routes=[*tensorflow.routes(service), *inference.routes(service)], lifespan=lifespan)
+    found.state.service = service
+    return found
