@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, tensorflow
+from . import inference, middleware, tensorflow
+from . import metrics as metering
+from .lifespan import Life
+from .metrics import Metrics
 from .options import Options
 from .repository import Given, Repository
 from .running import Runner
@@ -33,17 +35,12 @@ def app(
     **options
         Those of :class:`Options`.
     """
-    chosen = Options(**options)
-    service = Service(chosen, Repository(models or {}, chosen, folder=folder, labels=labels), Runner(chosen))
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await service.runner.start()
-        await service.repository.start()
-        try:
-            yield
-        finally:
-            await service.repository.stop()
-            await service.runner.stop()
-
-    return Starlette(routes=[*tensorflow.routes(service), *inference.routes(service)], lifespan=lifespan)
+    chosen, metrics = Options(**options), Metrics()
+    service = Service(chosen, Repository(models or {}, chosen, folder=folder, labels=labels), Runner(chosen), metrics)
+    life = Life(service)
+    made = Starlette(
+        routes=[*tensorflow.routes(service), *inference.routes(service), *metering.routes(metrics)],
+        middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
+    )  # fmt: skip
+    made.state.life = life
+    return made

@@ -35,6 +35,12 @@ class Options:
         After so long without a timestep, a sequence is forgotten.
     max_steps : int or None
         As for :meth:`fastlstm.Model.stream`.
+    read_seconds : float
+        How long a body may take to come; one that comes at 10,000 bytes a second or more has all the time that it needs.
+    max_waiting_bytes : int
+        The most bytes of bodies that all requests hold at the same time; those beyond are refused with 429.
+    hosts : tuple of str
+        Names that requests may call this service by, beside addresses and localhost; empty: any.
     token : str or None
         What ``Authorization: Bearer`` must hold; None: nobody is asked.
     cors_origins : tuple of str
@@ -55,6 +61,9 @@ class Options:
     max_sequences: int = 10_000
     sequence_idle_seconds: float = 600.0
     max_steps: int | None = None
+    read_seconds: float = 20.0
+    max_waiting_bytes: int = 256 << 20
+    hosts: tuple[str, ...] = ()
     token: str | None = None
     cors_origins: tuple[str, ...] = ()
     page: bool = True
