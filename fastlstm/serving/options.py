@@ -16,6 +16,8 @@ from ..inputs import positive, told
 
 #: What a browser calls the origin of a page: scheme, host, port; ``*``: any.
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^\s/?#,]+", re.IGNORECASE)
+#: The name of a machine.
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 #: What a header may hold without marks around it (RFC 6750).
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 #: What ``loading`` may hold.
@@ -58,6 +60,12 @@ class Options:
         After so long without a timestep, a sequence is forgotten.
     max_steps : int or None
         As for :meth:`fastlstm.Model.stream`.
+    read_seconds : float
+        How long a body may take to come; one that comes at 10,000 bytes a second or more has all the time that it needs.
+    max_waiting_bytes : int
+        The most bytes of bodies that all requests hold at the same time; those beyond are refused with 429.
+    hosts : tuple of str
+        Names that requests may call this service by, beside addresses and localhost; empty: any.
     token : str or None
         What ``Authorization: Bearer`` must hold; None: nobody is asked.
     cors_origins : tuple of str
@@ -86,6 +94,9 @@ class Options:
     max_sequences: int = 10_000
     sequence_idle_seconds: float = 600.0
     max_steps: int | None = None
+    read_seconds: float = 20.0
+    max_waiting_bytes: int = 256 << 20
+    hosts: tuple[str, ...] = ()
     token: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
     page: bool = True
@@ -94,12 +105,12 @@ class Options:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("threads", "max_body_bytes", "max_rows", "max_concurrency", "max_sequences", "workers"):
+        for name in ("threads", "max_body_bytes", "max_rows", "max_concurrency", "max_sequences", "workers", "max_waiting_bytes"):
             self._set(name, positive(getattr(self, name), name))
         for name in ("versions", "compute_threads", "batch_rows", "max_steps"):
             if getattr(self, name) is not None:
                 self._set(name, positive(getattr(self, name), name, expected="a positive number or None"))
-        for name in ("timeout_seconds", "sequence_idle_seconds"):
+        for name in ("timeout_seconds", "sequence_idle_seconds", "read_seconds"):
             self._set(name, seconds(getattr(self, name), name))
         if self.poll_seconds is not None:
             self._set("poll_seconds", seconds(self.poll_seconds, "poll_seconds", "a number of seconds above zero, or None"))
@@ -112,6 +123,7 @@ class Options:
             raise InputError(f"page: expected True or False, found {told(self.page)}")
         self._set("token", checked_token(self.token))
         self._set("cors_origins", checked_origins(self.cors_origins))
+        self._set("hosts", checked_hosts(self.hosts))
         self._set("loading", checked_loading(self.loading))
         self._set("sequence_ports", tuple(port(one, "sequence_ports") for one in listed(self.sequence_ports, "sequence_ports", "ports")))
         if self.own_port is not None:
@@ -172,6 +184,15 @@ def checked_origins(origins: Any) -> tuple[str, ...]:
     for one in found:
         if not isinstance(one, str) or not ORIGIN.fullmatch(one):
             raise InputError(f"cors_origins: expected origins such as 'https://example.org', without a path, or '*', found {told(one)}")
+    return tuple(found)
+
+
+def checked_hosts(hosts: Any) -> tuple[str, ...]:
+    """Names of hosts, without a port: what is compared with ``Host``."""
+    found = listed(hosts, "hosts", "names such as 'models.example.org'")
+    for one in found:
+        if not isinstance(one, str) or not HOST.fullmatch(one):
+            raise InputError(f"hosts: expected names such as 'models.example.org', without a port, found {told(one)}")
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ from .options import Options
 from .refusals import RefusedError
 from .served import Served
 from .shelf import Given as GivenModel
-from .shelf import Shelf, Status
+from .shelf import Nobody, Observer, Shelf, Status
 
 __all__ = ["Given", "Repository", "Status"]
 
@@ -44,12 +44,16 @@ class Repository:
         A folder of models, each by the name of its file or folder.
     labels
         By model, by label, a version.
+    observer
+        Who is told what is served: metrics.
     """
 
     def __init__(
-        self, models: Mapping[str, Given], options: Options, *, folder: str | os.PathLike[str] | None = None, labels: Labels | None = None
-    ):
+        self, models: Mapping[str, Given], options: Options, *, folder: str | os.PathLike[str] | None = None,
+        labels: Labels | None = None, observer: Observer | None = None,
+    ):  # fmt: skip
         self.options = options
+        self._observer = observer or Nobody()
         self._labels = checked_labels(labels, None if folder is not None else list(models))
         self._shelves: dict[str, Shelf | GivenModel] = {}
         self._folder = None if folder is None else folder_of(folder)
@@ -69,9 +73,9 @@ class Repository:
     def _shelf(self, name: str, given: Given) -> Shelf | GivenModel:
         labels = self._labels.get(name, {})
         if isinstance(given, (Model, Pipeline)):
-            return GivenModel(name, given, labels)
+            return GivenModel(name, given, labels, self._observer)
         if isinstance(given, (str, os.PathLike)) and isinstance(os.fspath(given), str) and os.fspath(given):
-            return Shelf(name, os.path.abspath(os.fspath(given)), self.options, labels)
+            return Shelf(name, os.path.abspath(os.fspath(given)), self.options, labels, self._observer)
         raise InputError(f"models: expected for {name!r} a path, a fastlstm.Model or a fastlstm.Pipeline, found {told(given)}")
 
     # -- looking ----------------------------------------------------------------------------------------------------------
@@ -128,11 +132,16 @@ class Repository:
         kept = {name: path for name, path in self._found.items() if name in gone - self._gone}
         self._gone = gone
         for name, path in found.items():
-            if name not in self._own and (name not in shelves or self._found.get(name) != path):
+            if name in self._own:
+                continue
+            shelf = shelves.get(name)
+            if isinstance(shelf, Shelf):
+                shelf.path = path  # perhaps a file with another ending, whose model takes the place of the other's
+            else:
                 shelves[name] = self._shelf(name, path)
-        for name in self._shelves:
-            if name not in shelves:
-                LOG.info("model %r: is not served any more", name)
+        for name, shelf in self._shelves.items():
+            if shelves.get(name) is not shelf:
+                shelf.leave()
         self._found = {**found, **kept}
         self._shelves = shelves
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
@@ -16,3 +17,4 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
+    metrics: Metrics

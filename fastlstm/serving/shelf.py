@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import FastLSTMError
 from ..model import Model
@@ -34,6 +34,32 @@ class Status:
     message: str = ""  # why it is not served
 
 
+class Observer(Protocol):
+    """Who is told what is served: metrics."""
+
+    def loaded(self, name: str, version: int) -> None:
+        """A version is served from now on."""
+
+    def unloaded(self, name: str, version: int) -> None:
+        """A version is no longer served."""
+
+    def load_failed(self, name: str) -> None:
+        """A version could not be loaded."""
+
+
+class Nobody:
+    """Is told nothing."""
+
+    def loaded(self, name: str, version: int) -> None:
+        """See Observer."""
+
+    def unloaded(self, name: str, version: int) -> None:
+        """See Observer."""
+
+    def load_failed(self, name: str) -> None:
+        """See Observer."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """What requests see of a model: never changed, only replaced."""
@@ -56,10 +82,12 @@ class Shelf:
         Of the service.
     labels
         By label, a version.
+    observer
+        Who is told what is served.
     """
 
-    def __init__(self, name: str, path: str, options: Options, labels: Mapping[str, int]):
-        self.name, self.path, self.options, self.labels = name, path, options, labels
+    def __init__(self, name: str, path: str, options: Options, labels: Mapping[str, int], observer: Observer):
+        self.name, self.path, self.options, self.labels, self.observer = name, path, options, labels, observer
         self.shown = Shown(labels=labels)
         self._stamps: dict[int, Any] = {}  # of what is served
         self._seen: dict[int, Any] = {}  # of what was there at the last look: what still changes is not loaded
@@ -145,6 +173,7 @@ class Shelf:
         kept = self.shown.newest
         what = "no version is" if kept is None else f"version {kept.version} is still"
         LOG.error("model %r, version %d: cannot be loaded, %s served: %s", self.name, version, what, text, exc_info=None if own else error)
+        self.observer.load_failed(self.name)
         self._broken[version] = stamp, text.replace(os.path.abspath(path), self.name).replace(path, self.name) if own else "internal error"
 
     def _let_go(self, paths: Mapping[int, str]) -> None:
@@ -169,9 +198,17 @@ class Shelf:
                 self._leaving[version] = weakref.ref(served)
                 if version not in versions:
                     del self._stamps[version]
+                    self.observer.unloaded(self.name, version)
                     LOG.info("model %r, version %d: is not served any more", self.name, version)
+        for version in versions:
+            if version not in self.shown.versions:
+                self.observer.loaded(self.name, version)
         newest = versions[max(versions)] if versions else None
         self.shown = Shown(newest, dict(versions), self.labels)
+
+    def leave(self) -> None:
+        """Serve no version any more."""
+        self._show({})
 
     # -- telling ----------------------------------------------------------------------------------------------------------
 
@@ -204,8 +241,8 @@ class Shelf:
 class Given:
     """A model that a caller has made, which stays as it is."""
 
-    def __init__(self, name: str, model: Model[Any] | Pipeline, labels: Mapping[str, int]):
-        self.name, self.labels, self.failure = name, labels, ""
+    def __init__(self, name: str, model: Model[Any] | Pipeline, labels: Mapping[str, int], observer: Observer):
+        self.name, self.labels, self.observer, self.failure = name, labels, observer, ""
         served = Served(name, 1, model)
         self.shown = Shown(served, {1: served}, labels)
 
@@ -213,6 +250,10 @@ class Given:
         """Warm it, the first time."""
         if first and self.shown.newest is not None:
             self.shown.newest.warm()
+            self.observer.loaded(self.name, 1)
+
+    def leave(self) -> None:
+        """It stays."""
 
     def statuses(self) -> Sequence[Status]:
         """Of its only version."""
