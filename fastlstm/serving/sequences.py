@@ -16,23 +16,18 @@ import math
 import time
 import weakref
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..batch.streams import Streams
 from ..errors import FastLSTMError, InputError, UnsupportedError
-from ..inputs import TensorInfo, shape_text
-from ..layers.streaming import is_sequence
 from .options import Options
 from .refusals import RefusedError
 from .running import Runner
 from .served import Served
-
-Outputs = dict[str, np.ndarray]
-#: How many timesteps (None: one, without a time axis), and the dtypes of the inputs.
-Form = tuple[int | None, tuple[str, ...]]
+from .timesteps import Form, Outputs, read, zeros
 
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
@@ -42,6 +37,8 @@ TRIED = 16
 WAITING = 8e-6
 #: Seconds that may pass on the event loop.
 SHORT = 1e-3
+#: The status of what has taken too long, and perhaps goes on.
+TIME_OUT = 504
 #: The longest key.
 MOST_KEY = 512
 
@@ -343,7 +340,7 @@ class Sequences:
             self._tidy()
 
     async def _take_turn(self, turn: Sequence[Step]) -> None:
-        cost = turn[0].length * (self._alone if len(turn) == 1 else len(turn) * self._among)
+        cost = len(turn) * turn[0].length * (self._alone if len(turn) == 1 else min(self._alone, self._among))
         try:
             await self.runner.call(self._compute, turn, short=cost < SHORT)
         except BaseException as error:  # not of the model, whose errors the steps hold: it took too long
@@ -354,16 +351,24 @@ class Sequences:
             return
         for step in turn:
             step.state.waiting -= 1
-            try:
-                found = self._answered(step)
-            except Exception as error:  # noqa: BLE001 - whoever waits for it is told
-                settle(step, error)
-            else:
-                settle(step, found)
+            self._settle(step)
+
+    def _settle(self, step: Step) -> None:
+        """Tell whoever waits for a step."""
+        try:
+            found = self._answered(step)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            settle(step, error)
+        else:
+            settle(step, found)
 
     def _lose(self, step: Step, error: BaseException) -> None:
         """What becomes of a step that was not computed, or nobody knows."""
         step.state.waiting -= 1
+        if isinstance(error, RefusedError) and error.status != TIME_OUT:  # it was not begun
+            step.error = error
+            self._settle(step)
+            return
         step.state.lost = f"its state was lost: {error}" if isinstance(error, FastLSTMError) else "its state was lost"
         step.state.computed = True  # perhaps
         if self._states.get(step.state.key) is step.state:
@@ -415,7 +420,7 @@ class Sequences:
             joined = {info.name: np.concatenate([step.values[info.name] for step in turn]) for info in self.inputs}
         given = joined[self.inputs[0].name] if len(joined) == 1 else joined
         advance = self._known.step if turn[0].form[0] is None else self._known.feed
-        found = named(turn[0].state.served, advance([step.state for step in turn], given))
+        found = turn[0].state.served.named(advance([step.state for step in turn], given))
         for n, step in enumerate(turn):
             step.state.computed, step.state.steps = True, step.state.steps + step.length
             step.y = found if len(turn) == 1 else {name: y[n : n + 1] for name, y in found.items()}
@@ -492,65 +497,7 @@ class AllSequences:
         return await self.of(served).advance(key, arrays, start=start, end=end)
 
 
-# -- arguments and answers ---------------------------------------------------------------------------------------------------
-
-
-def read(arrays: Mapping[str, Any], infos: Iterable[TensorInfo], lead: tuple[int, ...] = (1,)) -> tuple[dict[str, np.ndarray], Form]:
-    """What a request of a sequence gives, by input name, and its form; ``lead``: what messages say that the shapes begin with.
-
-    Raises
-    ------
-    InputError
-        If these are other inputs, or have other shapes.
-    """
-    infos = tuple(infos)
-    names = [info.name for info in infos]
-    if set(arrays) != set(names):
-        raise InputError(f"inputs: expected {', '.join(names)}, found {', '.join(map(str, arrays)) or 'none'}")
-    values, lengths = {}, {}
-    for info in infos:
-        x = values[info.name] = np.asarray(arrays[info.name])
-        sequence = is_sequence(info.shape, info.vocabulary)
-        if sequence and x.ndim == len(info.shape):
-            lengths[info.name], rest, wanted = x.shape[1], x.shape[2:], info.shape[2:]
-        elif x.ndim == len(info.shape) - sequence:
-            rest, wanted = x.shape[1:], info.shape[1 + sequence :]
-            if sequence:
-                lengths[info.name] = None
-        else:
-            rest, wanted = (-1,), ()
-        if x.shape[:1] != (1,) or len(rest) != len(wanted) or any(b not in (None, a) for a, b in zip(rest, wanted, strict=True)):
-            found = shape_text(x.shape[1 - len(lead) :])
-            raise InputError(f"input {info.name!r}: expected {shapes_text(info, sequence, lead)}, found shape {found}")
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name!r} has {'one' if n is None else n}" for name, n in lengths.items())
-        raise InputError(f"inputs: expected as many timesteps of each, found: {found}")
-    length = next(iter(lengths.values()), None)
-    if length == 0:
-        raise InputError(f"inputs: expected at least one timestep, found none in {names[0]!r}")
-    return values, (length, tuple(x.dtype.str for x in values.values()))
-
-
-def shapes_text(info: TensorInfo, sequence: bool, lead: tuple[int, ...]) -> str:
-    """The shapes that a request of a sequence may have."""
-    if not sequence:
-        return f"shape {shape_text((*lead, *info.shape[1:]))}"
-    step, several = shape_text((*lead, *info.shape[2:])), shape_text((*lead, None, *info.shape[2:]))
-    return f"shape {step} of one timestep, or {several} of several"
-
-
-def zeros(info: TensorInfo) -> np.ndarray:
-    """A timestep for a try."""
-    sequence = is_sequence(info.shape, info.vocabulary)
-    return np.zeros([1, *(size or 1 for size in info.shape[1 + sequence :])], np.int32 if info.vocabulary else np.float32)
-
-
-def named(served: Served, found: Any) -> Outputs:
-    """What a stream has returned, by the names of outputs."""
-    if isinstance(found, Mapping):
-        return dict(found)
-    parts = found if isinstance(found, (list, tuple)) else [found]
-    return dict(zip((info.name for info in served.outputs), parts, strict=True))
+# -- what is said -----------------------------------------------------------------------------------------------------------
 
 
 def must_start(key: Hashable, model: str, reason: str) -> str:

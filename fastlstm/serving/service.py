@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
@@ -18,6 +19,7 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
+    metrics: Metrics
 
     @cached_property
     def sequences(self) -> AllSequences:
