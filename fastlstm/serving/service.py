@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from .options import Options
 from .repository import Repository
 from .running import Runner
+
+
+class Metrics(Protocol):
+    """What counts requests."""
+
+    def observe(self, api: str, name: str, status: int, seconds: float, rows: int) -> None:
+        """Count a request that has been answered; ``name`` is "" where it asked for no model that is served."""
 
 
 @dataclass(frozen=True)
@@ -16,3 +24,4 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
+    metrics: Metrics | None = None
