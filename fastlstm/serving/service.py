@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .options import Options
 from .repository import Repository
 from .running import Runner
+from .statistics import Statistics
 
 
 class Metrics(Protocol):
@@ -25,3 +26,4 @@ class Service:
     repository: Repository
     runner: Runner
     metrics: Metrics | None = None
+    statistics: Statistics = field(default_factory=Statistics)
