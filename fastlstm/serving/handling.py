@@ -36,8 +36,7 @@ def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Han
     Parameters
     ----------
     service
-        Whose ``metrics.observe(api, name, status, seconds, rows)`` is called for each request, where it has metrics. The name is that
-        of a model that is served, or "": clients cannot make up new ones.
+        Whose metrics are told of each request: with the name of a model that is served, or none, as clients cannot make up new ones.
     api
         What metrics call the protocol.
     form
@@ -66,8 +65,7 @@ def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Han
 def _count(service: Service, api: str, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
     """Tell metrics and statistics of a request that has been answered."""
     rows = scope.get(SCOPE_ROWS, 0)
-    if service.metrics is not None:
-        service.metrics.observe(api, scope.get(SCOPE_MODEL, ""), status, seconds, rows)
+    service.metrics.observe(api, scope.get(SCOPE_MODEL, ""), status, seconds, rows)
     served = scope.get(SCOPE_SERVED)
     if served is not None and status < 400:
         service.statistics.succeeded(served, rows, seconds, scope[SCOPE_SECONDS])

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
 from .statistics import Statistics
-
-
-class Metrics(Protocol):
-    """What counts requests."""
-
-    def observe(self, api: str, name: str, status: int, seconds: float, rows: int) -> None:
-        """Count a request that has been answered; ``name`` is "" where it asked for no model that is served."""
 
 
 @dataclass(frozen=True)
@@ -25,5 +18,5 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
-    metrics: Metrics | None = None
+    metrics: Metrics
     statistics: Statistics = field(default_factory=Statistics)
