@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .metrics import Metrics
 from .options import Options
@@ -17,4 +17,4 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
-    metrics: Metrics
+    metrics: Metrics = field(default_factory=Metrics)

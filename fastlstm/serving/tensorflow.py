@@ -11,21 +11,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from . import bodies
-from .refusals import refused
+from .handling import answering, note
 from .service import Service
 
 
 def routes(service: Service) -> Sequence[BaseRoute]:
     """The paths of this protocol."""
 
+    @answering(service, "tensorflow", lambda problem: {"error": str(problem)})
     async def predict(request: Request) -> Response:
-        try:
-            body = orjson.loads(await bodies.read(request, service.options))
-            served = service.repository.get(request.path_params["name"])
-            found = await service.runner.predict(served, {served.inputs[0].name: np.asarray(body["instances"], np.float32)})
-            return bodies.as_json({"predictions": next(iter(found.values()))})
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-            problem = refused(error)
-            return bodies.as_json({"error": str(problem)}, problem.status)
+        body = orjson.loads(await bodies.read(request, service.options))
+        served = service.repository.get(request.path_params["name"])
+        x = np.asarray(body["instances"], np.float32)
+        note(request, served, len(x))
+        found = await service.runner.predict(served, {served.inputs[0].name: x})
+        return bodies.as_json({"predictions": next(iter(found.values()))})
 
     return [Route("/v1/models/{name}:predict", predict, methods=["POST"])]
