@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 
-from . import handling, inference, middleware, tensorflow
+from . import inference, middleware, tensorflow
 from . import metrics as metering
 from .lifespan import Life
 from .metrics import Metrics
@@ -41,7 +40,7 @@ def app(
     life = Life(service)
     made = Starlette(
         routes=[*tensorflow.routes(service), *inference.routes(service), *metering.routes(metrics)],
-        middleware=middleware.stack(service, life), exception_handlers={HTTPException: handling.unrouted(middleware.form)}, lifespan=life,
+        middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
     )  # fmt: skip
-    made.state.life = life
+    made.state.service, made.state.life = service, life
     return made

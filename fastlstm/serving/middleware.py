@@ -6,18 +6,22 @@ import base64
 import hmac
 import ipaddress
 import logging
-from collections.abc import Mapping, Sequence
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocket
 
+from .. import forking
 from . import accesslog, bodies
-from .handling import request_id
+from .handling import unrouted
 from .lifespan import Life
 from .receiving import AGAIN, Body, Held
 from .refusals import RefusedError, refused
@@ -33,7 +37,15 @@ OPEN_FOLDER = "/page/static/"
 SUBPROTOCOL, BEARER = "fastlstm", "bearer."
 GONE = 499  # as nginx calls a request whose client left
 
-ALL = ((b"x-content-type-options", b"nosniff"),)
+BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
+HEADS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+#: Names of requests need not be secret, but each its own, also in forked processes.
+NAMES = random.Random()
+forking.in_child(NAMES, random.Random.seed)
+#: What others may call a request: nothing that breaks a line or a quotation.
+SANE = re.compile(rb"[A-Za-z0-9._:=+/-]{1,128}")
+
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 UNCACHED = (b"cache-control", b"no-store")
 PAGES = ((b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"), (b"cross-origin-opener-policy", b"same-origin"))
 
@@ -49,6 +61,11 @@ def stack(service: Service, life: Life) -> Sequence[Middleware]:
     return [Middleware(Framed, life=life), *([cors] if options.cors_origins else []), Middleware(Guarded, service=service)]
 
 
+def handlers() -> Mapping[Any, Any]:
+    """What Starlette says of itself (no such path, no such method), in the form of every other error."""
+    return {HTTPException: unrouted(form)}
+
+
 class Framed:
     """Gives each request an id, each answer what browsers are to know of it, and a line in the log; wakes the service if nobody did."""
 
@@ -60,18 +77,19 @@ class Framed:
             await self.app(scope, receive, send)
             return
         begun = perf_counter()
-        named = request_id(scope)
+        name = identified(scope["headers"])
+        named = name.decode()
         scope.setdefault("state", {})["request_id"] = named
         status, size = 0, 0
 
         async def answer(message: Any) -> None:
             nonlocal status, size
             kind = message["type"]
-            if kind.endswith(".body"):
+            if kind in BODIES:
                 size += len(message.get("body", b""))
-            elif kind.endswith(".start") or kind == "websocket.accept":
+            elif kind in HEADS:
                 status = message.get("status", 101)
-                message["headers"] = headed(message.get("headers", ()), named.encode())
+                message["headers"] = headed(message.get("headers", ()), name)
             await send(message)
 
         try:
@@ -126,7 +144,7 @@ class Guarded:
         """Have a request answered that takes a place until it is."""
         held = self.held
         body = Body(held, receive)
-        scope["state"]["hold"] = body.hold
+        scope.setdefault("state", {})["hold"] = body.hold
         held.places += 1
         self.metrics.in_flight.inc()
         try:
@@ -170,14 +188,24 @@ class Guarded:
         return found.partition("://")[2].encode("latin-1") == host or found in allowed or "*" in allowed
 
 
-def headed(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[tuple[bytes, bytes]]:
+def identified(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What a request is called: as its client says, if that is sane."""
+    for key, value in headers:
+        if key == b"x-request-id" and SANE.fullmatch(value):
+            return value
+    return b"%016x" % NAMES.getrandbits(64)
+
+
+def headed(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[tuple[bytes, bytes]]:
     """The headers of an answer, and what all answers have."""
-    found = [*headers, (b"x-request-id", name), *ALL]
-    given = dict(headers)
-    if b"cache-control" not in given:
+    found, uncached = [*headers, (b"x-request-id", name), NO_SNIFFING], True
+    for key, value in headers:
+        if key == b"cache-control":
+            uncached = False
+        elif key == b"content-type" and value.startswith(b"text/html"):
+            found += PAGES
+    if uncached:
         found.append(UNCACHED)
-    if given.get(b"content-type", b"").startswith(b"text/html"):
-        found += PAGES
     return found
 
 
