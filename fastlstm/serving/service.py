@@ -18,5 +18,5 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
-    metrics: Metrics
+    metrics: Metrics = field(default_factory=Metrics)
     statistics: Statistics = field(default_factory=Statistics)
