@@ -13,7 +13,8 @@ from .. import __version__
 from ..inputs import TensorInfo
 from . import bodies, tensors
 from .handling import Handler, answering, asked, computed
-from .inferring import formed, parsed
+from .inferring import alone, formed, opened, parsed, sequence_of
+from .options import Options
 from .refusals import RefusedError
 from .repository import Status
 from .served import Served
@@ -235,9 +236,34 @@ async def inferred(service: Service, request: Request) -> Response:
     """Answer a request for outputs."""
     served = served_by(service, request)
     asked(request, served)
-    call = parsed(request, await bodies.read(request, service.options), served)
-    if call.sequence is None:
+    head, rest = opened(request, await bodies.read(request, service.options))
+    sequence = None if head is None else sequence_of(head)
+    if sequence is None:
+        call = alone(rest, served) if head is None else parsed(head, rest, served)
         answer = service.runner.predict(served, call.arrays)
     else:
-        answer = service.sequences(served).advance(call.sequence, call.arrays, start=call.start, end=call.end)
+        refuse_elsewhere(service.options, request)
+        if not sequence.start:  # it goes on with the version that it has begun with
+            served = service.sequences.holding(served.name, sequence.key, version_of(request)) or served
+            asked(request, served)
+        assert head is not None
+        call = parsed(head, rest, served)
+        answer = service.sequences.advance(served, sequence.key, call.arrays, start=sequence.start, end=sequence.end)
     return formed(await computed(request, served, call.rows, answer), call, served)
+
+
+def refuse_elsewhere(options: Options, request: Request) -> None:
+    """Refuse a sequence at a port that several workers share: the state is one worker's, and any of them may get the next request.
+
+    Raises
+    ------
+    RefusedError
+        421, which says where to go.
+    """
+    port = (request.scope.get("server") or (None, None))[1]
+    if options.workers == 1 or (options.own_port is not None and port == options.own_port):
+        return
+    if options.sequence_ports:
+        ports = ", ".join(map(str, options.sequence_ports))
+        raise RefusedError(421, f"sequence: expected at the port of one worker, found at the one that all share; send all of its requests to one of {ports}")
+    raise RefusedError(421, "sequence: expected one worker, or ports of their own for several; start the service with --sequence-ports")

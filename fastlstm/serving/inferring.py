@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,20 +27,60 @@ SHARED = "shared_memory_region"
 
 
 @dataclass
+class Sequence:
+    """Which sequence a request goes on with."""
+
+    key: int | str
+    start: bool
+    end: bool
+
+
+@dataclass
 class Call:
     """What a request asks for."""
 
     arrays: dict[str, Any]
     rows: int
-    name: Any = None  # its id, which the answer repeats
+    name: str | None = None  # its id, which the answer repeats
     outputs: Mapping[str, bool] | None = None  # those that are wanted, and whether as raw bytes; None: all
     raw: bool = False  # are outputs raw bytes where nothing else is said?
-    sequence: int | str | None = None
-    start: bool = False
-    end: bool = False
 
 
-def parsed(request: Request, body: bytes, served: Served) -> Call:
+def opened(request: Request, body: bytes) -> tuple[Mapping[str, Any] | None, memoryview]:
+    """The head of a request, and the raw bytes behind it; None: it has no head.
+
+    Raises
+    ------
+    RefusedError
+        400, if it is no such thing.
+    """
+    cut = header_length(request, len(body))
+    if cut == 0:
+        return None, memoryview(body)
+    head = bodies.loads(body if cut is None else body[:cut])
+    if type(head) is not dict:
+        raise RefusedError(400, 'expected an object with "inputs", found something else')
+    return head, memoryview(body)[len(body) if cut is None else cut :]
+
+
+def sequence_of(head: Mapping[str, Any]) -> Sequence | None:
+    """The sequence that a request belongs to.
+
+    Raises
+    ------
+    RefusedError
+        400, if its parameters are none of a sequence's.
+    """
+    parameters = parameters_of(head, "the request")
+    key, start, end = key_of(parameters), flag(parameters, "sequence_start"), flag(parameters, "sequence_end")
+    if key is not None:
+        return Sequence(key, start, end)
+    if start or end:
+        raise RefusedError(400, "parameters: expected a sequence_id beside sequence_start and sequence_end, found none")
+    return None
+
+
+def parsed(head: Mapping[str, Any], rest: memoryview, served: Served) -> Call:
     """A request, proven: every size fits what there is.
 
     Raises
@@ -48,22 +88,9 @@ def parsed(request: Request, body: bytes, served: Served) -> Call:
     RefusedError
         400, if anything is not as the protocol or the model has it.
     """
-    cut = header_length(request, len(body))
-    if cut == 0:
-        return alone(body, served)
-    head = bodies.loads(body if cut is None else body[:cut])
-    if type(head) is not dict:
-        raise RefusedError(400, 'expected an object with "inputs", found something else')
-    rest = memoryview(body)[len(body) if cut is None else cut :]
-    parameters = parameters_of(head, "the request")
+    raw = flag(parameters_of(head, "the request"), "binary_data_output")
     arrays = arrays_of(head, rest, served)
-    raw = flag(parameters, "binary_data_output")
-    call = Call(arrays, rows_of(arrays, served), id_of(head), outputs_of(head, raw, served), raw)
-    call.sequence = sequence_of(parameters)
-    call.start, call.end = flag(parameters, "sequence_start"), flag(parameters, "sequence_end")
-    if call.sequence is None and (call.start or call.end):
-        raise RefusedError(400, "parameters: expected a sequence_id beside sequence_start and sequence_end, found none")
-    return call
+    return Call(arrays, rows_of(arrays, served), id_of(head), outputs_of(head, raw, served), raw)
 
 
 def header_length(request: Request, size: int) -> int | None:
@@ -77,14 +104,14 @@ def header_length(request: Request, size: int) -> int | None:
     return None
 
 
-def alone(body: bytes, served: Served) -> Call:
+def alone(body: memoryview, served: Served) -> Call:
     """A request that is one row of the only input, as raw bytes and nothing else."""
     info = served.inputs[0]
     sizes = [size for size in info.shape[1:] if size is not None]
     if len(served.inputs) > 1 or len(info.shape) - 1 - len(sizes) > 1:
         raise RefusedError(400, f"model {served.name!r}: expected a head in JSON, as raw bytes alone do not tell the shapes of its inputs")
     if info.dtype == tensors.TEXT:
-        found = np.array([body], object).reshape((1,) * len(info.shape))
+        found = np.array([bytes(body)], object).reshape((1,) * len(info.shape))
         return Call({info.name: found}, 1, raw=True)
     datatype = tensors.NAMES[info.dtype]
     row = math.prod(sizes) * np.dtype(info.dtype).itemsize
@@ -92,7 +119,7 @@ def alone(body: bytes, served: Served) -> Call:
     if not steps or steps * row != len(body) or (steps > 1 and None not in info.shape[1:]):
         raise tensors.fault(served, info, f"one row of shape {shape_text(info.shape)} as {datatype}", f"{len(body)} bytes")
     shape = [1, *(steps if size is None else size for size in info.shape[1:])]
-    return Call({info.name: tensors.binary(memoryview(body), datatype, shape, served, info)}, 1, raw=True)
+    return Call({info.name: tensors.binary(body, datatype, shape, served, info)}, 1, raw=True)
 
 
 # -- parts of the head ----------------------------------------------------------------------------------------------------------
@@ -124,7 +151,7 @@ def id_of(head: Mapping[str, Any]) -> str | None:
     return found
 
 
-def sequence_of(parameters: Mapping[str, Any]) -> int | str | None:
+def key_of(parameters: Mapping[str, Any]) -> int | str | None:
     """The id of a sequence; None: the request belongs to none, as Triton has it of 0 and of no text."""
     found = parameters.get("sequence_id")
     if found is None or (found in (0, "") and type(found) in (int, str)):
@@ -240,7 +267,7 @@ def shape_of(one: Mapping[str, Any], served: Served, info: TensorInfo) -> list[i
     return found
 
 
-def from_json(one: Mapping[str, Any], datatype: str, shape: Sequence[int], served: Served, info: TensorInfo) -> np.ndarray:
+def from_json(one: Mapping[str, Any], datatype: str, shape: list[int], served: Served, info: TensorInfo) -> np.ndarray:
     """An input in JSON: its values one after another, or in lists of lists."""
     if "data" not in one:
         raise tensors.fault(served, info, "data, or a binary_data_size in its parameters", "neither")

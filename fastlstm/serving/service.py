@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
+from .sequences import AllSequences
 from .statistics import Statistics
 
 
@@ -20,3 +22,8 @@ class Service:
     runner: Runner
     metrics: Metrics = field(default_factory=Metrics)
     statistics: Statistics = field(default_factory=Statistics)
+
+    @cached_property
+    def sequences(self) -> AllSequences:
+        """What requests with a sequence's id, and connections, go on with."""
+        return AllSequences(self.options, self.runner)
