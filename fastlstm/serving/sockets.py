@@ -34,8 +34,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDiscon
 from ..errors import InputError
 from .messages import Messages, encoded
 from .refusals import RefusedError, refused
-from .sequences import Sequences, State
+from .sequences import Sequences
 from .served import Served
+from .states import State
 
 if TYPE_CHECKING:
     from .service import Service
