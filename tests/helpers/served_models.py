@@ -31,7 +31,12 @@ def half_plus_two(path: Path) -> Path:
 
 def three_inputs(path: Path) -> Path:
     """tag, a text; signal, five numbers; sensor, two by two -> the number of the tag among "foo" and "bar", and the sums of the others"""
-    tag = {"class_name": "InputLayer", "name": "tag", "config": {"name": "tag", "batch_input_shape": [None], "dtype": "string"}, "inbound_nodes": []}
+    tag = {
+        "class_name": "InputLayer",
+        "name": "tag",
+        "config": {"name": "tag", "batch_input_shape": [None], "dtype": "string"},
+        "inbound_nodes": [],
+    }
     total, ones = linear("total", "signal", np.ones((5, 1)), 0.0)
     average, quarters = linear("average", "flat", np.full((4, 1), 0.25), 0.0)
     layers = [
@@ -59,7 +64,7 @@ def wide(path: Path) -> Path:
 
 def write(folder: Path) -> dict[str, Path]:
     """All of them, by the names that tests serve them under."""
-    made = {
+    return {
         "half_plus_two": half_plus_two(folder / "half_plus_two.h5"), "three": three_inputs(folder / "three.h5"),
         "fixed": batch_models.fixed(folder / "fixed.h5"), "open": batch_models.any_length(folder / "open.h5"),
         "steps": batch_models.each_step(folder / "steps.h5"), "ids": batch_models.ids(folder / "ids.h5"),
@@ -67,4 +72,3 @@ def write(folder: Path) -> dict[str, Path]:
         "letters": batch_models.letters(folder / "letters.keras"), "labelled": labelled(folder / "labelled.fastlstm"),
         "wide": wide(folder / "wide.h5"),
     }  # fmt: skip
-    return made

@@ -37,7 +37,9 @@ def test_numbers_are_those_of_predict(protocols: httpx.Client, served_files: dic
     rng = np.random.default_rng(0)
     shape = [7, *(5 if size is None else size for size in model.inputs[0].shape[1:])]
     x = rng.integers(0, 20, shape) if name == "ids" else rng.standard_normal(shape, np.float32)
-    found = protocols.post(f"/v1/models/{name}:predict", json={form: x.tolist()}).json()[{"instances": "predictions", "inputs": "outputs"}[form]]
+    found = protocols.post(f"/v1/models/{name}:predict", json={form: x.tolist()}).json()[
+        {"instances": "predictions", "inputs": "outputs"}[form]
+    ]
     assert np.array_equal(np.asarray(found, np.float32), model.predict(x))  # to the last bit: decimals are the shortest that tell float32
 
 
@@ -72,7 +74,9 @@ def test_several_inputs_and_outputs(protocols: httpx.Client, served_files: dict[
     rng = np.random.default_rng(2)
     given = {"series": rng.standard_normal((3, 6, 3), np.float32), "facts": rng.standard_normal((3, 2), np.float32)}
     y, z = fastlstm.load(served_files["several"]).predict(given)
-    columns = protocols.post("/v1/models/several:predict", json={"inputs": {name: value.tolist() for name, value in given.items()}}).json()["outputs"]
+    columns = protocols.post("/v1/models/several:predict", json={"inputs": {name: value.tolist() for name, value in given.items()}}).json()[
+        "outputs"
+    ]
     assert list(columns) == ["y", "z"]
     assert np.array_equal(np.array(columns["y"], np.float32), y)
     assert np.array_equal(np.array(columns["z"], np.float32), z)
