@@ -61,7 +61,13 @@ def error_form(problem: RefusedError) -> Mapping[str, str]:
 
 def served_by(service: Service, found: re.Match[str]) -> Served:
     """The version that a path names."""
-    return service.repository.get(found["name"], version_of(found), found["label"])
+    name, label = found["name"], found["label"]
+    try:
+        return service.repository.get(name, version_of(found), label)
+    except RefusedError as error:
+        if label is None or error.status != 404 or name not in service.repository.names():
+            raise
+        raise RefusedError(400, str(error)) from error  # a label that there is none of is an argument that does not fit
 
 
 def version_of(found: re.Match[str]) -> int | None:
@@ -85,7 +91,7 @@ def status(service: Service, found: re.Match[str]) -> Response:
     """How the versions of a model stand."""
     name, version = named(found), version_of(found)
     if found["label"]:
-        version = service.repository.get(name, label=found["label"]).version
+        version = served_by(service, found).version
     shown = [one for one in service.repository.status(name) if version in (None, one.version)]
     if not shown:
         raise RefusedError(404, f"Could not find version {version} of model {name}")
@@ -103,8 +109,8 @@ def metadata(service: Service, found: re.Match[str]) -> Response:
     named(found)
     served = served_by(service, found)
     signature = {
-        "inputs": {info.name: tensor_form(info, SIGNATURE) for info in served.inputs},
-        "outputs": {info.name: tensor_form(info, "StatefulPartitionedCall") for info in served.outputs},
+        "inputs": {info.name: tensor_form(info, f"{SIGNATURE}_{info.name}:0") for info in served.inputs},
+        "outputs": {info.name: tensor_form(info, f"StatefulPartitionedCall:{place}") for place, info in enumerate(served.outputs)},
         "method_name": "tensorflow/serving/predict",
         "defaults": {},
     }
@@ -112,11 +118,10 @@ def metadata(service: Service, found: re.Match[str]) -> Response:
     return bodies.as_json({"model_spec": spec, "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}}})
 
 
-def tensor_form(info: TensorInfo, prefix: str) -> Mapping[str, Any]:
-    """An input or output as a signature tells it; the name is the one that a SavedModel of Keras would have in its graph."""
+def tensor_form(info: TensorInfo, name: str) -> Mapping[str, Any]:
+    """An input or output as a signature tells it. ``name``: what the graph of a SavedModel of Keras would call it."""
     sizes = [{"size": "-1" if size is None else str(size), "name": ""} for size in info.shape]
     shape = {"dim": sizes, "unknown_rank": False}
-    name = f"{prefix}_{info.name}:0" if prefix == SIGNATURE else f"{prefix}:0"
     return {"dtype": DTYPES.get(info.dtype, "DT_INVALID"), "tensor_shape": shape, "name": name}
 
 
@@ -129,7 +134,7 @@ async def compute(service: Service, request: Request, found: re.Match[str]) -> R
     asked(request, served)
     if found["method"].lower() != "predict":
         method = found["method"].lower()
-        raise RefusedError(501, f"model {served.name!r}: Keras's models have no signature for {method}; ask for :predict, which computes the same")
+        raise RefusedError(501, f"model {served.name!r}: a Keras model has no signature for {method}; ask for :predict")
     body = bodies.loads(await bodies.read(request, service.options))
     arrays, by_row = inputs_of(body, served)
     del body  # its lists take many times the memory of the arrays
@@ -175,14 +180,16 @@ def from_rows(rows: Any, served: Served) -> dict[str, Any]:
             names = ", ".join(info.name for info in inputs)
             raise RefusedError(400, f"instances is a plain list, but expecting list of objects as the model has several inputs: {names}")
         return {inputs[0].name: tensors.nested(rows, served, inputs[0])}
-    names = {info.name for info in inputs}
+    known = {info.name for info in inputs}
     for place, row in enumerate(rows):
         if not is_object(row):
             raise RefusedError(400, f"Expecting object but got value/list at item {place} of input list")
-        if row.keys() != names:
+        if row.keys() != known:
             found = ", ".join(key[:40] for key in list(row)[:20])
-            expected = ",".join(sorted(names))
-            raise RefusedError(400, f"Failed to process element: {place} of 'instances' list: keys must be equal to: {expected}; found: {found}")
+            expected = ",".join(sorted(known))
+            raise RefusedError(
+                400, f"Failed to process element: {place} of 'instances' list: keys must be equal to: {expected}, found {found}"
+            )
     return {info.name: tensors.nested([row[info.name] for row in rows], served, info) for info in inputs}
 
 
@@ -198,9 +205,9 @@ def from_columns(columns: Any, served: Served) -> dict[str, Any]:
         if info.name not in columns:
             raise RefusedError(400, f"Missing named input: {info.name} in 'inputs' object.")
     if len(columns) > len(inputs):
-        names = {info.name for info in inputs}
-        other = next(key for key in columns if key not in names)
-        raise RefusedError(400, f"JSON object: does not have named input: {other[:100]}; the inputs are {', '.join(sorted(names))}")
+        known = {info.name for info in inputs}
+        other = next(key for key in columns if key not in known)
+        raise RefusedError(400, f"JSON object: does not have named input: {other[:100]}; the inputs are {', '.join(sorted(known))}")
     return {info.name: tensors.nested(columns[info.name], served, info) for info in inputs}
 
 
