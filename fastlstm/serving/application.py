@@ -12,7 +12,7 @@ from . import inference, middleware, tensorflow
 from . import metrics as metering
 from .lifespan import Life
 from .metrics import Metrics
-from .options import Options
+from .options import options_of
 from .repository import Given, Repository
 from .running import Runner
 from .service import Service
@@ -35,8 +35,9 @@ def app(
     **options
         Those of :class:`Options`.
     """
-    chosen, metrics = Options(**options), Metrics()
-    service = Service(chosen, Repository(models or {}, chosen, folder=folder, labels=labels), Runner(chosen), metrics)
+    chosen, metrics = options_of(options), Metrics()
+    repository = Repository(models or {}, chosen, folder=folder, labels=labels, observer=metrics)
+    service = Service(chosen, repository, Runner(chosen), metrics)
     life = Life(service)
     made = Starlette(
         routes=[*tensorflow.routes(service), *inference.routes(service), *metering.routes(metrics)],
