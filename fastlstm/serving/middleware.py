@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 from .. import forking
 from . import accesslog, bodies
 from .handling import unrouted
-from .lifespan import Life
+from .lifetime import Life
 from .receiving import AGAIN, Body, Held
 from .refusals import RefusedError, refused
 from .service import Service
