@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from . import inference, middleware, tensorflow
 from . import metrics as metering
-from .lifespan import Life
+from .lifetime import Life
 from .metrics import Metrics
 from .options import Options, options_of
 from .repository import Given, Labels, Repository

@@ -34,4 +34,4 @@ def refused(error: BaseException) -> RefusedError:
         return RefusedError(400, str(error))
     if isinstance(error, MemoryError):
         return RefusedError(503, "not enough memory for this request now")
-    return RefusedError(500, f"internal error: {type(error).__name__}")
+    return RefusedError(500, "internal error")

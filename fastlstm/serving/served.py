@@ -93,7 +93,7 @@ class Served:
         except KeyError:
             raise self._other_names(arrays) from None
         try:
-            return self._named(self._computed(given[0] if len(given) == 1 else given))
+            return self.named(self._computed(given[0] if len(given) == 1 else given))
         except InputError as error:
             raise self.explained(error, arrays) from error
 
@@ -104,8 +104,8 @@ class Served:
             network_of(self.model).reset_states()
             return self.model.predict(x)
 
-    def _named(self, found: Any) -> dict[str, Any]:
-        """What ``predict`` returns, by name."""
+    def named(self, found: Any) -> dict[str, Any]:
+        """What ``predict`` of the model, or a timestep of its streams, returns, by the names of outputs."""
         outputs = self.outputs
         if len(outputs) == 1 and not isinstance(found, Mapping):
             return {outputs[0].name: strings_of(found) if outputs[0].dtype == STRING else found}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
+from .sequences import AllSequences
+from .statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -17,4 +20,10 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
-    metrics: Metrics
+    metrics: Metrics = field(default_factory=Metrics)
+    statistics: Statistics = field(default_factory=Statistics)
+
+    @cached_property
+    def sequences(self) -> AllSequences:
+        """What requests with a sequence's id, and connections, go on with."""
+        return AllSequences(self.options, self.runner)
