@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, middleware, tensorflow
+from . import inference, middleware, sockets, tensorflow
 from . import metrics as metering
 from .lifetime import Life
 from .metrics import Metrics
@@ -49,7 +49,7 @@ def assembled(
     service = Service(chosen, repository, Runner(chosen), metrics)
     life = Life(service)
     made = Starlette(
-        routes=[*tensorflow.routes(service), *inference.routes(service), *metering.routes(metrics)],
+        routes=[*tensorflow.routes(service), *inference.routes(service), *sockets.routes(service), *metering.routes(metrics)],
         middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
     )  # fmt: skip
     made.state.service, made.state.life = service, life

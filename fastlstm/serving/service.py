@@ -10,6 +10,7 @@ from .options import Options
 from .repository import Repository
 from .running import Runner
 from .sequences import AllSequences
+from .sockets import Connections
 from .statistics import Statistics
 
 
@@ -22,6 +23,7 @@ class Service:
     runner: Runner
     metrics: Metrics = field(default_factory=Metrics)
     statistics: Statistics = field(default_factory=Statistics)
+    connections: Connections = field(default_factory=Connections)
 
     @cached_property
     def sequences(self) -> AllSequences:
