@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, tensorflow
+from . import inference, page, tensorflow
 from .options import Options
 from .repository import Given, Repository
 from .running import Runner
@@ -46,4 +46,6 @@ def app(
             await service.repository.stop()
             await service.runner.stop()
 
-    return Starlette(routes=[*tensorflow.routes(service), *inference.routes(service)], lifespan=lifespan)
+    return Starlette(
+        routes=[*tensorflow.routes(service), *inference.routes(service), *(page.routes(service) if chosen.page else ())], lifespan=lifespan
+    )
