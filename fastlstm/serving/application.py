@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, page, tensorflow
-from .options import Options
+from . import inference, middleware, page, tensorflow
+from . import metrics as metering
+from .lifespan import Life
+from .metrics import Metrics
+from .options import options_of
 from .repository import Given, Repository
 from .running import Runner
 from .service import Service
@@ -33,19 +35,13 @@ def app(
     **options
         Those of :class:`Options`.
     """
-    chosen = Options(**options)
-    service = Service(chosen, Repository(models or {}, chosen, folder=folder, labels=labels), Runner(chosen))
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await service.runner.start()
-        await service.repository.start()
-        try:
-            yield
-        finally:
-            await service.repository.stop()
-            await service.runner.stop()
-
-    return Starlette(
-        routes=[*tensorflow.routes(service), *inference.routes(service), *(page.routes(service) if chosen.page else ())], lifespan=lifespan
-    )
+    chosen, metrics = options_of(options), Metrics()
+    repository = Repository(models or {}, chosen, folder=folder, labels=labels, observer=metrics)
+    service = Service(chosen, repository, Runner(chosen), metrics)
+    life = Life(service)
+    made = Starlette(
+        routes=[*tensorflow.routes(service), *inference.routes(service), *metering.routes(metrics), *(page.routes(service) if chosen.page else ())],
+        middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
+    )  # fmt: skip
+    made.state.service, made.state.life = service, life
+    return made

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from ..errors import FastLSTMError, InputError
 
+#: When a client may ask again that was refused for lack of room, in seconds.
+RETRY = {"Retry-After": "1"}
+
 
 class RefusedError(FastLSTMError):
     """A request that is not answered.

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
+from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
-
-
-class Metrics(Protocol):
-    """What counts requests."""
-
-    def observe(self, api: str, name: str, status: int, seconds: float, rows: int) -> None:
-        """Count a request that has been answered; ``name`` is "" where it asked for no model that is served."""
+from .sequences import AllSequences
 
 
 @dataclass(frozen=True)
@@ -24,4 +19,9 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
-    metrics: Metrics | None = None
+    metrics: Metrics
+
+    @cached_property
+    def sequences(self) -> AllSequences:
+        """What requests with a sequence's id, and connections, go on with."""
+        return AllSequences(self.options, self.runner)

@@ -1,0 +1,516 @@
+"""Sequences: requests that go on where an earlier one of the same key has stopped, as Triton's stateful models do.
+
+A request of a sequence has one row. Its **rank** says how much time it covers: an array of as many axes as the model's input, (1,
+timesteps, features) or ids (1, timesteps), is fed timestep by timestep; one without the time axis, (1, features) or ids (1,), is one
+timestep. What comes back is what the model tells after the last of them, or of each of them, as of :meth:`fastlstm.Stream.feed` and
+:meth:`fastlstm.Stream.step`.
+
+A key's requests are computed in the order in which they came. Its state is one row of a :class:`fastlstm.batch.Streams`: steps of
+different keys that wait at the same time are computed in one call, where it was measured that this pays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+import weakref
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..batch.streams import Streams
+from ..errors import FastLSTMError, InputError, UnsupportedError
+from .options import Options
+from .refusals import RefusedError
+from .running import Runner
+from .served import Served
+from .timesteps import Form, Outputs, read, zeros
+
+#: Rows that are computed in one call, at most.
+TOGETHER = 256
+#: Rows by which is measured what a row costs among others.
+TRIED = 16
+#: Seconds that putting a step off until others have come costs, at least; measured with futures of uvloop and of asyncio.
+WAITING = 8e-6
+#: Seconds that may pass on the event loop.
+SHORT = 1e-3
+#: The status of what has taken too long, and perhaps goes on.
+TIME_OUT = 504
+#: The longest key.
+MOST_KEY = 512
+
+
+class State:
+    """One sequence: the key of its row in Streams. As long as there is one of a version, that version stays."""
+
+    __slots__ = ("computed", "dropped", "key", "lost", "served", "steps", "used", "waiting")
+
+    def __init__(self, key: Hashable, served: Served, now: float, dropped: Callable[[str], None] | None = None):
+        self.key, self.served, self.used, self.dropped = key, served, now, dropped
+        self.waiting = 0  # its steps that are not computed yet
+        self.steps = 0  # timesteps since it began
+        self.computed = False  # has it had a timestep?
+        self.lost = ""  # why it cannot go on
+
+
+class Step:
+    """What one request asks for: a timestep or several, or something else of its state."""
+
+    __slots__ = ("call", "end", "error", "form", "future", "length", "state", "values", "y")
+
+    def __init__(self, state: State, values: Mapping[str, np.ndarray], form: Form, end: bool, call: Callable[[], Any] | None = None):
+        self.state, self.values, self.form, self.end, self.call = state, values, form, end, call
+        self.length = form[0] or 1
+        self.future: asyncio.Future[Any] | None = None
+        self.y: Any = None
+        self.error: Exception | None = None
+
+
+class Sequences:
+    """The sequences of one version of a model, by key.
+
+    All methods are called on one event loop; what takes long is computed on the runner's threads.
+
+    Parameters
+    ----------
+    served
+        The version.
+    options
+        Of them ``max_sequences``, ``sequence_idle_seconds`` and ``max_steps``.
+    runner
+        Has computed what takes long.
+    clock
+        Tells the time, in seconds.
+    """
+
+    def __init__(self, served: Served, options: Options, runner: Runner, clock: Callable[[], float] = time.monotonic):
+        self._served = weakref.ref(served)  # its states hold it
+        self.name, self.inputs = served.name, served.inputs
+        self.options, self.runner, self.clock = options, runner, clock
+        self.refusal = ""  # why the model cannot stream
+        self._streams: Streams | None = None
+        try:
+            self._streams = Streams(served.model, max_steps=options.max_steps)
+        except (InputError, UnsupportedError) as error:
+            self.refusal = f"model {served.name!r} takes no sequences: {error}"
+        self._states: OrderedDict[Hashable, State] = OrderedDict()  # those that were used longest ago come first
+        self._gone: OrderedDict[Hashable, str] = OrderedDict()  # why keys have no state any more
+        self._released: list[State] = []  # whose rows are to be given back
+        self._waiting: deque[Step] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._alone = self._among = math.inf  # seconds of a timestep: computed alone, and a row's share where many are computed
+        self._measured = False
+
+    @property
+    def served(self) -> Served:
+        """The version."""
+        served = self._served()
+        assert served is not None  # whoever asks, or a state, holds it
+        return served
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._states
+
+    async def advance(self, key: Hashable, arrays: Mapping[str, Any], *, start: bool = False, end: bool = False) -> Outputs:
+        """Have a sequence go on.
+
+        Parameters
+        ----------
+        key
+            Its name: what clients call it.
+        arrays
+            By input name, one row of one timestep or several: the rank says which.
+        start
+            Begin anew, also where the key has a state.
+        end
+            Forget the state once this is answered.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            By output name.
+
+        Raises
+        ------
+        InputError
+            If the arrays do not fit. The sequence is as it was.
+        RefusedError
+            400, if the key has no state and this does not start it, or the model cannot stream; 429, if there are too many sequences; 504,
+            if it takes too long: the state is then gone.
+        """
+        if self.refusal:
+            raise RefusedError(400, self.refusal)
+        values, form = read(arrays, self.inputs)
+        state = self.begin(key) if start else self._going_on(key)
+        if end:
+            self._states.pop(key, None)
+        found: Outputs = await self._done(Step(state, values, form, end))
+        return found
+
+    async def go_on(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs:
+        """The same for what :meth:`begin` gave, with what :func:`read` gave."""
+        self._use(state)
+        step = Step(state, values, form, False)
+        found: Outputs = await self._done(step)
+        return found
+
+    async def reset(self, state: State) -> None:
+        """Have a sequence begin anew."""
+
+        def call() -> None:
+            if state.computed:
+                self._known.forget([state])
+                state.computed, state.steps = False, 0
+
+        await self._called(state, call)
+
+    async def state_bytes(self, state: State) -> bytes | None:
+        """What a sequence has reached, as :meth:`fastlstm.batch.Streams.state_bytes`; None: it has had no timestep."""
+        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state) if state.computed else None)
+        return found
+
+    async def load_state(self, state: State, given: bytes) -> None:
+        """Have a sequence go on from what :meth:`state_bytes` gave.
+
+        Raises
+        ------
+        InputError
+            If it does not fit. The sequence is as it was.
+        """
+
+        def call() -> None:
+            self._known.load_state(state, given)
+            state.computed = True
+
+        await self._called(state, call)
+
+    async def _called(self, state: State, call: Callable[[], Any]) -> Any:
+        self._use(state)
+        return await self._done(Step(state, {}, (None, ()), False, call))
+
+    async def _done(self, step: Step) -> Any:
+        """What a step gives, computed now or in its turn."""
+        if self._now(step):
+            self._compute([step])
+            return self._answered(step)
+        step.future = asyncio.get_running_loop().create_future()
+        step.state.waiting += 1
+        self._waiting.append(step)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        return await step.future
+
+    @property
+    def _known(self) -> Streams:
+        assert self._streams is not None  # nothing comes so far of a model that cannot stream
+        return self._streams
+
+    def drop(self, key: Hashable, reason: str = "") -> None:
+        """Forget a sequence; the next request that goes on with it is told the reason."""
+        state = self._states.pop(key, None)
+        if state is not None:
+            self._release(state)
+            if state.dropped is not None:
+                state.dropped(reason)
+            elif reason:
+                self._note_gone(key, reason)
+
+    # -- keys -------------------------------------------------------------------------------------------------------------
+
+    def begin(self, key: Hashable, dropped: Callable[[str], None] | None = None) -> State:
+        """Begin a sequence anew; ``dropped`` is told why, if its state is dropped.
+
+        Raises
+        ------
+        InputError
+            If the key is too long.
+        RefusedError
+            400, if the model cannot stream; 429, if there are too many sequences.
+        """
+        if self.refusal:
+            raise RefusedError(400, self.refusal)
+        if isinstance(key, str) and len(key) > MOST_KEY:
+            raise InputError(f"sequence: expected an id of up to {MOST_KEY} characters, found {len(key)}")
+        now = self.clock()
+        if key in self._states:
+            self.drop(key)
+        elif len(self._states) >= self.options.max_sequences:
+            self._sweep()
+            self._refuse_more(now)
+        self._gone.pop(key, None)
+        state = self._states[key] = State(key, self.served, now, dropped)
+        self._watch()
+        return state
+
+    def _going_on(self, key: Hashable) -> State:
+        """The state of a key that goes on."""
+        state = self._states.get(key)
+        if state is not None and self.clock() - state.used > self.options.sequence_idle_seconds and not state.waiting:
+            self._sweep()
+            state = None
+        if state is None:
+            raise RefusedError(400, must_start(key, self.name, self._gone.get(key, "")))
+        self._use(state)
+        return state
+
+    def _use(self, state: State) -> None:
+        if state.lost:
+            raise RefusedError(400, must_start(state.key, self.name, state.lost))
+        state.used = self.clock()
+        self._states.move_to_end(state.key)
+
+    def _refuse_more(self, now: float) -> None:
+        most = self.options.max_sequences
+        if len(self._states) < most:
+            return
+        oldest = next(iter(self._states.values()))
+        wait = max(1, math.ceil(self.options.sequence_idle_seconds - (now - oldest.used)))
+        message = f"model {self.name!r}: expected no more than {most} sequences at once, found all of them in use"
+        advice = f"end those that are done (sequence_end), or start the service with more (max_sequences); the next is idle in {wait} s"
+        raise RefusedError(429, f"{message}; {advice}", {"Retry-After": str(wait)})
+
+    def _sweep(self) -> None:
+        """Forget the sequences that are idle."""
+        now, most = self.clock(), self.options.sequence_idle_seconds
+        for key, state in list(self._states.items()):
+            if now - state.used <= most:
+                break
+            if not state.waiting:
+                self.drop(key, f"its state was dropped, as it had no timestep for {most:g} s")
+
+    def _watch(self) -> None:
+        """Look again once the oldest may be idle."""
+        if self._sweeping is None and self._states:
+            oldest = next(iter(self._states.values()))
+            wait = self.options.sequence_idle_seconds - (self.clock() - oldest.used)
+            self._sweeping = asyncio.get_running_loop().call_later(max(wait, 0) + 0.05, self._swept)
+
+    def _swept(self) -> None:
+        self._sweeping = None
+        self._sweep()
+        self._watch()
+
+    def _note_gone(self, key: Hashable, reason: str) -> None:
+        self._gone[key] = reason
+        if len(self._gone) > self.options.max_sequences:
+            self._gone.popitem(last=False)
+
+    def _release(self, state: State) -> None:
+        """Give the row of a state back: at once, unless a thread computes with others."""
+        if not state.waiting and state.computed:
+            self._released.append(state)
+            if self._flushing is None:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        if self._released:
+            self._known.forget(self._released)
+            self._released.clear()
+
+    # -- computing --------------------------------------------------------------------------------------------------------
+
+    def _now(self, step: Step) -> bool:
+        """Is a step computed at once: is it known to be short, are none waiting, and would it gain nothing by waiting for others?"""
+        if self._flushing is not None:
+            return False
+        return step.call is not None or (self._alone * step.length < SHORT and self._alone - self._among < WAITING)
+
+    async def _flush(self) -> None:
+        """Compute what waits, turn by turn, until nothing does."""
+        try:
+            if not self._measured:
+                await self.runner.call(self._measure, short=False)
+            while self._waiting:
+                await self._take_turn(self._turn())
+        except BaseException as error:
+            for step in self._waiting:
+                self._lose(step, error)
+            self._waiting.clear()
+            if not isinstance(error, FastLSTMError):
+                raise
+        finally:
+            self._flushing = None
+            self._tidy()
+
+    async def _take_turn(self, turn: Sequence[Step]) -> None:
+        cost = len(turn) * turn[0].length * (self._alone if len(turn) == 1 else min(self._alone, self._among))
+        try:
+            await self.runner.call(self._compute, turn, short=cost < SHORT)
+        except BaseException as error:  # not of the model, whose errors the steps hold: it took too long
+            for step in turn:
+                self._lose(step, error)
+            if not isinstance(error, FastLSTMError):
+                raise
+            return
+        for step in turn:
+            step.state.waiting -= 1
+            self._settle(step)
+
+    def _settle(self, step: Step) -> None:
+        """Tell whoever waits for a step."""
+        try:
+            found = self._answered(step)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            settle(step, error)
+        else:
+            settle(step, found)
+
+    def _lose(self, step: Step, error: BaseException) -> None:
+        """What becomes of a step that was not computed, or nobody knows."""
+        step.state.waiting -= 1
+        if isinstance(error, RefusedError) and error.status != TIME_OUT:  # it was not begun
+            step.error = error
+            self._settle(step)
+            return
+        step.state.lost = f"its state was lost: {error}" if isinstance(error, FastLSTMError) else "its state was lost"
+        step.state.computed = True  # perhaps
+        if self._states.get(step.state.key) is step.state:
+            self.drop(step.state.key, step.state.lost)
+        else:
+            self._release(step.state)
+        settle(step, error if isinstance(error, Exception) else RefusedError(503, "the service is shutting down"))
+
+    def _turn(self) -> list[Step]:
+        """What can be computed in one call, in the order of arrival: of each sequence its first step that waits, all of one form."""
+        turn, later, seen = list[Step](), deque[Step](), set[State]()
+        form = self._waiting[0].form
+        while self._waiting and len(turn) < TOGETHER:
+            step = self._waiting.popleft()
+            if step.form == form and step.state not in seen and (step.call is None or not turn):
+                turn.append(step)
+                if step.call is not None:
+                    break
+            else:
+                later.append(step)
+            seen.add(step.state)
+        later.extend(self._waiting)
+        self._waiting = later
+        return turn
+
+    def _compute(self, turn: Sequence[Step]) -> None:
+        """Compute some steps, of a sequence each: together if that pays, else one by one. What fails alone fails alone."""
+        if len(turn) > 1 and self._among < self._alone:
+            try:
+                self._advance(turn)
+                return
+            except (FastLSTMError, MemoryError):
+                pass  # every state is as it was
+        for step in turn:
+            try:
+                self._advance([step])
+            except Exception as error:  # noqa: BLE001 - it belongs to one step
+                step.error = error
+
+    def _advance(self, turn: Sequence[Step]) -> None:
+        for step in turn:
+            if step.state.lost:
+                raise RefusedError(400, must_start(step.state.key, self.name, step.state.lost))
+        if turn[0].call is not None:
+            turn[0].y = turn[0].call()
+            return
+        joined = turn[0].values
+        if len(turn) > 1:
+            joined = {info.name: np.concatenate([step.values[info.name] for step in turn]) for info in self.inputs}
+        given = joined[self.inputs[0].name] if len(joined) == 1 else joined
+        advance = self._known.step if turn[0].form[0] is None else self._known.feed
+        found = turn[0].state.served.named(advance([step.state for step in turn], given))
+        for n, step in enumerate(turn):
+            step.state.computed, step.state.steps = True, step.state.steps + step.length
+            step.y = found if len(turn) == 1 else {name: y[n : n + 1] for name, y in found.items()}
+
+    def _answered(self, step: Step) -> Any:
+        """The outputs of a step that was computed, or its error."""
+        state = step.state
+        if step.error is not None and not state.computed and not state.lost:
+            state.lost = "its first request failed"
+            if self._states.get(state.key) is state:
+                del self._states[state.key]
+        if step.end or state.lost or self._states.get(state.key) is not state:
+            self._release(state)
+        if step.error is not None:
+            raise step.error
+        return step.y
+
+    def _measure(self) -> None:
+        """Find out what a timestep costs: alone, and among others."""
+        inputs = {info.name: zeros(info) for info in self.inputs}
+        streams = Streams(self._known.model, max_steps=self.options.max_steps)
+        costs = []
+        for rows in (1, TRIED):
+            given = {name: np.repeat(x, rows, axis=0) for name, x in inputs.items()}
+            x = next(iter(given.values())) if len(given) == 1 else given
+            keys = list(range(rows))
+            streams.step(keys, x)
+            seconds = math.inf
+            for _ in range(2):
+                begun = time.perf_counter()
+                streams.step(keys, x)
+                seconds = min(seconds, time.perf_counter() - begun)
+            costs.append(seconds / rows)
+        self._alone, self._among = costs
+        self._measured = True
+
+
+class AllSequences:
+    """The sequences of every model that is served: of its newest version, and of older ones that have sequences.
+
+    Parameters
+    ----------
+    options, runner
+        As for :class:`Sequences`.
+    """
+
+    def __init__(self, options: Options, runner: Runner):
+        self.options, self.runner = options, runner
+        self._of: dict[str, weakref.WeakKeyDictionary[Served, Sequences]] = defaultdict(weakref.WeakKeyDictionary)
+
+    def of(self, served: Served) -> Sequences:
+        """Those of a version."""
+        known = self._of[served.name]
+        found = known.get(served)
+        if found is None:
+            found = known[served] = Sequences(served, self.options, self.runner)
+        return found
+
+    def holding(self, name: str, key: Hashable, version: int | None = None) -> Served | None:
+        """The version that a sequence has begun with and goes on with, though there may be newer ones; None: it has no state."""
+        for served, sequences in list(self._of.get(name, {}).items()):
+            if key in sequences and version in (None, served.version):
+                return served
+        return None
+
+    async def advance(
+        self, served: Served, key: Hashable, arrays: Mapping[str, Any], *, start: bool = False, end: bool = False
+    ) -> Outputs:  # fmt: skip
+        """As :meth:`Sequences.advance`, for a version: what :meth:`holding` says, or of a sequence that starts the newest."""
+        if start:
+            for other, sequences in list(self._of[served.name].items()):
+                if other is not served:
+                    sequences.drop(key)
+        return await self.of(served).advance(key, arrays, start=start, end=end)
+
+
+# -- what is said -----------------------------------------------------------------------------------------------------------
+
+
+def must_start(key: Hashable, model: str, reason: str) -> str:
+    """Triton's words for a sequence that has no state; and why it has none any more, where that is known."""
+    said = f"inference request for sequence {key} to model '{model}' must specify the START flag on the first request of the sequence"
+    return f"{said}; {reason}" if reason else said
+
+
+def settle(step: Step, found: Any) -> None:
+    """Tell whoever waits for a step."""
+    if step.future is None or step.future.done():  # the client has gone
+        return
+    if isinstance(found, Exception):
+        step.future.set_exception(found)
+    else:
+        step.future.set_result(found)
