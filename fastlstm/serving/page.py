@@ -18,12 +18,10 @@ from ..drawing import svg
 from . import bodies
 from .handling import answering
 from .refusals import RefusedError
-from .served import Served
+from .served import Served, network_of
 from .service import Service
-from .shown import described, network, why_no_stream
+from .shown import described, why_no_stream
 
-#: What a browser has to get before it can ask with a token: files that tell nothing of the models.
-OPEN = ("/", "/page/static/")
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 #: Scripts and styles are files of ours; pictures of layers come with a token, and so as blobs. No script makes elements of text.
 POLICY = (
@@ -33,7 +31,6 @@ POLICY = (
 #: The picture of a model has one style, which is always the same.
 STYLE_HASH = b64encode(hashlib.sha256(svg.STYLE.removeprefix("<style>").removesuffix("</style>").encode()).digest()).decode()
 PICTURE_POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; frame-ancestors 'none'"
-GUARDS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 class File(NamedTuple):
@@ -74,7 +71,7 @@ def routes(service: Service) -> Sequence[BaseRoute]:
 
     async def layers(request: Request) -> Response:
         drawn = await shown.drawn(_asked(service, request))
-        return Response(drawn, media_type=TYPES[".svg"], headers={"Content-Security-Policy": PICTURE_POLICY, **GUARDS})
+        return Response(drawn, media_type=TYPES[".svg"], headers={"Content-Security-Policy": PICTURE_POLICY})
 
     one = "/page/models/{name}/versions/{version:int}"
     return [
@@ -104,7 +101,7 @@ def _files() -> dict[str, File]:
                 "ETag": f'"{tag}"',
                 "Cache-Control": "no-cache",
             }
-            found[path.name] = File(content, {**headers, **GUARDS})
+            found[path.name] = File(content, headers)
     return found
 
 
@@ -136,7 +133,7 @@ class _Shown:
         """Its layers as SVG."""
         found = self.pictures.get(served)
         if found is None:
-            found = self.pictures[served] = await self.service.runner.call(network(served).plot, short=False)
+            found = self.pictures[served] = await self.service.runner.call(network_of(served.model).plot, short=False)
         return found
 
     async def described(self, served: Served) -> dict[str, Any]:

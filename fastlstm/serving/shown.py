@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FastLSTMError
+from ..errors import FastLSTMError, UnsupportedError
 from ..inputs import TensorInfo
-from ..model import Model
 from ..pipeline import Pipeline
 from ..preprocessing.scaling import unscaled
 from ..spec import STRING, ModelSpec, Scaler
 from ..surroundings import after, before
-from .served import Served
+from .served import PROBABILITIES, Served, network_of
 
 #: Axes of sequences of features.
 SEQUENCES = 3
@@ -24,14 +23,9 @@ MOST_LAYERS = 2000
 CENTRED, FROM_ZERO = (-2.0, 2.0), (0.0, 1.5)
 
 
-def network(served: Served) -> Model[Any]:
-    """The model alone, without what stands around it in a pipeline."""
-    return served.model.model if isinstance(served.model, Pipeline) else served.model
-
-
 def described(served: Served) -> dict[str, Any]:
     """One version of a model, as JSON can hold it."""
-    model, pipeline = network(served), served.model if isinstance(served.model, Pipeline) else None
+    model, pipeline = network_of(served.model), served.model if isinstance(served.model, Pipeline) else None
     spec = None if pipeline is None else pipeline.spec
     return {
         "name": served.name, "version": served.version, "title": model.name, "generation": str(model.generation),
@@ -90,8 +84,9 @@ def usual(scaler: Scaler | None) -> tuple[float, float] | None:
 def meaning(served: Served, number: int) -> dict[str, Any]:
     """What the values of an output are: of which classes, or what activation made them."""
     if isinstance(served.model, Pipeline) and served.model.labels:
-        return {"labels": [str(label) for label in served.model.labels], "activation": None}
-    return {"labels": None, "activation": activation(network(served).spec, number)}
+        probable = served.outputs[number].name == PROBABILITIES
+        return {"labels": [str(label) for label in served.model.labels] if probable else None, "activation": None}
+    return {"labels": None, "activation": activation(network_of(served.model).spec, number)}
 
 
 def activation(spec: ModelSpec, number: int) -> str | None:
@@ -122,6 +117,8 @@ def why_no_stream(served: Served) -> str:
     """Why a model cannot run timestep by timestep; empty, if it can."""
     try:
         served.model.stream()
+    except UnsupportedError as error:  # whose message names the file, and advises in Python
+        return "\n".join(f"{problem.layer} ({problem.class_name}): {problem.what}" for problem in error.problems)
     except FastLSTMError as error:
         return str(error)
     return ""

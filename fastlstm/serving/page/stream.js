@@ -111,7 +111,7 @@ export class Live {
       ...this.model.inputs.map((input) => this.entry(input)),
       el("div", { class: "row" }, this.start,
         el("button", { type: "button", onclick: () => this.one() }, "One timestep"),
-        el("button", { type: "button", onclick: () => this.anew() }, "New stream"), field("Timesteps", rate)),
+        el("button", { type: "button", onclick: () => this.anew() }, "Begin anew"), field("Timesteps", rate)),
       this.problem,
       el("h4", {}, "Answers"), this.output.root, this.numbers, this.state, this.latency.element);
   }
@@ -188,7 +188,8 @@ export class Live {
   closed(code, reason) {
     this.stop();
     this.tell("Not connected.");
-    if (code !== 1000 && code !== 1005) this.problem.textContent = `The stream has ended${reason ? `: ${reason}` : code === 1006 ? ": the service has refused it, or is gone" : ""}.`;
+    if (code === 1000 || code === 1005 || this.problem.textContent) return; // what was said before it says more
+    this.problem.textContent = `The stream has ended: ${reason || "the service has refused it, or is gone"}.`;
   }
 
   toggle() {
@@ -225,24 +226,26 @@ export class Live {
     else this.socket.addEventListener("open", () => this.send(), { once: true });
   }
 
+  /** The same connection begins anew; without one, the next does. */
   anew() {
-    const running = this.running;
-    if (this.socket) this.socket.onclose = null;
-    this.socket?.close(1000);
-    this.socket = undefined;
     this.steps = 0;
     for (const strip of [...(this.strips?.values() ?? []), this.output]) strip.clear();
     this.numbers.textContent = "–";
-    this.tell("A new stream begins with the next timestep.");
-    say("A new stream begins.");
-    if (running) this.again();
+    this.problem.textContent = "";
+    if (this.socket?.readyState === WebSocket.OPEN) this.ask({ reset: true });
+    say("The stream begins anew.");
+  }
+
+  /** Every message has one answer, in order. */
+  ask(message) {
+    this.underway.push(performance.now());
+    this.socket.send(toJSON(message));
   }
 
   send() {
     if (this.socket.readyState !== WebSocket.OPEN || this.underway.length >= MOST_UNDERWAY) return;
-    this.underway.push(performance.now());
     const steps = this.model.inputs.map((input) => [input.name, this.step(input)]);
-    this.socket.send(toJSON(this.message(steps)));
+    this.ask(steps.length === 1 ? steps[0][1] : { inputs: Object.fromEntries(steps) });
     for (const [name, values] of steps) this.strips?.get(name)?.add([values].flat());
   }
 
@@ -251,25 +254,22 @@ export class Live {
     return input.kind === "ids" ? values[0] : values.map((value) => Number(value.toPrecision(4)));
   }
 
-  message(steps) {
-    return steps.length === 1 ? steps[0][1] : Object.fromEntries(steps);
-  }
-
   receive(data) {
     const answer = fromJSON(data);
     const begun = this.underway.shift();
     if (answer?.error !== undefined) {
       this.problem.textContent = String(answer.error);
       this.stop();
-      return;
+    } else if (answer?.reset === undefined) {
+      this.latency.add(performance.now() - begun);
+      this.steps += 1;
+      this.show(answer?.outputs ?? answer);
     }
-    this.latency.add(performance.now() - begun);
-    this.steps += 1;
-    this.show(answer);
   }
 
   show(answer) {
-    const values = (Array.isArray(answer) ? answer : Object.values(answer)).flat(Infinity);
+    const parts = Array.isArray(answer) ? answer : answer !== null && typeof answer === "object" ? Object.values(answer) : [answer];
+    const values = parts.flat(Infinity).map((value) => value ?? NaN);
     this.output.add(values.filter((value) => typeof value === "number").slice(0, COLOURS));
     this.numbers.textContent = `timestep ${this.steps}: ${values.map(short).join("  ")}`;
   }
