@@ -1,18 +1,18 @@
-"""What every handler leaves to one place: errors in the form of its protocol, the id of the request, metrics."""
+"""What every handler leaves to one place: errors in the form of its protocol, compression of answers, metrics."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from ..errors import InputError
 from . import bodies
 from .refusals import RefusedError, refused
 from .served import Served
@@ -21,15 +21,13 @@ from .service import Service
 Handler = Callable[[Request], Awaitable[Response]]
 Form = Callable[[RefusedError], object]
 
-LOGGER = logging.getLogger(__name__)
-#: The header of a request's id, in and out.
-REQUEST_ID = "X-Request-Id"
-#: Where the scope of a request holds it. What sets it there (a middleware) also gives it to every answer.
-SCOPE_ID = "fastlstm.request_id"
+T = TypeVar("T")
+
+LOGGER = logging.getLogger("fastlstm.serving")
 #: Where the scope holds what metrics and logs are told of a request: the name of the model, and rows.
 SCOPE_MODEL, SCOPE_ROWS = "fastlstm.model", "fastlstm.rows"
-#: The longest id that is taken from a client.
-MOST_ID = 128
+#: ... the version that computes it, and the seconds that took.
+SCOPE_SERVED, SCOPE_SECONDS = "fastlstm.served", "fastlstm.seconds"
 
 
 def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Handler]:
@@ -38,8 +36,7 @@ def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Han
     Parameters
     ----------
     service
-        Whose ``metrics.observe(api, name, status, seconds, rows)`` is called for each request, where it has metrics. The name is that
-        of a model that is served, or "": clients cannot make up new ones.
+        Whose metrics are told of each request: with the name of a model that is served, or none, as clients cannot make up new ones.
     api
         What metrics call the protocol.
     form
@@ -50,17 +47,14 @@ def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Han
         @wraps(handler)
         async def answer(request: Request) -> Response:
             scope, begun = request.scope, time.perf_counter()
-            ours = SCOPE_ID not in scope
             try:
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
                 problem = said(error, scope)
                 response = bodies.as_json(form(problem), problem.status, problem.headers)
-            if ours:
-                response.headers[REQUEST_ID] = request_id(scope)
-            if service.metrics is not None:
-                elapsed = time.perf_counter() - begun
-                service.metrics.observe(api, scope.get(SCOPE_MODEL, ""), response.status_code, elapsed, scope.get(SCOPE_ROWS, 0))
+            if len(getattr(response, "body", b"")) >= bodies.LARGE:  # files and streams have none
+                await bodies.packed(scope, response)
+            _count(service, api, scope, response.status_code, time.perf_counter() - begun)
             return response
 
         return answer
@@ -68,14 +62,44 @@ def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Han
     return decorate
 
 
-def note(request: Request, served: Served, rows: int = 0) -> None:
-    """Tell metrics and logs which model a request asks, and how many rows it has."""
+def _count(service: Service, api: str, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
+    """Tell metrics and statistics of a request that has been answered."""
+    rows = scope.get(SCOPE_ROWS, 0)
+    service.metrics.observe(api, scope.get(SCOPE_MODEL, ""), status, seconds, rows)
+    served = scope.get(SCOPE_SERVED)
+    if served is not None and status < 400:
+        service.statistics.succeeded(served, rows, seconds, scope[SCOPE_SECONDS])
+    elif served is not None:
+        service.statistics.failed(served, seconds)
+
+
+def asked(request: Request, served: Served) -> None:
+    """Tell metrics, logs and statistics which version a request wants computed."""
     request.scope[SCOPE_MODEL] = served.name
-    request.scope[SCOPE_ROWS] = rows
+    request.scope[SCOPE_SERVED] = served
+
+
+async def computed(request: Request, served: Served, rows: int, answer: Awaitable[T]) -> T:
+    """Await what a version computes of so many rows.
+
+    Raises
+    ------
+    InputError
+        If they do not fit the model: it names the model.
+    """
+    scope = request.scope
+    scope[SCOPE_ROWS], begun = rows, time.perf_counter()
+    try:
+        return await answer
+    except InputError as error:
+        told = str(error)
+        raise (error if told.startswith("model ") else InputError(f"model {served.name!r}: {told}")) from error
+    finally:
+        scope[SCOPE_SECONDS] = time.perf_counter() - begun
 
 
 def said(error: BaseException, scope: MutableMapping[str, Any]) -> RefusedError:
-    """What a client is told of an error. What is no fault of the client's is logged in full, with the id that the client gets."""
+    """What a client is told of an error. What is no fault of the client's is logged in full, with the id that the client gets too."""
     if isinstance(error, ClientDisconnect):
         return RefusedError(499, "the client has gone")  # nobody reads it: it is for metrics
     if isinstance(error, HTTPException):
@@ -83,31 +107,14 @@ def said(error: BaseException, scope: MutableMapping[str, Any]) -> RefusedError:
     problem = refused(error)
     if problem.status == 500:
         found = request_id(scope)
-        LOGGER.error("request %s: %s %r failed", found, scope.get("method", ""), scope.get("path", ""), exc_info=error)
-        return RefusedError(500, f"internal error; the log of the service tells more of request {found}")
+        LOGGER.error("%s %r failed", scope.get("method", ""), scope.get("path", ""), exc_info=error, extra={"request_id": found})
+        return RefusedError(500, "internal error; the service's log tells more" + (f" of request {found}" if found else ""))
     return problem
 
 
-def request_id(scope: MutableMapping[str, Any]) -> str:
-    """The id of a request: the one that its client has given, if it is short and plain; else a new one."""
-    found = scope.get(SCOPE_ID)
-    if found is None:
-        found = _given(scope) or secrets.token_hex(8)
-        scope[SCOPE_ID] = found
-    return str(found)
-
-
-def _given(scope: MutableMapping[str, Any]) -> str:
-    """The id that a client has given: letters, digits and a few signs, so that it can stand in a log as it is."""
-    for key, value in scope.get("headers", ()):
-        if key == b"x-request-id" and 0 < len(value) <= MOST_ID:
-            text = value.decode("latin-1")
-            if text.isascii() and text.translate(_SIGNS).isalnum():
-                return str(text)
-    return ""
-
-
-_SIGNS = str.maketrans(dict.fromkeys("-_.:/+=", "0"))
+def request_id(scope: Mapping[str, Any]) -> str:
+    """What the middleware calls a request; nothing, where there is none."""
+    return str(scope.get("state", {}).get("request_id", ""))
 
 
 def unrouted(form: Form) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from .metrics import Metrics
@@ -10,6 +10,8 @@ from .options import Options
 from .repository import Repository
 from .running import Runner
 from .sequences import AllSequences
+from .sockets import Connections
+from .statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Service:
     repository: Repository
     runner: Runner
     metrics: Metrics
+    statistics: Statistics = field(default_factory=Statistics)
+    connections: Connections = field(default_factory=Connections)
 
     @cached_property
     def sequences(self) -> AllSequences:
