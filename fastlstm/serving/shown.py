@@ -13,7 +13,7 @@ from ..pipeline import Pipeline
 from ..preprocessing.scaling import unscaled
 from ..spec import STRING, ModelSpec, Scaler
 from ..surroundings import after, before
-from .served import PROBABILITIES, Served, network_of
+from .served import PROBABILITIES, Served, network_of, without_python
 
 #: Axes of sequences of features.
 SEQUENCES = 3
@@ -120,5 +120,5 @@ def why_no_stream(served: Served) -> str:
     except UnsupportedError as error:  # whose message names the file, and advises in Python
         return "\n".join(f"{problem.layer} ({problem.class_name}): {problem.what}" for problem in error.problems)
     except FastLSTMError as error:
-        return str(error)
+        return without_python(str(error))
     return ""

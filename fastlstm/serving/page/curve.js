@@ -9,7 +9,7 @@ const MOST_BUTTONS = 8;
 const USUAL_STEPS = 60;
 const COLOURS = 8;
 const SHAPES = {
-  wave: (at, feature) => 0.5 + 0.4 * Math.sin(2 * Math.PI * (2 * at + feature / 5)),
+  wave: (at, feature, _, features) => 0.5 + 0.4 * Math.sin(2 * Math.PI * (2 * at + feature / features)),
   steps: (at, feature) => ((Math.floor(at * 6) + feature) % 2 ? 0.8 : 0.25),
   noise: (at, feature, before) => Math.min(0.95, Math.max(0.05, (before ?? 0.5) + (Math.random() - 0.5) * 0.16)),
 };
@@ -64,7 +64,7 @@ export class Curve {
     return el("fieldset", { class: "chips" }, el("legend", {}, "Draw"), ...this.curves.map((_, feature) => {
       const id = fresh("chip");
       return el("span", { class: `chip s${feature}` },
-        el("input", { type: "radio", name, id, checked: feature === 0, onchange: () => this.choose(feature) }), el("label", { for: id }, `feature ${feature}`));
+        el("input", { type: "radio", name, id, checked: feature === 0, onchange: () => this.choose(feature) }), el("label", { for: id }, el("span", {}, `feature ${feature}`)));
     }));
   }
 
@@ -92,7 +92,7 @@ export class Curve {
     this.curves.forEach((curve, feature) => {
       let share;
       for (let step = 0; step < this.steps; step += 1) {
-        share = SHAPES[kind]?.(step / this.steps, feature, share);
+        share = SHAPES[kind]?.(step / this.steps, feature, share, this.features);
         curve[step] = share === undefined ? flat : this.low + share * (this.high - this.low);
       }
     });

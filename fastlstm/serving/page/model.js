@@ -22,7 +22,7 @@ class Entry {
     this.curve = canDraw ? new Curve(input, changed) : null;
     this.drawn = canDraw;
     const words = [el("code", {}, input.name), el("span", { class: "shape" }, shapeText(input.shape)), el("span", { class: "shape" }, input.dtype)];
-    if (input.vocabulary !== null) words.push(el("span", { class: "shape" }, `ids below ${input.vocabulary}`));
+    if (input.kind === "ids" && input.vocabulary !== null) words.push(el("span", { class: "shape" }, `ids below ${input.vocabulary}`));
     this.element = el("fieldset", { class: "input" }, el("legend", {}, ...words), canDraw ? this.modes(typed) : null, this.curve?.element, typed);
     typed.hidden = canDraw;
   }

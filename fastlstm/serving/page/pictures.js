@@ -30,13 +30,16 @@ function percent(value) {
   return Number.isFinite(value) ? `${(100 * value).toFixed(value > 0.9995 || value < 0.0995 ? 2 : 1)} %` : short(value);
 }
 
-/** Lines of numbers that follow one another; `before`: what they go on from. */
-export function lines(series, words, before = []) {
+/** Lines of numbers that follow one another; `names`: of the lines; `before`: what they go on from. */
+export function lines(series, words, { names = [], before = [] } = {}) {
   const root = svg("svg", { class: "plot", height: HEIGHT, role: "img", "aria-label": words });
   const shown = series.slice(0, MOST_LINES);
   withWidth(root, (width) => drawn(root, width, shown, before));
+  const legend = shown.length > 1 || before.length ? shown.map((_, at) => el("li", { class: `s${at}` }, el("span", {}, names[at] ?? (shown.length > 1 ? String(at) : "answer")))) : [];
+  if (before.length) legend.unshift(el("li", { class: "before" }, el("span", {}, "what was drawn")));
   const rest = series.length - shown.length;
-  return el("div", { class: "lines" }, root, rest ? el("p", { class: "hint" }, `and ${rest} lines more, in the numbers below`) : null);
+  return el("div", { class: "lines" }, root, legend.length ? el("ul", { class: "legend" }, ...legend) : null,
+    rest ? el("p", { class: "hint" }, `and ${rest} more in the numbers below`) : null);
 }
 
 function drawn(root, width, series, before) {
@@ -93,12 +96,13 @@ export function picture(output, row, before) {
   if (rank(row) <= 1 && flat.every(numeric)) {
     if (output.labels?.length === flat.length || (output.activation === "softmax" && flat.length > 1)) return bars(output.labels ?? [], flat);
     if (flat.length === 1) return single(output, flat[0]);
-    if (before || flat.length > MOST_BARS) return lines([flat], summary(output.name, flat), before);
+    if (before || flat.length > MOST_BARS) return lines([flat], summary(output.name, flat), { before });
     return output.activation === "sigmoid" ? bars([], flat) : lines([flat], summary(output.name, flat));
   }
   if (rank(row) === 2 && row.flat().every(numeric)) {
     const series = row[0].map((_, unit) => row.map((step) => step[unit]));
-    return lines(series, summary(output.name, row.flat()));
+    const names = output.labels ?? (output.activation === "softmax" ? series.map((_, unit) => `class ${unit}`) : []);
+    return lines(series, summary(output.name, row.flat()), { names });
   }
   return null;
 }

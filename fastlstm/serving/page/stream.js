@@ -10,6 +10,8 @@ const SHOWN = 120; // timesteps
 const HEIGHT = 150;
 const COLOURS = 8;
 const MOST_SLIDERS = 8;
+const MOST_LINES = 32; // of an answer
+const MOST_VALUES = 12; // in words
 const MOST_UNDERWAY = 8; // timesteps that wait for their answers: slower, then, than was asked for
 const RATES = [1, 2, 5, 10, 20, 50];
 
@@ -270,7 +272,16 @@ export class Live {
   show(answer) {
     const parts = Array.isArray(answer) ? answer : answer !== null && typeof answer === "object" ? Object.values(answer) : [answer];
     const values = parts.flat(Infinity).map((value) => value ?? NaN);
-    this.output.add(values.filter((value) => typeof value === "number").slice(0, COLOURS));
-    this.numbers.textContent = `timestep ${this.steps}: ${values.map(short).join("  ")}`;
+    this.output.add(values.filter((value) => typeof value === "number").slice(0, MOST_LINES));
+    this.numbers.textContent = `timestep ${this.steps}: ${this.words(values)}`;
+  }
+
+  /** The most probable classes, or the values. */
+  words(values) {
+    const [output, ...others] = this.model.outputs.filter((one) => one.labels || one.dtype !== "string");
+    const classes = output?.labels ?? (output?.activation === "softmax" ? values.map((_, at) => `class ${at}`) : null);
+    if (others.length || classes?.length !== values.length) return values.slice(0, MOST_VALUES).map(short).join("  ") + (values.length > MOST_VALUES ? " …" : "");
+    const best = values.map((value, at) => [value, classes[at]]).sort(([one], [other]) => other - one);
+    return best.slice(0, 3).map(([value, name]) => `${name} ${(100 * value).toFixed(1)} %`).join(", ");
   }
 }
