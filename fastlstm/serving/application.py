@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, middleware, tensorflow
+from . import inference, middleware, page, sockets, tensorflow
 from . import metrics as metering
 from .lifetime import Life
 from .metrics import Metrics
@@ -39,9 +39,11 @@ def app(
     repository = Repository(models or {}, chosen, folder=folder, labels=labels, observer=metrics)
     service = Service(chosen, repository, Runner(chosen), metrics)
     life = Life(service)
+    routes = [*tensorflow.routes(service), *inference.routes(service), *sockets.routes(service), *metering.routes(metrics)]
+    if chosen.page:
+        routes += page.routes(service)
     made = Starlette(
-        routes=[*tensorflow.routes(service), *inference.routes(service), *metering.routes(metrics)],
-        middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
+        routes=routes, middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
     )  # fmt: skip
     made.state.service, made.state.life = service, life
     return made

@@ -181,7 +181,8 @@ def index_form(name: str, one: Status) -> Mapping[str, str]:
 def metadata_form(served: Served, versions: Sequence[str]) -> Mapping[str, Any]:
     """What a model takes and gives."""
     inputs, outputs = (
-        [{"name": info.name, "datatype": datatype(info), "shape": sizes(info)} for info in infos] for infos in (served.inputs, served.outputs)
+        [{"name": info.name, "datatype": datatype(info), "shape": sizes(info)} for info in infos]
+        for infos in (served.inputs, served.outputs)
     )
     return {"name": served.name, "versions": list(versions), "platform": "fastlstm", "inputs": inputs, "outputs": outputs}
 
@@ -265,5 +266,8 @@ def refuse_elsewhere(options: Options, request: Request) -> None:
         return
     if options.sequence_ports:
         ports = ", ".join(map(str, options.sequence_ports))
-        raise RefusedError(421, f"sequence: expected at the port of one worker, found at the one that all share; send all of its requests to one of {ports}")
+        raise RefusedError(
+            421,
+            f"sequence: expected at the port of one worker, found at the one that all share; send all of its requests to one of {ports}",
+        )
     raise RefusedError(421, "sequence: expected one worker, or ports of their own for several; start the service with --sequence-ports")

@@ -99,7 +99,9 @@ def header_length(request: Request, size: int) -> int | None:
         if key == HEADER:
             if not value.isdigit() or len(value) > 20 or int(value) > size:
                 told = value[:40].decode("latin-1")
-                raise RefusedError(400, f"Inference-Header-Content-Length: expected a number from 0 to {size}, the body's bytes, found {told!r}")
+                raise RefusedError(
+                    400, f"Inference-Header-Content-Length: expected a number from 0 to {size}, the body's bytes, found {told!r}"
+                )
             return int(value)
     return None
 
@@ -160,7 +162,9 @@ def key_of(parameters: Mapping[str, Any]) -> int | str | None:
         return found
     if type(found) is str and len(found) <= MOST_ID:
         return found
-    raise RefusedError(400, f"parameter 'sequence_id': expected a number of 64 bits or a text of up to {MOST_ID} characters, found something else")
+    raise RefusedError(
+        400, f"parameter 'sequence_id': expected a number of 64 bits or a text of up to {MOST_ID} characters, found something else"
+    )
 
 
 def objects(head: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -303,7 +307,9 @@ def formed(outputs: Mapping[str, Any], call: Call, served: Served) -> Response:
     for name, raw in (dict.fromkeys(outputs, call.raw) if call.outputs is None else call.outputs).items():
         found = outputs[name]
         if not isinstance(found, np.ndarray):
-            raise RefusedError(400, f"model {served.name!r}, output {name!r}: rows of different lengths are no tensor; send such rows one by one")
+            raise RefusedError(
+                400, f"model {served.name!r}, output {name!r}: rows of different lengths are no tensor; send such rows one by one"
+            )
         one = {"name": name, "datatype": tensors.datatype_of(found), "shape": found.shape}
         if raw:
             pieces.append(tensors.as_bytes(found))

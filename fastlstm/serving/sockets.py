@@ -1,8 +1,8 @@
 """A WebSocket for each stream: ``/v1/models/NAME/stream``, or of a version or label.
 
 A connection is one sequence of the version that it began with: each message advances it, and has one answer, in order; :mod:`.messages`
-says what they hold. ``{"reset": true}`` begins anew, answered with the same. ``{"state": true}`` is answered with ``{"state": "..."}``, which a
-client may send as a message of its own to go on from there, over another connection, at another worker: ``{"loaded": true}``.
+says what they hold. ``{"reset": true}`` begins anew, answered with the same. ``{"state": true}`` is answered with ``{"state": "..."}``,
+which a client may send as a message of its own to go on from there, over another connection, at another worker: ``{"loaded": true}``.
 
 A message that is refused is answered with ``{"error": "...", "status": 400}``; the stream is as it was, and the connection stays. Where it
 cannot stay, the error comes first, and then it is closed:
@@ -24,19 +24,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import orjson
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from ..errors import InputError
-from .handling import request_id
 from .messages import Messages, encoded
 from .refusals import RefusedError, refused
 from .sequences import Sequences, State
 from .served import Served
-from .service import Service
+
+if TYPE_CHECKING:
+    from .service import Service
 
 LOGGER = logging.getLogger("fastlstm.serving")
 
@@ -44,6 +46,8 @@ LOGGER = logging.getLogger("fastlstm.serving")
 POLICY, TOO_BIG, FAILED, RESTART, LATER = 1008, 1009, 1011, 1012, 1013
 #: A frame that closes holds no more bytes of reason.
 MOST_REASON = 123
+#: The status of what is no fault of the client's.
+INTERNAL = 500
 #: What metrics call a connection.
 KIND = "socket"
 
@@ -63,7 +67,7 @@ class Connection:
 
     def __init__(self, service: Service, websocket: WebSocket, served: Served):
         self.service, self.websocket, self.served = service, websocket, served
-        self.messages: Messages = service.sequences.messages(served)
+        self.messages = service.connections.messages(served)
         self.sequences: Sequences = service.sequences.of(served)
         self.most = service.options.max_message_bytes
         self.hands_over = websocket.query_params.get("state") == "true"
@@ -106,7 +110,7 @@ class Connection:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
             problem = self._said(error)
-            if state.lost or problem.status >= 500:
+            if state.lost or problem.status == INTERNAL:
                 await self._refuse(problem, FAILED)
             else:
                 await self._tell({"error": str(problem), "status": problem.status})
@@ -145,11 +149,11 @@ class Connection:
 
     def _said(self, error: Exception) -> RefusedError:
         problem = refused(error)
-        if problem.status != 500:
+        if problem.status != INTERNAL:
             return problem
-        name = request_id(self.websocket.scope)
+        name = self.websocket.scope.get("state", {}).get("request_id", "")
         LOGGER.error("%s", self.websocket.scope["path"], exc_info=error, extra={"request_id": name})
-        return RefusedError(500, f"internal error; the log of the service tells more of request {name}")
+        return RefusedError(INTERNAL, "internal error; the service's log tells more" + (f" of request {name}" if name else ""))
 
     async def _too_big(self, found: int) -> None:
         await self._refuse(RefusedError(413, f"message: expected at most {self.most} bytes (max_message_bytes), found {found}"), TOO_BIG)
@@ -197,10 +201,18 @@ class Connections:
 
     def __init__(self) -> None:
         self._open: set[Connection] = set()
+        self._messages: WeakKeyDictionary[Served, Messages] = WeakKeyDictionary()
         self.ending = False
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def messages(self, served: Served) -> Messages:
+        """What reads the messages for a version."""
+        found = self._messages.get(served)
+        if found is None:
+            found = self._messages[served] = Messages(served)
+        return found
 
     async def serve(self, service: Service, websocket: WebSocket) -> None:
         """Take a connection, until it is closed."""

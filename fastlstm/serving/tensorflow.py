@@ -129,7 +129,9 @@ async def compute(service: Service, request: Request, found: re.Match[str]) -> R
     asked(request, served)
     if found["method"].lower() != "predict":
         method = found["method"].lower()
-        raise RefusedError(501, f"model {served.name!r}: Keras's models have no signature for {method}; ask for :predict, which computes the same")
+        raise RefusedError(
+            501, f"model {served.name!r}: Keras's models have no signature for {method}; ask for :predict, which computes the same"
+        )
     body = bodies.loads(await bodies.read(request, service.options))
     arrays, by_row = inputs_of(body, served)
     del body  # its lists take many times the memory of the arrays
@@ -182,7 +184,9 @@ def from_rows(rows: Any, served: Served) -> dict[str, Any]:
         if row.keys() != names:
             found = ", ".join(key[:40] for key in list(row)[:20])
             expected = ",".join(sorted(names))
-            raise RefusedError(400, f"Failed to process element: {place} of 'instances' list: keys must be equal to: {expected}; found: {found}")
+            raise RefusedError(
+                400, f"Failed to process element: {place} of 'instances' list: keys must be equal to: {expected}; found: {found}"
+            )
     return {info.name: tensors.nested([row[info.name] for row in rows], served, info) for info in inputs}
 
 
