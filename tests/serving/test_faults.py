@@ -101,7 +101,7 @@ def test_heads_that_trickle_keep_no_connection_open(model: Path, tmp_path: Path)
         second.sendall(PREDICT)
         begun, open_still = time.monotonic(), {once, second, newlines}
         while time.monotonic() - begun < 6 and open_still:
-            open_still = {connection for connection in open_still if sends(connection, b"\r\n" if connection is newlines else b"x: y\r\n")}
+            open_still = {each for each in open_still if sends(each, b"\r\n" if each is newlines else b"x: y\r\n")}
             time.sleep(0.1)
         assert not open_still
         assert ended(silent, 5)
@@ -183,8 +183,7 @@ def test_who_does_not_read_is_let_go(large: Path, tmp_path: Path) -> None:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 connection.connect(("127.0.0.1", running.port))
                 connection.sendall(whole(body))
-            services.wait(lambda: running.files >= files + 4)
-            services.wait(lambda: in_flight(running) == 0)
+            services.wait(lambda: running.lines.count(":predict") == 4, running.process, running.log)
             services.wait(lambda: running.files <= files, patience=30)
         assert "Traceback" not in running.lines, running.lines[-3000:]
 
@@ -240,7 +239,7 @@ def test_all_bodies_together(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_thousand_connections_that_do_nothing(model: Path, tmp_path: Path) -> None:
-    with services.service(tmp_path, {"m": model}, patience=5.0) as running:
+    with services.service(tmp_path, {"m": model}, patience=10.0) as running:
         answered(running)
         memory, files = running.memory, running.files
         with connections(running, 1000) as idle:
@@ -248,7 +247,7 @@ def test_a_thousand_connections_that_do_nothing(model: Path, tmp_path: Path) -> 
             for _ in range(20):
                 answered(running)
             assert running.memory - memory < 64 * MEGABYTE
-            services.wait(lambda: running.files < files + 10, patience=30)
+            services.wait(lambda: running.files < files + 10)
             assert all(ended(connection, 5) for connection in idle)
         answered(running)
 
@@ -273,9 +272,9 @@ def test_memory_stays(model: Path, tmp_path: Path) -> None:
                         pass
 
     with services.service(tmp_path, {"m": model}, log="none") as running:
-        ask(running, 200)
+        ask(running, 150)
         before, files = running.memory, running.files
-        ask(running, 800, 200)
+        ask(running, 450, 150)
         assert running.memory - before < 8 * MEGABYTE
         assert running.files <= files + 2
         assert in_flight(running) == 0
