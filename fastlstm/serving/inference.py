@@ -34,7 +34,7 @@ NANOSECONDS = 1_000_000_000
 REFUSED = (
     (
         ("/v2/repository/models/{name}/load", "/v2/repository/models/{name}/unload"), ["POST"],
-        "models are loaded and unloaded by the service itself: put a folder with the number of a new version beside the others, or take one away",
+        "the service itself loads and unloads models: put the folder of a new version beside the others, or take one away",
     ),
     (
         ("/v2/systemsharedmemory/region/{region}/register", "/v2/cudasharedmemory/region/{region}/register"), ["POST"],
@@ -268,6 +268,6 @@ def refuse_elsewhere(options: Options, request: Request) -> None:
         ports = ", ".join(map(str, options.sequence_ports))
         raise RefusedError(
             421,
-            f"sequence: expected at the port of one worker, found at the one that all share; send all of its requests to one of {ports}",
+            f"sequence: expected at one worker's port, found at the one that all share; send all of its requests to one of {ports}",
         )
     raise RefusedError(421, "sequence: expected one worker, or ports of their own for several; start the service with --sequence-ports")

@@ -100,7 +100,7 @@ def header_length(request: Request, size: int) -> int | None:
             if not value.isdigit() or len(value) > 20 or int(value) > size:
                 told = value[:40].decode("latin-1")
                 raise RefusedError(
-                    400, f"Inference-Header-Content-Length: expected a number from 0 to {size}, the body's bytes, found {told!r}"
+                    400, f"Inference-Header-Content-Length: expected a number up to {size}, the body's bytes, found {told!r}"
                 )
             return int(value)
     return None
@@ -162,9 +162,7 @@ def key_of(parameters: Mapping[str, Any]) -> int | str | None:
         return found
     if type(found) is str and len(found) <= MOST_ID:
         return found
-    raise RefusedError(
-        400, f"parameter 'sequence_id': expected a number of 64 bits or a text of up to {MOST_ID} characters, found something else"
-    )
+    raise RefusedError(400, f"parameter 'sequence_id': expected a number of 64 bits, or up to {MOST_ID} characters, found something else")
 
 
 def objects(head: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -308,7 +306,7 @@ def formed(outputs: Mapping[str, Any], call: Call, served: Served) -> Response:
         found = outputs[name]
         if not isinstance(found, np.ndarray):
             raise RefusedError(
-                400, f"model {served.name!r}, output {name!r}: rows of different lengths are no tensor; send such rows one by one"
+                400, f"model {served.name!r}: output {name!r}: rows of different lengths are no tensor; send them one by one"
             )
         one = {"name": name, "datatype": tensors.datatype_of(found), "shape": found.shape}
         if raw:
@@ -336,5 +334,5 @@ def values(name: str, found: np.ndarray, served: Served) -> Any:
     try:
         return [text.decode() if isinstance(text, bytes) else str(text) for text in flat.tolist()]
     except UnicodeDecodeError as error:
-        told = f"model {served.name!r}, output {name!r}: holds bytes that are no UTF-8, which JSON cannot; ask for it as binary_data"
+        told = f"model {served.name!r}: output {name!r}: holds bytes that are no UTF-8, which JSON cannot; ask for it as binary_data"
         raise RefusedError(400, told) from error

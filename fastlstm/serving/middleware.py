@@ -6,9 +6,9 @@ import base64
 import hmac
 import ipaddress
 import logging
-import os
+import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
@@ -16,29 +16,36 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocket
 
+from .. import forking
 from . import accesslog, bodies
-from .lifespan import Life
+from .handling import unrouted
+from .lifetime import Life
 from .receiving import AGAIN, Body, Held
 from .refusals import RefusedError, refused
 from .service import Service
 
 LOGGER = logging.getLogger("fastlstm.serving")
-#: What others may call a request: nothing that breaks a line or a quotation.
-SANE = re.compile(rb"[A-Za-z0-9._:=+/-]{1,128}")
 #: Asked by those who start and stop services.
 HEALTH = frozenset({"/v2/health/live", "/v2/health/ready"})
 #: With what a browser shows before it can know a token.
 OPEN = HEALTH | {"/"}
-OPEN_FOLDER = "/page/"
+OPEN_FOLDER = "/page/static/"
 #: The subprotocol of WebSockets, and beside it what a page offers that cannot set headers: ``bearer.`` and the token in base64url.
 SUBPROTOCOL, BEARER = "fastlstm", "bearer."
 GONE = 499  # as nginx calls a request whose client left
 
-ALL = ((b"x-content-type-options", b"nosniff"),)
+BODIES = frozenset({"http.response.body", "websocket.http.response.body"})
+HEADS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+#: Names of requests need not be secret, but each its own, also in forked processes.
+NAMES = random.Random()
+forking.in_child(NAMES, random.Random.seed)
+#: What others may call a request: nothing that breaks a line or a quotation.
+SANE = re.compile(rb"[A-Za-z0-9._:=+/-]{1,128}")
+
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 UNCACHED = (b"cache-control", b"no-store")
 PAGES = ((b"x-frame-options", b"DENY"), (b"referrer-policy", b"no-referrer"), (b"cross-origin-opener-policy", b"same-origin"))
 
@@ -56,12 +63,7 @@ def stack(service: Service, life: Life) -> Sequence[Middleware]:
 
 def handlers() -> Mapping[Any, Any]:
     """What Starlette says of itself (no such path, no such method), in the form of every other error."""
-
-    async def told(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return bodies.as_json({"error": error.detail}, error.status_code, error.headers)
-
-    return {HTTPException: told}
+    return {HTTPException: unrouted(form)}
 
 
 class Framed:
@@ -76,16 +78,16 @@ class Framed:
             return
         begun = perf_counter()
         name = identified(scope["headers"])
-        request_id = name.decode()
-        scope.setdefault("state", {})["request_id"] = request_id
+        named = name.decode()
+        scope.setdefault("state", {})["request_id"] = named
         status, size = 0, 0
 
         async def answer(message: Any) -> None:
             nonlocal status, size
             kind = message["type"]
-            if kind.endswith(".body"):
+            if kind in BODIES:
                 size += len(message.get("body", b""))
-            elif kind.endswith(".start") or kind == "websocket.accept":
+            elif kind in HEADS:
                 status = message.get("status", 101)
                 message["headers"] = headed(message.get("headers", ()), name)
             await send(message)
@@ -98,13 +100,13 @@ class Framed:
             status = status or GONE
         except Exception as error:
             if not isinstance(error, RefusedError):
-                LOGGER.exception("%s", scope["path"], extra={"request_id": request_id})
+                LOGGER.exception("%s", scope["path"], extra={"request_id": named})
             if status:  # too late to say so: the answer must break off
                 raise
             await tell(refused(error), scope, receive, answer)
         finally:
             if accesslog.wanted():
-                accesslog.write(scope, request_id, status or GONE, size, perf_counter() - begun)
+                accesslog.write(scope, named, status or GONE, size, perf_counter() - begun)
 
     async def wake(self, scope: Any) -> None:
         """Start a service that nobody has started: it is mounted. Whoever asks how it is does not wait for it."""
@@ -142,7 +144,7 @@ class Guarded:
         """Have a request answered that takes a place until it is."""
         held = self.held
         body = Body(held, receive)
-        scope["state"]["hold"] = body.hold
+        scope.setdefault("state", {})["hold"] = body.hold
         held.places += 1
         self.metrics.in_flight.inc()
         try:
@@ -186,22 +188,24 @@ class Guarded:
         return found.partition("://")[2].encode("latin-1") == host or found in allowed or "*" in allowed
 
 
-def identified(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+def identified(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """What a request is called: as its client says, if that is sane."""
     for key, value in headers:
         if key == b"x-request-id" and SANE.fullmatch(value):
             return value
-    return os.urandom(8).hex().encode()
+    return b"%016x" % NAMES.getrandbits(64)
 
 
-def headed(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[tuple[bytes, bytes]]:
+def headed(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[tuple[bytes, bytes]]:
     """The headers of an answer, and what all answers have."""
-    found = [*headers, (b"x-request-id", name), *ALL]
-    given = dict(headers)
-    if b"cache-control" not in given:
+    found, uncached = [*headers, (b"x-request-id", name), NO_SNIFFING], True
+    for key, value in headers:
+        if key == b"cache-control":
+            uncached = False
+        elif key == b"content-type" and value.startswith(b"text/html"):
+            found += PAGES
+    if uncached:
         found.append(UNCACHED)
-    if given.get(b"content-type", b"").startswith(b"text/html"):
-        found += PAGES
     return found
 
 
@@ -246,9 +250,14 @@ def speaking(scope: Mapping[str, Any], send: Any) -> Any:
     return agree
 
 
+def form(error: RefusedError) -> object:
+    """What is said of an error, as every protocol does."""
+    return {"error": str(error)}
+
+
 async def tell(error: RefusedError, scope: Any, receive: Any, send: Any) -> None:
-    """Answer with a refusal, in the form that every protocol has for it."""
-    answer = bodies.as_json({"error": str(error)}, error.status, error.headers)
+    """Answer with a refusal, and do no more."""
+    answer = bodies.as_json(form(error), error.status, error.headers)
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:100]})
     elif scope["type"] == "websocket":

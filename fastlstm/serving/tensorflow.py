@@ -129,9 +129,7 @@ async def compute(service: Service, request: Request, found: re.Match[str]) -> R
     asked(request, served)
     if found["method"].lower() != "predict":
         method = found["method"].lower()
-        raise RefusedError(
-            501, f"model {served.name!r}: Keras's models have no signature for {method}; ask for :predict, which computes the same"
-        )
+        raise RefusedError(501, f"model {served.name!r}: a Keras model has no signature for {method}; ask for :predict")
     body = bodies.loads(await bodies.read(request, service.options))
     arrays, by_row = inputs_of(body, served)
     del body  # its lists take many times the memory of the arrays
@@ -177,15 +175,15 @@ def from_rows(rows: Any, served: Served) -> dict[str, Any]:
             names = ", ".join(info.name for info in inputs)
             raise RefusedError(400, f"instances is a plain list, but expecting list of objects as the model has several inputs: {names}")
         return {inputs[0].name: tensors.nested(rows, served, inputs[0])}
-    names = {info.name for info in inputs}
+    known = {info.name for info in inputs}
     for place, row in enumerate(rows):
         if not is_object(row):
             raise RefusedError(400, f"Expecting object but got value/list at item {place} of input list")
-        if row.keys() != names:
+        if row.keys() != known:
             found = ", ".join(key[:40] for key in list(row)[:20])
-            expected = ",".join(sorted(names))
+            expected = ",".join(sorted(known))
             raise RefusedError(
-                400, f"Failed to process element: {place} of 'instances' list: keys must be equal to: {expected}; found: {found}"
+                400, f"Failed to process element: {place} of 'instances' list: keys must be equal to: {expected}, found {found}"
             )
     return {info.name: tensors.nested([row[info.name] for row in rows], served, info) for info in inputs}
 
@@ -202,9 +200,9 @@ def from_columns(columns: Any, served: Served) -> dict[str, Any]:
         if info.name not in columns:
             raise RefusedError(400, f"Missing named input: {info.name} in 'inputs' object.")
     if len(columns) > len(inputs):
-        names = {info.name for info in inputs}
-        other = next(key for key in columns if key not in names)
-        raise RefusedError(400, f"JSON object: does not have named input: {other[:100]}; the inputs are {', '.join(sorted(names))}")
+        known = {info.name for info in inputs}
+        other = next(key for key in columns if key not in known)
+        raise RefusedError(400, f"JSON object: does not have named input: {other[:100]}; the inputs are {', '.join(sorted(known))}")
     return {info.name: tensors.nested(columns[info.name], served, info) for info in inputs}
 
 

@@ -36,6 +36,8 @@ BYTES, BF16 = "BYTES", "BF16"
 NAMES = {np.dtype(name).name: datatype for datatype, (name, _) in DATATYPES.items() if datatype != BF16}
 #: Bytes before each text of a tensor of BYTES: its length.
 LENGTH = struct.Struct("<I")
+#: What messages call values of JSON that are no numbers.
+KINDS = {dict: "an object", list: "a list", bool: "a truth value", type(None): "null"}
 
 flat = chain.from_iterable
 
@@ -178,17 +180,9 @@ def _place(number: int, shape: Sequence[int]) -> str:
 
 def _told(value: Any) -> str:
     """A value in a few words."""
-    names = {
-        str: "a text",
-        dict: "an object",
-        list: "a list",
-        bool: "a truth value",
-        type(None): "null",
-        int: "a number",
-        float: "a number",
-    }
-    name = names.get(type(value), type(value).__name__)
-    return f"{name} ({value[:40]!r})" if type(value) is str else name
+    if type(value) is str:
+        return f"a text ({value[:40]!r})"
+    return KINDS.get(type(value), "a number")
 
 
 # -- from bytes -----------------------------------------------------------------------------------------------------------
@@ -223,9 +217,7 @@ def _lengths_and_texts(piece: memoryview, count: int, served: Served, info: Tens
         end = at + LENGTH.size
         size = LENGTH.unpack_from(piece, at)[0] if end <= piece.nbytes else 0
         if end + size > piece.nbytes:
-            raise fault(
-                served, info, f"{count} texts, each behind its length", f"that text {number} goes on beyond the {piece.nbytes} bytes"
-            )
+            raise fault(served, info, f"{count} texts, each behind its length", f"that text {number} goes on beyond the end")
         found[number], at = bytes(piece[end : end + size]), end + size
     if at != piece.nbytes:
         raise fault(served, info, f"{count} texts", f"{piece.nbytes - at} bytes more")

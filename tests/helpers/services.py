@@ -108,7 +108,9 @@ def service(
         listening.bind(("127.0.0.1", 0))
         listening.listen(2048)
         port = listening.getsockname()[1]
-        with started([sys.executable, __file__, str(listening.fileno()), json.dumps(given)], folder / "log", (listening.fileno(),)) as process:
+        with started(
+            [sys.executable, __file__, str(listening.fileno()), json.dumps(given)], folder / "log", (listening.fileno(),)
+        ) as process:
             running = Running(port, process, folder / "log")
             wait(lambda: answers(running.url), process, running.log)
             yield running
