@@ -10,6 +10,7 @@ const SHOWN = 120; // timesteps
 const HEIGHT = 150;
 const COLOURS = 8;
 const MOST_SLIDERS = 8;
+const MOST_FEATURES = 1000;
 const MOST_LINES = 32; // of an answer
 const MOST_VALUES = 12; // in words
 const MOST_UNDERWAY = 8; // timesteps that wait for their answers: slower, then, than was asked for
@@ -17,7 +18,7 @@ const RATES = [1, 2, 5, 10, 20, 50];
 
 /** Can the page make timesteps of these inputs? */
 export function drawable(inputs) {
-  return inputs.every((input) => (input.kind === "sequence" && input.shape.length === 3) || (input.kind === "ids" && input.shape.length === 2));
+  return inputs.every((input) => input.kind === "sequence" || (input.shape.length === 2 && input.kind !== "texts" && input.shape[1] <= MOST_FEATURES));
 }
 
 /** Curves that move to the left as timesteps come. */
@@ -98,7 +99,7 @@ export class Live {
   middle(input) {
     if (input.kind === "ids") return [0];
     const [low, high] = input.range ?? [-1, 1];
-    return Array.from({ length: input.shape[2] }, () => Math.min(high, Math.max(low, 0)));
+    return Array.from({ length: input.shape.at(-1) }, () => Math.min(high, Math.max(low, 0)));
   }
 
   build() {
@@ -165,7 +166,7 @@ export class Live {
       type: "range", min: low, max: high, step: (high - low) / 200, value: values[at], onfocus: chosen,
       oninput: () => ((values[at] = range.valueAsNumber), (shown.textContent = short(values[at]))),
     });
-    const name = input.shape[2] === 1 ? input.name : `feature ${at}`;
+    const name = input.shape.at(-1) === 1 ? input.name : `feature ${at}`;
     const element = el("div", { class: `slider s${at}` }, field(name, range, shown));
     return { element, show: () => ((range.value = values[at]), (shown.textContent = short(values[at]))) };
   }
