@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, middleware, sockets, tensorflow
+from . import inference, middleware, page, sockets, tensorflow
 from . import metrics as metering
 from .lifetime import Life
 from .metrics import Metrics
@@ -48,9 +48,11 @@ def assembled(
     repository = Repository(models, chosen, folder=folder, labels=labels, observer=metrics, agreement=agreement)
     service = Service(chosen, repository, Runner(chosen), metrics)
     life = Life(service)
+    routes = [*tensorflow.routes(service), *inference.routes(service), *sockets.routes(service), *metering.routes(metrics)]
+    if chosen.page:
+        routes += page.routes(service)
     made = Starlette(
-        routes=[*tensorflow.routes(service), *inference.routes(service), *sockets.routes(service), *metering.routes(metrics)],
-        middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
+        routes=routes, middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
     )  # fmt: skip
     made.state.service, made.state.life = service, life
     return made

@@ -90,6 +90,8 @@ class Framed:
             elif kind in HEADS:
                 status = message.get("status", 101)
                 message["headers"] = headed(message.get("headers", ()), name)
+            elif kind == "websocket.close":
+                status = status or 403  # as servers answer it before they have accepted
             await send(message)
 
         try:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,10 @@ class Running:
 
 def answers(url: str, path: str = "/v2/health/ready") -> bool:
     """Is there a service that is ready?"""
-    import httpx
-
     try:
-        return httpx.get(url + path, timeout=5).status_code == 200
-    except httpx.TransportError:
+        with urllib.request.urlopen(url + path, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
         return False
 
 

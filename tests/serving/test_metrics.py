@@ -71,7 +71,7 @@ def test_names_that_requests_make_up_are_no_labels() -> None:
     text = told(counted)
     assert "made-up" not in text
     assert number(text, "requests_total", model="", api="tensorflow", status="404") == 1000
-    assert len(counted._counted) < 10
+    assert len(counted._counted) < 10  # what would grow without end
 
 
 def test_a_model_that_is_loaded_later_gets_its_name() -> None:
@@ -163,16 +163,17 @@ def workers(model: Path, tmp_path: Path) -> Iterator[services.Running]:
 @pytest.mark.slow
 def test_workers(workers: services.Running, tmp_path: Path) -> None:
     """Whichever is asked tells of both; what a dead one has counted stays, what it held does not."""
+    client = httpx.Client(base_url=workers.url, timeout=30, headers={"connection": "close"})  # so that workers take turns
     asked = 0
 
     def ask(times: int) -> None:
         nonlocal asked
         for _ in range(times):
-            assert httpx.post(f"{workers.url}/v1/models/m:predict", json=X, timeout=30).status_code == 200
+            assert client.post("/v1/models/m:predict", json=X).status_code == 200
             asked += 1
 
     def shown() -> str:
-        return httpx.get(f"{workers.url}/metrics", timeout=30).text
+        return client.get("/metrics").text
 
     def counted(text: str) -> tuple[float | None, ...]:
         return number(text, "requests_total", model="m", api="tensorflow", status="200"), number(
