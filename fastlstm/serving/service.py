@@ -21,7 +21,7 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: Metrics
     statistics: Statistics = field(default_factory=Statistics)
     connections: Connections = field(default_factory=Connections)
 
