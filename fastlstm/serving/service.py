@@ -9,9 +9,9 @@ from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
-from .sequences import AllSequences
 from .sockets import Connections
 from .statistics import Statistics
+from .versions import AllSequences
 
 
 @dataclass(frozen=True)
