@@ -202,6 +202,7 @@ class Application:
 
         connections.allow_open_files()
         ending.Ending()
+        workers.end_with_parent()
         chosen, slot = self.loading(), workers.Slot.here
         assert slot is not None
         if chosen.sequence_ports:
