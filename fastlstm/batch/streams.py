@@ -428,10 +428,10 @@ def seconds(value: Any, name: str) -> float:
 
 def listed(keys: Any) -> list[Hashable]:
     """Keys as Python's own objects, of which equal ones are one key."""
-    if isinstance(keys, (str, bytes, Mapping)) or not isinstance(keys, Iterable):
-        raise InputError(f"keys: expected a list of keys, found {told(keys)}")
     if type(keys) is list and set(map(type, keys)) <= PLAIN:
         return keys
+    if isinstance(keys, (str, bytes, Mapping)) or not isinstance(keys, Iterable):
+        raise InputError(f"keys: expected a list of keys, found {told(keys)}")
     with reading("keys", "a list of keys"):
         for method in ("tolist", "to_pylist", "to_list"):  # of NumPy and pandas, of Arrow, of polars
             if hasattr(keys, method):

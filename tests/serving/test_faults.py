@@ -243,7 +243,7 @@ def test_a_thousand_connections_that_do_nothing(model: Path, tmp_path: Path) -> 
         answered(running)
         memory, files = running.memory, running.files
         with connections(running, 1000) as idle:
-            services.wait(lambda: running.files >= files + 1000)
+            services.wait(lambda: running.files >= files + 990)  # of those before, some may have ended
             for _ in range(20):
                 answered(running)
             assert running.memory - memory < 64 * MEGABYTE
@@ -256,17 +256,17 @@ def test_a_thousand_connections_that_do_nothing(model: Path, tmp_path: Path) -> 
 def test_memory_stays(model: Path, tmp_path: Path) -> None:
     """Thousands of requests of every kind: after the first few hundred, nothing is kept of any."""
     kinds = [
-        whole(X), whole(b"{"), whole(b'{"instances": [[[0]]]}'), whole(X, b"content-encoding: gzip"), b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET /v2/models/m HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n",
+        whole(X), whole(b"{"), whole(b'{"instances": [[[0]]]}'), whole(X, b"content-encoding: gzip"),
+        *(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path for path in (b"/nothing", b"/v2/models/m", b"/metrics")),
     ]  # fmt: skip
 
     def ask(running: services.Running, times: int, first: int = 0) -> None:
         for number in range(first, first + times):
             with running.connect() as connection:
                 for kind in kinds:
-                    named = kind.replace(b"host: x", b"host: x\r\nx-request-id: %d" % number).replace(
-                        b"models/m:", b"models/m%d:" % number, number % 2
-                    )
+                    named = kind.replace(b"host: x", b"host: x\r\nx-request-id: %d" % number)
+                    if number % 2:  # a model that no other request names
+                        named = named.replace(b"models/m:", b"models/m%d:" % number)
                     connection.sendall(named)
                     while b"\r\n\r\n" not in connection.recv(1 << 16):
                         pass
