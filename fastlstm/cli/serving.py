@@ -201,6 +201,7 @@ class Application:
         """The application, in a worker."""
         from ..serving import workers
 
+        workers.end_with_parent()
         chosen, slot = self.loading(), workers.Slot.here
         assert slot is not None
         if chosen.sequence_ports:

@@ -31,6 +31,9 @@ from .served import Served
 from .states import State, Step, must_start, settle
 from .timesteps import Form, Outputs, read, zeros
 
+Count = Callable[[str, str, int], None]
+#: What metrics call sequences of clients' own.
+KIND = "sequence"
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
 #: Rows by which is measured what a row costs among others.
@@ -60,14 +63,18 @@ class Sequences:
         Of them ``max_sequences``, ``sequence_idle_seconds`` and ``max_steps``.
     runner
         Has computed what takes long.
+    count
+        Told of each sequence of a client's own that begins or is forgotten, as :meth:`.metrics.Metrics.streams`.
     clock
         Tells the time, in seconds.
     """
 
-    def __init__(self, served: Served, options: Options, runner: Runner, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, served: Served, options: Options, runner: Runner, count: Count | None = None, clock: Callable[[], float] = time.monotonic
+    ):
         self._served = weakref.ref(served)  # its states hold it
         self.name, self.inputs = served.name, served.inputs
-        self.options, self.runner, self.clock = options, runner, clock
+        self.options, self.runner, self.clock, self._count = options, runner, clock, count
         self.refusal = ""  # why the model cannot stream
         self._streams: Streams | None = None
         try:
@@ -138,7 +145,7 @@ class Sequences:
         values, form = read(arrays, self.inputs)
         state = self.begin(key) if start else self._going_on(key)
         if end:
-            self._states.pop(key, None)
+            self._take_out(key)
         found: Outputs = await self._done(Step(state, values, form, end))
         return found
 
@@ -224,7 +231,7 @@ class Sequences:
 
     def drop(self, key: Hashable, reason: str = "") -> None:
         """Forget a sequence; the next request that goes on with it is told the reason."""
-        state = self._states.pop(key, None)
+        state = self._take_out(key)
         if state is not None:
             self._release(state)
             if state.dropped is not None:
@@ -256,7 +263,15 @@ class Sequences:
             self._refuse_more(now)
         self._gone.pop(key, None)
         state = self._states[key] = State(key, self.served, now, dropped)
+        if self._count is not None and dropped is None:
+            self._count(self.name, KIND, 1)
         self._watch()
+        return state
+
+    def _take_out(self, key: Hashable) -> State | None:
+        state = self._states.pop(key, None)
+        if state is not None and self._count is not None and state.dropped is None:
+            self._count(self.name, KIND, -1)
         return state
 
     def _going_on(self, key: Hashable) -> State:
@@ -449,7 +464,7 @@ class Sequences:
         if step.error is not None and not state.computed and not state.lost:
             state.lost = "its first request failed"
             if self._states.get(state.key) is state:
-                del self._states[state.key]
+                self._take_out(state.key)
         if step.end or state.lost or self._states.get(state.key) is not state:
             self._release(state)
         if step.error is not None:

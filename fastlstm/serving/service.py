@@ -28,4 +28,4 @@ class Service:
     @cached_property
     def sequences(self) -> AllSequences:
         """What requests with a sequence's id, and connections, go on with."""
-        return AllSequences(self.options, self.runner)
+        return AllSequences(self.options, self.runner, self.metrics.streams)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .options import Options
 from .running import Runner
-from .sequences import Sequences
+from .sequences import Count, Sequences
 from .served import Served
 from .timesteps import Outputs
 
@@ -19,12 +19,12 @@ class AllSequences:
 
     Parameters
     ----------
-    options, runner
+    options, runner, count
         As for :class:`Sequences`.
     """
 
-    def __init__(self, options: Options, runner: Runner):
-        self.options, self.runner = options, runner
+    def __init__(self, options: Options, runner: Runner, count: Count | None = None):
+        self.options, self.runner, self.count = options, runner, count
         self._of: dict[str, weakref.WeakKeyDictionary[Served, Sequences]] = defaultdict(weakref.WeakKeyDictionary)
 
     def of(self, served: Served) -> Sequences:
@@ -32,7 +32,7 @@ class AllSequences:
         known = self._of[served.name]
         found = known.get(served)
         if found is None:
-            found = known[served] = Sequences(served, self.options, self.runner)
+            found = known[served] = Sequences(served, self.options, self.runner, self.count)
         return found
 
     def holding(self, name: str, key: Hashable, version: int | None = None) -> Served | None:

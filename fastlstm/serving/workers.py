@@ -106,7 +106,6 @@ class Listeners(list):  # type: ignore[type-arg]
 def in_worker(sockets: list[socket.socket], folder: str, count: int) -> list[socket.socket]:
     """Called in each worker, first of all: it takes its place, and keeps the sockets that are its own."""
     slot = take_slot(folder, count)
-    threading.Thread(target=end_with_parent, name="fastlstm-parent", daemon=True).start()
     shared, *own = sockets
     for number, one in enumerate(own):
         if number != slot.number:
@@ -118,8 +117,13 @@ def end_with_parent() -> None:
     """End this worker as it should when who started it is gone: nobody else would, and it would hold its ports."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Thread(target=outlive, args=(parent,), name="fastlstm-parent", daemon=True).start()
+
+
+def outlive(parent: Any) -> None:
+    """Wait for the end of another process, to end as well."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Agreement:

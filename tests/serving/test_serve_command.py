@@ -274,4 +274,4 @@ def test_a_quick_stream_of_requests_to_the_end(model: Path, tmp_path: Path) -> N
             end.set()
             for one in running_threads:
                 one.result()
-    assert answers[0] > 50
+    assert answers[0] > 5
