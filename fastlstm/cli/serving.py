@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from .. import lazy
@@ -54,6 +55,8 @@ EXTRA = ("starlette", "uvicorn", "orjson", "prometheus_client")
 BACKLOG = 2048
 #: Seconds that an idle connection is kept: longer than load balancers keep theirs, so that none of them asks while it is closed.
 KEEP_ALIVE = 75
+#: The exit code of a process of uvicorn's that cannot begin.
+CANNOT_BEGIN = 3
 #: Seconds that answers get at the end, beyond the time of a request.
 GRACE = 5
 #: Characters of an example that is shown as a whole.
@@ -416,8 +419,8 @@ def serve(arguments: argparse.Namespace, asked: Application, shared: socket.sock
     with ExitStack() as stack:
         own = []
         if arguments.workers > 1 and arguments.sequence_ports:
-            first = shared.getsockname()[1] + 1
-            own = [stack.enter_context(listening(arguments.host, port)) for port in range(first, first + arguments.workers)]
+            wanted = [arguments.port and arguments.port + 1 + number for number in range(arguments.workers)]
+            own = [stack.enter_context(listening(arguments.host, port)) for port in wanted]
             ports = tuple(sock.getsockname()[1] for sock in own)
             asked = replace(asked, options=replace(asked.options, sequence_ports=ports))
         with told_as_options():
@@ -476,14 +479,18 @@ def alone(config: uvicorn.Config, shared: socket.socket) -> int:
 
 def together(config: uvicorn.Config, shared: socket.socket, own: Sequence[socket.socket], stack: ExitStack) -> int:
     """Answer in several processes, which are started again where one ends."""
+    import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     from ..serving import metrics, workers
 
     stack.enter_context(metrics.multiprocess_folder())
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastlstm-workers-"))
-    Multiprocess(config, sockets=workers.Listeners(shared, own, folder, config.workers)).run()
-    return 0
+    sockets = workers.Listeners(shared, own, folder, config.workers)
+    older = {"target": uvicorn.Server(config).run} if "target" in signature(Multiprocess).parameters else {}
+    supervisor = Multiprocess(config, sockets=sockets, **older)
+    supervisor.run()
+    return int(any(one.process.exitcode == CANNOT_BEGIN for one in supervisor.processes))
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------------
@@ -493,6 +500,8 @@ def say(arguments: argparse.Namespace, repository: Repository, sockets: Sequence
     """A line for each model, and where to ask."""
     for name, why in repository.failures().items():
         terminal.complain(f"warning: model {name!r} is not served: {terminal.one_line(why)}")
+    if not repository.names():
+        terminal.complain(f"warning: {terminal.one_line(arguments.models)}: no model is in it yet")
     if is_quiet(arguments):
         return
     url = url_of(sockets[0], secure)
