@@ -57,6 +57,8 @@ BACKLOG = 2048
 KEEP_ALIVE = 75
 #: The exit code of a process of uvicorn's that cannot begin.
 CANNOT_BEGIN = 3
+#: Seconds without a sign of life after which a worker is taken to hang, and is killed.
+HUNG = 60
 #: Seconds that answers get at the end, beyond the time of a request.
 GRACE = 5
 #: Characters of an example that is shown as a whole.
@@ -440,12 +442,14 @@ def configured(arguments: argparse.Namespace, given: Any, options: Options, tls:
 
     from ..serving import accesslog, connections
 
+    # A worker that computes or loads may not answer its supervisor for seconds; older releases have no such setting.
+    health = {"timeout_worker_healthcheck": HUNG} if "timeout_worker_healthcheck" in signature(uvicorn.Config).parameters else {}
     patience = math.ceil(options.timeout_seconds) + GRACE
     return uvicorn.Config(
         given, factory=True, workers=arguments.workers, http=connections.PROTOCOL, lifespan="on",
         log_config=accesslog.settings(arguments.access_log),
         access_log=False, server_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=patience,
-        ws_max_size=2 * options.max_message_bytes, ws_per_message_deflate=False, **tls,
+        ws_max_size=2 * options.max_message_bytes, ws_per_message_deflate=False, **health, **tls,
     )  # fmt: skip
 
 
