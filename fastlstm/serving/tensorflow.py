@@ -61,7 +61,13 @@ def error_form(problem: RefusedError) -> Mapping[str, str]:
 
 def served_by(service: Service, found: re.Match[str]) -> Served:
     """The version that a path names."""
-    return service.repository.get(found["name"], version_of(found), found["label"])
+    name, label = found["name"], found["label"]
+    try:
+        return service.repository.get(name, version_of(found), label)
+    except RefusedError as error:
+        if label is None or error.status != 404 or name not in service.repository.names():
+            raise
+        raise RefusedError(400, str(error)) from error  # a label that there is none of is an argument that does not fit
 
 
 def version_of(found: re.Match[str]) -> int | None:
@@ -85,7 +91,7 @@ def status(service: Service, found: re.Match[str]) -> Response:
     """How the versions of a model stand."""
     name, version = named(found), version_of(found)
     if found["label"]:
-        version = service.repository.get(name, label=found["label"]).version
+        version = served_by(service, found).version
     shown = [one for one in service.repository.status(name) if version in (None, one.version)]
     if not shown:
         raise RefusedError(404, f"Could not find version {version} of model {name}")
@@ -103,8 +109,8 @@ def metadata(service: Service, found: re.Match[str]) -> Response:
     named(found)
     served = served_by(service, found)
     signature = {
-        "inputs": {info.name: tensor_form(info, SIGNATURE) for info in served.inputs},
-        "outputs": {info.name: tensor_form(info, "StatefulPartitionedCall") for info in served.outputs},
+        "inputs": {info.name: tensor_form(info, f"{SIGNATURE}_{info.name}:0") for info in served.inputs},
+        "outputs": {info.name: tensor_form(info, f"StatefulPartitionedCall:{place}") for place, info in enumerate(served.outputs)},
         "method_name": "tensorflow/serving/predict",
         "defaults": {},
     }
@@ -112,11 +118,10 @@ def metadata(service: Service, found: re.Match[str]) -> Response:
     return bodies.as_json({"model_spec": spec, "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}}})
 
 
-def tensor_form(info: TensorInfo, prefix: str) -> Mapping[str, Any]:
-    """An input or output as a signature tells it; the name is the one that a SavedModel of Keras would have in its graph."""
+def tensor_form(info: TensorInfo, name: str) -> Mapping[str, Any]:
+    """An input or output as a signature tells it. ``name``: what the graph of a SavedModel of Keras would call it."""
     sizes = [{"size": "-1" if size is None else str(size), "name": ""} for size in info.shape]
     shape = {"dim": sizes, "unknown_rank": False}
-    name = f"{prefix}_{info.name}:0" if prefix == SIGNATURE else f"{prefix}:0"
     return {"dtype": DTYPES.get(info.dtype, "DT_INVALID"), "tensor_shape": shape, "name": name}
 
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import math
 import struct
+import sys
 from array import array
 from collections.abc import Sequence
 from itertools import chain
@@ -32,12 +33,16 @@ DATATYPES = {
     "FP16": ("<f2", "f"), "FP32": ("<f4", "f"), "FP64": ("<f8", "d"), "BF16": ("<u2", "f"),
 }  # fmt: skip
 BYTES, BF16 = "BYTES", "BF16"
-#: By NumPy's name of a dtype: what the protocol calls it.
-NAMES = {np.dtype(name).name: datatype for datatype, (name, _) in DATATYPES.items() if datatype != BF16}
+#: By dtype, and by NumPy's name of it: what the protocol calls it.
+BY_DTYPE = {np.dtype(name): datatype for datatype, (name, _) in DATATYPES.items() if datatype != BF16}
+NAMES = {dtype.name: datatype for dtype, datatype in BY_DTYPE.items()}
 #: Bytes before each text of a tensor of BYTES: its length.
 LENGTH = struct.Struct("<I")
 #: What messages call values of JSON that are no numbers.
 KINDS = {dict: "an object", list: "a list", bool: "a truth value", type(None): "null"}
+
+#: Does this machine order bytes as the protocol does?
+LITTLE = sys.byteorder == "little"
 
 flat = chain.from_iterable
 
@@ -229,7 +234,7 @@ def _lengths_and_texts(piece: memoryview, count: int, served: Served, info: Tens
 
 def datatype_of(found: np.ndarray) -> str:
     """What the Open Inference Protocol calls the numbers or texts of an output."""
-    return NAMES.get(found.dtype.name, BYTES)
+    return BY_DTYPE.get(found.dtype, BYTES)
 
 
 def as_bytes(found: np.ndarray) -> bytes:
@@ -237,7 +242,7 @@ def as_bytes(found: np.ndarray) -> bytes:
     if found.dtype.kind in "OUST":
         texts = [_utf8(text) for text in found.reshape(-1).tolist()]
         return b"".join(flat((LENGTH.pack(len(text)), text) for text in texts))
-    return found.astype(found.dtype.newbyteorder("<"), copy=False).tobytes()
+    return found.tobytes() if LITTLE else found.astype(found.dtype.newbyteorder("<")).tobytes()
 
 
 def _utf8(text: Any) -> bytes:
@@ -252,7 +257,8 @@ def writable(name: str, found: np.ndarray) -> Any:
     if found.dtype.kind not in "OUST":
         return np.ascontiguousarray(found)
     texts = np.empty(found.size, object)
-    texts[:] = [_text(text, packed=name.endswith("_bytes")) for text in found.reshape(-1).tolist()]
+    packed = name.endswith("_bytes")
+    texts[:] = [_text(text, packed=packed) for text in found.reshape(-1).tolist()]
     return texts.reshape(found.shape).tolist()
 
 

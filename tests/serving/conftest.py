@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import page_files
 import pytest
+import served_models
+import services
+
+if TYPE_CHECKING:
+    import httpx
+else:
+    httpx = pytest.importorskip("httpx")
 
 NEEDED = "needs what pip install 'fastlstm[service]' brings"
 for module in ("starlette", "uvicorn", "orjson", "prometheus_client", "httpx"):
@@ -18,3 +27,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "model.h5"
     page_files.recurrent(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def served_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The models of ``served_models.py``."""
+    return served_models.write(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="session")
+def protocols(tmp_path_factory: pytest.TempPathFactory, served_files: dict[str, Path]) -> Iterator[httpx.Client]:
+    """A client of a service of these."""
+    serving = services.service(tmp_path_factory.mktemp("log"), served_files, labels={"half_plus_two": {"stable": 1}})
+    with serving as running, httpx.Client(base_url=running.url, timeout=60) as client:
+        yield client

@@ -26,7 +26,9 @@ X = {"instances": [[[0.0, 0.1, 0.2]]]}
 def loggers() -> Iterator[None]:
     """Loggers that are as they were, after the test."""
     names = accesslog.settings("text")["loggers"]
-    before = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).level, logging.getLogger(name).propagate) for name in names}
+    before = {
+        name: (logging.getLogger(name).handlers[:], logging.getLogger(name).level, logging.getLogger(name).propagate) for name in names
+    }
     yield
     for name, (handlers, level, propagate) in before.items():
         logger = logging.getLogger(name)

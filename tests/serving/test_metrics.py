@@ -71,7 +71,7 @@ def test_names_that_requests_make_up_are_no_labels() -> None:
     text = told(counted)
     assert "made-up" not in text
     assert number(text, "requests_total", model="", api="tensorflow", status="404") == 1000
-    assert len(counted._counted) < 10  # noqa: SLF001 - what would grow without end
+    assert len(counted._counted) < 10  # what would grow without end
 
 
 def test_a_model_that_is_loaded_later_gets_its_name() -> None:
@@ -103,7 +103,9 @@ def test_states() -> None:
     assert number(told(counted), "streams", model="m", kind="socket") == 1
 
 
-@pytest.mark.parametrize(("accept", "form"), [("", "text/plain"), ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text")])
+@pytest.mark.parametrize(
+    ("accept", "form"), [("", "text/plain"), ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text")]
+)
 def test_forms(model: Path, accept: str, form: str) -> None:
     with TestClient(serving.app({"m": model})) as client:
         client.post("/v1/models/m:predict", json=X)
@@ -174,7 +176,9 @@ def test_workers(workers: services.Running, tmp_path: Path) -> None:
         return client.get("/metrics").text
 
     def counted(text: str) -> tuple[float | None, ...]:
-        return number(text, "requests_total", model="m", api="tensorflow", status="200"), number(text, "build_info", release=serving_release())
+        return number(text, "requests_total", model="m", api="tensorflow", status="200"), number(
+            text, "build_info", release=serving_release()
+        )
 
     ask(40)
     assert {counted(shown()) for _ in range(20)} == {(40, 2)}
