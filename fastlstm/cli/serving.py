@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import lazy
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ..serving import finding, served
     from ..serving.options import Options
     from ..serving.repository import Repository
+    from ..serving.workers import Agreement
 else:
     demo, finding = lazy.module("fastlstm.demo"), lazy.module("fastlstm.serving.finding")
     served = lazy.module("fastlstm.serving.served")
@@ -196,17 +198,21 @@ class Application:
 
     def __call__(self) -> Any:
         """The application, in a worker."""
-        from ..serving import connections, workers
-        from ..serving.application import assembled
+        from ..serving import connections, ending, workers
 
         connections.allow_open_files()
+        ending.Ending()
         chosen, slot = self.loading(), workers.Slot.here
-        if slot is None:
-            return assembled(self.given(), chosen, folder=self.folder, labels=self.labels)
+        assert slot is not None
         if chosen.sequence_ports:
             chosen = replace(chosen, own_port=chosen.sequence_ports[slot.number])
-        agreement = workers.Agreement(slot, waits=chosen.poll_seconds is not None)
-        return assembled(self.given(), chosen, folder=self.folder, labels=self.labels, agreement=agreement)
+        return self.made(chosen, workers.Agreement(slot, waits=chosen.poll_seconds is not None))
+
+    def made(self, options: Options, agreement: Agreement | None = None) -> Any:
+        """The application, as it runs alone or with other workers."""
+        from ..serving.application import assembled
+
+        return assembled(self.given(), options, folder=self.folder, labels=self.labels, agreement=agreement)
 
 
 def demonstration() -> Pipeline:
@@ -268,6 +274,7 @@ def application(arguments: argparse.Namespace) -> Application:
         token=token(arguments), cors_origins=tuple(arguments.cors_origin), hosts=tuple(arguments.allowed_host),
         page=not arguments.no_page, workers=arguments.workers, **chosen,
     )  # fmt: skip
+    customfile.functions(arguments.custom)  # says what is wrong with it, by the name that was given
     custom = None if arguments.custom is None else os.path.abspath(arguments.custom)
     return Application(models, arguments.models, labels, options, custom, arguments.demo)
 
@@ -413,28 +420,37 @@ def serve(arguments: argparse.Namespace, asked: Application, shared: socket.sock
             ports = tuple(sock.getsockname()[1] for sock in own)
             asked = replace(asked, options=replace(asked.options, sequence_ports=ports))
         with told_as_options():
-            made = asked() if arguments.workers == 1 else None
+            made = asked.made(asked.loading()) if arguments.workers == 1 else None
             repository = asked.repository() if made is None else made.state.service.repository
             repository.load()
         say(arguments, repository, [shared, *own], bool(tls))
         if made is not None:
-            return alone(configured(arguments, made, asked.options, tls), shared)
+            return alone(configured(arguments, partial(begun, made), asked.options, tls), shared)
         del repository
         return together(configured(arguments, asked, asked.options, tls), shared, own, stack)
 
 
 def configured(arguments: argparse.Namespace, given: Any, options: Options, tls: Mapping[str, Any]) -> uvicorn.Config:
-    """What uvicorn is told: an application or, for several processes, what makes it."""
+    """What uvicorn is told; ``given``: makes the application."""
     import uvicorn
 
     from ..serving import accesslog, connections
 
     patience = math.ceil(options.timeout_seconds) + GRACE
     return uvicorn.Config(
-        given, factory=arguments.workers > 1, workers=arguments.workers, http=connections.PROTOCOL, lifespan="on",
+        given, factory=True, workers=arguments.workers, http=connections.PROTOCOL, lifespan="on",
         log_config=accesslog.settings(arguments.access_log),
         access_log=False, server_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=patience, **tls,
     )  # fmt: skip
+
+
+def begun(made: Any) -> Any:
+    """The application of this process, once uvicorn begins."""
+    from ..serving import connections, ending
+
+    connections.allow_open_files()
+    ending.Ending()
+    return made
 
 
 def alone(config: uvicorn.Config, shared: socket.socket) -> int:

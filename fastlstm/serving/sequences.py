@@ -34,8 +34,8 @@ from .timesteps import Form, Outputs, read, zeros
 TOGETHER = 256
 #: Rows by which is measured what a row costs among others.
 TRIED = 16
-#: Seconds that putting a step off until others have come costs, at least; measured with futures of uvloop and of asyncio.
-WAITING = 8e-6
+#: Seconds that it costs to put a step off until others have come: a future, a turn of the event loop, parts of arrays.
+WAITING = 20e-6
 #: Seconds that may pass on the event loop.
 SHORT = 1e-3
 #: The status of what has taken too long, and perhaps goes on.
@@ -129,6 +129,17 @@ class Sequences:
         found: Outputs = await self._done(Step(state, values, form, end))
         return found
 
+    def at_once(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs | None:
+        """The same as :meth:`go_on`, computed now; None where it would take long, or is better computed with others."""
+        if self._flushing is not None or self._alone * (form[0] or 1) >= SHORT or self._alone - self._among >= WAITING:
+            return None
+        self._use(state)
+        x = next(iter(values.values())) if len(values) == 1 else values
+        y = (self._known.step if form[0] is None else self._known.feed)([state.number], x)
+        state.computed, state.steps = True, state.steps + (form[0] or 1)
+        found: Outputs = state.served.named(y)
+        return found
+
     async def go_on(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs:
         """The same for what :meth:`begin` gave, with what :func:`read` gave."""
         self._use(state)
@@ -141,14 +152,14 @@ class Sequences:
 
         def call() -> None:
             if state.computed:
-                self._known.forget([state])
+                self._known.forget([state.number])
                 state.computed, state.steps = False, 0
 
         await self._called(state, call)
 
     async def state_bytes(self, state: State) -> bytes | None:
         """What a sequence has reached, as :meth:`fastlstm.batch.Streams.state_bytes`; None: it has had no timestep."""
-        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state) if state.computed else None)
+        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state.number) if state.computed else None)
         return found
 
     async def load_state(self, state: State, given: bytes) -> None:
@@ -161,7 +172,7 @@ class Sequences:
         """
 
         def call() -> None:
-            self._known.load_state(state, given)
+            self._known.load_state(state.number, given)
             state.computed = True
 
         await self._called(state, call)
@@ -286,7 +297,7 @@ class Sequences:
 
     def _tidy(self) -> None:
         if self._released:
-            self._known.forget(self._released)
+            self._known.forget([state.number for state in self._released])
             self._released.clear()
 
     # -- computing --------------------------------------------------------------------------------------------------------
@@ -395,7 +406,7 @@ class Sequences:
             joined = {info.name: np.concatenate([step.values[info.name] for step in turn]) for info in self.inputs}
         given = joined[self.inputs[0].name] if len(joined) == 1 else joined
         advance = self._known.step if turn[0].form[0] is None else self._known.feed
-        found = turn[0].state.served.named(advance([step.state for step in turn], given))
+        found = turn[0].state.served.named(advance([step.state.number for step in turn], given))
         for n, step in enumerate(turn):
             step.state.computed, step.state.steps = True, step.state.steps + step.length
             step.y = found if len(turn) == 1 else {name: y[n : n + 1] for name, y in found.items()}

@@ -144,7 +144,7 @@ class Shelf:
         self._waiting = set()
         for version in self._wanted(paths):
             stamp = finding.stamp(paths[version])
-            if stamp is None or self._stamps.get(version) == stamp:
+            if stamp is None or self._stamps.get(version) == stamp or self._is_broken(version, paths[version]):
                 continue
             if not first and self._seen.get(version) != stamp:
                 self._waiting.add(version)
@@ -155,8 +155,9 @@ class Shelf:
         return False
 
     def _wanted(self, paths: Mapping[int, str]) -> list[int]:
-        """The newest versions that are not broken, and those with labels."""
-        usable = [version for version in sorted(paths, reverse=True) if not self._is_broken(version, paths[version])]
+        """The newest versions that are not broken, or were not when they were loaded, and those with labels."""
+        here = self.shown.versions
+        usable = [version for version in sorted(paths, reverse=True) if version in here or not self._is_broken(version, paths[version])]
         labelled = [version for version in usable if version in self.labels.values()]
         return list(dict.fromkeys([*usable[: self.options.versions], *labelled]))
 

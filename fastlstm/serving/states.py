@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -11,14 +12,17 @@ import numpy as np
 from .served import Served
 from .timesteps import Form
 
+NUMBERS = itertools.count()
+
 
 class State:
-    """One sequence: the key of its row in Streams. As long as there is one of a version, that version stays."""
+    """One sequence: a key of Streams. As long as there is one of a version, that version stays."""
 
-    __slots__ = ("computed", "dropped", "key", "lost", "served", "steps", "used", "waiting")
+    __slots__ = ("computed", "dropped", "key", "lost", "number", "served", "steps", "used", "waiting")
 
     def __init__(self, key: Hashable, served: Served, now: float, dropped: Callable[[str], None] | None = None):
         self.key, self.served, self.used, self.dropped = key, served, now, dropped
+        self.number = next(NUMBERS)  # what Streams call it
         self.waiting = 0  # its steps that are not computed yet
         self.steps = 0  # timesteps since it began
         self.computed = False  # has it had a timestep?

@@ -97,10 +97,10 @@ class Listeners(list):  # type: ignore[type-arg]
 
     def __init__(self, shared: socket.socket, own: Sequence[socket.socket], folder: str, count: int):
         super().__init__([shared, *own])
-        self.folder, self.count = folder, count
+        self.folder, self.places = folder, count
 
     def __reduce__(self) -> Any:
-        return in_worker, (list(self), self.folder, self.count)
+        return in_worker, (list(self), self.folder, self.places)
 
 
 def in_worker(sockets: list[socket.socket], folder: str, count: int) -> list[socket.socket]:

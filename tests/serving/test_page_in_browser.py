@@ -20,12 +20,14 @@ from fastlstm import demo
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="needs what pip install 'fastlstm[service]' brings")
 #: What Chromium is called, or where it is.
-CHROMIUM = os.environ.get("FASTLSTM_CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = os.environ.get("FASTLSTM_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium, or FASTLSTM_CHROMIUM=path"),
 ]
-TOKEN = "a secret that nobody knows"
+TOKEN = "a-secret.that~nobody+knows=="
 #: Those that a page may be on: a phone from 2012, and a screen.
 NARROW, WIDE = {"width": 320, "height": 640}, {"width": 1360, "height": 1000}
 #: The contrast of each text with what is behind it.
@@ -103,7 +105,7 @@ def stroke(page: Any, pad: Any, wait: float = 0.0) -> None:
     box = pad.bounding_box()
     page.mouse.move(box["x"] + 2, box["y"] + box["height"] * 0.5)
     page.mouse.down()
-    for at in np.linspace(0.02, 0.98, 25):
+    for at in np.linspace(0.02, 0.999, 25):
         page.mouse.move(box["x"] + at * box["width"], box["y"] + box["height"] * (0.5 - 0.4 * np.sin(6 * at)))
         page.wait_for_timeout(wait)
     page.mouse.up()
@@ -113,11 +115,10 @@ def settled(view: Any, model: Any) -> None:
     """Wait until the answer is that to what is drawn, and look whether it is the model's."""
     for _ in range(100):
         view.page.wait_for_timeout(50)
-        if not view.page.evaluate("document.querySelector('article.model:not([hidden])') === null"):
-            given = np.asarray(sent(view)["instances"], np.float32)
-            found = view.locator("pre[aria-label='Answer as JSON']").text_content()
-            if found and np.allclose(json.loads(found), model.predict(given), atol=1e-5):
-                return
+        given = np.asarray(sent(view)["instances"], np.float32)
+        found, expected = view.locator("pre[aria-label='Answer as JSON']").text_content(), model.predict(given)
+        if found and np.shape(json.loads(found)) == expected.shape and np.allclose(json.loads(found), expected, atol=1e-5):
+            return
     np.testing.assert_allclose(numbers(view), model.predict(given), atol=1e-5)
 
 
@@ -161,7 +162,7 @@ def test_a_curve_is_drawn_and_answered(running: services.Running, opened: Callab
     assert re.fullmatch(r"[\d.]+ (µs|ms)", view.locator(".latency dd").nth(1).text_content())
     view.get_by_label("Timesteps").first.fill("7")
     view.get_by_label("Timesteps").first.press("Enter")
-    page.wait_for_function("document.querySelector('article.model:not([hidden]) pre code').textContent.length < 600")
+    page.wait_for_function("() => document.querySelector('article.model:not([hidden]) pre code').textContent.length < 600")
     assert np.asarray(sent(view)["instances"]).shape == (1, 7, 3)
     settled(view, model)
 
@@ -181,7 +182,7 @@ def test_a_finger_draws_too(running: services.Running, opened: Callable[..., Any
 def test_numbers_are_typed(running: services.Running, opened: Callable[..., Any], models: dict[str, Path]) -> None:
     page, model = opened(running.url + "/#/values"), fastlstm.load(models["values"])
     view = shown(page, "values")
-    view.locator(".switch label:text-is('Type')").click()
+    view.get_by_role("radio", name="Type").check()
     area = view.get_by_label("Numbers")
     assert len(area.input_value().split("\n")) == 60  # what was drawn
     area.fill("1 2 3\n4, 5, 6\n\n7 8 9\n-1 0 1e-1")
@@ -200,19 +201,19 @@ def test_numbers_are_typed(running: services.Running, opened: Callable[..., Any]
 def test_errors_are_said(running: services.Running, opened: Callable[..., Any]) -> None:
     page = opened(running.url + "/#/values", expected="400")
     view = shown(page, "values")
-    view.locator(".switch label:text-is('Type')").click()
+    view.get_by_role("radio", name="Type").check()
     area, problem = view.get_by_label("Numbers"), view.locator("form .error")
     area.fill("1 2 x")
-    assert problem.text_content() == "x: line 1: expected numbers, found “x”" or "line 1: expected numbers, found “x”" in problem.text_content()
+    assert problem.text_content().endswith("line 1: expected numbers, found “x”")
     assert area.get_attribute("aria-invalid") == "true"
     area.fill("1 2")
     assert "expected 3 numbers a line, found 2" in problem.text_content()
     area.fill("[[[1, 2]]]")  # whose shape only the service can judge
-    page.wait_for_function("document.querySelector('article.model:not([hidden]) form .error').textContent.includes('3')")
+    page.wait_for_function("() => document.querySelector('article.model:not([hidden]) form .error').textContent.includes('3')")
     assert problem.get_attribute("role") == "alert"
     assert "model 'values'" in problem.text_content()
     area.fill("1 2 3")
-    page.wait_for_function("document.querySelector('article.model:not([hidden]) form .error').textContent === ''")
+    page.wait_for_function("() => document.querySelector('article.model:not([hidden]) form .error').textContent === ''")
 
 
 def test_classes_are_bars(running: services.Running, opened: Callable[..., Any], models: dict[str, Path]) -> None:
@@ -221,7 +222,9 @@ def test_classes_are_bars(running: services.Running, opened: Callable[..., Any],
     view.get_by_role("button", name="Predict").click()
     settled(view, model)
     (expected,) = model.predict(np.asarray(sent(view)["instances"], np.float32))
-    shares = view.locator(".bars .bar").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width / bar.parentElement.clientWidth)")
+    shares = view.locator(".bars .bar").evaluate_all(
+        "bars => bars.map(bar => bar.getBoundingClientRect().width / bar.parentElement.clientWidth)"
+    )
     np.testing.assert_allclose(shares, expected, atol=0.02)
     assert view.locator(".bars .best th").text_content() == f"class {expected.argmax()}"
 
@@ -233,7 +236,7 @@ def test_several_inputs_and_outputs(running: services.Running, opened: Callable[
     view.get_by_label("Numbers").last.fill("0.25 -0.5")
     stroke(page, view.locator(".curve-editor svg.pad"))
     view.get_by_role("button", name="Predict").click()
-    page.wait_for_function("document.querySelectorAll('article.model:not([hidden]) .output').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('article.model:not([hidden]) .output').length === 2")
     page.wait_for_timeout(300)
     given = {name: np.asarray(rows, np.float32) for name, rows in sent(view)["inputs"].items()}
     np.testing.assert_array_equal(given["more"], [[0.25, -0.5]])
@@ -249,7 +252,9 @@ def test_texts_become_labels(running: services.Running, opened: Callable[..., An
     view.get_by_label("Texts").fill("\n".join(texts))
     view.get_by_role("button", name="Predict").click()
     labels, probabilities = pipeline.predict(texts)
-    page.wait_for_function("document.querySelector('article.model:not([hidden]) pre[aria-label=\"Answer as JSON\"]').textContent.includes('labels')")
+    page.wait_for_function(
+        "() => document.querySelector('article.model:not([hidden]) pre[aria-label=\"Answer as JSON\"]').textContent.includes('labels')"
+    )
     page.wait_for_timeout(300)
     assert sent(view) == {"instances": texts}
     found = numbers(view)
@@ -281,14 +286,14 @@ def test_ids_and_models_that_take_texts(running: services.Running, opened: Calla
 def test_a_forecast_goes_on_from_the_curve(running: services.Running, opened: Callable[..., Any], models: dict[str, Path]) -> None:
     page, pipeline = opened(running.url + "/#/sunspots"), fastlstm.Pipeline.load(models["sunspots"])
     view = shown(page, "sunspots")
-    view.locator(".switch label:text-is('Type')").click()
+    view.get_by_role("radio", name="Type").check()
     series = demo.read_series().sunspots[-132:]
     view.get_by_label("Numbers").fill(" ".join(map(str, series)))
     view.get_by_role("button", name="Predict").click()
     view.locator(".answers svg.plot").wait_for()
     page.wait_for_timeout(300)
     np.testing.assert_allclose(numbers(view), pipeline.predict(series), rtol=1e-4)
-    view.locator(".switch label:text-is('Draw')").click()
+    view.get_by_role("radio", name="Draw").check()
     view.locator(".legend li").first.wait_for()
     assert view.locator(".legend li").all_text_contents() == ["what was drawn", "answer"]
 
@@ -364,7 +369,10 @@ def test_ids_are_streamed_one_by_one(running: services.Running, opened: Callable
     for number, word in enumerate((3, 7), start=1):
         live.get_by_label("id of the next timestep").fill(str(word))
         live.get_by_role("button", name="One timestep").click()
-        page.wait_for_function("count => document.querySelector('article.model:not([hidden]) .answer-line').textContent.startsWith(`timestep ${count}:`)", arg=number)
+        page.wait_for_function(
+            "count => document.querySelector('article.model:not([hidden]) .answer-line').textContent.startsWith(`timestep ${count}:`)",
+            arg=number,
+        )
         assert out[-1] == word
         np.testing.assert_allclose(np.ravel(came[-1]), np.ravel(stream.step(np.array([word]))), atol=1e-5)
     assert re.fullmatch(r"timestep 2: (class \d+ [\d.]+ %(, )?){3}", live.locator(".answer-line").text_content())
@@ -397,7 +405,7 @@ def test_keys_do_everything(running: services.Running, opened: Callable[..., Any
     reach(page, "#models a[href='#/classes']")
     page.keyboard.press("Enter")
     view = shown(page, "classes")
-    page.wait_for_function("document.activeElement.tagName === 'H2'")
+    page.wait_for_function("() => document.activeElement.tagName === 'H2'")
     reach(page, ".curve-editor svg.pad")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"  # one sees where one is
     page.keyboard.press("Home")
@@ -411,20 +419,24 @@ def test_keys_do_everything(running: services.Running, opened: Callable[..., Any
     assert float(pad.get_attribute("aria-valuenow")) == pytest.approx(given[2][0], abs=1e-3)
     reach(page, "button.first")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('said').textContent.startsWith('Answered in')")
+    page.wait_for_function("() => document.getElementById('said').textContent.startsWith('Answered in')")
     assert page.locator("#said").get_attribute("aria-live") == "polite"
     reach(page, "pre[aria-label='Answer as JSON'], details summary")
     page.keyboard.press("Enter")
     reach(page, ".live button.first")
     page.keyboard.press("Enter")
-    page.wait_for_function("Number(document.querySelector('article.model:not([hidden]) .live .latency dd:last-child, .x')?.textContent) !== 0")
+    page.wait_for_function(
+        "() => document.querySelector('article.model:not([hidden]) .live .answer-line').textContent.startsWith('timestep')"
+    )
     page.keyboard.press("Enter")
     reach(page, ".picture")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["narrow", "wide"])
-def test_it_fits_and_is_legible(running: services.Running, opened: Callable[..., Any], models: dict[str, Path], scheme: str, size: Any) -> None:
+def test_it_fits_and_is_legible(
+    running: services.Running, opened: Callable[..., Any], models: dict[str, Path], scheme: str, size: Any
+) -> None:
     page = opened(running.url, color_scheme=scheme, viewport=size)
     for name in models:
         page.evaluate("name => (location.hash = `#/${name}`)", name)
@@ -472,11 +484,15 @@ def test_names_of_files_are_text(running: services.Running, opened: Callable[...
 
 def test_the_policy_stops_what_should_not_be(running: services.Running, opened: Callable[..., Any]) -> None:
     """It is not only said: the browser holds to it."""
-    page = opened(running.url, expected="Content Security Policy|TrustedHTML|Trusted Type|Refused|violates")
+    page = opened(running.url, expected="Content Security Policy|Trusted")
     page.wait_for_selector("#models a")
-    refused = page.evaluate("""() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return false; } catch { return true; } }""")
+    refused = page.evaluate(
+        """() => { try { document.body.insertAdjacentHTML("beforeend", "<b>x</b>"); return false; } catch { return true; } }"""
+    )
     assert refused
-    page.evaluate("""() => { const script = document.createElement("script"); try { script.textContent = "window.harmed = 1"; document.body.append(script); } catch {} }""")
+    page.evaluate(
+        """() => { const script = document.createElement("script"); try { script.textContent = "window.harmed = 1"; document.body.append(script); } catch {} }"""
+    )
     assert page.evaluate("window.harmed") is None
 
 
@@ -497,7 +513,7 @@ def test_a_token_is_asked_for(models: dict[str, Path], tmp_path: Path, opened: C
         settled(view, fastlstm.load(models["values"]))
         view.locator(".picture img").wait_for()
         view.locator(".live").get_by_role("button", name="One timestep").click()
-        page.wait_for_function("document.querySelector('.answer-line').textContent.startsWith('timestep 1:')")
+        page.wait_for_function("() => document.querySelector('.answer-line').textContent.startsWith('timestep 1:')")
         command = view.locator("pre[aria-label='curl command']").text_content()
         assert '-H "Authorization: Bearer $TOKEN"' in command
         assert TOKEN not in page.content()

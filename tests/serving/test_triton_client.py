@@ -29,6 +29,11 @@ def x() -> np.ndarray:
     return np.random.default_rng(0).standard_normal((3, 5, 3), np.float32)
 
 
+def place(client: Any) -> str:
+    """Host and port of a client's service."""
+    return f"{client._client_stub.host}:{client._client_stub.port}"
+
+
 def given(name: str, value: np.ndarray, datatype: str | None = None, *, binary: bool = True) -> Any:
     """An input."""
     made = triton.InferInput(name, list(value.shape), datatype or utils.np_to_triton_dtype(value.dtype))
@@ -58,7 +63,7 @@ def both_bodies(client: Any, x: np.ndarray) -> None:
     """What is sent and received by other means than the client's own."""
     body, size = client.generate_request_body(tensors(x))
     answer = httpx.post(
-        f"http://{client._client_stub.host}:{client._client_stub.port}/v2/models/fixed/infer",
+        f"http://{place(client)}/v2/models/fixed/infer",
         content=body, headers={"Inference-Header-Content-Length": str(size)},
     )  # fmt: skip
     found = client.parse_response_body(answer.content, header_length=int(answer.headers["Inference-Header-Content-Length"]))
@@ -81,7 +86,7 @@ def plugged(client: Any, _: np.ndarray) -> None:
 
 
 def closed(client: Any, _: np.ndarray) -> None:
-    with triton.InferenceServerClient(f"{client._client_stub.host}:{client._client_stub.port}") as other:
+    with triton.InferenceServerClient(place(client)) as other:
         assert other.is_server_live()
     other.close()
 
@@ -154,9 +159,11 @@ def answered(client: Any, x: np.ndarray) -> None:
 
 
 def answered_later(client: Any, x: np.ndarray) -> None:
-    asked = [client.async_infer("fixed", tensors(x + place)) for place in range(3)]
-    for place, one in enumerate(asked):
-        assert np.array_equal(one.get_result().as_numpy("dense_2"), client.infer("fixed", tensors(x + place)).as_numpy("dense_2"))
+    with triton.InferenceServerClient(place(client), concurrency=3, network_timeout=60) as several:
+        asked = [several.async_infer("fixed", tensors(x + number)) for number in range(3)]
+        found = [one.get_result().as_numpy("dense_2") for one in asked]
+    for number in range(3):
+        assert np.array_equal(found[number], client.infer("fixed", tensors(x + number)).as_numpy("dense_2"))
 
 
 def no_regions(kind: str) -> Callable[[Any, np.ndarray], None]:
@@ -276,7 +283,7 @@ def test_every_datatype_of_numbers_is_taken(client: Any, datatype: str, raw: boo
     value = np.array([[0], [1]]).astype(NUMBERS[datatype])
     if not raw and datatype in ("FP16", "BF16"):  # the client has no form for them
         body = {"inputs": [{"name": "x", "shape": [2, 1], "datatype": datatype, "data": [0, 1]}]}
-        found = httpx.post(f"http://{client._client_stub.host}:{client._client_stub.port}/v2/models/half_plus_two/infer", json=body).json()
+        found = httpx.post(f"http://{place(client)}/v2/models/half_plus_two/infer", json=body).json()
         assert found["outputs"][0]["data"] == [2.0, 2.5]
         return
     found = client.infer("half_plus_two", [given("x", value, datatype, binary=raw)])
