@@ -66,6 +66,10 @@ class InputError(FastLSTMError, ValueError):
     """An argument does not fit: its message names the argument, what was expected and what was found."""
 
 
+class SuppliedError(InputError):
+    """A function that the caller supplied for a layer raised something, or returned what it should not."""
+
+
 class KernelError(FastLSTMError):
     """The kernels asked for by ``FASTLSTM_KERNELS`` cannot run on this machine or are not installed.
 

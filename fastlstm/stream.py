@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 1 << 40
 #: Floats count so far.
 MOST_STEPS = 1 << 24
+#: Up to so many of a stream's rows advance by way of arrays that are kept: with more, making new ones is a small part of the time.
+FEW_ROWS = 64
 
 
 class Streamed(Protocol):
@@ -110,6 +112,8 @@ class Stream(runtime.Stepper):
             found, self._step_infos, self._states, begun.held, self._guard, rows=rows, sequence=self._sequence[0]
         )
         self._note_room()
+        self._few: Few | None = None
+        self._flat = flat(self._states)
         self._own = frozenset((*vars(self), "_own"))  # what a copy makes anew; a subclass may have more
 
     # -- advancing --------------------------------------------------------------------------------------------------------
@@ -125,6 +129,10 @@ class Stream(runtime.Stepper):
 
     def _step(self, x_t: Any, rows: Any, out: np.ndarray | None) -> Any:
         """:meth:`step` where what is given does not fit the fast path, or only some rows advance."""
+        if type(rows) is list and 0 < len(rows) <= FEW_ROWS:
+            y = self._step_few(x_t, rows, out)
+            if y is not None:
+                return y
         given = self._one_step(x_t)
         if not isinstance(given, list):
             raise InputError("x_t: expected an array, found a list of sequences")
@@ -137,6 +145,26 @@ class Stream(runtime.Stepper):
             return as_returned(self._executor.spec, outputs)
         out[...] = outputs[0]
         return out
+
+    def _step_few(self, x_t: Any, rows: list[Any], out: np.ndarray | None) -> np.ndarray | None:
+        """:meth:`step` of a few rows, by the fast path over copies of their states; None where something does not fit."""
+        if self._few is None:
+            self._few = Few(self._executor, self._found, self._begun, self._step_infos, sequence=self._sequence[0])
+        made, count = self._few.of(len(rows)), len(rows)
+        if made is None or set(map(type, rows)) != {int} or len(set(rows)) < count or min(rows) < 0 or max(rows) >= self.batch_size:
+            return None
+        path, copies = made
+        where: Any = slice(rows[0], rows[0] + 1) if count == 1 else np.array(rows, np.intp)
+        with self._guard:
+            for copied, array in zip(copies, self._flat, strict=True):
+                if count == 1:
+                    copied[...] = array[where]
+                else:
+                    array.take(where, 0, copied, "clip")  # they are within bounds, and this way no copy is made of the copy
+            y: np.ndarray | None = path(x_t, out)
+            if y is not None:
+                runtime.replace(self._flat, copies, where)
+            return y
 
     def feed(self, chunk: Any, *, rows: Any = None) -> Any:
         """Advance by several timesteps.
@@ -279,12 +307,12 @@ class Stream(runtime.Stepper):
             raise InputError(f"rows: expected a list of row numbers, found {numbers.dtype} of shape {shape_text(numbers.shape)}")
         if numbers.size > self.batch_size:
             raise InputError(f"rows: expected each of {self.batch_size} rows once, found {numbers.size} numbers")
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= self.batch_size):
-            raise InputError(f"rows: expected numbers from 0 to {self.batch_size - 1}, found {numbers.min()} to {numbers.max()}")
-        numbers = numbers.astype(np.intp)
-        if len(np.unique(numbers)) != numbers.size:
+        ordered = np.sort(numbers)
+        if numbers.size and (ordered[0] < 0 or ordered[-1] >= self.batch_size):
+            raise InputError(f"rows: expected numbers from 0 to {self.batch_size - 1}, found {ordered[0]} to {ordered[-1]}")
+        if (ordered[1:] == ordered[:-1]).any():
             raise InputError("rows: expected every row once, found one twice")
-        return numbers
+        return numbers.astype(np.intp, copy=False)
 
     def _advance(self, arrays: list[np.ndarray], rows: Any, name: str) -> list[np.ndarray]:
         try:
@@ -302,7 +330,10 @@ class Stream(runtime.Stepper):
                     raise InputError(f"input {info.name!r}: expected {count} row{'s' if count != 1 else ''}, found {len(x)}{hint}")
             self._check_room([x.shape[1] for x, sequence in zip(arrays, self._sequence, strict=True) if sequence], name)
             which = slice(None) if numbers is None else numbers
-            states = {path: tuple(array[which].copy() for array in held) for path, held in self._states.items()}
+            states = {
+                path: tuple(np.array(array[which], order="C", copy=numbers is None) for array in held)
+                for path, held in self._states.items()
+            }
             held = self._begun.held if numbers is None else some_rows(self._begun.held, numbers)
             outputs = self._executor.advance(self._found, arrays, states, held)
             self._check_room([states[path][-1] for path in self._found.remembering], name)
@@ -316,6 +347,28 @@ class Stream(runtime.Stepper):
         if self._found.remembering and most is not None and not all(np.all(each <= most) for each in steps):
             advice = "reset the rows whose sequences are at their ends, or begin a stream with more max_steps"
             raise InputError(f"{name}: expected no more than max_steps={most} timesteps of each row in all, found more: {advice}")
+
+
+class Few:
+    """Fast paths for a few rows of a stream: by their number, each over the first rows of copies of their states, which many share."""
+
+    def __init__(self, executor: SteppingExecutor, found: Streams, begun: Begun, infos: tuple[TensorInfo, ...], *, sequence: bool):
+        self._executor, self._found, self._infos, self._sequence = executor, found, infos, sequence
+        self._made: dict[int, tuple[runtime.FastPath, list[np.ndarray]] | None] = {}
+        self._copies: dict[int, Mapping[str, tuple[np.ndarray, ...]]] = {}  # by their rows, powers of 4
+        # What is held belongs to rows; and to copy all timesteps so far of a row takes longer than all else.
+        self._possible = not begun.held and not found.remembering
+
+    def of(self, rows: int) -> tuple[runtime.FastPath, list[np.ndarray]] | None:
+        """A fast path, and the states that it works on; None: there is none for this model."""
+        if rows not in self._made and self._possible:
+            size = 1 << 2 * ((rows - 1).bit_length() + 1 >> 1)
+            if size not in self._copies:
+                self._copies[size] = self._executor.zero_states(self._found.carried, size)
+            states = {path: tuple(array[:rows] for array in arrays) for path, arrays in self._copies[size].items()}
+            path = self._executor.fast_step(self._found, self._infos, states, {}, runtime.Guard(), rows=rows, sequence=self._sequence)
+            self._made[rows] = None if path is None else (path, flat(states))
+        return self._made.get(rows)
 
 
 def _begun(kind: type[Stream], model: Streamed, batch_size: int, begun: Begun | None = None) -> Stream:

@@ -6,7 +6,8 @@
 
 A comment before a block says what it is: ``<!-- keras -->`` needs Keras, ``<!-- prints -->`` is what the block before it prints,
 ``<!-- file: NAME -->`` is a file to save, ``<!-- example: NAME -->`` is found by its name, ``<!-- engine: NAME -->`` needs
-another engine, and is run by tests/engines. Lines of shell that begin with ``fastlstm`` are run too.
+another engine, and is run by tests/engines. Lines of shell that begin with ``fastlstm`` are run too, but for ``fastlstm serve``, which does
+not end: tests/serving runs it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def run_block(block: Block, page: Path, names: dict[str, Any]) -> str:
             exec(compile("\n" * block.line + block.code, str(page), "exec"), names)  # noqa: S102 - a page of our own
         elif block.language == "sh":
             for line in block.code.splitlines():
-                if line.startswith("fastlstm "):
+                if line.startswith("fastlstm ") and not line.startswith("fastlstm serve "):
                     code = command_line(shlex.split(line, comments=True)[1:])
                     assert code == 0, f"{page.name}, line {block.line}: {line} ended with {code}"
     return out.getvalue()

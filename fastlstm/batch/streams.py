@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 import time
 from collections import Counter, OrderedDict
@@ -21,7 +23,7 @@ from .predictor import Predictor
 
 #: Rows that are kept although few of them are in use: below, moving them to less memory is not worth it.
 FEW = 64
-
+PLAIN = {str, int}  # keys of these equal themselves
 States = dict[str, np.ndarray]
 
 
@@ -111,13 +113,33 @@ class Streams:
             If keys or data do not fit, or there is no room for more keys. All states are then as they were.
         """
         names = listed(keys)
-        with self._turn, self._advancing(names) as rows:
+        with self._turn:
+            rows = self._known(names)
+            if rows is None:
+                return self._step_any(names, x)
+            y = self._stepped(names, rows, x)
+            self._note(names, self.clock())
+            return y
+
+    def _known(self, names: Sequence[Hashable]) -> list[int] | None:
+        """The rows of keys; None if one of them is new, or comes twice."""
+        if self.idle is not None:
+            self._forget_idle(self.clock())
+        rows = [self._rows.get(name, -1) for name in names]
+        return rows if len(set(rows)) == len(rows) and -1 not in rows else None
+
+    def _stepped(self, names: Sequence[Hashable], rows: list[int], x: Any) -> Any:
+        try:
+            return self._stream.step(x, rows=None if len(rows) == self._stream.batch_size and ascending(rows) else rows)
+        except InputError:
+            self._some(x, np.arange(0), len(names))  # says it in terms of keys, if it is the number of rows
+            raise
+
+    def _step_any(self, names: Sequence[Hashable], x: Any) -> Any:
+        """:meth:`step` where keys are new, or come more than once."""
+        with self._advancing(names) as rows:
             if len(set(names)) == len(names):
-                try:
-                    return self._stream.step(x, rows=None if len(rows) == self._stream.batch_size and ascending(rows) else rows)
-                except InputError:
-                    self._some(x, np.arange(0), len(names))  # says it in terms of keys, if it is the number of rows
-                    raise
+                return self._stepped(names, rows.tolist(), x)
             first, own = np.unique(rows, return_inverse=True)
             turns = turns_of(own)
             apart = self._copied(first)  # whole turns of it are cheaper, and where one fails, nothing has changed
@@ -168,6 +190,10 @@ class Streams:
         except BaseException:
             self._let_go(new)
             raise
+        self._note(names, now)
+
+    def _note(self, names: Iterable[Hashable], now: float) -> None:
+        """Note that keys have had a timestep."""
         for name in names:
             self._rows.move_to_end(name)
             self._used[name] = now
@@ -402,6 +428,8 @@ def seconds(value: Any, name: str) -> float:
 
 def listed(keys: Any) -> list[Hashable]:
     """Keys as Python's own objects, of which equal ones are one key."""
+    if type(keys) is list and set(map(type, keys)) <= PLAIN:
+        return keys
     if isinstance(keys, (str, bytes, Mapping)) or not isinstance(keys, Iterable):
         raise InputError(f"keys: expected a list of keys, found {told(keys)}")
     with reading("keys", "a list of keys"):
@@ -424,9 +452,9 @@ def listed(keys: Any) -> list[Hashable]:
     return found
 
 
-def ascending(rows: np.ndarray) -> bool:
+def ascending(rows: Sequence[int]) -> bool:
     """Are these the numbers 0, 1, 2, ...?"""
-    return bool((rows == np.arange(len(rows))).all())
+    return all(map(operator.eq, rows, itertools.count()))
 
 
 def turns_of(own: np.ndarray) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ from .. import __version__, replacing, runtime
 from ..batch.files import kinds
 from ..bench import comparison
 from ..errors import FastLSTMError
-from . import benching, completion, customfile, evaluating, inspecting, jobs, options, outcome, running, terminal, texts
+from . import benching, completion, customfile, evaluating, inspecting, jobs, options, outcome, running, serving, terminal, texts
 from .options import Parser, completed, path
 
 FAILED = 1
@@ -124,6 +124,7 @@ def parser() -> argparse.ArgumentParser:
     evaluating.add(add("evaluate", "compute loss and metrics", texts.EVALUATE, texts.EVALUATE_EXAMPLES))
     _add_verify(add("verify", "check a file's results on this machine", texts.VERIFY, texts.VERIFY_EXAMPLES))
     _add_bench(add("bench", "time a model, beside other engines", texts.BENCH, texts.BENCH_EXAMPLES))
+    serving.add(add("serve", "answer over HTTP and WebSocket", texts.SERVE, texts.SERVE_EXAMPLES))
     _add_demo(add("demo", "forecast sunspots", texts.DEMO, texts.DEMO_EXAMPLES))
     complete = add("completion", "print what completes commands in a shell", texts.COMPLETION, texts.COMPLETION_EXAMPLES)
     complete.add_argument("shell", choices=completion.SHELLS)

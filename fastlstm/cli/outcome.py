@@ -59,6 +59,8 @@ def plain(value: Any) -> Any:
         return [plain(inner) for inner in value] if value.ndim else plain(value[()])
     if isinstance(value, np.float32):
         return plain(float(str(value)))  # the shortest that gives back the very bits
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):

@@ -13,6 +13,7 @@ examples:
   fastlstm describe weights.h5 --architecture model.json
   fastlstm describe model.h5 --svg model.svg
   fastlstm bench model.h5
+  fastlstm serve model.h5
 
 exit codes: 0 done, 1 failed (the reason is on standard error), 2 command not understood, 130 interrupted (Ctrl-C),
 141 the reader of standard output went away; a file is replaced by a whole new one or left as it was, whatever the code
@@ -80,6 +81,22 @@ VERIFY_EXAMPLES = """\
 examples:
   fastlstm verify model.fastlstm
   fastlstm verify model.h5 --keras                   compares with an installed Keras of the file's generation
+"""
+SERVE = """\
+Answers requests for models over HTTP: TensorFlow Serving's REST API, the Open Inference Protocol, WebSockets for streams, and a page at /.
+A MODEL is a file, a SavedModel folder or a pipeline; or a folder of versions, 1/, 2/, ..., of which the newest is served: a new one is
+loaded beside it, tried out and swapped in. A file that is replaced is loaded anew. Of one that is broken the earlier state stays.
+It ends with Ctrl-C or SIGTERM, once all requests that were taken are answered.
+"""
+SERVE_EXAMPLES = """\
+examples:
+  fastlstm serve --demo                              then open http://127.0.0.1:8501/
+  fastlstm serve model.h5                            as "model", for this machine alone
+  fastlstm serve prices=prices/ reviews=reviews.fastlstm --label prices:stable=3
+  fastlstm serve --models FOLDER --port 80 --host 0.0.0.0 --token-file token.txt --ssl-certfile cert.pem --ssl-keyfile key.pem
+  fastlstm serve model.h5 --workers 4                four processes; --sequence-ports: with ports of their own, for sequences
+
+needs what 'fastlstm[serve]' brings: pip install 'fastlstm[serve]'
 """
 DEMO = "Forecasts sunspots with a network that Keras trained, and compares with what happened."
 DEMO_EXAMPLES = """\

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
-from ..errors import InputError
+from ..errors import InputError, SuppliedError
 from ..support import Support, support_of, takes
 
 
@@ -66,10 +66,10 @@ class Supplied:
         """Does it, as an activation of a layer, compute each place by itself, along all axes but the last, as far as it was seen to?"""
         return self.steps_seen.get(layer, True)
 
-    def error(self, layer: str, what: str) -> InputError:
+    def error(self, layer: str, what: str) -> SuppliedError:
         """An error that names the layer and the function."""
         name = getattr(self.function, "__qualname__", None) or repr(self.function)
-        return InputError(f"{layer}: {self.said}, the function {name}, {what}")
+        return SuppliedError(f"{layer}: {self.said}, the function {name}, {what}")
 
     def call(self, layer: str, arrays: Sequence[np.ndarray], extras: Mapping[str, Any], dtype: Any) -> tuple[np.ndarray, ...]:
         """The function's outputs for some arrays, in a dtype."""

@@ -6,9 +6,9 @@ from ..lazy import names
 
 if TYPE_CHECKING:
     from .application import app
-    from .lifespan import lifespan
+    from .lifetime import lifespan
     from .options import Options
 
-__getattr__, __dir__ = names(__name__, {"application": ("app",), "lifespan": ("lifespan",), "options": ("Options",)})
+__getattr__, __dir__ = names(__name__, {"application": ("app",), "lifetime": ("lifespan",), "options": ("Options",)})
 
 __all__ = ["Options", "app", "lifespan"]

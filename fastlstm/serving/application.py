@@ -8,19 +8,20 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, middleware, tensorflow
+from . import inference, middleware, page, sockets, tensorflow
 from . import metrics as metering
-from .lifespan import Life
+from .lifetime import Life
 from .metrics import Metrics
-from .options import options_of
-from .repository import Given, Repository
+from .options import Options, options_of
+from .repository import Given, Labels, Repository
 from .running import Runner
 from .service import Service
+from .shelf import Agreeing
 
 
 def app(
     models: Mapping[str, Given] | None = None, *, folder: str | os.PathLike[str] | None = None,
-    labels: Mapping[str, Mapping[str, int]] | None = None, **options: Any,
+    labels: Labels | None = None, **options: Any,
 ) -> Starlette:  # fmt: skip
     """An ASGI application that serves models: for uvicorn and the like, or to be mounted in another application.
 
@@ -35,13 +36,23 @@ def app(
     **options
         Those of :class:`Options`.
     """
-    chosen, metrics = options_of(options), Metrics()
-    repository = Repository(models or {}, chosen, folder=folder, labels=labels, observer=metrics)
+    return assembled(models or {}, options_of(options), folder=folder, labels=labels)
+
+
+def assembled(
+    models: Mapping[str, Given], chosen: Options, *, folder: str | os.PathLike[str] | None, labels: Labels | None,
+    agreement: Agreeing | None = None,
+) -> Starlette:  # fmt: skip
+    """The application; ``agreement``: with other workers that serve the same."""
+    metrics = Metrics()
+    repository = Repository(models, chosen, folder=folder, labels=labels, observer=metrics, agreement=agreement)
     service = Service(chosen, repository, Runner(chosen), metrics)
     life = Life(service)
+    routes = [*tensorflow.routes(service), *inference.routes(service), *sockets.routes(service), *metering.routes(metrics)]
+    if chosen.page:
+        routes += page.routes(service)
     made = Starlette(
-        routes=[*tensorflow.routes(service), *inference.routes(service), *metering.routes(metrics)],
-        middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
+        routes=routes, middleware=middleware.stack(service, life), exception_handlers=middleware.handlers(), lifespan=life,
     )  # fmt: skip
     made.state.service, made.state.life = service, life
     return made

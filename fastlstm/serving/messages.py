@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ from ..spec import STRING
 from .served import Served
 from .timesteps import Form, Outputs, read
 
+#: Do numbers lie in memory as binary messages have them?
+LITTLE = sys.byteorder == "little"
 #: What messages say of shapes has no batch axis.
 NO_LEAD: tuple[int, ...] = ()
 FORMS = 'a timestep ([0.1, 0.2]), several ([[...], ...]), {"inputs": {...}}, {"reset": true}, {"state": true} or {"state": "..."}'
@@ -68,8 +71,14 @@ class Messages:
         self._form: Form = (None, tuple("" if part.dtype is None else part.dtype.str for part in self.parts))
         self._name, self._dtype, self._shape = first.name, first.dtype, (1, *first.rest)
         self._plain = len(served.outputs) == 1
+        #: Bytes of a message that :meth:`timestep` reads; -1: of none.
+        self.quick = self.size if self._single and all(info.dtype != STRING for info in served.outputs) else -1
 
     # -- binary -----------------------------------------------------------------------------------------------------------
+
+    def timestep(self, data: bytes) -> tuple[Mapping[str, np.ndarray], Form]:
+        """What a binary message of ``quick`` bytes holds."""
+        return {self._name: np.frombuffer(data, self._dtype).reshape(self._shape)}, self._form
 
     def binary(self, data: bytes) -> tuple[Mapping[str, np.ndarray], Form]:
         """What a binary message holds.
@@ -79,11 +88,8 @@ class Messages:
         InputError
             If it has another size, or the model takes none.
         """
-        if self._single and len(data) == self.size:
-            return {self._name: np.frombuffer(data, self._dtype).reshape(self._shape)}, self._form
-        return self._longer(data)
-
-    def _longer(self, data: bytes) -> tuple[Mapping[str, np.ndarray], Form]:
+        if len(data) == self.quick:
+            return self.timestep(data)
         for part, info in zip(self.parts, self.inputs, strict=True):
             if part.dtype is None:
                 what = "texts" if info.dtype == STRING else f"shape {shape_text(info.shape)}"
@@ -103,18 +109,8 @@ class Messages:
         return values, self._form
 
     def as_bytes(self, found: Outputs) -> bytes:
-        """The answer to a binary message.
-
-        Raises
-        ------
-        InputError
-            If outputs are texts.
-        """
-        parts = []
-        for name, y in found.items():
-            if y.dtype.hasobject or y.dtype.kind in "US":
-                raise InputError(f"message: expected JSON, as output {name!r} is text, found a binary message")
-            parts.append(y.astype(y.dtype.newbyteorder("<"), copy=False).tobytes())
+        """The answer to a binary message."""
+        parts = [(y if LITTLE else y.byteswap()).tobytes() for y in found.values()]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def check_binary(self) -> None:

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 from .. import forking
 from . import accesslog, bodies
 from .handling import unrouted
-from .lifespan import Life
+from .lifetime import Life
 from .receiving import AGAIN, Body, Held
 from .refusals import RefusedError, refused
 from .service import Service
@@ -90,6 +90,8 @@ class Framed:
             elif kind in HEADS:
                 status = message.get("status", 101)
                 message["headers"] = headed(message.get("headers", ()), name)
+            elif kind == "websocket.close":
+                status = status or 403  # as servers answer it before they have accepted
             await send(message)
 
         try:

@@ -58,6 +58,8 @@ class Options:
         Sequences that have a state at the same time, of each model.
     sequence_idle_seconds : float
         After so long without a timestep, a sequence is forgotten.
+    max_message_bytes : int
+        The most bytes of a WebSocket's message.
     max_steps : int or None
         As for :meth:`fastlstm.Model.stream`.
     read_seconds : float
@@ -93,6 +95,7 @@ class Options:
     timeout_seconds: float = 60.0
     max_sequences: int = 10_000
     sequence_idle_seconds: float = 600.0
+    max_message_bytes: int = 1 << 20
     max_steps: int | None = None
     read_seconds: float = 20.0
     max_waiting_bytes: int = 256 << 20
@@ -105,7 +108,9 @@ class Options:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("threads", "max_body_bytes", "max_rows", "max_concurrency", "max_sequences", "workers", "max_waiting_bytes"):
+        for name in (
+            "threads", "max_body_bytes", "max_rows", "max_concurrency", "max_sequences", "workers", "max_waiting_bytes", "max_message_bytes",
+        ):  # fmt: skip
             self._set(name, positive(getattr(self, name), name))
         for name in ("versions", "compute_threads", "batch_rows", "max_steps"):
             if getattr(self, name) is not None:

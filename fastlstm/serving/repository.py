@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import FormatError, InputError
+from ..errors import FastLSTMError, FormatError, InputError
 from ..inputs import told
 from ..model import Model
 from ..pipeline import Pipeline
@@ -17,8 +18,8 @@ from . import finding
 from .options import Options
 from .refusals import RefusedError
 from .served import Served
+from .shelf import Agreeing, Around, Nobody, Observer, Shelf, Status
 from .shelf import Given as GivenModel
-from .shelf import Nobody, Observer, Shelf, Status
 
 __all__ = ["Given", "Repository", "Status"]
 
@@ -46,14 +47,17 @@ class Repository:
         By model, by label, a version.
     observer
         Who is told what is served: metrics.
+    agreement
+        With other workers that serve the same.
     """
 
     def __init__(
         self, models: Mapping[str, Given], options: Options, *, folder: str | os.PathLike[str] | None = None,
-        labels: Labels | None = None, observer: Observer | None = None,
+        labels: Labels | None = None, observer: Observer | None = None, agreement: Agreeing | None = None,
     ):  # fmt: skip
         self.options = options
-        self._observer = observer or Nobody()
+        self._end = threading.Event()
+        self._around = Around(observer or Nobody(), agreement, self._end.is_set)
         self._labels = checked_labels(labels, None if folder is not None else list(models))
         self._shelves: dict[str, Shelf | GivenModel] = {}
         self._folder = None if folder is None else folder_of(folder)
@@ -67,15 +71,14 @@ class Repository:
             raise InputError("models: expected at least one model, or a folder of models, found none")
         self._loaded = False
         self._turn = threading.Lock()
-        self._end = threading.Event()
         self._watcher: threading.Thread | None = None
 
     def _shelf(self, name: str, given: Given) -> Shelf | GivenModel:
         labels = self._labels.get(name, {})
         if isinstance(given, (Model, Pipeline)):
-            return GivenModel(name, given, labels, self._observer)
+            return GivenModel(name, given, labels, self._around.observer)
         if isinstance(given, (str, os.PathLike)) and isinstance(os.fspath(given), str) and os.fspath(given):
-            return Shelf(name, os.path.abspath(os.fspath(given)), self.options, labels, self._observer)
+            return Shelf(name, os.path.abspath(os.fspath(given)), self.options, labels, self._around)
         raise InputError(f"models: expected for {name!r} a path, a fastlstm.Model or a fastlstm.Pipeline, found {told(given)}")
 
     # -- looking ----------------------------------------------------------------------------------------------------------
@@ -146,7 +149,8 @@ class Repository:
         self._shelves = shelves
 
     def _watch(self, seconds: float) -> None:
-        while not self._end.wait(seconds):
+        # All workers look at the same moments, so that what is gone is gone for all of them.
+        while not self._end.wait(seconds - time.time() % seconds):
             try:
                 self.look()
             except Exception:
@@ -154,7 +158,12 @@ class Repository:
 
     async def start(self) -> None:
         """Load and warm all that is there; look for changes from then on."""
-        await asyncio.get_running_loop().run_in_executor(None, self.load)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.load)
+        except FastLSTMError as error:
+            if self._around.agreement is None:
+                raise
+            await self._around.agreement.leave(error)
         if self._watcher is None and self.options.poll_seconds is not None:
             self._end.clear()
             self._watcher = threading.Thread(target=self._watch, args=(self.options.poll_seconds,), name="fastlstm-watch", daemon=True)

@@ -27,46 +27,21 @@ from .options import Options
 from .refusals import RefusedError
 from .running import Runner
 from .served import Served
+from .states import State, Step, must_start, settle
 from .timesteps import Form, Outputs, read, zeros
 
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
 #: Rows by which is measured what a row costs among others.
 TRIED = 16
-#: Seconds that putting a step off until others have come costs, at least; measured with futures of uvloop and of asyncio.
-WAITING = 8e-6
+#: Seconds that it costs to put a step off until others have come: a future, a turn of the event loop, parts of arrays.
+WAITING = 20e-6
 #: Seconds that may pass on the event loop.
 SHORT = 1e-3
 #: The status of what has taken too long, and perhaps goes on.
 TIME_OUT = 504
 #: The longest key.
 MOST_KEY = 512
-
-
-class State:
-    """One sequence: the key of its row in Streams. As long as there is one of a version, that version stays."""
-
-    __slots__ = ("computed", "dropped", "key", "lost", "served", "steps", "used", "waiting")
-
-    def __init__(self, key: Hashable, served: Served, now: float, dropped: Callable[[str], None] | None = None):
-        self.key, self.served, self.used, self.dropped = key, served, now, dropped
-        self.waiting = 0  # its steps that are not computed yet
-        self.steps = 0  # timesteps since it began
-        self.computed = False  # has it had a timestep?
-        self.lost = ""  # why it cannot go on
-
-
-class Step:
-    """What one request asks for: a timestep or several, or something else of its state."""
-
-    __slots__ = ("call", "end", "error", "form", "future", "length", "state", "values", "y")
-
-    def __init__(self, state: State, values: Mapping[str, np.ndarray], form: Form, end: bool, call: Callable[[], Any] | None = None):
-        self.state, self.values, self.form, self.end, self.call = state, values, form, end, call
-        self.length = form[0] or 1
-        self.future: asyncio.Future[Any] | None = None
-        self.y: Any = None
-        self.error: Exception | None = None
 
 
 class Sequences:
@@ -154,6 +129,17 @@ class Sequences:
         found: Outputs = await self._done(Step(state, values, form, end))
         return found
 
+    def at_once(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs | None:
+        """The same as :meth:`go_on`, computed now; None where it would take long, or is better computed with others."""
+        if self._flushing is not None or self._alone * (form[0] or 1) >= SHORT or self._alone - self._among >= WAITING:
+            return None
+        self._use(state)
+        x = next(iter(values.values())) if len(values) == 1 else values
+        y = (self._known.step if form[0] is None else self._known.feed)([state.number], x)
+        state.computed, state.steps = True, state.steps + (form[0] or 1)
+        found: Outputs = state.served.named(y)
+        return found
+
     async def go_on(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs:
         """The same for what :meth:`begin` gave, with what :func:`read` gave."""
         self._use(state)
@@ -166,14 +152,14 @@ class Sequences:
 
         def call() -> None:
             if state.computed:
-                self._known.forget([state])
+                self._known.forget([state.number])
                 state.computed, state.steps = False, 0
 
         await self._called(state, call)
 
     async def state_bytes(self, state: State) -> bytes | None:
         """What a sequence has reached, as :meth:`fastlstm.batch.Streams.state_bytes`; None: it has had no timestep."""
-        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state) if state.computed else None)
+        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state.number) if state.computed else None)
         return found
 
     async def load_state(self, state: State, given: bytes) -> None:
@@ -186,7 +172,7 @@ class Sequences:
         """
 
         def call() -> None:
-            self._known.load_state(state, given)
+            self._known.load_state(state.number, given)
             state.computed = True
 
         await self._called(state, call)
@@ -311,7 +297,7 @@ class Sequences:
 
     def _tidy(self) -> None:
         if self._released:
-            self._known.forget(self._released)
+            self._known.forget([state.number for state in self._released])
             self._released.clear()
 
     # -- computing --------------------------------------------------------------------------------------------------------
@@ -420,7 +406,7 @@ class Sequences:
             joined = {info.name: np.concatenate([step.values[info.name] for step in turn]) for info in self.inputs}
         given = joined[self.inputs[0].name] if len(joined) == 1 else joined
         advance = self._known.step if turn[0].form[0] is None else self._known.feed
-        found = turn[0].state.served.named(advance([step.state for step in turn], given))
+        found = turn[0].state.served.named(advance([step.state.number for step in turn], given))
         for n, step in enumerate(turn):
             step.state.computed, step.state.steps = True, step.state.steps + step.length
             step.y = found if len(turn) == 1 else {name: y[n : n + 1] for name, y in found.items()}
@@ -495,22 +481,3 @@ class AllSequences:
                 if other is not served:
                     sequences.drop(key)
         return await self.of(served).advance(key, arrays, start=start, end=end)
-
-
-# -- what is said -----------------------------------------------------------------------------------------------------------
-
-
-def must_start(key: Hashable, model: str, reason: str) -> str:
-    """Triton's words for a sequence that has no state; and why it has none any more, where that is known."""
-    said = f"inference request for sequence {key} to model '{model}' must specify the START flag on the first request of the sequence"
-    return f"{said}; {reason}" if reason else said
-
-
-def settle(step: Step, found: Any) -> None:
-    """Tell whoever waits for a step."""
-    if step.future is None or step.future.done():  # the client has gone
-        return
-    if isinstance(found, Exception):
-        step.future.set_exception(found)
-    else:
-        step.future.set_result(found)

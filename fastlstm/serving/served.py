@@ -11,7 +11,7 @@ import numpy as np
 
 from ..batch.answers import told_apart
 from ..batch.predictor import raw_inputs
-from ..errors import InputError
+from ..errors import FastLSTMError, InputError, SuppliedError
 from ..inputs import TensorInfo, shape_text
 from ..model import Model
 from ..pipeline import Pipeline
@@ -27,8 +27,14 @@ WARM_ROWS = (1, 8)
 WARM_STEPS = (16, 64, 256, 1024)
 #: Calls of each, by which their cost is measured.
 WARM_TIMES = 3
+#: Where one of them takes so many seconds, it is enough.
+LONG = 0.05
 #: The text that a model is warmed with.
 WORD = b"warm"
+
+
+class ModelError(FastLSTMError):
+    """A model cannot compute what it should: no request is at fault."""
 
 
 class Served:
@@ -85,6 +91,8 @@ class Served:
         ------
         InputError
             If they do not fit the model.
+        ModelError
+            If a function that was supplied for one of its layers fails.
         """
         try:
             given = [arrays[info.name] for info in self.inputs]
@@ -95,6 +103,10 @@ class Served:
         try:
             return self.named(self._computed(given[0] if len(given) == 1 else given))
         except InputError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise error.__cause__ from error
+            if faulty(error):
+                raise ModelError(f"model {self.name!r}, version {self.version}: {error}") from error
             raise self.explained(error, arrays) from error
 
     def _computed(self, x: Any) -> Any:
@@ -133,7 +145,8 @@ class Served:
             found = shape_fault(info, arrays.get(info.name))
             if found:
                 return InputError(f"model {self.name!r}: input {info.name!r}: {found}")
-        return InputError(f"model {self.name!r}: {without_python(str(error))}")
+        text = str(error).removeprefix(f"{network_of(self.model).source}: ")  # where its file is concerns nobody
+        return InputError(f"model {self.name!r}: {without_python(text)}")
 
     # -- warming ----------------------------------------------------------------------------------------------------------
 
@@ -160,7 +173,10 @@ class Served:
                 for _ in range(WARM_TIMES):
                     start = time.perf_counter()
                     self.predict(arrays)
-                    self.costs.observe(arrays, time.perf_counter() - start)
+                    took = time.perf_counter() - start
+                    self.costs.observe(arrays, took)
+                    if took > LONG:
+                        break
             except InputError as error:  # too short for it
                 refused = error
             else:
@@ -221,6 +237,13 @@ def example(info: TensorInfo, rows: int, steps: int) -> np.ndarray:
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------------
+
+
+def faulty(error: BaseException | None) -> bool:
+    """Is it an error of a function that was supplied for a layer?"""
+    while error is not None and not isinstance(error, SuppliedError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def shape_fault(info: TensorInfo, value: Any) -> str:

@@ -10,6 +10,7 @@ from .options import Options
 from .repository import Repository
 from .running import Runner
 from .sequences import AllSequences
+from .sockets import Connections
 from .statistics import Statistics
 
 
@@ -20,8 +21,9 @@ class Service:
     options: Options
     repository: Repository
     runner: Runner
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: Metrics
     statistics: Statistics = field(default_factory=Statistics)
+    connections: Connections = field(default_factory=Connections)
 
     @cached_property
     def sequences(self) -> AllSequences:

@@ -6,11 +6,11 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..errors import FastLSTMError
+from ..errors import FastLSTMError, InputError
 from ..model import Model
 from ..pipeline import Pipeline, load_either
 from . import finding
@@ -60,6 +60,25 @@ class Nobody:
         """See Observer."""
 
 
+class Agreeing(Protocol):
+    """The other workers: see :class:`fastlstm.serving.workers.Agreement`."""
+
+    def reached(self, name: str, version: int, stamp: Any, fine: bool, ended: Callable[[], bool]) -> bool:
+        """Is a version to be shown that this worker could load, or could not?"""
+
+    async def leave(self, error: Exception) -> None:
+        """End this worker, which cannot begin."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """Who else has to do with what is served."""
+
+    observer: Observer = field(default_factory=Nobody)
+    agreement: Agreeing | None = None  # with other workers
+    ended: Callable[[], bool] = bool  # is the service about to end?
+
+
 @dataclass(frozen=True)
 class Shown:
     """What requests see of a model: never changed, only replaced."""
@@ -82,12 +101,13 @@ class Shelf:
         Of the service.
     labels
         By label, a version.
-    observer
-        Who is told what is served.
+    around
+        Who else has to do with it.
     """
 
-    def __init__(self, name: str, path: str, options: Options, labels: Mapping[str, int], observer: Observer):
-        self.name, self.path, self.options, self.labels, self.observer = name, path, options, labels, observer
+    def __init__(self, name: str, path: str, options: Options, labels: Mapping[str, int], around: Around):
+        self.name, self.path, self.options, self.labels = name, path, options, labels
+        self.observer, self.around = around.observer, around
         self.shown = Shown(labels=labels)
         self._stamps: dict[int, Any] = {}  # of what is served
         self._seen: dict[int, Any] = {}  # of what was there at the last look: what still changes is not loaded
@@ -124,7 +144,7 @@ class Shelf:
         self._waiting = set()
         for version in self._wanted(paths):
             stamp = finding.stamp(paths[version])
-            if stamp is None or self._stamps.get(version) == stamp:
+            if stamp is None or self._stamps.get(version) == stamp or self._is_broken(version, paths[version]):
                 continue
             if not first and self._seen.get(version) != stamp:
                 self._waiting.add(version)
@@ -135,8 +155,9 @@ class Shelf:
         return False
 
     def _wanted(self, paths: Mapping[int, str]) -> list[int]:
-        """The newest versions that are not broken, and those with labels."""
-        usable = [version for version in sorted(paths, reverse=True) if not self._is_broken(version, paths[version])]
+        """The newest versions that are not broken, or were not when they were loaded, and those with labels."""
+        here = self.shown.versions
+        usable = [version for version in sorted(paths, reverse=True) if version in here or not self._is_broken(version, paths[version])]
         labelled = [version for version in usable if version in self.labels.values()]
         return list(dict.fromkeys([*usable[: self.options.versions], *labelled]))
 
@@ -152,9 +173,12 @@ class Shelf:
             model = load_either(finding.model_in(path), threads=self.options.threads, **self.options.loading)
             served = Served(self.name, version, model)
             served.warm()
+            if finding.stamp(path) == stamp and not self._agreed(version, stamp, fine=True):
+                raise InputError("is served by no worker, as another could not load it")
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
-            if finding.stamp(path) != stamp:
+            if finding.stamp(path) != stamp or self.around.ended():
                 return False
+            self._agreed(version, stamp, fine=False)
             self._note_broken(version, path, stamp, error)
             return True
         finally:
@@ -166,6 +190,11 @@ class Shelf:
         self._show({**self.shown.versions, version: served})
         LOG.info("model %r, version %d: loaded from %s in %.2f s", self.name, version, path, time.perf_counter() - start)
         return True
+
+    def _agreed(self, version: int, stamp: Any, fine: bool) -> bool:
+        """Is it to be shown, as far as the other workers go?"""
+        agreement = self.around.agreement
+        return fine if agreement is None else agreement.reached(self.name, version, stamp, fine, self.around.ended)
 
     def _note_broken(self, version: int, path: str, stamp: Any, error: Exception) -> None:
         own = isinstance(error, (FastLSTMError, OSError, MemoryError))

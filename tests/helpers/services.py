@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,10 @@ class Running:
 
 def answers(url: str, path: str = "/v2/health/ready") -> bool:
     """Is there a service that is ready?"""
-    import httpx
-
     try:
-        return httpx.get(url + path, timeout=5).status_code == 200
-    except httpx.TransportError:
+        with urllib.request.urlopen(url + path, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
         return False
 
 
@@ -108,7 +108,9 @@ def service(
         listening.bind(("127.0.0.1", 0))
         listening.listen(2048)
         port = listening.getsockname()[1]
-        with started([sys.executable, __file__, str(listening.fileno()), json.dumps(given)], folder / "log", (listening.fileno(),)) as process:
+        with started(
+            [sys.executable, __file__, str(listening.fileno()), json.dumps(given)], folder / "log", (listening.fileno(),)
+        ) as process:
             running = Running(port, process, folder / "log")
             wait(lambda: answers(running.url), process, running.log)
             yield running
