@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import errno
 import importlib.util
 import ipaddress
@@ -198,15 +199,13 @@ class Application:
 
     def __call__(self) -> Any:
         """The application, in a worker."""
-        from ..serving import connections, ending, workers
+        from ..serving import workers
 
-        connections.allow_open_files()
-        ending.Ending()
         chosen, slot = self.loading(), workers.Slot.here
         assert slot is not None
         if chosen.sequence_ports:
             chosen = replace(chosen, own_port=chosen.sequence_ports[slot.number])
-        return self.made(chosen, workers.Agreement(slot, waits=chosen.poll_seconds is not None))
+        return begun(self.made(chosen, workers.Agreement(slot, waits=chosen.poll_seconds is not None)))
 
     def made(self, options: Options, agreement: Agreement | None = None) -> Any:
         """The application, as it runs alone or with other workers."""
@@ -440,16 +439,17 @@ def configured(arguments: argparse.Namespace, given: Any, options: Options, tls:
     return uvicorn.Config(
         given, factory=True, workers=arguments.workers, http=connections.PROTOCOL, lifespan="on",
         log_config=accesslog.settings(arguments.access_log),
-        access_log=False, server_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=patience, **tls,
+        access_log=False, server_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=patience,
+        ws_max_size=2 * options.max_message_bytes, ws_per_message_deflate=False, **tls,
     )  # fmt: skip
 
 
 def begun(made: Any) -> Any:
     """The application of this process, once uvicorn begins."""
-    from ..serving import connections, ending
+    from ..serving import connections, ending, sockets
 
     connections.allow_open_files()
-    ending.Ending()
+    ending.Ending(partial(sockets.ended, made.state.service, asyncio.get_running_loop()))
     return made
 
 
