@@ -56,6 +56,10 @@ class Slot:
         self.folder, self.count, self.number, self.lock = folder, count, number, lock
 
 
+#: Places for more workers than are started at first: uvicorn starts others beside them on SIGHUP and SIGTTIN.
+SPARE = 16
+
+
 def take_slot(folder: str, count: int) -> Slot:
     """Take the first place that is free.
 
@@ -92,12 +96,12 @@ class Listeners(list):  # type: ignore[type-arg]
     folder
         See :class:`Slot`.
     count
-        How many workers there are.
+        How many workers are started. Those that have ports of their own have as many places, else more.
     """
 
     def __init__(self, shared: socket.socket, own: Sequence[socket.socket], folder: str, count: int):
         super().__init__([shared, *own])
-        self.folder, self.places = folder, count
+        self.folder, self.places = folder, count if own else count + SPARE
 
     def __reduce__(self) -> Any:
         return in_worker, (list(self), self.folder, self.places)

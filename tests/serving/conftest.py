@@ -36,8 +36,14 @@ def served_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def protocols(tmp_path_factory: pytest.TempPathFactory, served_files: dict[str, Path]) -> Iterator[httpx.Client]:
-    """A client of a service of these."""
-    serving = services.service(tmp_path_factory.mktemp("log"), served_files, labels={"half_plus_two": {"stable": 1}})
-    with serving as running, httpx.Client(base_url=running.url, timeout=60) as client:
+def serving(tmp_path_factory: pytest.TempPathFactory, served_files: dict[str, Path]) -> Iterator[services.Running]:
+    """A service of these."""
+    with services.service(tmp_path_factory.mktemp("log"), served_files, labels={"half_plus_two": {"stable": 1}}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def protocols(serving: services.Running) -> Iterator[httpx.Client]:
+    """A client of this service."""
+    with httpx.Client(base_url=serving.url, timeout=60) as client:
         yield client

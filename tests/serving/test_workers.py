@@ -164,7 +164,7 @@ def test_workers_end_with_who_started_them(model: Path, tmp_path: Path) -> None:
         services.wait(lambda: len(processes(running)) == 2)
         left = processes(running)
         ports = [int(port) for port in re.findall(r":(\d+)", re.search(r"^sequences: .*", running.lines, re.MULTILINE)[0])]
-        assert ports == [running.port + 1, running.port + 2]
+        assert len({running.port, *ports}) == 3
         for port in ports:
             assert services.answers(f"http://127.0.0.1:{port}")
         running.process.kill()
