@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from concurrent import futures
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
@@ -98,7 +99,7 @@ class Connection:
         receive, send, messages, at_once = self.receive, self.send, self.messages, self.sequences.at_once
         while not self.closed:
             message = await receive()
-            if message["type"] != "websocket.receive":
+            if message["type"] != "websocket.receive" or self.closed:
                 return
             data = message.get("bytes")
             if data is not None and len(data) == messages.quick:  # most are so
@@ -177,7 +178,10 @@ class Connection:
         """Close once, saying why."""
         if not self.closed:
             self.closed = True
-            await self.send({"type": "websocket.close", "code": code, "reason": shortened(reason)})
+            await self._close(code, reason)
+
+    async def _close(self, code: int, reason: str) -> None:
+        await self.send({"type": "websocket.close", "code": code, "reason": shortened(reason)})
 
     def _dropped(self, reason: str) -> None:
         """The sequence was forgotten, and not by this connection: it was idle."""
@@ -195,11 +199,11 @@ class Connection:
         self.ending = True
         if self.busy or self.closed or self.state is None:
             return
-        self.busy = True
+        self.closed = True  # so that no message that comes now advances what is handed over
         try:
             if self.hands_over and not self.state.lost:
                 await self._tell({"state": await self._saved(self.state)})
-            await self.close(RESTART, GOING)
+            await self._close(RESTART, GOING)
         except (OSError, RefusedError):  # it has gone itself
             return
 
@@ -254,6 +258,8 @@ class Connections:
         """Close all, each once the message that is computed is answered; those that come are sent on."""
         self.ending = True
         await asyncio.gather(*(connection.end() for connection in list(self._open)))
+        while any(connection.busy for connection in self._open):
+            await asyncio.sleep(0.01)
 
 
 class Endpoint:
@@ -274,6 +280,15 @@ def routes(service: Service) -> Sequence[BaseRoute]:
         WebSocketRoute(f"{model}/versions/{{version:int}}/stream", endpoint, name="stream_of_version"),
         WebSocketRoute(f"{model}/labels/{{label}}/stream", endpoint, name="stream_of_label"),
     ]
+
+
+def ended(service: Service, loop: asyncio.AbstractEventLoop) -> None:
+    """End the connections of a service, which answers on a loop, from another thread; within the time that a request may take."""
+    future = asyncio.run_coroutine_threadsafe(service.connections.end(), loop)
+    try:
+        future.result(service.options.timeout_seconds)
+    except (TimeoutError, futures.TimeoutError, futures.CancelledError):
+        future.cancel()
 
 
 def shortened(reason: str) -> str:

@@ -28,8 +28,7 @@ def make(folder: Path) -> dict[str, Path]:
     pair(folder / "pair.h5", "x", "more")
     page_files.bidirectional(folder / "bidirectional.h5")
     page_files.examples(folder, "sentences.keras", "rhyme.keras")
-    sunspots = fastlstm.Pipeline(fastlstm.load(demo.MODEL), scaler=["sqrt", {"max_abs": 10}], window=132, inverse=True)
-    sunspots.save(folder / "sunspots.fastlstm")
+    sunspots(folder / "sunspots.fastlstm")
     labelled(folder / "labelled.fastlstm", ["bad", "good"])
     pair(folder / "hostile.h5", HOSTILE, "harmless")
     labelled(folder / "hostile-labels.fastlstm", [HOSTILE, "good"])
@@ -54,6 +53,11 @@ def pair(path: Path, first: str, second: str) -> None:
     for entry in layers:
         entry["config"] = {**entry["config"], "name": entry["name"]}
     keras_configs.write_h5(path, config, weights)
+
+
+def sunspots(path: Path) -> None:
+    """A series becomes its forecast."""
+    fastlstm.Pipeline(fastlstm.load(demo.MODEL), scaler=["sqrt", {"max_abs": 10}], window=132, inverse=True).save(path)
 
 
 def labelled(path: Path, labels: list[str]) -> None:

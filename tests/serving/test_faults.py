@@ -272,9 +272,9 @@ def test_memory_stays(model: Path, tmp_path: Path) -> None:
                         pass
 
     with services.service(tmp_path, {"m": model}, log="none") as running:
-        ask(running, 150)
+        ask(running, 100)
         before, files = running.memory, running.files
-        ask(running, 450, 150)
+        ask(running, 250, 100)
         assert running.memory - before < 8 * MEGABYTE
         assert running.files <= files + 2
         assert in_flight(running) == 0

@@ -123,7 +123,8 @@ def test_what_is_asked_for_must_be_served(client: TestClient) -> None:
     ("name", "kinds", "streams"),
     [
         ("values", ["sequence"], True), ("classes", ["sequence"], True), ("pair", ["sequence", "numbers"], True), ("rhyme", ["ids"], True),
-        ("sentences", ["texts"], False), ("labelled", ["texts"], False), ("bidirectional", ["sequence"], False), ("sunspots", ["sequence"], True),
+        ("sentences", ["texts"], False), ("labelled", ["texts"], False), ("bidirectional", ["sequence"], False),
+        ("sunspots", ["sequence"], True),
     ],
 )  # fmt: skip
 def test_forms_suit_inputs(client: TestClient, name: str, kinds: list[str], streams: bool) -> None:

@@ -33,6 +33,12 @@ NARROW, WIDE = {"width": 320, "height": 640}, {"width": 1360, "height": 1000}
 #: The contrast of each text with what is behind it.
 CONTRASTS = Path(__file__).with_name("contrasts.js").read_text(encoding="utf-8")
 
+#: Whatever can be filled in, pressed or have the focus, and has no name.
+NAMELESS = """() => [...document.querySelectorAll('input, select, textarea, button, a, [tabindex="0"], img, svg[role]')]
+    .filter((node) => node.checkVisibility() && !node.labels?.length)
+    .filter((node) => !node.getAttribute("aria-label") && !node.textContent.trim() && !node.hasAttribute("alt"))
+    .map((node) => node.outerHTML)"""
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -97,6 +103,12 @@ def sent(view: Any) -> Any:
 def numbers(view: Any) -> Any:
     """The answer as the page shows it in numbers."""
     return json.loads(view.locator("pre[aria-label='Answer as JSON']").text_content())
+
+
+def answered(page: Any, words: str) -> None:
+    """Wait until the answer has these words in it."""
+    shown_in = "article.model:not([hidden]) pre[aria-label='Answer as JSON']"
+    page.wait_for_function("([place, words]) => document.querySelector(place).textContent.includes(words)", arg=[shown_in, words])
 
 
 def stroke(page: Any, pad: Any, wait: float = 0.0) -> None:
@@ -275,6 +287,8 @@ def test_ids_and_models_that_take_texts(running: services.Running, opened: Calla
     view.get_by_role("button", name="Predict").click()
     model = fastlstm.load(models["rhyme"])
     settled(view, model)
+    probable = {f"class {number}" for number in model.predict(np.array([[1, 2, 3]]))[0].argmax(axis=-1)}
+    assert probable <= set(view.locator(".legend li").all_text_contents())  # of 25 classes those that matter
     page.evaluate("location.hash = '#/sentences'")
     view = shown(page, "sentences")
     view.get_by_label("Texts").fill("what a film")
@@ -458,9 +472,7 @@ def test_everything_has_a_name(running: services.Running, opened: Callable[..., 
     for name in models:
         page.evaluate("name => (location.hash = `#/${name}`)", name)
         shown(page, name)
-        nameless = page.evaluate("""() => [...document.querySelectorAll('input, select, textarea, button, a, [tabindex="0"], img, svg[role]')]
-            .filter((node) => node.checkVisibility() && !(node.labels?.length || node.getAttribute("aria-label") || node.textContent.trim() || node.hasAttribute("alt")))
-            .map((node) => node.outerHTML)""")
+        nameless = page.evaluate(NAMELESS)
         assert nameless == []
         ids = page.evaluate("[...document.querySelectorAll('[id]')].map((node) => node.id)")
         assert len(ids) == len(set(ids))
@@ -491,7 +503,10 @@ def test_the_policy_stops_what_should_not_be(running: services.Running, opened: 
     )
     assert refused
     page.evaluate(
-        """() => { const script = document.createElement("script"); try { script.textContent = "window.harmed = 1"; document.body.append(script); } catch {} }"""
+        """() => {
+            const script = document.createElement("script");
+            try { script.textContent = "window.harmed = 1"; document.body.append(script); } catch {}
+        }"""
     )
     assert page.evaluate("window.harmed") is None
 
@@ -533,7 +548,11 @@ def test_a_new_version_is_shown(models: dict[str, Path], tmp_path: Path, opened:
         (folder / "2.new").mkdir()
         shutil.copy(models["classes"], folder / "2.new" / "model.h5")
         (folder / "2.new").rename(folder / "2")
-        page.locator("#models .versions:text-is('v2')").wait_for(timeout=30_000)
+        for _ in range(100):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # else it looks every few seconds
+            page.wait_for_timeout(100)
+            if page.locator("#models .versions").text_content() == "v2":
+                break
         page.locator("article.model:not([hidden]) .facts:has-text('version 2')").wait_for()
 
 

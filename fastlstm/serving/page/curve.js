@@ -45,7 +45,7 @@ export class Curve {
       onpointerup: (event) => this.release(event), onpointercancel: (event) => this.release(event), onkeydown: (event) => this.key(event),
     }, this.grid, this.zero, ...this.paths, this.cursor, this.dot, ...this.labels);
     this.element = el("div", { class: "curve-editor" }, this.chips(), this.pad,
-      el("p", { class: "hint", id: hint }, "Draw with mouse or finger. With keys, ← → choose a timestep, ↑ ↓ change it."),
+      el("p", { class: "hint", id: hint }, "Draw with mouse or finger. With keys, ← → choose a timestep, ↑ ↓ change it."),
       this.settings());
     withWidth(this.pad, (width) => {
       this.width = width;

@@ -124,5 +124,12 @@ addEventListener("hashchange", () => {
   listModels();
   show(true);
 });
-setInterval(() => document.visibilityState === "visible" && token.hidden && look(), EVERY);
+
+/** Nobody looks at what is hidden; and without a token there is nothing to see. */
+function lookIfSeen() {
+  if (document.visibilityState === "visible" && token.hidden) look();
+}
+
+document.addEventListener("visibilitychange", lookIfSeen);
+setInterval(lookIfSeen, EVERY);
 look();
