@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import batch_engines, cold, front, roofline, sentences, streams
+from . import batch_engines, cold, front, roofline, sentences, serve_load, streams
 from .files import write_text
 from .report import (
     MANY_ROWS,
@@ -50,7 +50,7 @@ MORE: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ),
 )
 README, PAGE = HERE.parent / "README.md", HERE.parent / "docs" / "benchmarks.md"
-ENGINES_PAGE = HERE.parent / "docs" / "tutorials" / "engines.md"
+ENGINES_PAGE, SERVICE_PAGE = (HERE.parent / "docs" / "tutorials" / f"{name}.md" for name in ("engines", "service"))
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -182,6 +182,9 @@ def update(results: Path) -> int:
     tables = read(results / "batch_engines.json")
     if tables:
         between_markers(ENGINES_PAGE, "engines", "\n" + batch_engines.markdown(tables) + "\n")
+    load = read(results / "serve_load.json")
+    if load:
+        between_markers(SERVICE_PAGE, "load", "\n" + serve_load.markdown(load) + "\n")
     chart(suite(found), HERE / "chart.svg")
     front.draw(by_workload([*suite(found), *suite(read(results / "companions_1_thread.json"))]), HERE / "front.svg")
     write_text(HERE / "RESULTS.md", everything(results))

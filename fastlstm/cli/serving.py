@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from .. import lazy
@@ -54,6 +55,10 @@ EXTRA = ("starlette", "uvicorn", "orjson", "prometheus_client")
 BACKLOG = 2048
 #: Seconds that an idle connection is kept: longer than load balancers keep theirs, so that none of them asks while it is closed.
 KEEP_ALIVE = 75
+#: The exit code of a process of uvicorn's that cannot begin.
+CANNOT_BEGIN = 3
+#: Seconds without a sign of life after which a worker is taken to hang, and is killed.
+HUNG = 60
 #: Seconds that answers get at the end, beyond the time of a request.
 GRACE = 5
 #: Characters of an example that is shown as a whole.
@@ -72,7 +77,8 @@ LIMITS: Mapping[str, tuple[Any, str]] = {
     "read_seconds": (float, "seconds for the head and the body of a request to come (20)"),
     "max_sequences": (int, "sequences with a state at the same time, of each model (10000)"),
     "sequence_idle_seconds": (float, "seconds without a timestep after which a sequence is forgotten (600)"),
-    "max_steps": (int, "timesteps of a sequence, for models with causal attention"),
+    "max_steps": (int, "timesteps of a sequence, for models with causal attention (none)"),
+    "max_message_bytes": (int, "bytes of a WebSocket's message (1048576)"),
 }
 
 
@@ -201,6 +207,7 @@ class Application:
         """The application, in a worker."""
         from ..serving import workers
 
+        workers.end_with_parent()
         chosen, slot = self.loading(), workers.Slot.here
         assert slot is not None
         if chosen.sequence_ports:
@@ -414,8 +421,8 @@ def serve(arguments: argparse.Namespace, asked: Application, shared: socket.sock
     with ExitStack() as stack:
         own = []
         if arguments.workers > 1 and arguments.sequence_ports:
-            first = shared.getsockname()[1] + 1
-            own = [stack.enter_context(listening(arguments.host, port)) for port in range(first, first + arguments.workers)]
+            wanted = [arguments.port and arguments.port + 1 + number for number in range(arguments.workers)]
+            own = [stack.enter_context(listening(arguments.host, port)) for port in wanted]
             ports = tuple(sock.getsockname()[1] for sock in own)
             asked = replace(asked, options=replace(asked.options, sequence_ports=ports))
         with told_as_options():
@@ -435,12 +442,14 @@ def configured(arguments: argparse.Namespace, given: Any, options: Options, tls:
 
     from ..serving import accesslog, connections
 
+    # A worker that computes or loads may not answer its supervisor for seconds; older releases have no such setting.
+    health = {"timeout_worker_healthcheck": HUNG} if "timeout_worker_healthcheck" in signature(uvicorn.Config).parameters else {}
     patience = math.ceil(options.timeout_seconds) + GRACE
     return uvicorn.Config(
         given, factory=True, workers=arguments.workers, http=connections.PROTOCOL, lifespan="on",
         log_config=accesslog.settings(arguments.access_log),
         access_log=False, server_header=False, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=patience,
-        ws_max_size=2 * options.max_message_bytes, ws_per_message_deflate=False, **tls,
+        ws_max_size=2 * options.max_message_bytes, ws_per_message_deflate=False, **health, **tls,
     )  # fmt: skip
 
 
@@ -474,14 +483,18 @@ def alone(config: uvicorn.Config, shared: socket.socket) -> int:
 
 def together(config: uvicorn.Config, shared: socket.socket, own: Sequence[socket.socket], stack: ExitStack) -> int:
     """Answer in several processes, which are started again where one ends."""
+    import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     from ..serving import metrics, workers
 
     stack.enter_context(metrics.multiprocess_folder())
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastlstm-workers-"))
-    Multiprocess(config, sockets=workers.Listeners(shared, own, folder, config.workers)).run()
-    return 0
+    sockets = workers.Listeners(shared, own, folder, config.workers)
+    older = {"target": uvicorn.Server(config).run} if "target" in signature(Multiprocess).parameters else {}
+    supervisor = Multiprocess(config, sockets=sockets, **older)
+    supervisor.run()
+    return int(any(one.process.exitcode == CANNOT_BEGIN for one in supervisor.processes))
 
 
 # -- what is said ------------------------------------------------------------------------------------------------------------
@@ -491,6 +504,8 @@ def say(arguments: argparse.Namespace, repository: Repository, sockets: Sequence
     """A line for each model, and where to ask."""
     for name, why in repository.failures().items():
         terminal.complain(f"warning: model {name!r} is not served: {terminal.one_line(why)}")
+    if not repository.names():
+        terminal.complain(f"warning: {terminal.one_line(arguments.models)}: no model is in it yet")
     if is_quiet(arguments):
         return
     url = url_of(sockets[0], secure)

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, middleware, page, sockets, tensorflow
+from . import inference, middleware, openapi, page, sockets, tensorflow
 from . import metrics as metering
 from .lifetime import Life
 from .metrics import Metrics
@@ -48,7 +48,13 @@ def assembled(
     repository = Repository(models, chosen, folder=folder, labels=labels, observer=metrics, agreement=agreement)
     service = Service(chosen, repository, Runner(chosen), metrics)
     life = Life(service)
-    routes = [*tensorflow.routes(service), *inference.routes(service), *sockets.routes(service), *metering.routes(metrics)]
+    routes = [
+        *tensorflow.routes(service),
+        *inference.routes(service),
+        *sockets.routes(service),
+        *metering.routes(metrics),
+        *openapi.routes(chosen.page),
+    ]
     if chosen.page:
         routes += page.routes(service)
     made = Starlette(

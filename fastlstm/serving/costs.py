@@ -21,9 +21,10 @@ class Costs:
 
     def expected(self, arrays: Mapping[str, Any]) -> float | None:
         """How long these inputs will take; None: nothing is known yet."""
-        return self._of(size_of(arrays).bit_length())
+        return self.expected_at(place_of(arrays))
 
-    def _of(self, place: int) -> float | None:
+    def expected_at(self, place: int) -> float | None:
+        """The same by :func:`place_of`."""
         means = self._means
         found = means.get(place)
         if found is not None or not means:
@@ -33,12 +34,20 @@ class Costs:
 
     def observe(self, arrays: Mapping[str, Any], seconds: float) -> None:
         """Take a measurement into account."""
-        place = size_of(arrays).bit_length()
+        self.observe_at(place_of(arrays), seconds)
+
+    def observe_at(self, place: int, seconds: float) -> None:
+        """The same by :func:`place_of`."""
         known = self._means.get(place)
         if known is None:
             self._means[place] = seconds
         else:
             self._means[place] = known + WEIGHT * (min(seconds, MOST * known) - known)
+
+
+def place_of(arrays: Mapping[str, Any]) -> int:
+    """Which power of two inputs are as large as."""
+    return size_of(arrays).bit_length()
 
 
 def size_of(arrays: Mapping[str, Any]) -> int:

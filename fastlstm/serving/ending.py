@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+LOG = logging.getLogger("fastlstm.serving")
 
 #: Seconds between a signal and the end. A server that ends closes connections on which it has read nothing yet; what was sent before the
 #: signal has been read by then.
@@ -42,7 +45,10 @@ class Ending:
 
     def _wait(self) -> None:
         self._asked.wait()
-        self._first()
+        try:
+            self._first()
+        except Exception:
+            LOG.exception("what comes before the end failed")
         time.sleep(MOMENT)
         self._pass_on(self._signal, None)
 

@@ -156,7 +156,7 @@ class Messages:
 
     def as_text(self, found: Outputs, named: bool) -> str:
         """The answer to a text."""
-        plain = {name: listed(y[0]) for name, y in found.items()}
+        plain = {name: listed(y) for name, y in found.items()}
         value = next(iter(plain.values())) if self._plain and not named else {"outputs": plain}
         return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
@@ -180,11 +180,10 @@ def array_of(value: Any, name: str, info: TensorInfo | None) -> np.ndarray:
 
 
 def listed(y: Any) -> Any:
-    """An output for JSON: orjson reads arrays of numbers itself."""
-    if y.dtype.kind not in "OUS":
-        return np.ascontiguousarray(y) if y.ndim else y.item()
-    values = y.tolist()
-    return values.decode() if isinstance(values, bytes) else decoded_texts(values)
+    """The one row of an output for JSON: orjson reads arrays of numbers itself."""
+    if y.dtype.kind in "OUS":
+        return decoded_texts(y.tolist()[0])
+    return np.ascontiguousarray(y[0]) if y.ndim > 1 else y[0].item()
 
 
 def decoded_texts(values: Any) -> Any:

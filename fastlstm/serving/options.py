@@ -23,6 +23,10 @@ TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 #: What ``loading`` may hold.
 LOADING = ("architecture", "by_name", "precision", "custom_layers", "custom_activations", "fold_limit", "max_bytes", "isolated")
 MOST_PORT = 65_535
+#: Options that are numbers from 1 on.
+COUNTS = (
+    "threads", "max_body_bytes", "max_rows", "max_concurrency", "max_sequences", "max_waiting_bytes", "max_message_bytes", "workers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,9 +112,7 @@ class Options:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name in (
-            "threads", "max_body_bytes", "max_rows", "max_concurrency", "max_sequences", "workers", "max_waiting_bytes", "max_message_bytes",
-        ):  # fmt: skip
+        for name in COUNTS:
             self._set(name, positive(getattr(self, name), name))
         for name in ("versions", "compute_threads", "batch_rows", "max_steps"):
             if getattr(self, name) is not None:

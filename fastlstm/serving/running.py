@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .batching import Batches
+from .costs import place_of
 from .options import Options
 from .refusals import RETRY, RefusedError
 from .served import Served
@@ -66,8 +67,11 @@ class Runner:
 
     async def _together(self, served: Served, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """What is computed in one call."""
-        expected = served.costs.expected(arrays)
-        return await self.call(measured, served, arrays, short=expected is not None and expected < SHORT)
+        place = place_of(arrays)
+        expected = served.costs.expected_at(place)
+        if expected is not None and expected < SHORT:
+            return measured(served, arrays, place)
+        return await self._in_time(asyncio.wrap_future(self._begun(measured, (served, arrays, place))))
 
     async def call(self, function: Callable[..., T], *arguments: Any, short: bool) -> T:
         """Call what blocks: where it is not known to be short, on a thread.
@@ -120,9 +124,9 @@ class Runner:
         return future.result()
 
 
-def measured(served: Served, arrays: Mapping[str, Any]) -> dict[str, Any]:
+def measured(served: Served, arrays: Mapping[str, Any], place: int) -> dict[str, Any]:
     """The outputs of a model; how long it takes is remembered."""
     start = time.perf_counter()
     found = served.predict(arrays)
-    served.costs.observe(arrays, time.perf_counter() - start)
+    served.costs.observe_at(place, time.perf_counter() - start)
     return found

@@ -5,17 +5,18 @@ timesteps, features) or ids (1, timesteps), is fed timestep by timestep; one wit
 timestep. What comes back is what the model tells after the last of them, or of each of them, as of :meth:`fastlstm.Stream.feed` and
 :meth:`fastlstm.Stream.step`.
 
-A key's requests are computed in the order in which they came. Its state is one row of a :class:`fastlstm.batch.Streams`: steps of
-different keys that wait at the same time are computed in one call, where it was measured that this pays.
+A key's requests are computed in the order in which they came. Its state is a row of a :class:`fastlstm.batch.Streams`: steps of different
+keys that wait at the same time are computed in one call, where it was measured that this pays.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -30,12 +31,17 @@ from .served import Served
 from .states import State, Step, must_start, settle
 from .timesteps import Form, Outputs, read, zeros
 
+Count = Callable[[str, str, int], None]
+#: What metrics call sequences of clients' own.
+KIND = "sequence"
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
 #: Rows by which is measured what a row costs among others.
 TRIED = 16
 #: Seconds that it costs to put a step off until others have come: a future, a turn of the event loop, parts of arrays.
 WAITING = 20e-6
+#: Seconds until a row is given back that a thread may still be using.
+LATER = 0.1
 #: Seconds that may pass on the event loop.
 SHORT = 1e-3
 #: The status of what has taken too long, and perhaps goes on.
@@ -57,14 +63,18 @@ class Sequences:
         Of them ``max_sequences``, ``sequence_idle_seconds`` and ``max_steps``.
     runner
         Has computed what takes long.
+    count
+        Told of each sequence of a client's own that begins or is forgotten, as :meth:`.metrics.Metrics.streams`.
     clock
         Tells the time, in seconds.
     """
 
-    def __init__(self, served: Served, options: Options, runner: Runner, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, served: Served, options: Options, runner: Runner, count: Count | None = None, clock: Callable[[], float] = time.monotonic
+    ):
         self._served = weakref.ref(served)  # its states hold it
         self.name, self.inputs = served.name, served.inputs
-        self.options, self.runner, self.clock = options, runner, clock
+        self.options, self.runner, self.clock, self._count = options, runner, clock, count
         self.refusal = ""  # why the model cannot stream
         self._streams: Streams | None = None
         try:
@@ -79,6 +89,7 @@ class Sequences:
         self._sweeping: asyncio.TimerHandle | None = None
         self._alone = self._among = math.inf  # seconds of a timestep: computed alone, and a row's share where many are computed
         self._measured = False
+        self._inside: set[int] = set()  # threads that compute, also those that nobody waits for any more
 
     @property
     def served(self) -> Served:
@@ -92,6 +103,15 @@ class Sequences:
 
     def __contains__(self, key: object) -> bool:
         return key in self._states
+
+    @property
+    def rows(self) -> int:
+        """How many states are kept."""
+        return 0 if self._streams is None else len(self._streams)
+
+    def costs(self, alone: float, among: float) -> None:
+        """Note the seconds that a timestep takes: computed alone, and its share where many are computed."""
+        self._alone, self._among, self._measured = alone, among, True
 
     async def advance(self, key: Hashable, arrays: Mapping[str, Any], *, start: bool = False, end: bool = False) -> Outputs:
         """Have a sequence go on.
@@ -125,20 +145,31 @@ class Sequences:
         values, form = read(arrays, self.inputs)
         state = self.begin(key) if start else self._going_on(key)
         if end:
-            self._states.pop(key, None)
+            self._take_out(key)
         found: Outputs = await self._done(Step(state, values, form, end))
         return found
 
     def at_once(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs | None:
         """The same as :meth:`go_on`, computed now; None where it would take long, or is better computed with others."""
-        if self._flushing is not None or self._alone * (form[0] or 1) >= SHORT or self._alone - self._among >= WAITING:
+        if self._flushing is not None or self._inside or self._alone * (form[0] or 1) >= SHORT or self._alone - self._among >= WAITING:
             return None
         self._use(state)
         x = next(iter(values.values())) if len(values) == 1 else values
-        y = (self._known.step if form[0] is None else self._known.feed)([state.number], x)
+        try:
+            y = (self._known.step if form[0] is None else self._known.feed)([state.number], x)
+        except InputError as error:
+            raise self._explained(error, state, form[0] or 1) from error
         state.computed, state.steps = True, state.steps + (form[0] or 1)
         found: Outputs = state.served.named(y)
         return found
+
+    def _explained(self, error: Exception, state: State, more: int) -> Exception:
+        """An error, without words of Python where it is that there would be too many timesteps."""
+        most = self.options.max_steps
+        if not isinstance(error, InputError) or most is None or state.steps + more <= most:
+            return error
+        advice = "start it anew, or start the service with more"
+        return InputError(f"expected no more than {most} timesteps of a sequence (max_steps), found {state.steps + more}; {advice}")
 
     async def go_on(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs:
         """The same for what :meth:`begin` gave, with what :func:`read` gave."""
@@ -200,7 +231,7 @@ class Sequences:
 
     def drop(self, key: Hashable, reason: str = "") -> None:
         """Forget a sequence; the next request that goes on with it is told the reason."""
-        state = self._states.pop(key, None)
+        state = self._take_out(key)
         if state is not None:
             self._release(state)
             if state.dropped is not None:
@@ -232,7 +263,15 @@ class Sequences:
             self._refuse_more(now)
         self._gone.pop(key, None)
         state = self._states[key] = State(key, self.served, now, dropped)
+        if self._count is not None and dropped is None:
+            self._count(self.name, KIND, 1)
         self._watch()
+        return state
+
+    def _take_out(self, key: Hashable) -> State | None:
+        state = self._states.pop(key, None)
+        if state is not None and self._count is not None and state.dropped is None:
+            self._count(self.name, KIND, -1)
         return state
 
     def _going_on(self, key: Hashable) -> State:
@@ -296,7 +335,10 @@ class Sequences:
                 self._tidy()
 
     def _tidy(self) -> None:
-        if self._released:
+        """Give rows back that are not used any more; later, if that would have to wait for a thread."""
+        if self._inside and self._released:
+            asyncio.get_running_loop().call_later(LATER, self._tidy)
+        elif self._released:
             self._known.forget([state.number for state in self._released])
             self._released.clear()
 
@@ -304,7 +346,7 @@ class Sequences:
 
     def _now(self, step: Step) -> bool:
         """Is a step computed at once: is it known to be short, are none waiting, and would it gain nothing by waiting for others?"""
-        if self._flushing is not None:
+        if self._flushing is not None or self._inside:
             return False
         return step.call is not None or (self._alone * step.length < SHORT and self._alone - self._among < WAITING)
 
@@ -328,7 +370,7 @@ class Sequences:
     async def _take_turn(self, turn: Sequence[Step]) -> None:
         cost = len(turn) * turn[0].length * (self._alone if len(turn) == 1 else min(self._alone, self._among))
         try:
-            await self.runner.call(self._compute, turn, short=cost < SHORT)
+            await self.runner.call(self._compute, turn, short=cost < SHORT and not self._inside)
         except BaseException as error:  # not of the model, whose errors the steps hold: it took too long
             for step in turn:
                 self._lose(step, error)
@@ -382,17 +424,22 @@ class Sequences:
 
     def _compute(self, turn: Sequence[Step]) -> None:
         """Compute some steps, of a sequence each: together if that pays, else one by one. What fails alone fails alone."""
-        if len(turn) > 1 and self._among < self._alone:
-            try:
-                self._advance(turn)
-                return
-            except (FastLSTMError, MemoryError):
-                pass  # every state is as it was
-        for step in turn:
-            try:
-                self._advance([step])
-            except Exception as error:  # noqa: BLE001 - it belongs to one step
-                step.error = error
+        thread = threading.get_ident()
+        self._inside.add(thread)
+        try:
+            if len(turn) > 1 and self._among < self._alone:
+                try:
+                    self._advance(turn)
+                    return
+                except (FastLSTMError, MemoryError):
+                    pass  # every state is as it was
+            for step in turn:
+                try:
+                    self._advance([step])
+                except Exception as error:  # noqa: BLE001 - it belongs to one step
+                    step.error = self._explained(error, step.state, step.length)
+        finally:
+            self._inside.discard(thread)
 
     def _advance(self, turn: Sequence[Step]) -> None:
         for step in turn:
@@ -417,7 +464,7 @@ class Sequences:
         if step.error is not None and not state.computed and not state.lost:
             state.lost = "its first request failed"
             if self._states.get(state.key) is state:
-                del self._states[state.key]
+                self._take_out(state.key)
         if step.end or state.lost or self._states.get(state.key) is not state:
             self._release(state)
         if step.error is not None:
@@ -440,44 +487,4 @@ class Sequences:
                 streams.step(keys, x)
                 seconds = min(seconds, time.perf_counter() - begun)
             costs.append(seconds / rows)
-        self._alone, self._among = costs
-        self._measured = True
-
-
-class AllSequences:
-    """The sequences of every model that is served: of its newest version, and of older ones that have sequences.
-
-    Parameters
-    ----------
-    options, runner
-        As for :class:`Sequences`.
-    """
-
-    def __init__(self, options: Options, runner: Runner):
-        self.options, self.runner = options, runner
-        self._of: dict[str, weakref.WeakKeyDictionary[Served, Sequences]] = defaultdict(weakref.WeakKeyDictionary)
-
-    def of(self, served: Served) -> Sequences:
-        """Those of a version."""
-        known = self._of[served.name]
-        found = known.get(served)
-        if found is None:
-            found = known[served] = Sequences(served, self.options, self.runner)
-        return found
-
-    def holding(self, name: str, key: Hashable, version: int | None = None) -> Served | None:
-        """The version that a sequence has begun with and goes on with, though there may be newer ones; None: it has no state."""
-        for served, sequences in list(self._of.get(name, {}).items()):
-            if key in sequences and version in (None, served.version):
-                return served
-        return None
-
-    async def advance(
-        self, served: Served, key: Hashable, arrays: Mapping[str, Any], *, start: bool = False, end: bool = False
-    ) -> Outputs:  # fmt: skip
-        """As :meth:`Sequences.advance`, for a version: what :meth:`holding` says, or of a sequence that starts the newest."""
-        if start:
-            for other, sequences in list(self._of[served.name].items()):
-                if other is not served:
-                    sequences.drop(key)
-        return await self.of(served).advance(key, arrays, start=start, end=end)
+        self.costs(*costs)

@@ -9,9 +9,9 @@ from .metrics import Metrics
 from .options import Options
 from .repository import Repository
 from .running import Runner
-from .sequences import AllSequences
 from .sockets import Connections
 from .statistics import Statistics
+from .versions import AllSequences
 
 
 @dataclass(frozen=True)
@@ -28,4 +28,4 @@ class Service:
     @cached_property
     def sequences(self) -> AllSequences:
         """What requests with a sequence's id, and connections, go on with."""
-        return AllSequences(self.options, self.runner)
+        return AllSequences(self.options, self.runner, self.metrics.streams)

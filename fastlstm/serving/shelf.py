@@ -123,13 +123,9 @@ class Shelf:
 
     def look(self, first: bool = False) -> None:
         """Bring what is served up to date with what is there; ``first``: what is there is complete."""
-        try:
-            found = finding.versions(self.path)
-            said = "" if found else f"{self.path}: {'nothing is there any more' if found is None else 'no version is in it'}"
-        except FastLSTMError as error:
-            found, said = None, str(error)
+        found, said = self._found()
         if said and said != self._said:
-            LOG.warning("model %r: %s; what is served stays", self.name, said)
+            LOG.warning("model %r: %s", self.name, said)
         self._said = said
         if found is None or (not found and not self.shown.versions):
             return
@@ -138,6 +134,16 @@ class Shelf:
             pass
         self._seen = {version: finding.stamp(path) for version, path in paths.items()}
         self._let_go(paths)
+
+    def _found(self) -> tuple[finding.Versions | None, str]:
+        """The versions that are there, and what is said if that is not as it should be; None: it cannot be told."""
+        try:
+            found = finding.versions(self.path)
+        except FastLSTMError as error:
+            return None, f"{error}; what is served stays"
+        if found is None:
+            return None, f"{self.path}: nothing is there; what is served stays"
+        return found, "" if found else f"{self.path}: no version is in it"
 
     def _next(self, paths: Mapping[int, str], first: bool) -> bool:
         """Load one version that is wanted; False: there is none."""

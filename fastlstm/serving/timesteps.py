@@ -35,6 +35,8 @@ def read(arrays: Mapping[str, Any], infos: Iterable[TensorInfo], lead: tuple[int
     values, lengths = {}, {}
     for info in infos:
         x = values[info.name] = np.asarray(arrays[info.name])
+        if x.dtype.kind not in "biuf":
+            raise InputError(f"input {info.name!r}: expected numbers, found {'text' if x.dtype.kind in 'OSU' else x.dtype}")
         sequence = is_sequence(info.shape, info.vocabulary)
         if sequence and x.ndim == len(info.shape):
             lengths[info.name], rest, wanted = x.shape[1], x.shape[2:], info.shape[2:]

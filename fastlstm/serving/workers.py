@@ -56,6 +56,10 @@ class Slot:
         self.folder, self.count, self.number, self.lock = folder, count, number, lock
 
 
+#: Places for more workers than are started at first: uvicorn starts others beside them on SIGHUP and SIGTTIN.
+SPARE = 16
+
+
 def take_slot(folder: str, count: int) -> Slot:
     """Take the first place that is free.
 
@@ -92,12 +96,12 @@ class Listeners(list):  # type: ignore[type-arg]
     folder
         See :class:`Slot`.
     count
-        How many workers there are.
+        How many workers are started. Those that have ports of their own have as many places, else more.
     """
 
     def __init__(self, shared: socket.socket, own: Sequence[socket.socket], folder: str, count: int):
         super().__init__([shared, *own])
-        self.folder, self.places = folder, count
+        self.folder, self.places = folder, count if own else count + SPARE
 
     def __reduce__(self) -> Any:
         return in_worker, (list(self), self.folder, self.places)
@@ -106,7 +110,6 @@ class Listeners(list):  # type: ignore[type-arg]
 def in_worker(sockets: list[socket.socket], folder: str, count: int) -> list[socket.socket]:
     """Called in each worker, first of all: it takes its place, and keeps the sockets that are its own."""
     slot = take_slot(folder, count)
-    threading.Thread(target=end_with_parent, name="fastlstm-parent", daemon=True).start()
     shared, *own = sockets
     for number, one in enumerate(own):
         if number != slot.number:
@@ -118,8 +121,13 @@ def end_with_parent() -> None:
     """End this worker as it should when who started it is gone: nobody else would, and it would hold its ports."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Thread(target=outlive, args=(parent,), name="fastlstm-parent", daemon=True).start()
+
+
+def outlive(parent: Any) -> None:
+    """Wait for the end of another process, to end as well."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Agreement:

@@ -13,7 +13,8 @@ from keras_configs import entrance, functional, layer, write_h5
 
 import fastlstm
 
-#: What the models of this module are called, and what writes them.
+#: What tests serve these models as.
+NAMES = ("half_plus_two", "three", "fixed", "open", "steps", "ids", "several", "words", "letters", "labelled", "wide")
 STEPS, FEATURES = 5, 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,20 @@ import services
 
 if TYPE_CHECKING:
     import httpx
-else:
-    httpx = pytest.importorskip("httpx")
 
 NEEDED = "needs what pip install 'fastlstm[service]' brings"
-for module in ("starlette", "uvicorn", "orjson", "prometheus_client", "httpx"):
-    pytest.importorskip(module, reason=NEEDED)
+MISSING = [name for name in ("starlette", "uvicorn", "orjson", "prometheus_client", "httpx") if importlib.util.find_spec(name) is None]
+
+
+class Without(pytest.Module):
+    """A file of tests that is not imported."""
+
+    def collect(self) -> None:  # type: ignore[override]
+        pytest.skip(f"no {MISSING[0]}: {NEEDED}", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return Without.from_parent(parent, path=module_path) if MISSING else None
 
 
 @pytest.fixture(scope="session")
@@ -45,5 +54,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, served_files: dict[str, Pa
 @pytest.fixture(scope="session")
 def protocols(serving: services.Running) -> Iterator[httpx.Client]:
     """A client of this service."""
+    import httpx
+
     with httpx.Client(base_url=serving.url, timeout=60) as client:
         yield client

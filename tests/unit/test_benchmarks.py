@@ -29,8 +29,12 @@ def module(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    "command", ["benchmarks", "benchmarks.footprint", "benchmarks.sentences", "benchmarks.soak", "benchmarks.batch_engines"]
-)
+    "command",
+    [
+        "benchmarks", "benchmarks.footprint", "benchmarks.sentences", "benchmarks.soak", "benchmarks.batch_engines",
+        "benchmarks.serve_load", "benchmarks.serve_streams",
+    ],
+)  # fmt: skip
 def test_commands_of_the_page_start(command: str) -> None:
     """In a process of their own: modules that import each other in a circle work as long as another one has come before."""
     done = subprocess.run([sys.executable, "-m", command, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -89,6 +93,43 @@ def test_engines_for_tables_stand_beside_an_empty_function(module: Any) -> None:
     assert "| polars, map_batches | 5.5 (5.4) | 1.2 (1.2) | 4.2 (4.2) | yes |" in text
     assert "| Spark, mapInArrow | 9.0 (8.0) | 4.0 (3.0) | 5.0 (5.0) | no |" in text
     assert "20 ids, 2 cores:" in text and "160 floats, 1 core:" in text and "160 floats, 2 cores" not in text
+
+
+def test_services_stand_beside_each_other(module: Any) -> None:
+    """By workers, forms, rows and connections; what was not measured is blank."""
+    load = module("serve_load")
+    made = [
+        load.Figure("fastlstm", "JSON", 1, 1, 16, 10_593, 89, 141, 82),
+        load.Figure("empty", "JSON", 1, 1, 16, 15_287, 59, 98, 53),
+        load.Figure("by_hand", "binary", 32, 2, 1, 598, 21_240, 123_220, 1649),
+    ]
+    text = load.markdown(
+        {"machine": {"processor": "a processor"}, "versions": {"uvicorn": "1.0"}, "results": [one._asdict() for one in made]}
+    )
+    assert "a processor; uvicorn 1.0." in text
+    assert "| | rows | connections | an empty handler | fastlstm serve | FastAPI and ONNX Runtime by hand |" in text
+    assert "| JSON | 1 | 16 | 15,287 (59 / 98) | 10,593 (89 / 141) |  |" in text
+    assert "| binary | 32 | 1 |  |  | 598 (21,240 / 123,220) |" in text
+    assert text.index("1 worker:") < text.index("15,287") < text.index("2 workers, on whose cores wrk runs too:") < text.index("598")
+
+
+def test_requests_of_the_load_are_of_their_protocols(module: Any, tmp_path: Path) -> None:
+    """Both forms hold the same numbers."""
+    import h5_files
+    import numpy as np
+
+    load = module("serve_load")
+    rng = np.random.default_rng(0)
+    h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 4, 8, rng), h5_files.dense(1, 4, rng)], (20, 8))
+    kinds = load.kinds(tmp_path, 3)
+    told = np.array(json.loads(kinds["fastlstm", "JSON"].body)["instances"], np.float32)
+    kind = kinds["fastlstm", "binary"]
+    head = int(kind.headers["inference-header-content-length"])
+    (tensor,) = json.loads(kind.body[:head])["inputs"]
+    raw = np.frombuffer(kind.body[head:], np.float32).reshape(tensor["shape"])
+    np.testing.assert_array_equal(told, raw)
+    assert tensor["parameters"]["binary_data_size"] == len(kind.body) - head == len(kinds["by_hand", "binary"].body)
+    assert kinds["empty", "binary"].body == kind.body
 
 
 def test_an_empty_function_is_handed_what_a_predictor_is(module: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -328,6 +329,35 @@ def test_two_layers_of_one_path(tmp_path: Path, stateful: bool) -> None:
     else:
         with pytest.raises(fastlstm.UnsupportedError, match="'a/b'.*two layers go by this name"):
             fastlstm.load(path).stream()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 17, 63, 64, 65, 80])
+def test_a_few_rows_have_the_bits_that_they_have_among_others(rows: int, tmp_path: Path) -> None:
+    """Whichever way their states take: by copies that are kept, by new ones, or in place."""
+    rng = np.random.default_rng(rows)
+    layers = [h5_files.recurrent("LSTM", 7, 3, rng, return_sequences=True), h5_files.recurrent("GRU", 5, 7, rng), h5_files.dense(2, 5, rng)]
+    model = small(tmp_path, *layers)
+    listed, counted, whole = (model.stream(90) for _ in range(3))
+    for _ in range(3):
+        x = rng.normal(size=(90, 3)).astype(np.float32)
+        whole.step(x)
+        listed.step(x)
+        counted.step(x)
+        chosen, more = rng.permutation(90)[:rows], rng.normal(size=(rows, 3)).astype(np.float32)
+        out = np.empty((rows, 2), np.float32)
+        assert listed.step(more, rows=chosen.tolist(), out=out) is out
+        assert np.array_equal(out, counted.step(more, rows=chosen))
+        for wrong in (more[:, :2], np.zeros((rows + 1, 3), np.float32), more.astype(str)):
+            with pytest.raises(fastlstm.InputError):
+                listed.step(wrong, rows=chosen.tolist())
+        assert np.array_equal(listed.step(more.astype(np.float64), rows=chosen.tolist()), counted.step(more, rows=chosen))
+        state, other, begun = listed.state, counted.state, whole.state
+        assert all(np.array_equal(state[name], other[name]) for name in state)
+        left = np.setdiff1d(np.arange(90), chosen)
+        assert all(np.array_equal(state[name][left], begun[name][left]) for name in state)
+        whole.load_state(state)
+    copied = pickle.loads(pickle.dumps(listed))
+    assert np.array_equal(copied.step(more, rows=chosen.tolist()), listed.step(more, rows=chosen.tolist()))
 
 
 def test_errors(tmp_path: Path) -> None:
