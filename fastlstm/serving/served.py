@@ -119,7 +119,7 @@ class Served:
     def named(self, found: Any) -> dict[str, Any]:
         """What ``predict`` of the model, or a timestep of its streams, returns, by the names of outputs."""
         outputs = self.outputs
-        if len(outputs) == 1 and not isinstance(found, Mapping):
+        if len(outputs) == 1 and (type(found) is np.ndarray or not isinstance(found, Mapping)):
             return {outputs[0].name: strings_of(found) if outputs[0].dtype == STRING else found}
         parts = list(found.values()) if isinstance(found, Mapping) else found
         return {info.name: strings_of(part) if info.dtype == STRING else part for info, part in zip(outputs, parts, strict=True)}

@@ -251,6 +251,22 @@ def test_a_sequence_has_no_more_timesteps_than_are_kept(tmp_path: Path) -> None:
     bench.run(body)
 
 
+@pytest.mark.parametrize("most", [1, 3, 500])
+def test_what_a_timestep_costs_is_measured_where_few_are_kept(most: int, tmp_path: Path) -> None:
+    page_files.attention(tmp_path / "a.h5")
+    served, options, x = Served("m", 1, fastlstm.load(tmp_path / "a.h5")), Options(max_steps=most), timesteps(1)
+
+    async def body() -> None:
+        runner = Runner(options)
+        await runner.start()
+        sequences = Sequences(served, options, runner)
+        found = await asyncio.gather(*(sequences.advance(key, {"x": x[:, 0]}, start=True) for key in range(5)))
+        assert all(close(y, served.model.predict(x)[:, -1]) for answer in found for y in answer.values())
+        await runner.stop()
+
+    asyncio.run(body())
+
+
 def test_a_model_that_needs_the_future_says_so(tmp_path: Path) -> None:
     page_files.bidirectional(tmp_path / "b.h5")
     bench = Bench(tmp_path / "b.h5")
