@@ -287,6 +287,8 @@ def test_ids_and_models_that_take_texts(running: services.Running, opened: Calla
     view.get_by_role("button", name="Predict").click()
     model = fastlstm.load(models["rhyme"])
     settled(view, model)
+    probable = {f"class {number}" for number in model.predict(np.array([[1, 2, 3]]))[0].argmax(axis=-1)}
+    assert probable <= set(view.locator(".legend li").all_text_contents())  # of 25 classes those that matter
     page.evaluate("location.hash = '#/sentences'")
     view = shown(page, "sentences")
     view.get_by_label("Texts").fill("what a film")

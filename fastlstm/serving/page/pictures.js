@@ -30,8 +30,8 @@ function percent(value) {
   return Number.isFinite(value) ? `${(100 * value).toFixed(value > 0.9995 || value < 0.0995 ? 2 : 1)} %` : short(value);
 }
 
-/** Lines of numbers that follow one another; `names`: of the lines; `before`: what they go on from. */
-export function lines(series, words, { names = [], before = [] } = {}) {
+/** Lines of numbers that follow one another, and their names; `before`: what they go on from. */
+export function lines(series, names, words, before = []) {
   const root = svg("svg", { class: "plot", height: HEIGHT, role: "img", "aria-label": words });
   const shown = series.slice(0, MOST_LINES);
   withWidth(root, (width) => drawn(root, width, shown, before));
@@ -96,15 +96,21 @@ export function picture(output, row, before) {
   if (rank(row) <= 1 && flat.every(numeric)) {
     if (output.labels?.length === flat.length || (output.activation === "softmax" && flat.length > 1)) return bars(output.labels ?? [], flat);
     if (flat.length === 1) return single(output, flat[0]);
-    if (before || flat.length > MOST_BARS) return lines([flat], summary(output.name, flat), { before });
-    return output.activation === "sigmoid" ? bars([], flat) : lines([flat], summary(output.name, flat));
+    if (before || flat.length > MOST_BARS) return lines([flat], [], summary(output.name, flat), before);
+    return output.activation === "sigmoid" ? bars([], flat) : lines([flat], [], summary(output.name, flat));
   }
   if (rank(row) === 2 && row.flat().every(numeric)) {
-    const series = row[0].map((_, unit) => row.map((step) => step[unit]));
-    const names = output.labels ?? (output.activation === "softmax" ? series.map((_, unit) => `class ${unit}`) : []);
-    return lines(series, summary(output.name, row.flat()), { names });
+    return lines(...classified(output, row), summary(output.name, row.flat()));
   }
   return null;
+}
+
+/** A line for each unit, and its name; of many classes those first that are ever probable. */
+function classified(output, row) {
+  const names = output.labels ?? (output.activation === "softmax" ? row[0].map((_, unit) => `class ${unit}`) : null);
+  const units = row[0].map((_, unit) => ({ line: row.map((step) => step[unit]), name: names?.[unit] ?? String(unit) }));
+  if (names && units.length > MOST_LINES) units.sort((one, other) => Math.max(...other.line) - Math.max(...one.line));
+  return [units.map(({ line }) => line), units.map(({ name }) => name)];
 }
 
 function single(output, value) {
