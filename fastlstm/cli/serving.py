@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import importlib.util
-import ipaddress
 import json
 import math
 import os
 import re
 import signal
 import socket
-import ssl
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +23,7 @@ from .. import lazy
 from ..errors import InputError
 from ..inputs import shape_text
 from . import customfile, terminal
+from .listening import BACKLOG, HOST, MOST_PORT, PORT, certified, is_loopback, listening, url_of
 from .options import add_telling, completed, path, positive
 from .outcome import is_quiet, plain
 
@@ -42,8 +40,6 @@ else:
     demo, finding = lazy.module("fastlstm.demo"), lazy.module("fastlstm.serving.finding")
     served = lazy.module("fastlstm.serving.served")
 
-MOST_PORT = 65_535
-HOST, PORT = "127.0.0.1", 8501  # the port of TensorFlow Serving's REST API
 #: What the demonstration is served as, and the steps by which the network was trained.
 DEMO, DEMO_SCALER = "sunspots", ["sqrt", {"max_abs": 10}]
 #: Where the token may stand that requests must hold.
@@ -51,8 +47,6 @@ TOKEN = "FASTLSTM_TOKEN"
 MOST_TOKEN = 4096
 #: What is imported to serve.
 EXTRA = ("starlette", "uvicorn", "orjson", "prometheus_client")
-#: Connections that wait to be accepted.
-BACKLOG = 2048
 #: Seconds that an idle connection is kept: longer than load balancers keep theirs, so that none of them asks while it is closed.
 KEEP_ALIVE = 75
 #: The exit code of a process of uvicorn's that cannot begin.
@@ -70,6 +64,8 @@ CALLED = {"folder": "--models", "models": "MODEL", "labels": "--label", "cors_or
 #: Options of a service that are numbers, with their kind and what is said of them.
 LIMITS: Mapping[str, tuple[Any, str]] = {
     "max_rows": (int, "rows of a request (65536)"),
+    "max_timesteps": (int, "timesteps of a row (65536)"),
+    "max_answer_bytes": (int, "bytes of the outputs of a request, as arrays (268435456)"),
     "max_body_bytes": (int, "bytes of a request's body, decompressed (67108864)"),
     "max_waiting_bytes": (int, "bytes of the bodies of all requests at once (268435456)"),
     "max_concurrency": (int, "requests at the same time; others are refused with 429 (256)"),
@@ -305,74 +301,6 @@ def token(arguments: argparse.Namespace) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise InputError(f"--token-file: {arguments.token_file} cannot be read ({reason})") from error
-
-
-# -- where -------------------------------------------------------------------------------------------------------------------
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections at an address.
-
-    Raises
-    ------
-    InputError
-        If there is no such address, or it is taken.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except socket.gaierror as error:
-        raise InputError(f"--host: expected an address or name of this machine, found {host!r}: {error.strerror}") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            advice = f"end what answers there, or choose another: --port {port + 1 if port < MOST_PORT else PORT}, or --port 0 for any"
-            raise InputError(f"--port: {port} of {host} is taken; {advice}") from error
-        if error.errno == errno.EACCES:
-            raise InputError(f"--port: {port} is one that only root may answer at; choose one from 1024 on: --port {PORT}") from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise InputError(f"--host: expected an address of this machine, found {host!r}") from error
-        raise InputError(f"--host, --port: {host}, {port}: {error.strerror}") from error
-
-
-def certified(arguments: argparse.Namespace) -> dict[str, str]:
-    """The files of TLS.
-
-    Raises
-    ------
-    InputError
-        If they are none, or do not belong together.
-    """
-    certificate, key = arguments.ssl_certfile, arguments.ssl_keyfile
-    if certificate is None:
-        if key is not None:
-            raise InputError("--ssl-keyfile: expected --ssl-certfile too, found a key alone")
-        return {}
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
-    except OSError as error:  # ssl.SSLError is one
-        files = certificate if key is None else f"{certificate} and {key}"
-        reason = "it needs a password" if isinstance(error.__cause__, PermissionError) else error.strerror or str(error)
-        raise InputError(f"--ssl-certfile: expected a certificate and its key as PEM, found {files}: {reason}") from error
-    return {"ssl_certfile": certificate, **({} if key is None else {"ssl_keyfile": key})}
-
-
-def _no_password() -> str:
-    raise InputError(
-        "--ssl-keyfile: expected a key without a password, as nobody could be asked for it, found one with; openssl rsa removes it"
-    )
-
-
-def is_loopback(sock: socket.socket) -> bool:
-    """Can this machine alone ask?"""
-    return ipaddress.ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
-
-
-def url_of(sock: socket.socket, secure: bool) -> str:
-    """Where to ask, on this machine."""
-    host, port = sock.getsockname()[:2]
-    if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
-        host = "localhost"
-    return f"http{'s' if secure else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 # -- running -----------------------------------------------------------------------------------------------------------------

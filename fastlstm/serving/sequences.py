@@ -36,8 +36,8 @@ Count = Callable[[str, str, int], None]
 KIND = "sequence"
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
-#: Rows by which is measured what a row costs among others.
-TRIED = 16
+#: Rows by which is measured what a row costs among others; how often it is, and for how long, as a busy machine makes most times too long.
+TRIED, MOST_TRIES, MEASURED = 16, 50, 0.02
 #: Seconds that it costs to put a step off until others have come: a future, a turn of the event loop, parts of arrays.
 WAITING = 20e-6
 #: Seconds until a row is given back that a thread may still be using.
@@ -482,10 +482,12 @@ class Sequences:
             x = next(iter(given.values())) if len(given) == 1 else given
             keys = list(range(rows))
             streams.step(keys, x)
-            seconds = math.inf
-            for _ in range(2):
+            seconds, until = math.inf, time.perf_counter() + MEASURED
+            for _ in range(MOST_TRIES):
                 begun = time.perf_counter()
                 streams.step(keys, x)
                 seconds = min(seconds, time.perf_counter() - begun)
+                if begun > until:
+                    break
             costs.append(seconds / rows)
         self.costs(*costs)

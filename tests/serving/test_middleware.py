@@ -142,7 +142,7 @@ async def call(app: Any, scope: dict[str, Any], receive: Callable[[], Awaitable[
 
 def test_an_error_tells_the_client_nothing_and_the_log_all(caplog: pytest.LogCaptureFixture) -> None:
     async def failing(*_: Any) -> None:
-        raise ValueError("/home/secret/path")
+        raise ValueError("somewhere/secret")
 
     sent = asyncio.run(call(middleware.Framed(failing, FakeLife()), {"headers": [(b"x-request-id", b"mine")]}))
     assert sent[0]["status"] == 500
@@ -151,7 +151,7 @@ def test_an_error_tells_the_client_nothing_and_the_log_all(caplog: pytest.LogCap
     assert sent[1]["body"].startswith(b'{"error":"internal error')
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.request_id == "mine"  # type: ignore[attr-defined]
-    assert "/home/secret/path" in caplog.text
+    assert "somewhere/secret" in caplog.text
 
 
 def test_an_error_after_the_head_breaks_the_answer_off() -> None:

@@ -136,7 +136,7 @@ def unit() -> configparser.ConfigParser:
 def test_the_unit_is_in_order(folder: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
-    there = FILES["fastlstm.service"].replace("/opt/fastlstm/bin/fastlstm", sys.executable)  # which has to exist
+    there = FILES["fastlstm.service"].replace("/srv/fastlstm/bin/fastlstm", sys.executable)  # which has to exist
     (folder / "fastlstm.service").write_text(there, encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", "./fastlstm.service"], capture_output=True, text=True, check=False)
     said = [line for line in done.stderr.splitlines() if "fastlstm" in line]
