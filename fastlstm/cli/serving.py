@@ -386,6 +386,7 @@ def begun(made: Any) -> Any:
     from ..serving import connections, ending, sockets
 
     connections.allow_open_files()
+    connections.wait_for_heads(made.state.service.options.read_seconds)
     ending.Ending(partial(sockets.ended, made.state.service, asyncio.get_running_loop()))
     return made
 
