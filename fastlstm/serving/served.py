@@ -299,7 +299,7 @@ def without_python(text: str) -> str:
 
 
 #: What only a line of Python has in it.
-PYTHON = ("numpy.", "iter(x)", "load(...", "x.astype", "[text]")
+PYTHON = ("numpy.", ".stream(", "iter(x)", "load(...", "x.astype", "[text]")
 
 
 def parts_of(found: Mapping[str, Any], sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
