@@ -273,9 +273,9 @@ def test_memory_stays(model: Path, tmp_path: Path) -> None:
                         pass
 
     with services.service(tmp_path, {"m": model}, log="none") as running:
-        ask(running, 100)
+        ask(running, 60)
         before, files = running.memory, running.files
-        ask(running, 250, 100)
+        ask(running, 200, 60)
         assert running.memory - before < 8 * MEGABYTE
         assert running.files <= files + 2
         assert in_flight(running) == 0
