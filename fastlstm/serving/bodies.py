@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zlib
 from collections.abc import Iterable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from .refusals import RefusedError
 
 #: Compressed bytes that are unpacked between other requests; more of them go to a thread. They are at most a thousand times as many after.
 FEW_PACKED = 4096
+#: ... one at a time: what they become is only then counted among the bytes that all requests hold.
+UNPACKING = ThreadPoolExecutor(1, thread_name_prefix="fastlstm-unpack")
 #: Parts that a gzip body may be put together of: each is work of its own, however short it is.
 MOST_MEMBERS = 16
 #: Bytes of an answer from which compression is worth it.
@@ -49,8 +53,10 @@ async def read(request: Request, options: Options) -> bytes:
     if not encoding or encoding == b"identity":
         return body
     form = _format(encoding, body)
-    short = len(body) <= FEW_PACKED
-    found = unpacked(body, form, most) if short else await run_in_threadpool(unpacked, body, form, most)
+    if len(body) <= FEW_PACKED:
+        found = unpacked(body, form, most)
+    else:
+        found = await asyncio.get_running_loop().run_in_executor(UNPACKING, unpacked, body, form, most)
     hold = request.scope.get("state", {}).get("hold")
     if hold is not None:  # all bodies together are bounded too
         hold(len(found))
@@ -133,7 +139,7 @@ def loads(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        if not text.strip():
+        if not text or text.isspace():
             raise RefusedError(400, "JSON Parse error: The document is empty") from error
         if b"NaN" in text or b"Infinity" in text:
             return _with_words(text)

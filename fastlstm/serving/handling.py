@@ -50,8 +50,7 @@ def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Han
             try:
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-                problem = said(error, scope)
-                response = bodies.as_json(form(problem), problem.status, problem.headers)
+                response = refusal(error, scope, form)
             if len(getattr(response, "body", b"")) >= bodies.LARGE:  # files and streams have none
                 await bodies.packed(scope, response)
             _count(service, api, scope, response.status_code, time.perf_counter() - begun)
@@ -92,10 +91,21 @@ async def computed(request: Request, served: Served, rows: int, answer: Awaitabl
     try:
         return await answer
     except InputError as error:
-        told = str(error)
-        raise (error if told.startswith("model ") else InputError(f"model {served.name!r}: {told}")) from error
+        if str(error).startswith("model "):
+            raise
+        raise InputError(f"model {served.name!r}: {error}") from error
     finally:
         scope[SCOPE_SECONDS] = time.perf_counter() - begun
+
+
+def refusal(error: BaseException, scope: MutableMapping[str, Any], form: Form) -> Response:
+    """The answer to a request that failed.
+
+    It has a frame of its own: an error that a frame holds, which it has passed through, would stay, with the body of its request, until
+    the next search for cycles.
+    """
+    problem = said(error, scope)
+    return bodies.as_json(form(problem), problem.status, problem.headers)
 
 
 def said(error: BaseException, scope: MutableMapping[str, Any]) -> RefusedError:
@@ -121,7 +131,6 @@ def unrouted(form: Form) -> Callable[[Request, Exception], Awaitable[Response]]:
     """An exception handler for Starlette: what is raised outside of handlers, such as that there is no such path, in a protocol's form."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        problem = said(error, request.scope)
-        return bodies.as_json(form(problem), problem.status, problem.headers)
+        return refusal(error, request.scope, form)
 
     return answer

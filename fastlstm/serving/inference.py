@@ -13,7 +13,7 @@ from .. import __version__
 from ..inputs import TensorInfo
 from . import bodies, tensors
 from .handling import Handler, answering, asked, computed
-from .inferring import alone, formed, opened, parsed, sequence_of
+from .inferring import Call, Part, alone, formed, opened, parsed, sequence_of
 from .options import Options
 from .refusals import RefusedError
 from .repository import Status
@@ -235,22 +235,28 @@ def statistics_form(served: Served, counts: Counts) -> Mapping[str, Any]:
 
 async def inferred(service: Service, request: Request) -> Response:
     """Answer a request for outputs."""
-    served = served_by(service, request)
-    asked(request, served)
-    head, rest = opened(request, await bodies.read(request, service.options))
-    sequence = None if head is None else sequence_of(head)
+    asked(request, served_by(service, request))
+    served, call, sequence = understood(service, request, await bodies.read(request, service.options))
     if sequence is None:
-        call = alone(rest, served) if head is None else parsed(head, rest, served)
         answer = service.runner.predict(served, call.arrays)
     else:
+        asked(request, served)
+        answer = service.sequences.advance(served, sequence.key, call.arrays, start=sequence.start, end=sequence.end)
+    return formed(await computed(request, served, call.rows, answer), call, served)
+
+
+def understood(service: Service, request: Request, body: bytes) -> tuple[Served, Call, Part | None]:
+    """Which version is asked, and what: the lists of its JSON, which take many times the memory of the arrays, are gone after it."""
+    served = served_by(service, request)
+    head, rest = opened(request, body)
+    if head is None:
+        return served, alone(rest, served), None
+    sequence = sequence_of(head)
+    if sequence is not None:
         refuse_elsewhere(service.options, request)
         if not sequence.start:  # it goes on with the version that it has begun with
             served = service.sequences.holding(served.name, sequence.key, version_of(request)) or served
-            asked(request, served)
-        assert head is not None
-        call = parsed(head, rest, served)
-        answer = service.sequences.advance(served, sequence.key, call.arrays, start=sequence.start, end=sequence.end)
-    return formed(await computed(request, served, call.rows, answer), call, served)
+    return served, parsed(head, rest, served), sequence
 
 
 def refuse_elsewhere(options: Options, request: Request) -> None:

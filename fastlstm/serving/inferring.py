@@ -27,7 +27,7 @@ SHARED = "shared_memory_region"
 
 
 @dataclass
-class Sequence:
+class Part:
     """Which sequence a request goes on with."""
 
     key: int | str
@@ -63,7 +63,7 @@ def opened(request: Request, body: bytes) -> tuple[Mapping[str, Any] | None, mem
     return head, memoryview(body)[len(body) if cut is None else cut :]
 
 
-def sequence_of(head: Mapping[str, Any]) -> Sequence | None:
+def sequence_of(head: Mapping[str, Any]) -> Part | None:
     """The sequence that a request belongs to.
 
     Raises
@@ -74,7 +74,7 @@ def sequence_of(head: Mapping[str, Any]) -> Sequence | None:
     parameters = parameters_of(head, "the request")
     key, start, end = key_of(parameters), flag(parameters, "sequence_start"), flag(parameters, "sequence_end")
     if key is not None:
-        return Sequence(key, start, end)
+        return Part(key, start, end)
     if start or end:
         raise RefusedError(400, "parameters: expected a sequence_id beside sequence_start and sequence_end, found none")
     return None

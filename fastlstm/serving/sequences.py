@@ -25,9 +25,9 @@ import numpy as np
 from ..batch.streams import Streams
 from ..errors import FastLSTMError, InputError, UnsupportedError
 from .options import Options
-from .refusals import RefusedError
+from .refusals import RefusedError, problems
 from .running import Runner
-from .served import Served
+from .served import Served, without_python
 from .states import State, Step, must_start, settle
 from .timesteps import Form, Outputs, read, zeros
 
@@ -36,8 +36,8 @@ Count = Callable[[str, str, int], None]
 KIND = "sequence"
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
-#: Rows by which is measured what a row costs among others.
-TRIED = 16
+#: Rows by which is measured what a row costs among others; how often it is, and for how long, as a busy machine makes most times too long.
+TRIED, MOST_TRIES, MEASURED = 16, 50, 0.02
 #: Seconds that it costs to put a step off until others have come: a future, a turn of the event loop, parts of arrays.
 WAITING = 20e-6
 #: Seconds until a row is given back that a thread may still be using.
@@ -80,7 +80,8 @@ class Sequences:
         try:
             self._streams = Streams(served.model, max_steps=options.max_steps)
         except (InputError, UnsupportedError) as error:
-            self.refusal = f"model {served.name!r} takes no sequences: {error}"
+            why = problems(error) if isinstance(error, UnsupportedError) else without_python(str(error))
+            self.refusal = f"model {served.name!r} takes no sequences: {why}"
         self._states: OrderedDict[Hashable, State] = OrderedDict()  # those that were used longest ago come first
         self._gone: OrderedDict[Hashable, str] = OrderedDict()  # why keys have no state any more
         self._released: list[State] = []  # whose rows are to be given back
@@ -481,10 +482,12 @@ class Sequences:
             x = next(iter(given.values())) if len(given) == 1 else given
             keys = list(range(rows))
             streams.step(keys, x)
-            seconds = math.inf
-            for _ in range(2):
+            seconds, until = math.inf, time.perf_counter() + MEASURED
+            for _ in range(MOST_TRIES):
                 begun = time.perf_counter()
                 streams.step(keys, x)
                 seconds = min(seconds, time.perf_counter() - begun)
+                if begun > until:
+                    break
             costs.append(seconds / rows)
         self.costs(*costs)

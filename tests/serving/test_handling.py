@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,31 @@ def test_an_internal_error_is_logged_and_told_to_nobody(service: Service, caplog
     assert secret in caplog.text
     assert caplog.records[0].request_id == "a-request"  # type: ignore[attr-defined]
     assert told(service) == [("api", "", 500, 0)]
+
+
+@pytest.mark.parametrize("kind", [RefusedError, InputError])
+def test_no_error_stays_behind(service: Service, kind: type[Exception]) -> None:
+    """With it would stay what its frames hold: the body of its request."""
+    made = []
+
+    async def refuse() -> None:
+        error = kind(400, "no") if kind is RefusedError else kind("model 'm': no")
+        made.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    async def handler(request: Request) -> Response:
+        await handling.computed(request, None, 1, refuse())  # type: ignore[arg-type]
+        return bodies.as_json({})
+
+    gc.disable()
+    try:
+        assert answered(service, handler).status_code == 400
+        assert [one() for one in made] == [None]
+    finally:
+        gc.enable()
 
 
 def test_what_is_cancelled_goes_on_up(service: Service) -> None:
