@@ -64,6 +64,8 @@ CALLED = {"folder": "--models", "models": "MODEL", "labels": "--label", "cors_or
 #: Options of a service that are numbers, with their kind and what is said of them.
 LIMITS: Mapping[str, tuple[Any, str]] = {
     "max_rows": (int, "rows of a request (65536)"),
+    "max_timesteps": (int, "timesteps of a row (65536)"),
+    "max_answer_bytes": (int, "bytes of the outputs of a request, as arrays (268435456)"),
     "max_body_bytes": (int, "bytes of a request's body, decompressed (67108864)"),
     "max_waiting_bytes": (int, "bytes of the bodies of all requests at once (268435456)"),
     "max_concurrency": (int, "requests at the same time; others are refused with 429 (256)"),
@@ -384,6 +386,7 @@ def begun(made: Any) -> Any:
     from ..serving import connections, ending, sockets
 
     connections.allow_open_files()
+    connections.wait_for_heads(made.state.service.options.read_seconds)
     ending.Ending(partial(sockets.ended, made.state.service, asyncio.get_running_loop()))
     return made
 

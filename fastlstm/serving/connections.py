@@ -11,7 +11,7 @@ import asyncio
 import resource
 from typing import TYPE_CHECKING, Any
 
-#: Seconds for a head to come, for the rest of a body to come that was answered already, and for a client to read something.
+#: Seconds that are waited for a client to send or to read something.
 PATIENCE = 20.0
 
 if TYPE_CHECKING:
@@ -29,12 +29,15 @@ if Base is not None:
     class Bounded(Base):  # type: ignore[misc]
         """A connection whose client has to go on."""
 
+        #: Seconds for a head to come, and for the rest of a body that was answered already.
+        patience = PATIENCE
+
         def connection_made(self, transport: Any) -> None:
             """Wait for a head from now on."""
             super().connection_made(transport)
             self._headless, self._upgraded, self._unread = True, False, 0
             self._timers: dict[str, asyncio.TimerHandle] = {}
-            self._wait("read", self._close)
+            self._wait("read", self.patience, self._close)
 
         def connection_lost(self, exc: Exception | None) -> None:
             """Wait for nothing any more."""
@@ -46,7 +49,7 @@ if Base is not None:
             """Wait for the rest of a head, or of a body that was answered already; most come whole, and need no timer."""
             super().data_received(data)
             if not self._upgraded and (self._headless or self.cycle is None or self.cycle.response_complete):
-                self._wait("read", self._close)
+                self._wait("read", self.patience, self._close)
             elif self._timers:
                 self._stop("read")
 
@@ -69,16 +72,16 @@ if Base is not None:
             """The client reads too slowly: what waits for it takes memory."""
             super().pause_writing()
             self._unread = self.transport.get_write_buffer_size()
-            self._wait("write", self._look)
+            self._wait("write", PATIENCE, self._look)
 
         def resume_writing(self) -> None:
             """It has read."""
             super().resume_writing()
             self._stop("write")
 
-        def _wait(self, what: str, then: Any) -> None:
+        def _wait(self, what: str, seconds: float, then: Any) -> None:
             if what not in self._timers:
-                self._timers[what] = self.loop.call_later(PATIENCE, then)
+                self._timers[what] = self.loop.call_later(seconds, then)
 
         def _stop(self, what: str) -> None:
             timer = self._timers.pop(what, None)
@@ -97,9 +100,15 @@ if Base is not None:
                 self.transport.abort()
             else:
                 self._unread = unread
-                self._wait("write", self._look)
+                self._wait("write", PATIENCE, self._look)
 
     PROTOCOL = Bounded
+
+
+def wait_for_heads(seconds: float) -> None:
+    """How long, in this process, a head may take to come: as long as a body, as a rule."""
+    if Base is not None:
+        PROTOCOL.patience = seconds
 
 
 def allow_open_files() -> None:

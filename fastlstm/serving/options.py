@@ -25,7 +25,8 @@ LOADING = ("architecture", "by_name", "precision", "custom_layers", "custom_acti
 MOST_PORT = 65_535
 #: Options that are numbers from 1 on.
 COUNTS = (
-    "threads", "max_body_bytes", "max_rows", "max_concurrency", "max_sequences", "max_waiting_bytes", "max_message_bytes", "workers",
+    "threads", "max_body_bytes", "max_rows", "max_timesteps", "max_answer_bytes", "max_concurrency", "max_sequences", "max_waiting_bytes",
+    "max_message_bytes", "workers",
 )  # fmt: skip
 
 
@@ -54,6 +55,10 @@ class Options:
         The most bytes of a request's body, after decompression.
     max_rows : int
         The most rows of a request.
+    max_timesteps : int
+        The most timesteps of a row, and of any other axis whose size a model leaves open.
+    max_answer_bytes : int
+        The most bytes of all outputs of a request, as arrays; those that would be larger are not computed.
     max_concurrency : int
         Requests that are read, wait or compute at the same time; those beyond are refused with 429.
     timeout_seconds : float
@@ -95,6 +100,8 @@ class Options:
     batch_wait_us: int = 0
     max_body_bytes: int = 64 << 20
     max_rows: int = 65_536
+    max_timesteps: int = 65_536
+    max_answer_bytes: int = 256 << 20
     max_concurrency: int = 256
     timeout_seconds: float = 60.0
     max_sequences: int = 10_000

@@ -20,7 +20,7 @@ from .handling import answering
 from .refusals import RefusedError
 from .served import Served, network_of
 from .service import Service
-from .shown import described, why_no_stream
+from .shown import described
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 #: Scripts and styles are files of ours; pictures of layers come with a token, and so as blobs. No script makes elements of text.
@@ -67,7 +67,7 @@ def routes(service: Service) -> Sequence[BaseRoute]:
         return bodies.as_json(shown.listed(), headers={"Cache-Control": "no-store"})
 
     async def model(request: Request) -> Response:
-        return bodies.as_json(await shown.described(_asked(service, request)), headers={"Cache-Control": "no-store"})
+        return bodies.as_json(shown.described(_asked(service, request)), headers={"Cache-Control": "no-store"})
 
     async def layers(request: Request) -> Response:
         drawn = await shown.drawn(_asked(service, request))
@@ -111,7 +111,6 @@ class _Shown:
     def __init__(self, service: Service):
         self.service = service
         self.pictures: WeakKeyDictionary[Served, str] = WeakKeyDictionary()
-        self.streams: WeakKeyDictionary[Served, str] = WeakKeyDictionary()
 
     def listed(self) -> dict[str, Any]:
         """All models and their versions, without what they hold."""
@@ -136,9 +135,7 @@ class _Shown:
             found = self.pictures[served] = await self.service.runner.call(network_of(served.model).plot, short=False)
         return found
 
-    async def described(self, served: Served) -> dict[str, Any]:
+    def described(self, served: Served) -> dict[str, Any]:
         """One version of a model."""
-        why = self.streams.get(served)
-        if why is None:
-            why = self.streams[served] = await self.service.runner.call(why_no_stream, served, short=False)
+        why = self.service.sequences.of(served).refusal
         return {**described(served), "streams": not why, "why": why}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import FastLSTMError, InputError
+from ..errors import FastLSTMError, InputError, UnsupportedError
+from ..layers.streaming import BOUND
 
 #: When a client may ask again that was refused for lack of room, in seconds.
 RETRY = {"Retry-After": "1"}
@@ -35,3 +36,12 @@ def refused(error: BaseException) -> RefusedError:
     if isinstance(error, MemoryError):
         return RefusedError(503, "not enough memory for this request now")
     return RefusedError(500, "internal error")
+
+
+def problems(error: UnsupportedError) -> str:
+    """What stands in the way, layer by layer: without the path of the file, and without advice for those who write Python."""
+    lines = []
+    for problem in error.problems:
+        advice = "; start the service with --max-steps (max_steps=)" if problem.advice.startswith(BOUND) else ""
+        lines.append(str(problem._replace(advice="")) + advice)
+    return "\n".join(lines)

@@ -56,14 +56,33 @@ class Runner:
         InputError
             If ``arrays`` do not fit the model.
         RefusedError
-            413 too many rows; 429 too much at once; 504 it takes too long.
+            413 too many rows or timesteps, or too large an answer; 429 too much at once; 504 it takes too long.
         """
-        rows = served.rows(arrays)
-        if rows > self.options.max_rows:
-            raise RefusedError(413, f"model {served.name!r}: expected at most {self.options.max_rows} rows, found {rows}")
+        rows = self.bounded(served, arrays)
         if self._batches is not None and self._batches.takes(served, arrays, rows):
             return await self._in_time(self._batches.submit(served, arrays, rows))
         return await self._together(served, arrays)
+
+    def bounded(self, served: Served, arrays: Mapping[str, Any]) -> int:
+        """How many rows a request has: proven, before anything is computed, not to take more memory than it may.
+
+        Raises
+        ------
+        RefusedError
+            413, if it would.
+        """
+        options, rows = self.options, served.rows(arrays)
+        if rows > options.max_rows:
+            raise RefusedError(413, f"model {served.name!r}: expected at most {options.max_rows} rows (max_rows), found {rows}")
+        longest = served.longest(arrays) if served.open else 0
+        if longest > options.max_timesteps:
+            expected = f"at most {options.max_timesteps} timesteps a row (max_timesteps)"
+            raise RefusedError(413, f"model {served.name!r}: expected {expected}, found {longest}")
+        size = served.answer_bytes(rows, longest)
+        if size > options.max_answer_bytes:
+            expected = f"a request whose outputs have at most {options.max_answer_bytes} bytes (max_answer_bytes)"
+            raise RefusedError(413, f"model {served.name!r}: expected {expected}, found one of {size}; ask for fewer rows at a time")
+        return rows
 
     async def _together(self, served: Served, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """What is computed in one call."""

@@ -26,9 +26,9 @@ import numpy as np
 from ..batch.streams import Streams
 from ..errors import FastLSTMError, InputError, UnsupportedError
 from .options import Options
-from .refusals import RefusedError
+from .refusals import RefusedError, problems
 from .running import Runner
-from .served import Served
+from .served import Served, without_python
 from .states import State, Step, must_start, settle
 from .timesteps import Form, Outputs, read, zeros
 
@@ -81,7 +81,8 @@ class Sequences:
         try:
             self._streams = Streams(served.model, max_steps=options.max_steps)
         except (InputError, UnsupportedError) as error:
-            self.refusal = f"model {served.name!r} takes no sequences: {error}"
+            why = problems(error) if isinstance(error, UnsupportedError) else without_python(str(error))
+            self.refusal = f"model {served.name!r} takes no sequences: {why}"
         self._states: OrderedDict[Hashable, State] = OrderedDict()  # those that were used longest ago come first
         self._gone: OrderedDict[Hashable, str] = OrderedDict()  # why keys have no state any more
         self._released: list[State] = []  # whose rows are to be given back

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from ..batch.answers import told_apart
 from ..batch.predictor import raw_inputs
 from ..errors import FastLSTMError, InputError, SuppliedError
-from ..inputs import TensorInfo, shape_text
+from ..inputs import TensorInfo, known_sizes, shape_text
 from ..model import Model
 from ..pipeline import Pipeline
 from ..preprocessing.labels import as_array
@@ -54,6 +55,8 @@ class Served:
         No two outputs have the same name.
     costs : Costs
         How long it takes.
+    open : bool
+        Do inputs have axes, but the rows, whose size is left open?
     rowwise : bool
         Is every row computed by itself, so that rows of several requests may be computed together?
     """
@@ -63,6 +66,8 @@ class Served:
         self.inputs: tuple[TensorInfo, ...] = inputs_of(model)
         self.outputs: tuple[TensorInfo, ...] = outputs_of(model)
         self.costs = Costs()
+        self.open = any(None in info.shape[1:] for info in self.inputs)
+        self._answers = [(itemsize(info.dtype) * math.prod(known_sizes(info.shape)), info.shape[1:].count(None)) for info in self.outputs]
         executor = network_of(model).executor
         self.rowwise = not (executor.stateful or executor.crosses_rows or executor.all_at_once)
         self._stateful = bool(executor.stateful)
@@ -131,6 +136,20 @@ class Served:
             if value.ndim if isinstance(value, np.ndarray) else isinstance(value, (list, tuple)):
                 most = max(most, len(value))
         return most
+
+    def longest(self, arrays: Mapping[str, Any]) -> int:
+        """The largest size of an axis of its inputs that is left open."""
+        most = 0
+        for info in self.inputs:
+            value = arrays.get(info.name)
+            for one in [value] if isinstance(value, np.ndarray) else value if isinstance(value, (list, tuple)) else []:
+                shape = one.shape[one.ndim - len(info.shape) + 1 :] if isinstance(one, np.ndarray) else ()
+                most = max([most, *(size for size, known in zip(shape, info.shape[1:], strict=False) if known is None)])
+        return most
+
+    def answer_bytes(self, rows: int, longest: int) -> int:
+        """About how many bytes the outputs of so many rows have, as arrays."""
+        return rows * sum(size * longest**axes for size, axes in self._answers)
 
     # -- what is said -----------------------------------------------------------------------------------------------------
 
@@ -217,6 +236,11 @@ def outputs_of(model: Model[Any] | Pipeline) -> tuple[TensorInfo, ...]:
     return tuple(changed(info, dtype="float64") for info in found) if model.spec.inverse is not None else found
 
 
+def itemsize(dtype: str) -> int:
+    """Bytes of one number, or of the address of a text."""
+    return 8 if dtype == STRING else np.dtype(dtype).itemsize
+
+
 def strings_of(found: Any) -> Any:
     """Texts, of whichever kind, as bytes objects."""
     if isinstance(found, list):
@@ -275,7 +299,7 @@ def without_python(text: str) -> str:
 
 
 #: What only a line of Python has in it.
-PYTHON = ("numpy.", "iter(x)", "load(...", "x.astype", "[text]")
+PYTHON = ("numpy.", ".stream(", "iter(x)", "load(...", "x.astype", "[text]")
 
 
 def parts_of(found: Mapping[str, Any], sizes: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FastLSTMError, UnsupportedError
 from ..inputs import TensorInfo
 from ..pipeline import Pipeline
 from ..preprocessing.scaling import unscaled
 from ..spec import STRING, ModelSpec, Scaler
 from ..surroundings import after, before
-from .served import PROBABILITIES, Served, network_of, without_python
+from .served import PROBABILITIES, Served, network_of
 
 #: Axes of sequences of features.
 SEQUENCES = 3
@@ -111,14 +110,3 @@ def continues(served: Served) -> bool:
     one = len(info.shape) < SEQUENCES or info.shape[-1] == 1
     flat = len(outputs) == 1 and len(outputs[0].shape) == SEQUENCES - 1
     return spec.inverse is not None and spec.inverse == spec.scaler and one and flat
-
-
-def why_no_stream(served: Served) -> str:
-    """Why a model cannot run timestep by timestep; empty, if it can."""
-    try:
-        served.model.stream()
-    except UnsupportedError as error:  # whose message names the file, and advises in Python
-        return "\n".join(f"{problem.layer} ({problem.class_name}): {problem.what}" for problem in error.problems)
-    except FastLSTMError as error:
-        return without_python(str(error))
-    return ""

@@ -147,6 +147,7 @@ def main() -> None:
     given = json.loads(sys.argv[2])
     if given["patience"] is not None:
         connections.PATIENCE = given["patience"]
+        connections.wait_for_heads(given["patience"])
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in given["options"].items()}
     config = uvicorn.Config(
         app(given["models"], **options),

@@ -134,10 +134,29 @@ def test_forms_suit_inputs(client: TestClient, name: str, kinds: list[str], stre
     assert bool(found["why"]) is not streams
 
 
+@pytest.mark.parametrize(("options", "streams"), [({}, False), ({"max_steps": 10}, True)])
+def test_what_remembers_timesteps_streams_with_a_limit(tmp_path: Path, options: dict[str, int], streams: bool) -> None:
+    page_files.attention(tmp_path / "attention.h5")
+    with TestClient(fastlstm.serving.app({"m": tmp_path / "attention.h5"}, **options)) as client:
+        found = told(client, "m")
+    assert found["streams"] is streams
+    assert ("--max-steps" in found["why"]) is not streams
+
+
 def test_no_path_is_told(client: TestClient, folder: Path) -> None:
     for one in client.get("/page/models").json()["models"]:
         assert str(folder) not in client.get(f"/page/models/{one['name']}/versions/1").text
     assert "(Bidirectional)" in told(client, "bidirectional")["why"]
+
+
+def test_no_path_is_told_by_sockets(client: TestClient, folder: Path) -> None:
+    """Nor where a stream is asked for that there cannot be: the page and the protocol say the same."""
+    for name in ("bidirectional", "labelled", "sentences"):
+        with client.websocket_connect(f"/v1/models/{name}/stream") as socket:
+            found = socket.receive_json()["error"]
+        assert str(folder) not in found
+        assert "stream(" not in found  # no advice in Python
+        assert found == told(client, name)["why"]
 
 
 def test_answers_are_told_apart(client: TestClient) -> None:

@@ -374,6 +374,21 @@ def test_a_stream_runs_and_begins_anew(running: services.Running, opened: Callab
     assert live.locator(".answer-line").text_content().startswith("timestep 1:")
 
 
+def test_a_stream_rests_while_another_model_is_looked_at(running: services.Running, opened: Callable[..., Any]) -> None:
+    page = opened(running.url)
+    out, _ = frames(page)
+    page.evaluate("location.hash = '#/values'")
+    shown(page, "values").locator(".live").get_by_role("button", name="Start").click()
+    page.wait_for_timeout(500)
+    assert out
+    page.evaluate("location.hash = '#/classes'")
+    shown(page, "classes")
+    page.wait_for_timeout(100)
+    count = len(out)
+    page.wait_for_timeout(400)
+    assert len(out) == count
+
+
 def test_ids_are_streamed_one_by_one(running: services.Running, opened: Callable[..., Any], models: dict[str, Path]) -> None:
     page = opened(running.url)
     out, came = frames(page)
@@ -544,15 +559,34 @@ def test_a_new_version_is_shown(models: dict[str, Path], tmp_path: Path, opened:
         page = opened(running.url)
         shown(page, "m")
         assert page.locator("#models .versions").text_content() == "v1"
-        (folder / "2.new").mkdir()
-        shutil.copy(models["classes"], folder / "2.new" / "model.h5")
-        (folder / "2.new").rename(folder / "2")
-        for _ in range(100):
-            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # else it looks every few seconds
-            page.wait_for_timeout(100)
-            if page.locator("#models .versions").text_content() == "v2":
-                break
+        put(models["classes"], folder / "2")
+        look_until(page, "#models .versions", "v2")
         page.locator("article.model:not([hidden]) .facts:has-text('version 2')").wait_for()
+        (tmp_path / "damaged.h5").write_bytes(b"damaged")
+        put(tmp_path / "damaged.h5", folder / "3")
+        look_until(page, "#models .badge", "ready, another version is broken")
+        assert page.locator("#models .versions").text_content() == "v2"
+        said = page.locator("article.model:not([hidden]) .about .error").text_content()
+        assert said.startswith("version 3: ")
+        assert str(tmp_path) not in said
+
+
+def put(file: Path, version: Path) -> None:
+    """Add a version that is whole when it appears."""
+    beside = version.with_suffix(".new")
+    beside.mkdir()
+    shutil.copy(file, beside / "model.h5")
+    beside.rename(version)
+
+
+def look_until(page: Any, selector: str, words: str) -> None:
+    """Have the page look at what is served, which else it does every few seconds, until something is so."""
+    for _ in range(150):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(100)
+        if page.locator(selector).text_content() == words:
+            return
+    assert page.locator(selector).text_content() == words
 
 
 def test_a_service_that_has_gone_is_said(models: dict[str, Path], tmp_path: Path, opened: Callable[..., Any]) -> None:

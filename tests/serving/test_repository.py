@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -356,6 +358,82 @@ def test_a_version_that_is_gone_goes(model: Path, tmp_path: Path) -> None:
     assert found.get("m").version == 1
     with pytest.raises(RefusedError, match=r"Specific\(m, 2\)"):
         found.get("m", 2)
+
+
+def test_when_the_last_version_is_gone_none_is_served(model: Path, tmp_path: Path) -> None:
+    put(model, tmp_path / "m" / "1" / "model.h5")
+    found = made({"m": tmp_path / "m"})
+    shutil.rmtree(tmp_path / "m" / "1")
+    looks(found)
+    gc.collect()
+    assert states(found) == {1: "END"}
+    with pytest.raises(RefusedError, match=r"Latest\(m\)"):
+        found.get("m")
+    put(model, tmp_path / "m" / "1" / "model.h5")
+    looks(found)
+    assert states(found) == {1: "AVAILABLE"}
+
+
+class Others:
+    """Stand for other workers, who agree or do not."""
+
+    def __init__(self) -> None:
+        self.agree, self.heard, self.left = True, list[tuple[Any, ...]](), list[Exception]()
+
+    def reached(self, name: str, version: int, stamp: Any, fine: bool, ended: Any) -> bool:
+        self.heard.append((name, version, fine))
+        return fine and self.agree
+
+    async def leave(self, error: Exception) -> None:
+        self.left.append(error)
+        raise SystemExit
+
+
+def test_what_another_worker_cannot_load_is_shown_by_none(model: Path, other: Path, broken: Path, tmp_path: Path) -> None:
+    path, others = tmp_path / "m.h5", Others()
+    put(model, path)
+    found = made({"m": path}, agreement=others)
+    others.agree = False
+    put(other, path)
+    looks(found, 3)
+    assert computes_as(found.get("m"), model)
+    assert found.status("m") == [Status(1, "AVAILABLE", "is served by no worker, as another could not load it")]
+    others.agree = True
+    put(broken, path)
+    looks(found)
+    put(other, path)
+    looks(found)
+    assert computes_as(found.get("m"), other)
+    assert others.heard == [("m", 1, True), ("m", 1, True), ("m", 1, False), ("m", 1, False), ("m", 1, True)]
+
+
+def test_a_worker_that_cannot_begin_leaves(broken: Path) -> None:
+    others = Others()
+    found = Repository({"m": broken}, QUIET, agreement=others)
+    with pytest.raises(SystemExit):
+        asyncio.run(found.start())
+    assert "model 'm': cannot be served" in str(others.left[0]) and not found.ready
+
+
+def test_a_thread_looks_for_changes_until_the_end(model: Path, other: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    put(model, path)
+    found = Repository({"m": path}, Options(poll_seconds=0.05))
+
+    async def body() -> None:
+        await found.start()
+        before = found.get("m")
+        put(other, path)
+        while found.get("m") is before:
+            await asyncio.sleep(0.01)
+        await found.stop()
+
+    asyncio.run(asyncio.wait_for(body(), 20))
+    after = found.get("m")
+    put(model, path)
+    time.sleep(0.3)
+    assert found.get("m") is after
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastlstm-watch"]
 
 
 def test_what_vanishes_as_a_whole_stays(model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,17 +6,21 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
+import batch_models
 import numpy as np
 import pytest
 
+import fastlstm
 from fastlstm.errors import InputError
 from fastlstm.inputs import TensorInfo
 from fastlstm.serving import Options
 from fastlstm.serving.costs import Costs
 from fastlstm.serving.refusals import RefusedError
 from fastlstm.serving.running import Runner
+from fastlstm.serving.served import Served
 
 X = TensorInfo("x", (None, 3), "float32")
 
@@ -29,8 +33,13 @@ class Doubling:
         self.calls: list[tuple[int, str]] = []
         self.gate: threading.Event | None = None
 
+        self.open = False
+
     def rows(self, arrays: Any) -> int:
         return len(arrays["x"])
+
+    def answer_bytes(self, rows: int, longest: int) -> int:
+        return 12 * rows
 
     def predict(self, arrays: Any) -> dict[str, np.ndarray]:
         x = arrays["x"]
@@ -100,9 +109,34 @@ def test_other_requests_go_on_meanwhile() -> None:
 
 def test_too_many_rows() -> None:
     served = Doubling()
-    with pytest.raises(RefusedError, match="model 'm': expected at most 4 rows, found 5") as caught:
+    with pytest.raises(RefusedError, match=r"model 'm': expected at most 4 rows \(max_rows\), found 5") as caught:
         run(lambda runner: runner.predict(served, row(1, 5)), max_rows=4)
     assert caught.value.status == 413 and not served.calls
+
+
+def test_answers_that_are_too_large() -> None:
+    served = Doubling()
+    with pytest.raises(RefusedError, match=r"have at most 100 bytes \(max_answer_bytes\), found one of 108; ask for fewer rows") as caught:
+        run(lambda runner: runner.predict(served, row(1, 9)), max_answer_bytes=100)
+    assert caught.value.status == 413 and not served.calls
+    run(lambda runner: runner.predict(served, row(1, 8)), max_answer_bytes=100)
+
+
+def test_too_many_timesteps(tmp_path: Path) -> None:
+    """A request of a few megabytes could ask for gigabytes otherwise."""
+    served = Served("m", 1, fastlstm.load(batch_models.each_step(tmp_path / "m.h5")))
+    name = served.inputs[0].name
+
+    def told_of(x: Any, **options: Any) -> tuple[int, str]:
+        with pytest.raises(RefusedError) as caught:
+            run(lambda runner: runner.predict(served, {name: x}), **options)
+        return caught.value.status, str(caught.value)
+
+    found = [np.zeros((steps, 3), np.float32) for steps in (4, 11)]
+    for x in (np.zeros((2, 11, 3), np.float32), found):
+        assert told_of(x, max_timesteps=10) == (413, "model 'm': expected at most 10 timesteps a row (max_timesteps), found 11")
+        assert told_of(x, max_answer_bytes=175)[1].endswith("found one of 176; ask for fewer rows at a time")  # 2 rows, 11 steps, 2 numbers
+        run(lambda runner, x=x: runner.predict(served, {name: x}), max_timesteps=11, max_answer_bytes=176)
 
 
 def test_what_takes_too_long_keeps_its_place() -> None:

@@ -76,7 +76,7 @@ def test_installed_commands(command: list[str], tmp_path: Path) -> None:
     assert wrong.stderr.startswith("usage:")
 
 
-@pytest.mark.parametrize("command", ["convert", "describe", "predict", "verify", "demo"])
+@pytest.mark.parametrize("command", ["convert", "describe", "predict", "verify", "serve", "demo"])
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
         main([command, "--help"])

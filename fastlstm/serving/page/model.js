@@ -93,6 +93,11 @@ export class ModelView {
     this.curl();
   }
 
+  /** Nobody looks at it any more. */
+  leave() {
+    this.live?.stop();
+  }
+
   card(title, ...children) {
     const id = fresh("title");
     return el("section", { class: "card", "aria-labelledby": id }, el("h3", { id }, title), ...children);

@@ -93,7 +93,10 @@ async function show(focus = false) {
   shown = key;
   empty.hidden = true;
   document.title = `${name} · fastlstm`;
-  for (const [one, view] of views) view.element.hidden = one !== key;
+  for (const [one, view] of views) {
+    view.element.hidden = one !== key;
+    if (one !== key) view.leave();
+  }
   chooser(views.get(key), model, version);
   if (focus) views.get(key).element.querySelector("h2").focus();
   return undefined;
