@@ -45,7 +45,14 @@ class AllSequences:
     async def advance(
         self, served: Served, key: Hashable, arrays: Mapping[str, Any], *, start: bool = False, end: bool = False
     ) -> Outputs:  # fmt: skip
-        """As :meth:`Sequences.advance`, for a version: what :meth:`holding` says, or of a sequence that starts the newest."""
+        """As :meth:`Sequences.advance`, for a version: what :meth:`holding` says, or of a sequence that starts the newest.
+
+        Raises
+        ------
+        RefusedError
+            413, if there are too many timesteps.
+        """
+        self.runner.bounded(served, arrays)
         if start:
             for other, sequences in list(self._of[served.name].items()):
                 if other is not served:

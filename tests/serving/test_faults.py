@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import services
 
-PREDICT = b"POST /v1/models/m:predict HTTP/1.1\r\nhost: x\r\n"
+PREDICT = b"POST /v1/models/m:predict HTTP/1.1\r\nhost: localhost\r\n"
 X = json.dumps({"instances": [[[0.0, 0.1, 0.2]] * 5]}).encode()
 MEGABYTE = 1 << 20
 
@@ -257,14 +258,14 @@ def test_memory_stays(model: Path, tmp_path: Path) -> None:
     """Thousands of requests of every kind: after the first few hundred, nothing is kept of any."""
     kinds = [
         whole(X), whole(b"{"), whole(b'{"instances": [[[0]]]}'), whole(X, b"content-encoding: gzip"),
-        *(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path for path in (b"/nothing", b"/v2/models/m", b"/metrics")),
+        *(b"GET %s HTTP/1.1\r\nhost: localhost\r\n\r\n" % path for path in (b"/nothing", b"/v2/models/m", b"/metrics")),
     ]  # fmt: skip
 
     def ask(running: services.Running, times: int, first: int = 0) -> None:
         for number in range(first, first + times):
             with running.connect() as connection:
                 for kind in kinds:
-                    named = kind.replace(b"host: x", b"host: x\r\nx-request-id: %d" % number)
+                    named = kind.replace(b"host: localhost", b"host: localhost\r\nx-request-id: %d" % number)
                     if number % 2:  # a model that no other request names
                         named = named.replace(b"models/m:", b"models/m%d:" % number)
                     connection.sendall(named)
@@ -272,9 +273,23 @@ def test_memory_stays(model: Path, tmp_path: Path) -> None:
                         pass
 
     with services.service(tmp_path, {"m": model}, log="none") as running:
-        ask(running, 100)
+        ask(running, 60)
         before, files = running.memory, running.files
-        ask(running, 250, 100)
+        ask(running, 200, 60)
         assert running.memory - before < 8 * MEGABYTE
         assert running.files <= files + 2
         assert in_flight(running) == 0
+
+
+def test_the_option_of_the_command(model: Path, tmp_path: Path) -> None:
+    """``--read-seconds`` is for heads, too."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    command = [sys.executable, "-m", "fastlstm", "serve", f"m={model}", "--read-seconds", "1", "--port", str(port)]
+    with services.started(command, tmp_path / "log") as process:
+        running = services.Running(port, process, tmp_path / "log")
+        services.wait(lambda: services.answers(running.url), process, running.log)
+        with running.connect() as silent:
+            assert ended(silent, 10)  # of the default's 20 seconds
+        answered(running)
