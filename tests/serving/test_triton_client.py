@@ -271,7 +271,7 @@ def test_large_answers_are_unpacked_by_the_client(client: Any, packed: str) -> N
     assert np.array_equal(found.as_numpy("dense_1"), client.infer("wide", ask).as_numpy("dense_1"))
 
 
-#: Clients before 2.70 take float32 in its place.
+#: Clients before release 26.06 take float32 in its place.
 BFLOAT16 = utils.ml_dtypes.bfloat16 if hasattr(utils, "ml_dtypes") else np.float32
 NUMBERS = {
     "BOOL": np.bool_, "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "UINT8": np.uint8, "UINT16": np.uint16,
