@@ -8,6 +8,7 @@ const EVERY = 5000; // milliseconds between looks at what is served
 const WORDS = { AVAILABLE: "ready", LOADING: "loading", START: "waiting", UNLOADING: "going", END: "not served" };
 
 const [list, main, empty, service, token] = ["models", "main", "empty", "service", "token"].map((id) => document.getElementById(id));
+const [frame, links] = [".frame", ".links"].map((selector) => document.querySelector(selector));
 const views = new Map(); // by name and version: what is drawn and typed there stays while others are looked at
 let models = [];
 let shown = "";
@@ -51,6 +52,7 @@ async function look() {
     service.textContent = `${found.service}: ${found.ready ? "ready" : "loading"}, ${models.length} model${models.length === 1 ? "" : "s"}`;
     service.className = `state ${found.ready ? "good" : "wait"}`;
     token.hidden = true;
+    frame.hidden = false;
     if (JSON.stringify(models) !== before) await changed();
   } catch (error) {
     service.textContent = error.status === 401 ? "a token is asked for" : error.message;
@@ -114,6 +116,8 @@ function chooser(view, model, version) {
 
 onToken(() => {
   token.hidden = false;
+  frame.hidden = true;
+  links.hidden = true; // a browser that follows them sends no token
 });
 token.addEventListener("submit", async (event) => {
   event.preventDefault();
