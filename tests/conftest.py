@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-# --hypothesis-profile=quick: for the quick run
+# --hypothesis-profile=quick: for the quick run; emulated: for one under qemu, where everything takes ten times as long
 IN_GENERAL = settings(deadline=None, suppress_health_check=list(HealthCheck))
 settings.register_profile("fastlstm", IN_GENERAL, max_examples=100)
 settings.register_profile("quick", IN_GENERAL, max_examples=10)
+settings.register_profile("emulated", IN_GENERAL, max_examples=3)
 settings.load_profile("fastlstm")
 
 #: The most processes that ``pytest -n auto`` begins.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import golden
 import numpy as np
 import pytest
+from sweeping import swept
 
 import fastlstm
 
@@ -23,6 +24,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "LSTM, masked target": {"hidden": True},
     "GRU, products": {"cell": "GRU", "both": True, "attention": "Dot"},
 }
+
+
+#: Those that are looked at each time; the others by a sweep.
+FEW = ("GRU, masked, attention", "stack, both directions, masked, attention", "LSTM, masked target")
 
 
 class Trained(NamedTuple):
@@ -109,7 +114,7 @@ def saved(keras: ModuleType, model: Any, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=swept(KINDS, FEW.__contains__))
 def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
     return KINDS[request.param]
 

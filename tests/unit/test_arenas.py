@@ -11,6 +11,7 @@ from unittest.mock import patch
 import h5_files
 import numpy as np
 import pytest
+from sweeping import swept
 
 import fastlstm
 from fastlstm import runtime
@@ -182,12 +183,13 @@ print(before, resident(), most, model.executor.arenas.limit)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_many_lengths_and_threads(tmp_path: Path) -> None:
-    """A thousand lengths in eight threads: as much memory afterwards as with a few, but for the bound."""
+@pytest.mark.parametrize("lengths", swept([200, 1000], lambda lengths: lengths == 200))
+def test_many_lengths_and_threads(tmp_path: Path, lengths: int) -> None:
+    """Hundreds of lengths in eight threads: as much memory afterwards as with a few, but for the bound."""
     layers = [h5_files.recurrent("LSTM", 16, 2, np.random.default_rng(0), return_sequences=True)]
     path = h5_files.save(tmp_path / "model.h5", layers, (None, 2))
     done = subprocess.run(
-        [sys.executable, "-c", MANY, str(path), "1000"], capture_output=True, text=True, check=True, timeout=600,
+        [sys.executable, "-c", MANY, str(path), str(lengths)], capture_output=True, text=True, check=True, timeout=600,
     )  # fmt: skip
     before, after, most, limit = map(int, done.stdout.split())
     assert most <= limit
