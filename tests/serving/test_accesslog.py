@@ -56,7 +56,9 @@ def test_what_the_page_asks_for_by_itself_is_no_line(model: Path, caplog: pytest
     with caplog.at_level(logging.INFO, "fastlstm.access"), TestClient(served(model)) as client:
         for path in ("/page/static/script.js", "/page/models", "/page/models/m/versions/1", "/page/nothing", "/"):
             client.get(path)
-    with caplog.at_level(logging.INFO, "fastlstm.access"), TestClient(Starlette(routes=[Mount("/page", served(model))])) as client:
+    within = served(model)
+    outer = Starlette(routes=[Mount("/page", within)], lifespan=serving.lifespan(within))
+    with caplog.at_level(logging.INFO, "fastlstm.access"), TestClient(outer) as client:
         client.get("/page/v1/models/m")
         client.get("/page/page/models")
     lines = [record.getMessage() for record in caplog.records if record.name == "fastlstm.access"]
