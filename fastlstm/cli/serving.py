@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import socket
 import tempfile
@@ -125,7 +126,12 @@ def _add_place(group: Any) -> None:
     group.add_argument("--cors-origin", metavar="URL", action="append", default=[], help="web pages of this origin may ask; * for all")
     what = "a name by which this machine may be asked (default: localhost alone, where only this machine is answered; else any)"
     group.add_argument("--allowed-host", metavar="NAME", action="append", default=[], help=what)
-    group.add_argument("--access-log", choices=("none", "text", "json"), default="text", help="a line for each request (default: text)")
+    group.add_argument(
+        "--access-log",
+        choices=("none", "text", "json"),
+        default="text",
+        help="a line for each request, but for the page's own (default: text)",
+    )
     group.add_argument("--no-page", action="store_true", help="without the page at /")
 
 
@@ -239,7 +245,9 @@ def named(texts: Sequence[str]) -> dict[str, str]:
         if not mark or os.path.lexists(text):
             name, rest = finding.name_of(text), text
             if not finding.NAME.fullmatch(name):
-                raise InputError(f"MODEL: {text}: expected a name of {finding.NAMES}, found {name!r}; give it one: NAME={text}")
+                raise InputError(
+                    f"MODEL: {text}: expected a name of {finding.NAMES}, found {name!r}; give it one: NAME={shlex.quote(text)}"
+                )
         finding.checked_name(name, "MODEL")
         if name in found:
             raise InputError(

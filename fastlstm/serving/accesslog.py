@@ -12,6 +12,8 @@ import orjson
 LOGGER = logging.getLogger("fastlstm.access")
 #: How much of a path is shown.
 LONGEST = 200
+#: Paths that only the page asks for, below the service's own: its files, and every few seconds what is served.
+PAGE = "/page/"
 TEXT = '%(client)s "%(method)s %(path)s" %(status)d %(bytes)d B %(milliseconds).3f ms %(request_id)s'
 FORMS = ("none", "text", "json")
 
@@ -22,7 +24,7 @@ def wanted() -> bool:
 
 
 def write(scope: Mapping[str, Any], request_id: str, status: int, size: int, seconds: float) -> None:
-    """One line.
+    """One line; at the level DEBUG where the page got what it asks for by itself.
 
     Parameters
     ----------
@@ -49,7 +51,8 @@ def write(scope: Mapping[str, Any], request_id: str, status: int, size: int, sec
         "milliseconds": round(seconds * 1000, 3),
         "request_id": request_id,
     }
-    LOGGER.info(TEXT, fields)
+    quiet = status < 400 and scope["path"].removeprefix(scope.get("root_path", "")).startswith(PAGE)
+    LOGGER.log(logging.DEBUG if quiet else logging.INFO, TEXT, fields)
 
 
 class JsonLines(logging.Formatter):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from ..errors import FastLSTMError, InputError
@@ -143,7 +145,15 @@ class Shelf:
             return None, f"{error}; what is served stays"
         if found is None:
             return None, f"{self.path}: nothing is there; what is served stays"
-        return found, "" if found else f"{self.path}: no version is in it"
+        return found, "" if found else f"{self.path}: no version is in it{self._instead()}"
+
+    def _instead(self) -> str:
+        """What else a folder without versions could be."""
+        try:
+            inside = finding.models_in(self.path, {})[0]
+        except OSError:  # it went meanwhile
+            inside = {}
+        return f", but models: {', '.join(islice(inside, 3))}; to serve each of them: --models {shlex.quote(self.path)}" if inside else ""
 
     def _next(self, paths: Mapping[int, str], first: bool) -> bool:
         """Load one version that is wanted; False: there is none."""

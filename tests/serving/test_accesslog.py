@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import services
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from fastlstm import serving
@@ -50,6 +50,19 @@ def test_nobody_reads_nothing_is_written(model: Path, caplog: pytest.LogCaptureF
     with TestClient(served(model)) as client:
         client.get("/v2/health/live")
     assert not [record for record in caplog.records if record.name == "fastlstm.access"]
+
+
+def test_what_the_page_asks_for_by_itself_is_no_line(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "fastlstm.access"), TestClient(served(model)) as client:
+        for path in ("/page/static/script.js", "/page/models", "/page/models/m/versions/1", "/page/nothing", "/"):
+            client.get(path)
+    within = served(model)
+    outer = Starlette(routes=[Mount("/page", within)], lifespan=serving.lifespan(within))
+    with caplog.at_level(logging.INFO, "fastlstm.access"), TestClient(outer) as client:
+        client.get("/page/v1/models/m")
+        client.get("/page/page/models")
+    lines = [record.getMessage() for record in caplog.records if record.name == "fastlstm.access"]
+    assert [line.split('"')[1] for line in lines] == ["GET /page/nothing", "GET /", "GET /page/v1/models/m"]
 
 
 def test_text(model: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -154,6 +154,14 @@ def test_every_model_is_listed_with_its_layers(running: services.Running, opened
         assert layers == [layer.name for layer in model.layers]
 
 
+def test_what_is_there_at_first_is_answered(running: services.Running, opened: Callable[..., Any], models: dict[str, Path]) -> None:
+    page = opened(running.url + "/#/values")
+    view = shown(page, "values")
+    settled(view, fastlstm.load(models["values"]))
+    assert view.locator(".answers svg.plot path.curve").count() >= 1
+    assert view.get_by_text("Press Predict").count() == 0
+
+
 def test_a_curve_is_drawn_and_answered(running: services.Running, opened: Callable[..., Any], models: dict[str, Path]) -> None:
     page, model = opened(running.url + "/#/values"), fastlstm.load(models["values"])
     view = shown(page, "values")

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import shlex
 import shutil
 import threading
 import time
@@ -196,6 +197,14 @@ def test_what_cannot_be_loaded_at_the_start_ends_it(model: Path, broken: Path, t
     (tmp_path / "empty").mkdir()
     with pytest.raises(fastlstm.FormatError, match="model 'e': cannot be served: .*no version is in it"):
         made({"e": tmp_path / "empty"})
+
+
+def test_a_folder_of_models_is_told_from_one_of_versions(model: Path, tmp_path: Path) -> None:
+    put(model, tmp_path / "some models" / "prices.h5")
+    with pytest.raises(fastlstm.FormatError) as caught:
+        made({"models": tmp_path / "some models"})
+    assert "no version is in it, but models: prices; to serve each of them: --models '" in str(caught.value)
+    assert made(folder=shlex.split(str(caught.value))[-1]).names() == ["prices"]
 
 
 def test_of_a_folder_of_models_the_others_are_served(model: Path, broken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

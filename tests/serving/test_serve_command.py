@@ -153,7 +153,7 @@ def certified(tmp_path: Path) -> tuple[Path, Path]:
 REFUSED: list[tuple[list[str], str]] = [
     ([], "MODEL: expected a model to serve, NAME=PATH, --models FOLDER or --demo, found none of these"),
     (["nowhere.h5"], "model 'nowhere': cannot be served: "),
-    (["two words.h5"], "letter or digit first, at most 128, found 'two words'; give it one: NAME=two words.h5"),
+    (["two words.h5"], "letter or digit first, at most 128, found 'two words'; give it one: NAME='two words.h5'"),
     (["a/m.h5", "b/m.h5"], "both 'm'; give one: NAME=PATH"),
     (["m="], "MODEL: expected NAME=PATH, found 'm=' without a path"),
     (["ä=m.h5"], "MODEL: expected names of letters"),

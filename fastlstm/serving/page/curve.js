@@ -9,7 +9,7 @@ const MOST_BUTTONS = 8;
 const USUAL_STEPS = 60;
 const COLOURS = 8;
 const SHAPES = {
-  wave: (at, feature, _, features) => 0.5 + 0.4 * Math.sin(2 * Math.PI * (2 * at + feature / features)),
+  wave: (at, feature, _, features) => 0.5 + Math.round(4000 * Math.sin(2 * Math.PI * (2 * at + feature / features))) / 10000, // zero is 0, not 2e-16
   steps: (at, feature) => ((Math.floor(at * 6) + feature) % 2 ? 0.8 : 0.25),
   noise: (at, feature, before) => Math.min(0.95, Math.max(0.05, (before ?? 0.5) + (Math.random() - 0.5) * 0.16)),
 };

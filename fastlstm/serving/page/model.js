@@ -90,7 +90,7 @@ export class ModelView {
     const column = (...cards) => el("div", { class: "column" }, ...cards);
     this.element = el("article", { class: "model" }, this.about(), el("div", { class: "columns first-row" }, this.trying(), this.answers()),
       el("div", { class: "columns" }, column(this.streaming(), this.asCurl()), column(this.layers(), this.interface())));
-    this.curl();
+    this.changed(false); // what the form begins with is answered too
   }
 
   /** Nobody looks at it any more. */
