@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import logging.config
+import os
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import services
 from starlette.testclient import TestClient
 
+from fastlstm.cli import serving
 from fastlstm.cli.main import main
 from fastlstm.errors import InputError
 from fastlstm.inputs import TensorInfo
@@ -159,6 +162,39 @@ def test_text_lines_are_those_of_a_service() -> None:
     handler.setFormatter(made)
     handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "a\nb", (), None))
     assert handler.stream.getvalue().endswith("INFO a\\nb\n")
+
+
+# -- files ------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_file_keeps_no_other_model_from_being_served(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    """Links to nothing and to themselves, devices, pipes that nobody writes to, a folder with the ending of a file."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(model, folder / "good.h5")
+    (folder / "gone.h5").symlink_to(tmp_path / "nowhere.h5")
+    (folder / "loop.h5").symlink_to(folder / "loop.h5")
+    (folder / "zero.h5").symlink_to("/dev/zero")
+    (folder / "folder.h5").mkdir()
+    os.mkfifo(folder / "pipe.h5")
+    begun = []
+    monkeypatch.setattr(serving, "alone", lambda config, shared: begun.append(config) or 0)
+    assert main(["serve", "--models", str(folder), "--port", "0"]) == 0 and begun
+    said = capsys.readouterr()
+    assert said.out.startswith("good, version 1:")
+    for name in ("gone", "loop", "zero", "folder", "pipe"):
+        assert f"warning: model {name!r} is not served: " in said.err
+    with TestClient(app(folder=folder, page=False)) as client:
+        assert client.get("/v1/models/gone").json() == {"error": "Could not find any versions of model gone"}
+        assert client.get("/v2/health/ready").status_code == 200
+
+
+def test_a_link_to_nothing_that_was_named_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.h5").symlink_to(tmp_path / "nowhere.h5")
+    assert main(["serve", f"m={tmp_path / 'm.h5'}", "--port", "0"]) == 1
+    assert "model 'm': cannot be served: " in (said := capsys.readouterr().err) and "such as a link to nothing" in said
 
 
 # -- what is told at the start ----------------------------------------------------------------------------------------------
