@@ -180,6 +180,7 @@ def test_what_is_no_file_keeps_no_other_model_from_being_served(
     (folder / "folder.h5").mkdir()
     os.mkfifo(folder / "pipe.h5")
     begun = []
+    monkeypatch.setattr(serving, "configured", lambda *_: None)  # which sets up the logs of this process
     monkeypatch.setattr(serving, "alone", lambda config, shared: begun.append(config) or 0)
     assert main(["serve", "--models", str(folder), "--port", "0"]) == 0 and begun
     said = capsys.readouterr()
