@@ -357,6 +357,9 @@ def serve(arguments: argparse.Namespace, asked: Application, shared: socket.sock
     with ExitStack() as stack:
         own = []
         if arguments.workers > 1 and arguments.sequence_ports:
+            if arguments.port + arguments.workers > MOST_PORT:
+                most, found = MOST_PORT - arguments.workers, f"{arguments.workers} workers have the ports after it, found {arguments.port}"
+                raise InputError(f"--sequence-ports: expected a --port of at most {most}, as {found}")
             wanted = [arguments.port and arguments.port + 1 + number for number in range(arguments.workers)]
             own = [stack.enter_context(listening(arguments.host, port)) for port in wanted]
             ports = tuple(sock.getsockname()[1] for sock in own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ LONGEST = 200
 #: Paths that only the page asks for, below the service's own: its files, and every few seconds what is served.
 PAGE = "/page/"
 TEXT = '%(client)s "%(method)s %(path)s" %(status)d %(bytes)d B %(milliseconds).3f ms %(request_id)s'
+#: What ends a line, or has a terminal do something.
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 FORMS = ("none", "text", "json")
 
 
@@ -55,6 +58,14 @@ def write(scope: Mapping[str, Any], request_id: str, status: int, size: int, sec
     LOGGER.log(logging.DEBUG if quiet else logging.INFO, TEXT, fields)
 
 
+class TextLines(logging.Formatter):
+    """Writes a record on a line of its own, whatever it tells of; the traceback of an exception follows."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """A message, whose control characters are shown as Python writes them."""
+        return CONTROL.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
+
+
 class JsonLines(logging.Formatter):
     """Makes an object of each record: of a request its fields, of others the message; with the traceback of an exception."""
 
@@ -81,7 +92,7 @@ def settings(form: str) -> dict[str, Any]:
     form
         Of the lines: "text"; "json", which others have then, too; or "none".
     """
-    plain = {"format": "%(asctime)s %(levelname)s %(message)s"}
+    plain = {"class": f"{__name__}.{TextLines.__name__}", "format": "%(asctime)s %(levelname)s %(message)s"}
     formatter = {"()": f"{__name__}.{JsonLines.__name__}"} if form == "json" else plain
     others = {"handlers": ["others"], "level": "INFO", "propagate": False}
     level = "WARNING" if form == "none" else "INFO"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ LONG = 1 << 18
 LEVEL = 1
 #: zlib's names of formats.
 GZIP, ZLIB, RAW = 31, 15, -15
+#: Half of a character outside of the first plane, as JSON writes it.
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 JSON = "application/json"
 
 
@@ -149,10 +152,15 @@ def loads(text: bytes) -> Any:
 def _with_words(text: bytes) -> Any:
     """What only Python's own reader takes: slower, and as strict in what remains."""
     try:
-        return json.loads(text.decode())
+        found = json.loads(text.decode())
+        if SURROGATE.search(text):  # the first half without the second is no text, which no answer could repeat
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         told = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, UnicodeEncodeError):
+            told = "a surrogate without its other half is no text"
         raise RefusedError(400, f"JSON Parse error: {told}") from error
+    return found
 
 
 def dumps(value: object) -> bytes:

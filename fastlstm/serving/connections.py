@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 #: Seconds that are waited for a client to send or to read something.
 PATIENCE = 20.0
+#: Bytes of a head, and of what follows a body, beyond which a request is not read.
+MOST_HEAD = 1 << 16
 
 if TYPE_CHECKING:
     Base: Any = asyncio.Protocol
@@ -35,7 +37,7 @@ if Base is not None:
         def connection_made(self, transport: Any) -> None:
             """Wait for a head from now on."""
             super().connection_made(transport)
-            self._headless, self._upgraded, self._unread = True, False, 0
+            self._headless, self._upgraded, self._unread, self._bare = True, False, 0, 0
             self._timers: dict[str, asyncio.TimerHandle] = {}
             self._wait("read", self.patience, self._close)
 
@@ -47,21 +49,29 @@ if Base is not None:
 
         def data_received(self, data: bytes) -> None:
             """Wait for the rest of a head, or of a body that was answered already; most come whole, and need no timer."""
+            self._bare += len(data)
             super().data_received(data)
-            if not self._upgraded and (self._headless or self.cycle is None or self.cycle.response_complete):
+            if self._bare > MOST_HEAD and not self._upgraded:
+                self._refuse()
+            elif not self._upgraded and (self._headless or self.cycle is None or self.cycle.response_complete):
                 self._wait("read", self.patience, self._close)
             elif self._timers:
                 self._stop("read")
 
         def on_message_begin(self) -> None:
             """A head begins."""
-            self._headless = True
+            self._headless, self._bare = True, 0
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
             """A head ends."""
-            self._headless = False
+            self._headless, self._bare = False, 0
             super().on_headers_complete()
+
+        def on_body(self, body: bytes) -> None:
+            """A part of a body, which the application counts."""
+            self._bare = 0
+            super().on_body(body)
 
         def handle_websocket_upgrade(self) -> None:
             """Another protocol goes on."""
@@ -87,6 +97,15 @@ if Base is not None:
             timer = self._timers.pop(what, None)
             if timer is not None:
                 timer.cancel()
+
+        def _refuse(self) -> None:
+            """Read no more of a head, or of what follows a body, that has no end: nobody else counts it."""
+            if self.transport.is_closing():
+                return
+            if self.cycle is None or self.cycle.response_complete:
+                self.send_400_response(f"The head of the request has more than {MOST_HEAD} bytes.")
+            else:
+                self.transport.close()
 
         def _close(self) -> None:
             self._timers.pop("read", None)

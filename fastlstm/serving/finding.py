@@ -11,6 +11,7 @@ from ..batch.loaded import stamp_of
 from ..errors import FastLSTMError, InputError
 from ..formats.several import files_of
 from ..inputs import told
+from .refusals import RefusedError
 
 #: What requests, logs and metrics can name a model.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -18,6 +19,7 @@ NAMES = "letters, digits and _.-, a letter or digit first, at most 128"
 #: What files of models are called; of other files in a folder of models none is opened.
 ENDINGS = (".h5", ".hdf5", ".keras", ".fastlstm")
 #: A version: TensorFlow Serving's are 64 bits.
+MOST_VERSION = 2**63 - 1
 VERSION = re.compile(r"[0-9]{1,18}")
 
 #: Where each version stands, by its number.
@@ -36,6 +38,21 @@ def name_of(path: str) -> str:
     name = os.path.basename(os.path.abspath(path))
     stem, ending = os.path.splitext(name)
     return stem if ending.lower() in ENDINGS and stem else name
+
+
+def number_of(text: str | None) -> int | None:
+    """The number of a version that a request names; None: it names none.
+
+    Raises
+    ------
+    RefusedError
+        400, if it is no number, or more than 64 bits.
+    """
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST_VERSION)) and int(text) <= MOST_VERSION):
+        raise RefusedError(400, f"version: expected a whole number from 0 on, found {text[:40]!r}")
+    return int(text)
 
 
 def versions(path: str) -> Versions | None:

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from .. import __version__
 from ..inputs import TensorInfo
-from . import bodies, tensors
+from . import bodies, finding, tensors
 from .handling import Handler, answering, asked, computed
 from .inferring import Call, Part, alone, formed, opened, parsed, sequence_of
 from .options import Options
@@ -24,8 +24,6 @@ from .statistics import Counts
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "sequence", "statistics"]
 #: What Triton calls the states of versions.
 STATES = {"AVAILABLE": "READY", "START": "LOADING", "LOADING": "LOADING", "UNLOADING": "UNLOADING", "END": "UNAVAILABLE"}
-#: Versions are whole numbers of 64 bits.
-MOST_VERSION = 2**63 - 1
 #: Of a model, with or without a version.
 MODEL, VERSION = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
 NANOSECONDS = 1_000_000_000
@@ -100,12 +98,7 @@ def served_by(service: Service, request: Request) -> Served:
 
 def version_of(request: Request) -> int | None:
     """The number of a version that a path names."""
-    text = request.path_params.get("version")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= MOST_VERSION):
-        raise RefusedError(400, f"version: expected a whole number from 0 on, found {text[:40]!r}")
-    return int(text)
+    return finding.number_of(request.path_params.get("version"))
 
 
 def told(service: Service) -> Sequence[tuple[str, Handler]]:

@@ -22,6 +22,8 @@ HEADER = b"inference-header-content-length"
 MOST_ID = 128
 #: Ids that are numbers have 64 bits.
 MOST_NUMBER = 2**64
+#: Numbers that a tensor could have, if the axes of size 0 had others: NumPy makes no array beyond 64 bits of bytes.
+MOST_NUMBERS = 2**48
 #: Parameters that belong to a tensor in shared memory.
 SHARED = "shared_memory_region"
 
@@ -266,6 +268,8 @@ def shape_of(one: Mapping[str, Any], served: Served, info: TensorInfo) -> list[i
         raise tensors.fault(served, info, f"a shape, a list of at most {tensors.MOST_AXES} sizes", "something else")
     if not found:
         raise tensors.fault(served, info, f"a shape like {shape_text(info.shape)}", "[]")
+    if math.prod(size or 1 for size in found) > MOST_NUMBERS:
+        raise tensors.fault(served, info, f"a shape like {shape_text(info.shape)}", "one of more numbers than there is memory for")
     return found
 
 

@@ -18,6 +18,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from .timesteps import Form, Outputs, read
 LITTLE = sys.byteorder == "little"
 #: What messages say of shapes has no batch axis.
 NO_LEAD: tuple[int, ...] = ()
+#: What an array of numbers is made of, in JSON.
+NUMBERS = frozenset({list, int, float, bool, type(None)})
 FORMS = 'a timestep ([0.1, 0.2]), several ([[...], ...]), {"inputs": {...}}, {"reset": true}, {"state": true} or {"state": "..."}'
 
 
@@ -165,6 +168,8 @@ def array_of(value: Any, name: str, info: TensorInfo | None) -> np.ndarray:
     """An array of what JSON has for an input."""
     if info is not None and info.dtype == STRING:
         raise InputError(f"input {name!r}: expected a model of numbers, as texts have no timesteps, found one of texts")
+    if not of_numbers(value):
+        raise InputError(f"input {name!r}: expected numbers, found {told(value)}")
     try:
         array = np.asarray(value)
         if array.dtype.kind == "O" and all(one is None or type(one) in (int, float) for one in array.flat):
@@ -177,6 +182,16 @@ def array_of(value: Any, name: str, info: TensorInfo | None) -> np.ndarray:
         with np.errstate(over="ignore"):  # beyond float32 is inf
             array = array.astype(np.float32)
     return array
+
+
+def of_numbers(value: Any) -> bool:
+    """Is it a number, or lists that hold nothing else? NumPy would give every text as much memory as the longest of them needs."""
+    level = [value]
+    while level:
+        if not NUMBERS.issuperset(map(type, level)):
+            return False
+        level = list(chain.from_iterable(one for one in level if type(one) is list))
+    return True
 
 
 def listed(y: Any) -> Any:

@@ -21,10 +21,10 @@ from starlette.websockets import WebSocket
 
 from .. import forking
 from . import accesslog, bodies
-from .handling import unrouted
+from .handling import said, unrouted
 from .lifetime import Life
 from .receiving import AGAIN, Body, Held
-from .refusals import RefusedError, refused
+from .refusals import RefusedError
 from .service import Service
 
 LOGGER = logging.getLogger("fastlstm.serving")
@@ -101,11 +101,10 @@ class Framed:
         except ClientDisconnect:
             status = status or GONE
         except Exception as error:
-            if not isinstance(error, RefusedError):
-                LOGGER.exception("%s", scope["path"], extra={"request_id": named})
+            problem = said(error, scope)
             if status:  # too late to say so: the answer must break off
                 raise
-            await tell(refused(error), scope, receive, answer)
+            await tell(problem, scope, receive, answer)
         finally:
             if accesslog.wanted():
                 accesslog.write(scope, named, status or GONE, size, perf_counter() - begun)

@@ -23,6 +23,8 @@ TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 #: What ``loading`` may hold.
 LOADING = ("architecture", "by_name", "precision", "custom_layers", "custom_activations", "fold_limit", "max_bytes", "isolated")
 MOST_PORT = 65_535
+#: Seconds, three years, that every clock can be told to wait.
+MOST_SECONDS = 1e8
 #: Options that are numbers from 1 on.
 COUNTS = (
     "threads", "max_body_bytes", "max_rows", "max_timesteps", "max_answer_bytes", "max_concurrency", "max_sequences", "max_waiting_bytes",
@@ -174,6 +176,8 @@ def seconds(value: Any, name: str, expected: str = "a number of seconds above ze
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not number or not 0 < value < math.inf:
         raise InputError(f"{name}: expected {expected}, found {told(value)}")
+    if value > MOST_SECONDS:
+        raise InputError(f"{name}: expected at most {MOST_SECONDS:.0f} seconds, found {told(value)}")
     return float(value)
 
 

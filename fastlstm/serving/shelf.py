@@ -262,7 +262,8 @@ class Shelf:
         """Why no version is served."""
         if self.shown.newest is not None:
             return ""
-        return "; ".join(f"version {version}: {text}" for version, (_, text) in sorted(self._broken.items())) or self._said
+        broken = "; ".join(f"version {version}: {text}" for version, (_, text) in sorted(self._broken.items()))
+        return broken or self._said or f"{self.path}: what is there cannot be read, such as a link to nothing, or still changes"
 
     def statuses(self) -> Sequence[Status]:
         """Of each version that is known, newest first."""

@@ -33,6 +33,7 @@ import orjson
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from . import finding
 from .messages import Messages, encoded
 from .refusals import RefusedError, refused
 from .sequences import Sequences
@@ -160,7 +161,7 @@ class Connection:
         problem = refused(error)
         if problem.status == INTERNAL:
             name = self.scope.get("state", {}).get("request_id", "")
-            LOGGER.error("%s", self.scope["path"], exc_info=error, extra={"request_id": name})
+            LOGGER.error("%r", self.scope["path"], exc_info=error, extra={"request_id": name})
             problem = RefusedError(INTERNAL, "internal error; the service's log tells more" + (f" of request {name}" if name else ""))
         if state.lost or problem.status == INTERNAL:
             await self._refuse(problem, FAILED)
@@ -239,7 +240,7 @@ class Connections:
     async def _serve(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         found = scope["path_params"]
         try:
-            served = service.repository.get(found["name"], found.get("version"), found.get("label"))
+            served = service.repository.get(found["name"], finding.number_of(found.get("version")), found.get("label"))
         except RefusedError as error:
             await send({"type": "websocket.send", "text": orjson.dumps({"error": str(error), "status": error.status}).decode()})
             await send({"type": "websocket.close", "code": POLICY, "reason": shortened(str(error))})
@@ -277,7 +278,7 @@ def routes(service: Service) -> Sequence[BaseRoute]:
     model, endpoint = "/v1/models/{name}", Endpoint(service)
     return [
         WebSocketRoute(f"{model}/stream", endpoint, name="stream"),
-        WebSocketRoute(f"{model}/versions/{{version:int}}/stream", endpoint, name="stream_of_version"),
+        WebSocketRoute(f"{model}/versions/{{version}}/stream", endpoint, name="stream_of_version"),
         WebSocketRoute(f"{model}/labels/{{label}}/stream", endpoint, name="stream_of_label"),
     ]
 

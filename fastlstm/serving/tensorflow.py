@@ -94,7 +94,8 @@ def status(service: Service, found: re.Match[str]) -> Response:
         version = served_by(service, found).version
     shown = [one for one in service.repository.status(name) if version in (None, one.version)]
     if not shown:
-        raise RefusedError(404, f"Could not find version {version} of model {name}")
+        which = "any versions" if version is None else f"version {version}"
+        raise RefusedError(404, f"Could not find {which} of model {name}")
     return bodies.as_json({"model_version_status": list(map(status_form, shown))})
 
 
