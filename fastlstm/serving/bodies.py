@@ -186,9 +186,17 @@ def _word(number: np.floating[Any]) -> bytes:
     return b"Infinity" if number > 0 else b"-Infinity"
 
 
+class Answer(Response):
+    """A body of a known type, without what Starlette does for bodies and headers of other kinds."""
+
+    def __init__(self, body: bytes, kind: bytes = JSON.encode(), status: int = 200):
+        self.status_code, self.body, self.background = status, body, None
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", kind)]
+
+
 def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON."""
-    return Response(dumps(value), status, headers, media_type=JSON)
+    return Response(dumps(value), status, headers, media_type=JSON) if headers else Answer(dumps(value), status=status)
 
 
 async def packed(scope: MutableMapping[str, Any], response: Response) -> None:
