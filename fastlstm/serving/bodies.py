@@ -49,7 +49,10 @@ async def read(request: Request, options: Options) -> bytes:
             raise _too_large(most, f"{int(value[:20])}")
         if key == b"content-encoding":
             encoding = value if not encoding else encoding + b", " + value
-    body = await _received(request, most)
+    message = await request.receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False) or message["type"] == "http.disconnect" or len(body) > most:
+        body = await _received(request, message, most)
     if not encoding or encoding == b"identity":
         return body
     form = _format(encoding, body)
@@ -63,10 +66,9 @@ async def read(request: Request, options: Options) -> bytes:
     return found
 
 
-async def _received(request: Request, most: int) -> bytes:
-    """The bytes of a body, which are counted while they come."""
+async def _received(request: Request, message: MutableMapping[str, Any], most: int) -> bytes:
+    """The bytes of a body that begins with a message; they are counted while they come."""
     receive = request.receive
-    message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body", False):
         parts, size = [body], len(body)
