@@ -188,7 +188,7 @@ def _word(number: np.floating[Any]) -> bytes:
     return b"Infinity" if number > 0 else b"-Infinity"
 
 
-class Answer(Response):
+class Answer(Response):  # type: ignore[misc]
     """A body of a known type, without what Starlette does for bodies and headers of other kinds."""
 
     def __init__(self, body: bytes, kind: bytes = JSON.encode(), status: int = 200):
