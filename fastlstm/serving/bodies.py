@@ -52,7 +52,10 @@ async def read(request: Request, options: Options) -> bytes:
             raise _too_large(most, f"{int(value[:20])}")
         if key == b"content-encoding":
             encoding = value if not encoding else encoding + b", " + value
-    body = await _received(request, most)
+    message = await request.receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False) or message["type"] == "http.disconnect" or len(body) > most:
+        body = await _received(request, message, most)
     if not encoding or encoding == b"identity":
         return body
     form = _format(encoding, body)
@@ -66,10 +69,9 @@ async def read(request: Request, options: Options) -> bytes:
     return found
 
 
-async def _received(request: Request, most: int) -> bytes:
-    """The bytes of a body, which are counted while they come."""
+async def _received(request: Request, message: MutableMapping[str, Any], most: int) -> bytes:
+    """The bytes of a body that begins with a message; they are counted while they come."""
     receive = request.receive
-    message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body", False):
         parts, size = [body], len(body)
@@ -194,9 +196,17 @@ def _word(number: np.floating[Any]) -> bytes:
     return b"Infinity" if number > 0 else b"-Infinity"
 
 
+class Answer(Response):  # type: ignore[misc]
+    """A body of a known type, without what Starlette does for bodies and headers of other kinds."""
+
+    def __init__(self, body: bytes, kind: bytes = JSON.encode(), status: int = 200):
+        self.status_code, self.body, self.background = status, body, None
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), (b"content-type", kind)]
+
+
 def as_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON."""
-    return Response(dumps(value), status, headers, media_type=JSON)
+    return Response(dumps(value), status, headers, media_type=JSON) if headers else Answer(dumps(value), status=status)
 
 
 async def packed(scope: MutableMapping[str, Any], response: Response) -> None:

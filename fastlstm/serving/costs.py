@@ -32,6 +32,13 @@ class Costs:
         near = min(means, key=lambda one: abs(one - place))
         return means[near] * 2.0 ** max(place - near, 0)  # fewer rows take no longer; how much less, is not known
 
+    def is_short(self, place: int, seconds: float) -> bool:
+        """Is it known to take less?"""
+        expected = self._means.get(place)
+        if expected is None:
+            expected = self.expected_at(place)
+        return expected is not None and expected < seconds
+
     def observe(self, arrays: Mapping[str, Any], seconds: float) -> None:
         """Take a measurement into account."""
         self.observe_at(place_of(arrays), seconds)

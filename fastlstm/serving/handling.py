@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from functools import wraps
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from ..errors import InputError
 from . import bodies
@@ -30,7 +30,7 @@ SCOPE_MODEL, SCOPE_ROWS = "fastlstm.model", "fastlstm.rows"
 SCOPE_SERVED, SCOPE_SECONDS = "fastlstm.served", "fastlstm.seconds"
 
 
-def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Handler]:
+def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Answering]:
     """A decorator of handlers: what they raise becomes an answer, and every answer is counted.
 
     Parameters
@@ -42,23 +42,28 @@ def answering(service: Service, api: str, form: Form) -> Callable[[Handler], Han
     form
         What the protocol says of an error, as a value for JSON.
     """
+    return lambda handler: Answering(handler, service, api, form)
 
-    def decorate(handler: Handler) -> Handler:
-        @wraps(handler)
-        async def answer(request: Request) -> Response:
-            scope, begun = request.scope, time.perf_counter()
-            try:
-                response = await handler(request)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-                response = refusal(error, scope, form)
-            if len(getattr(response, "body", b"")) >= bodies.LARGE:  # files and streams have none
-                await bodies.packed(scope, response)
-            _count(service, api, scope, response.status_code, time.perf_counter() - begun)
-            return response
 
-        return answer
+class Answering:
+    """A handler as an ASGI application, which a Route takes as it is; what Starlette puts around a function catches errors once more.
 
-    return decorate
+    A Route of it has to be told its methods.
+    """
+
+    def __init__(self, handler: Handler, service: Service, api: str, form: Form):
+        self.handler, self.service, self.api, self.form = handler, service, api, form
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = time.perf_counter()
+        try:
+            response = await self.handler(Request(scope, receive, send))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+            response = refusal(error, scope, self.form)
+        if len(getattr(response, "body", b"")) >= bodies.LARGE:  # files and streams have none
+            await bodies.packed(scope, response)
+        _count(self.service, self.api, scope, response.status_code, time.perf_counter() - begun)
+        await response(scope, receive, send)
 
 
 def _count(service: Service, api: str, scope: MutableMapping[str, Any], status: int, seconds: float) -> None:

@@ -325,9 +325,10 @@ def formed(outputs: Mapping[str, Any], call: Call, served: Served) -> Response:
     answer["outputs"] = told
     text = bodies.dumps(answer)
     if not pieces:
-        return Response(text, media_type=bodies.JSON)
-    headers = {"Inference-Header-Content-Length": str(len(text))}
-    return Response(b"".join([text, *pieces]), headers=headers, media_type="application/octet-stream")
+        return bodies.Answer(text)
+    response = bodies.Answer(b"".join([text, *pieces]), b"application/octet-stream")
+    response.raw_headers.append((HEADER, b"%d" % len(text)))
+    return response
 
 
 def values(name: str, found: np.ndarray, served: Served) -> Any:

@@ -73,15 +73,16 @@ class Messages:
         self._single = len(self.parts) == 1 and self.size > 0
         self._form: Form = (None, tuple("" if part.dtype is None else part.dtype.str for part in self.parts))
         self._name, self._dtype, self._shape = first.name, first.dtype, (1, *first.rest)
+        self._named = served.named
         self._plain = len(served.outputs) == 1
         #: Bytes of a message that :meth:`timestep` reads; -1: of none.
         self.quick = self.size if self._single and all(info.dtype != STRING for info in served.outputs) else -1
 
     # -- binary -----------------------------------------------------------------------------------------------------------
 
-    def timestep(self, data: bytes) -> tuple[Mapping[str, np.ndarray], Form]:
+    def timestep(self, data: bytes) -> np.ndarray:
         """What a binary message of ``quick`` bytes holds."""
-        return {self._name: np.frombuffer(data, self._dtype).reshape(self._shape)}, self._form
+        return np.ndarray(self._shape, self._dtype, data)
 
     def binary(self, data: bytes) -> tuple[Mapping[str, np.ndarray], Form]:
         """What a binary message holds.
@@ -92,7 +93,7 @@ class Messages:
             If it has another size, or the model takes none.
         """
         if len(data) == self.quick:
-            return self.timestep(data)
+            return {self._name: self.timestep(data)}, self._form
         for part, info in zip(self.parts, self.inputs, strict=True):
             if part.dtype is None:
                 what = "texts" if info.dtype == STRING else f"shape {shape_text(info.shape)}"
@@ -115,6 +116,12 @@ class Messages:
         """The answer to a binary message."""
         parts = [(y if LITTLE else y.byteswap()).tobytes() for y in found.values()]
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def as_bytes_of_one(self, y: Any) -> bytes:
+        """The same for what a model gives: an array, if it has one output."""
+        if type(y) is np.ndarray and LITTLE:
+            return y.tobytes()
+        return self.as_bytes(self._named(y))
 
     def check_binary(self) -> None:
         """Refuse binary messages before anything has advanced, where answers cannot be binary."""

@@ -134,38 +134,36 @@ class Guarded:
         if problem is not None:
             self.metrics.refused(problem.status)
             await tell(problem, scope, receive, send)
-        elif scope["type"] == "websocket":
+            return
+        if scope["type"] == "websocket":
             await self.app(scope, receive, speaking(scope, send))
-        elif scope["method"] != "POST":  # says how things are, and computes nothing
+            return
+        if scope["method"] != "POST":  # says how things are, and computes nothing
             await self.app(scope, receive, send)
-        else:
-            await self.placed(scope, receive, send)
-
-    async def placed(self, scope: Any, receive: Any, send: Any) -> None:
-        """Have a request answered that takes a place until it is."""
-        held = self.held
+            return
+        held, in_flight = self.held, self.metrics.in_flight  # what computes takes a place until it is answered
         body = Body(held, receive)
         scope.setdefault("state", {})["hold"] = body.hold
         held.places += 1
-        self.metrics.in_flight.inc()
+        in_flight.inc()
         try:
             await self.app(scope, body, send)
         finally:
             held.places -= 1
-            self.metrics.in_flight.dec()
+            in_flight.dec()
             body.release()
 
     def problem(self, scope: Any) -> RefusedError | None:
         """Why a request is not let in."""
-        headers = dict(scope["headers"])
+        headers, kind = dict(scope["headers"]), scope["type"]
         host = headers.get(b"host", b"")
         if self.hosts and not known_host(host, self.hosts):
             return RefusedError(421, f"host: expected one of {sorted(self.hosts)}, found {host.decode('latin-1')!r}; allow it with hosts=")
-        if scope["type"] == "websocket" and not self.may_speak(headers.get(b"origin"), host):
+        if kind == "websocket" and not self.may_speak(headers.get(b"origin"), host):
             return RefusedError(403, "origin: expected this service's own, or one of cors_origins=")
         if self.token is not None and not self.trusted(scope, headers):
             return RefusedError(401, "token: expected the header Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"})
-        if scope["type"] == "http" and scope["method"] == "POST" and self.held.places >= self.options.max_concurrency:
+        if kind == "http" and self.held.places >= self.options.max_concurrency and scope["method"] == "POST":
             return RefusedError(429, f"requests: expected at most {self.options.max_concurrency} at once; ask again later", AGAIN)
         return None
 

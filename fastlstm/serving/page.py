@@ -75,11 +75,11 @@ def routes(service: Service) -> Sequence[BaseRoute]:
 
     one = "/page/models/{name}/versions/{version:int}"
     return [
-        Route("/", answers(index)),
-        Route("/page/static/{file}", answers(file)),
-        Route("/page/models", answers(models)),
-        Route(one, answers(model)),
-        Route(one + "/layers.svg", answers(layers)),
+        Route("/", answers(index), methods=["GET"]),
+        Route("/page/static/{file}", answers(file), methods=["GET"]),
+        Route("/page/models", answers(models), methods=["GET"]),
+        Route(one, answers(model), methods=["GET"]),
+        Route(one + "/layers.svg", answers(layers), methods=["GET"]),
     ]
 
 

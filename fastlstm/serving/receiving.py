@@ -26,29 +26,23 @@ class Held:
         self.options = options
         self.places = 0
         self.bytes = 0
-        self._awaited: dict[Body, asyncio.Task[Any]] = {}
+        self.awaited: dict[Body, asyncio.Task[Any]] = {}  # which task awaits which body
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def await_(self, body: Body) -> None:
-        """Look after a body from now on. One timer does for all of them: one for each would cost more than all else here."""
-        self._awaited[body] = task = asyncio.current_task()  # type: ignore[assignment]
-        loop = task.get_loop()  # type: ignore[union-attr]
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look after the bodies that are awaited. One timer does for all of them: one for each would cost more than all else here."""
         if self._loop is not loop:
             self._loop = loop
             loop.call_later(LOOK, self._look, loop)
 
-    def forget(self, body: Body) -> None:
-        """A part of it has come."""
-        self._awaited.pop(body, None)
-
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        for body, task in list(self._awaited.items()):
+        for body, task in list(self.awaited.items()):
             if body.expires <= now:
                 body.late = True
-                del self._awaited[body]
+                del self.awaited[body]
                 task.cancel()
-        if self._awaited:
+        if self.awaited:
             loop.call_later(LOOK, self._look, loop)
         else:
             self._loop = None
@@ -57,12 +51,13 @@ class Held:
 class Body:
     """``receive`` of one request, and what it holds."""
 
-    __slots__ = ("bytes", "complete", "expires", "held", "late", "receive")
+    __slots__ = ("bytes", "complete", "expires", "held", "late", "loop", "receive")
 
     def __init__(self, held: Held, receive: Receive):
         self.held, self.receive = held, receive
         self.bytes, self.complete, self.late = 0, False, False
-        self.expires = asyncio.get_running_loop().time() + held.options.read_seconds
+        self.loop = asyncio.get_running_loop()
+        self.expires = self.loop.time() + held.options.read_seconds
 
     async def __call__(self) -> Message:
         """The next message, as ASGI has it.
@@ -74,7 +69,9 @@ class Body:
         """
         if self.complete:  # what is awaited now is that the client leaves
             return await self.receive()
-        self.held.await_(self)
+        awaited = self.held.awaited
+        awaited[self] = asyncio.current_task(self.loop)  # type: ignore[assignment]
+        self.held.watch(self.loop)
         try:
             message = await self.receive()
         except asyncio.CancelledError:
@@ -82,7 +79,7 @@ class Body:
                 raise
             raise self._too_slow() from None
         finally:
-            self.held.forget(self)
+            awaited.pop(self, None)
         if message["type"] == "http.request":
             self.complete = not message.get("more_body", False)
             size = len(message.get("body", b""))

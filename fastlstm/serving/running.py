@@ -61,6 +61,9 @@ class Runner:
         rows = self.bounded(served, arrays)
         if self._batches is not None and self._batches.takes(served, arrays, rows):
             return await self._in_time(self._batches.submit(served, arrays, rows))
+        place = place_of(arrays)
+        if served.costs.is_short(place, SHORT):
+            return measured(served, arrays, place)
         return await self._together(served, arrays)
 
     def bounded(self, served: Served, arrays: Mapping[str, Any]) -> int:
@@ -87,8 +90,7 @@ class Runner:
     async def _together(self, served: Served, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """What is computed in one call."""
         place = place_of(arrays)
-        expected = served.costs.expected_at(place)
-        if expected is not None and expected < SHORT:
+        if served.costs.is_short(place, SHORT):
             return measured(served, arrays, place)
         return await self._in_time(asyncio.wrap_future(self._begun(measured, (served, arrays, place))))
 

@@ -5,8 +5,9 @@ timesteps, features) or ids (1, timesteps), is fed timestep by timestep; one wit
 timestep. What comes back is what the model tells after the last of them, or of each of them, as of :meth:`fastlstm.Stream.feed` and
 :meth:`fastlstm.Stream.step`.
 
-A key's requests are computed in the order in which they came. Its state is a row of a :class:`fastlstm.batch.Streams`: steps of different
-keys that wait at the same time are computed in one call, where it was measured that this pays.
+A key's requests are computed in the order in which they came. Where it was measured that this pays, its state is a row of a
+:class:`fastlstm.batch.Streams`, and steps of different keys that wait at the same time are computed in one call; else it has a Stream of
+its own.
 """
 
 from __future__ import annotations
@@ -18,27 +19,24 @@ import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from ..batch.streams import Streams
 from ..errors import FastLSTMError, InputError, UnsupportedError
+from .keeping import Kept
 from .options import Options
 from .refusals import RefusedError, problems
 from .running import Runner
 from .served import Served, without_python
 from .states import State, Step, must_start, settle
-from .timesteps import Form, Outputs, read, zeros
+from .timesteps import Form, Outputs, read
 
 Count = Callable[[str, str, int], None]
 #: What metrics call sequences of clients' own.
 KIND = "sequence"
 #: Rows that are computed in one call, at most.
 TOGETHER = 256
-#: Rows by which is measured what a row costs among others; how often it is, and for how long, as a busy machine makes most times too long.
-TRIED, MOST_TRIES, MEASURED = 16, 50, 0.02
 #: Seconds that it costs to put a step off until others have come: a future, a turn of the event loop, parts of arrays.
 WAITING = 20e-6
 #: Seconds until a row is given back that a thread may still be using.
@@ -77,9 +75,9 @@ class Sequences:
         self.name, self.inputs = served.name, served.inputs
         self.options, self.runner, self.clock, self._count = options, runner, clock, count
         self.refusal = ""  # why the model cannot stream
-        self._streams: Streams | None = None
+        self._kept: Kept | None = None
         try:
-            self._streams = Streams(served.model, max_steps=options.max_steps)
+            self._kept = Kept(served.model, options.max_steps)
         except (InputError, UnsupportedError) as error:
             why = problems(error) if isinstance(error, UnsupportedError) else without_python(str(error))
             self.refusal = f"model {served.name!r} takes no sequences: {why}"
@@ -91,6 +89,7 @@ class Sequences:
         self._sweeping: asyncio.TimerHandle | None = None
         self._alone = self._among = math.inf  # seconds of a timestep: computed alone, and a row's share where many are computed
         self._measured = False
+        self._short = 0  # timesteps that are computed at once: known not to take long, nor to be better computed with others
         self._inside: set[int] = set()  # threads that compute, also those that nobody waits for any more
 
     @property
@@ -109,11 +108,15 @@ class Sequences:
     @property
     def rows(self) -> int:
         """How many states are kept."""
-        return 0 if self._streams is None else len(self._streams)
+        return 0 if self._kept is None else len(self._kept)
 
     def costs(self, alone: float, among: float) -> None:
         """Note the seconds that a timestep takes: computed alone, and its share where many are computed."""
         self._alone, self._among, self._measured = alone, among, True
+        gains_nothing = alone - among < WAITING  # by waiting for others; of what takes forever, that is not so
+        self._short = max(math.ceil(SHORT / alone) - 1, 0) if gains_nothing else 0
+        if self._kept is not None:
+            self._kept.prefer(apart=gains_nothing)
 
     async def advance(self, key: Hashable, arrays: Mapping[str, Any], *, start: bool = False, end: bool = False) -> Outputs:
         """Have a sequence go on.
@@ -151,19 +154,18 @@ class Sequences:
         found: Outputs = await self._done(Step(state, values, form, end))
         return found
 
-    def at_once(self, state: State, values: Mapping[str, np.ndarray], form: Form) -> Outputs | None:
-        """The same as :meth:`go_on`, computed now; None where it would take long, or is better computed with others."""
-        if self._flushing is not None or self._inside or self._alone * (form[0] or 1) >= SHORT or self._alone - self._among >= WAITING:
+    def at_once(self, state: State, x: np.ndarray) -> Any:
+        """What the model gives after a timestep of its only input, as :meth:`go_on`, if it is computed now; else None."""
+        stream = state.stream
+        if stream is None or self._flushing is not None or self._inside or not self._short:
             return None
         self._use(state)
-        x = next(iter(values.values())) if len(values) == 1 else values
         try:
-            y = (self._known.step if form[0] is None else self._known.feed)([state.number], x)
+            y = stream.step(x)
         except InputError as error:
-            raise self._explained(error, state, form[0] or 1) from error
-        state.computed, state.steps = True, state.steps + (form[0] or 1)
-        found: Outputs = state.served.named(y)
-        return found
+            raise self._explained(error, state, 1) from error
+        state.steps += 1
+        return y
 
     def _explained(self, error: Exception, state: State, more: int) -> Exception:
         """An error, without words of Python where it is that there would be too many timesteps."""
@@ -185,14 +187,14 @@ class Sequences:
 
         def call() -> None:
             if state.computed:
-                self._known.forget([state.number])
+                self._known.forget([state])
                 state.computed, state.steps = False, 0
 
         await self._called(state, call)
 
     async def state_bytes(self, state: State) -> bytes | None:
         """What a sequence has reached, as :meth:`fastlstm.batch.Streams.state_bytes`; None: it has had no timestep."""
-        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state.number) if state.computed else None)
+        found: bytes | None = await self._called(state, lambda: self._known.state_bytes(state) if state.computed else None)
         return found
 
     async def load_state(self, state: State, given: bytes) -> None:
@@ -205,7 +207,7 @@ class Sequences:
         """
 
         def call() -> None:
-            self._known.load_state(state.number, given)
+            self._known.load_state(state, given)
             state.computed = True
 
         await self._called(state, call)
@@ -227,9 +229,9 @@ class Sequences:
         return await step.future
 
     @property
-    def _known(self) -> Streams:
-        assert self._streams is not None  # nothing comes so far of a model that cannot stream
-        return self._streams
+    def _known(self) -> Kept:
+        assert self._kept is not None  # nothing comes so far of a model that cannot stream
+        return self._kept
 
     def drop(self, key: Hashable, reason: str = "") -> None:
         """Forget a sequence; the next request that goes on with it is told the reason."""
@@ -341,7 +343,7 @@ class Sequences:
         if self._inside and self._released:
             asyncio.get_running_loop().call_later(LATER, self._tidy)
         elif self._released:
-            self._known.forget([state.number for state in self._released])
+            self._known.forget(self._released)
             self._released.clear()
 
     # -- computing --------------------------------------------------------------------------------------------------------
@@ -350,7 +352,7 @@ class Sequences:
         """Is a step computed at once: is it known to be short, are none waiting, and would it gain nothing by waiting for others?"""
         if self._flushing is not None or self._inside:
             return False
-        return step.call is not None or (self._alone * step.length < SHORT and self._alone - self._among < WAITING)
+        return step.call is not None or step.length <= self._short
 
     async def _flush(self) -> None:
         """Compute what waits, turn by turn, until nothing does."""
@@ -370,7 +372,7 @@ class Sequences:
             self._tidy()
 
     async def _take_turn(self, turn: Sequence[Step]) -> None:
-        cost = len(turn) * turn[0].length * (self._alone if len(turn) == 1 else min(self._alone, self._among))
+        cost = len(turn) * turn[0].length * (self._among if self._pays(turn) else self._alone)
         try:
             await self.runner.call(self._compute, turn, short=cost < SHORT and not self._inside)
         except BaseException as error:  # not of the model, whose errors the steps hold: it took too long
@@ -429,7 +431,7 @@ class Sequences:
         thread = threading.get_ident()
         self._inside.add(thread)
         try:
-            if len(turn) > 1 and self._among < self._alone:
+            if self._pays(turn):
                 try:
                     self._advance(turn)
                     return
@@ -443,6 +445,10 @@ class Sequences:
         finally:
             self._inside.discard(thread)
 
+    def _pays(self, turn: Sequence[Step]) -> bool:
+        """Are several steps computed in one call?"""
+        return len(turn) > 1 and self._among < self._alone and self._known.together([step.state for step in turn])
+
     def _advance(self, turn: Sequence[Step]) -> None:
         for step in turn:
             if step.state.lost:
@@ -454,8 +460,7 @@ class Sequences:
         if len(turn) > 1:
             joined = {info.name: np.concatenate([step.values[info.name] for step in turn]) for info in self.inputs}
         given = joined[self.inputs[0].name] if len(joined) == 1 else joined
-        advance = self._known.step if turn[0].form[0] is None else self._known.feed
-        found = turn[0].state.served.named(advance([step.state.number for step in turn], given))
+        found = turn[0].state.served.named(self._known.advance([step.state for step in turn], given, turn[0].form))
         for n, step in enumerate(turn):
             step.state.computed, step.state.steps = True, step.state.steps + step.length
             step.y = found if len(turn) == 1 else {name: y[n : n + 1] for name, y in found.items()}
@@ -474,24 +479,5 @@ class Sequences:
         return step.y
 
     def _measure(self) -> None:
-        """Find out what a timestep costs: alone, and among others; what fails, or has no room, is left to threads."""
-        streams = Streams(self._known.model, max_steps=self.options.max_steps)
-        inputs = {info.name: zeros(info) for info in self.inputs}
-        costs = [math.inf, math.inf]
-        with suppress(Exception):  # whoever asks for a timestep is told of what is wrong with it
-            streams.step(list(range(TRIED + 1)), several(inputs, TRIED + 1))  # a key alone is one of others that have a state
-            for n, rows in enumerate((1, TRIED)):
-                keys, x, until = list(range(rows)), several(inputs, rows), time.perf_counter() + MEASURED
-                for _ in range(MOST_TRIES):
-                    begun = time.perf_counter()
-                    streams.step(keys, x)
-                    costs[n] = min(costs[n], (time.perf_counter() - begun) / rows)
-                    if begun > until:
-                        break
-        self.costs(*costs)
-
-
-def several(inputs: Mapping[str, np.ndarray], rows: int) -> Any:
-    """So many rows of one, as Streams take them."""
-    given = {name: np.repeat(x, rows, axis=0) for name, x in inputs.items()}
-    return next(iter(given.values())) if len(given) == 1 else given
+        """Find out what a timestep costs: alone, and among others."""
+        self.costs(*self._known.costs(self.inputs))

@@ -68,6 +68,8 @@ class Served:
         self.costs = Costs()
         self.open = any(None in info.shape[1:] for info in self.inputs)
         self._answers = [(itemsize(info.dtype) * math.prod(known_sizes(info.shape)), info.shape[1:].count(None)) for info in self.outputs]
+        #: Bytes of a row's answers; -1: that depends on its timesteps.
+        self._answer = -1 if any(axes for _, axes in self._answers) else sum(size for size, _ in self._answers)
         executor = network_of(model).executor
         self.rowwise = not (executor.stateful or executor.crosses_rows or executor.all_at_once)
         self._stateful = bool(executor.stateful)
@@ -149,7 +151,7 @@ class Served:
 
     def answer_bytes(self, rows: int, longest: int) -> int:
         """About how many bytes the outputs of so many rows have, as arrays."""
-        return rows * sum(size * longest**axes for size, axes in self._answers)
+        return rows * (self._answer if self._answer >= 0 else sum(size * longest**axes for size, axes in self._answers))
 
     # -- what is said -----------------------------------------------------------------------------------------------------
 

@@ -98,19 +98,20 @@ class Connection:
 
     async def _answer(self, state: State) -> None:
         receive, send, messages, at_once = self.receive, self.send, self.messages, self.sequences.at_once
+        quick, timestep, as_bytes = messages.quick, messages.timestep, messages.as_bytes_of_one
         while not self.closed:
             message = await receive()
             if message["type"] != "websocket.receive" or self.closed:
                 return
             data = message.get("bytes")
-            if data is not None and len(data) == messages.quick:  # most are so
+            if data is not None and len(data) == quick:  # most are so
                 try:
-                    found = at_once(state, *messages.timestep(data))
+                    found = at_once(state, timestep(data))
                 except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
                     await self._fail(state, error)
                     continue
                 if found is not None:
-                    await send({"type": "websocket.send", "bytes": messages.as_bytes(found)})
+                    await send({"type": "websocket.send", "bytes": as_bytes(found)})
                     continue
             self.busy = True
             try:

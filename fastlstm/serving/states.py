@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..stream import Stream
 from .served import Served
 from .timesteps import Form
 
@@ -16,13 +17,14 @@ NUMBERS = itertools.count()
 
 
 class State:
-    """One sequence: a key of Streams. As long as there is one of a version, that version stays."""
+    """One sequence: a Stream, or a key of Streams. As long as there is one of a version, that version stays."""
 
-    __slots__ = ("computed", "dropped", "key", "lost", "number", "served", "steps", "used", "waiting")
+    __slots__ = ("computed", "dropped", "key", "lost", "number", "served", "steps", "stream", "used", "waiting")
 
     def __init__(self, key: Hashable, served: Served, now: float, dropped: Callable[[str], None] | None = None):
         self.key, self.served, self.used, self.dropped = key, served, now, dropped
         self.number = next(NUMBERS)  # what Streams call it
+        self.stream: Stream | None = None  # its own; None: it is a row of Streams, or nothing yet
         self.waiting = 0  # its steps that are not computed yet
         self.steps = 0  # timesteps since it began
         self.computed = False  # has it had a timestep?

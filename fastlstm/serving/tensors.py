@@ -20,6 +20,8 @@ from .served import Served
 
 #: Axes that a tensor of a request may have.
 MOST_AXES = 16
+#: Numbers that are passed as arguments.
+FEW = 1 << 14
 #: A matrix has two.
 MATRIX = 2
 #: How Python's arrays call the numbers of an input, in the order in which they are tried. They take numbers alone: no text, no null.
@@ -104,10 +106,21 @@ def _levels(values: list[Any]) -> tuple[list[int], list[Any] | None]:
 def _array(leaves: list[Any], codes: str, served: Served, info: TensorInfo, values: Any) -> np.ndarray:
     for code in codes:
         try:
-            return np.frombuffer(array(code, leaves), code) if leaves else np.empty(0, code)
-        except (TypeError, OverflowError):
+            return np.frombuffer(packed(code, leaves), code) if leaves else np.empty(0, code)
+        except (TypeError, OverflowError, struct.error):
             continue
     raise _wrong(values, served, info)
+
+
+def packed(code: str, leaves: list[Any]) -> Any:
+    """Numbers of JSON side by side, as C has them; those of a few in a third of the time that an array takes, which gives the same.
+
+    Raises
+    ------
+    TypeError, OverflowError, struct.error
+        If one is none, or this datatype does not hold it.
+    """
+    return struct.pack(f"{len(leaves)}{code}", *leaves) if len(leaves) <= FEW else array(code, leaves)
 
 
 def _ragged(values: list[Any], served: Served, info: TensorInfo, codes: str) -> list[np.ndarray]:

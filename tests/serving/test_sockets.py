@@ -271,7 +271,7 @@ def test_what_fails_inside_says_nothing_of_it(model: Path, monkeypatch: pytest.M
         def fail(*_: Any) -> None:
             raise ZeroDivisionError("/secret/path")
 
-        monkeypatch.setattr("fastlstm.batch.Streams.step", fail)
+        monkeypatch.setattr("fastlstm.Stream.step", fail)
         found = ask(socket, X[0, 1].tolist())
         assert found["status"] == 500 and "secret" not in found["error"] and "internal error" in found["error"]
         assert closed(socket, 1011)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import tracemalloc
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,31 @@ def test_lists_that_are_deep_are_refused(protocols: httpx.Client) -> None:
 def test_texts_of_answers(name: str, found: np.ndarray, expected: Any) -> None:
     written = tensors.writable(name, found)
     assert (written.tolist() if isinstance(written, np.ndarray) else written) == expected
+
+
+#: What JSON has, at the edges of what datatypes hold.
+LEAVES = st.one_of(
+    st.floats(), st.integers(), st.booleans(), st.none(), st.text(max_size=2), st.just([1]), st.just({}),
+    st.sampled_from([-129, -128, 127, 128, 255, 256, 32767, 32768, 65536, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400]),
+    st.sampled_from([1e39, -1e39, 3.4028235677973366e38, 1e-46, 0.1]),
+)  # fmt: skip
+
+
+def found_by(pack: Any, code: str, leaves: list[Any]) -> bytes | None:
+    try:
+        return bytes(pack(code, leaves))
+    except (TypeError, OverflowError, struct.error):
+        return None
+
+
+@given(st.sampled_from("fdbBhHiIqQ"), st.lists(LEAVES, min_size=1, max_size=6))
+@example("f", [1e39, -1e39, 10**30])
+@example("q", [True, 2**63])
+@example("b", [1.0])
+def test_numbers_are_packed_as_arrays_have_them(code: str, leaves: list[Any]) -> None:
+    assert found_by(tensors.packed, code, leaves) == found_by(array, code, leaves)
+
+
+def test_many_numbers_are_packed_as_few() -> None:
+    numbers = np.random.default_rng(0).normal(size=tensors.FEW + 1).tolist()
+    assert bytes(tensors.packed("f", numbers)) == bytes(tensors.packed("f", numbers[:-1])) + struct.pack("f", numbers[-1])
