@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import FastLSTMError, InputError, UnsupportedError
+from ..errors import FastLSTMError, InputError, Problem, UnsupportedError
 from ..layers.streaming import BOUND
 
 #: When a client may ask again that was refused for lack of room, in seconds.
@@ -43,5 +43,5 @@ def problems(error: UnsupportedError) -> str:
     lines = []
     for problem in error.problems:
         advice = "; start the service with --max-steps (max_steps=)" if problem.advice.startswith(BOUND) else ""
-        lines.append(str(problem._replace(advice="")) + advice)
+        lines.append(str(Problem(problem.layer, problem.class_name, problem.what)) + advice)
     return "\n".join(lines)
