@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import services
+from sweeping import SWEEP
 
 import fastlstm
 
@@ -115,7 +116,7 @@ def run(running: services.Running, model: Path, plans: list[Plan], clients: int)
 
 
 @pytest.mark.parametrize(
-    ("count", "requests", "clients"), [(60, 3, 16), pytest.param(5000, 8, 64, marks=pytest.mark.slow)], ids=["lean", "5,000"]
+    ("count", "requests", "clients"), [(60, 3, 16), pytest.param(5000, 8, 64, marks=SWEEP)], ids=["lean", "5,000"]
 )
 def test_nothing_is_lost_or_mixed_up(running: services.Running, model: Path, count: int, requests: int, clients: int) -> None:
     memory = []
