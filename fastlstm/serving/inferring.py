@@ -268,7 +268,7 @@ def shape_of(one: Mapping[str, Any], served: Served, info: TensorInfo) -> list[i
         raise tensors.fault(served, info, f"a shape, a list of at most {tensors.MOST_AXES} sizes", "something else")
     if not found:
         raise tensors.fault(served, info, f"a shape like {shape_text(info.shape)}", "[]")
-    if math.prod(size or 1 for size in found) > MOST_NUMBERS:
+    if 0 in found and math.prod(size or 1 for size in found) > MOST_NUMBERS:  # no count of values would tell
         raise tensors.fault(served, info, f"a shape like {shape_text(info.shape)}", "one of more numbers than there is memory for")
     return found
 
