@@ -23,7 +23,7 @@ from live_comparison import Tried, compare
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow, pytest.mark.filterwarnings("ignore:Layer:UserWarning")]  # masks that Keras drops
 
-EXAMPLES = int(os.environ.get("FASTLSTM_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("FASTLSTM_EXAMPLES", "20"))
 ROWS, UNITS, VOCABULARY = 2, 4, 6
 NAMES = ("lstm", "0", "a.b", "a-", "None", "true", "weights", "vars", "cell", "layers", "a" * 90)
 FREE_NAMES = (*NAMES, "a b", "é", "層", "x:y", "'", "-")  # which Keras 3 takes too

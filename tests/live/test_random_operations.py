@@ -19,7 +19,7 @@ from live_comparison import Tried, compare
 
 pytestmark = [pytest.mark.keras, pytest.mark.slow, pytest.mark.filterwarnings("ignore:Layer:UserWarning")]  # masks that Keras drops
 
-EXAMPLES = int(os.environ.get("FASTLSTM_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("FASTLSTM_EXAMPLES", "20"))
 SEED = int(os.environ.get("FASTLSTM_SEED", "0"))
 ROWS = 3
 

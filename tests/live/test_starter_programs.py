@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from sweeping import swept
 
 import fastlstm
 
@@ -156,7 +157,7 @@ def trained(keras: ModuleType, name: str, path: Path) -> tuple[Any, Program]:
     return model, chosen
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", swept(PROGRAMS, lambda name: list(PROGRAMS).index(name) % 3 == 0))
 def test_equals_keras(keras: ModuleType, name: str, tmp_path: Path, figure: Callable[[str, str], None]) -> None:
     keras_model, chosen = trained(keras, name, tmp_path / "model.h5")
     expected = keras_model.predict(chosen.questions, verbose=0)

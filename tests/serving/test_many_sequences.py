@@ -115,9 +115,7 @@ def run(running: services.Running, model: Path, plans: list[Plan], clients: int)
     check(loaded, plans)
 
 
-@pytest.mark.parametrize(
-    ("count", "requests", "clients"), [(60, 3, 16), pytest.param(5000, 8, 64, marks=SWEEP)], ids=["lean", "5,000"]
-)
+@pytest.mark.parametrize(("count", "requests", "clients"), [(60, 3, 16), pytest.param(5000, 8, 64, marks=SWEEP)], ids=["lean", "5,000"])
 def test_nothing_is_lost_or_mixed_up(running: services.Running, model: Path, count: int, requests: int, clients: int) -> None:
     memory = []
     for _ in range(3):  # the same keys again: each begins anew
