@@ -227,8 +227,8 @@ def others() -> dict[str, Any]:
         "/page/models": operation("Page", "The models that the page shows", content(ref("Anything"))),
         version: operation("Page", "A model as the page shows it", model),
         version + "/layers.svg": operation("Page", "Its layers, drawn", content(text, "image/svg+xml")),
-        "/metrics": operation("Operation", "Metrics for Prometheus", {**content(text, TEXT), **content(text, OPENMETRICS)}),
-        "/openapi.json": operation("Operation", "This description", model),
+        "/metrics": operation("Monitoring", "Metrics for Prometheus", {**content(text, TEXT), **content(text, OPENMETRICS)}),
+        "/openapi.json": operation("Monitoring", "This description", model),
     }
     return {path: {"get": one} for path, one in found.items()}
 

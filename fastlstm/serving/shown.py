@@ -97,7 +97,7 @@ def activation(spec: ModelSpec, number: int) -> str | None:
         if layer.model is not None:
             return activation(layer.model, spec.outputs[number].output)
         if len(layer.children) != 1:
-            found = "softmax" if layer.class_name == "Softmax" else layer.config.get("activation")
+            found = layer.config.get("activation", layer.class_name.lower())  # some activations are layers, which are called so
             return found if isinstance(found, str) else None
         layer = layer.children[0]
 
