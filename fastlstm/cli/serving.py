@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
     from .. import demo
     from ..pipeline import Pipeline
-    from ..serving import finding, served
+    from ..serving.models import finding, served
+    from ..serving.models.repository import Repository
     from ..serving.options import Options
-    from ..serving.repository import Repository
-    from ..serving.workers import Agreement
+    from ..serving.server.workers import Agreement
 else:
-    demo, finding = lazy.module("fastlstm.demo"), lazy.module("fastlstm.serving.finding")
-    served = lazy.module("fastlstm.serving.served")
+    demo, finding = lazy.module("fastlstm.demo"), lazy.module("fastlstm.serving.models.finding")
+    served = lazy.module("fastlstm.serving.models.served")
 
 #: What the demonstration is served as, and the steps by which the network was trained.
 DEMO, DEMO_SCALER = "sunspots", ["sqrt", {"max_abs": 10}]
@@ -201,13 +201,13 @@ class Application:
 
     def repository(self) -> Repository:
         """The models alone, to see whether they can be served."""
-        from ..serving.repository import Repository
+        from ..serving.models.repository import Repository
 
         return Repository(self.given(), self.loading(), folder=self.folder, labels=self.labels)
 
     def __call__(self) -> Any:
         """The application, in a worker."""
-        from ..serving import workers
+        from ..serving.server import workers
 
         workers.end_with_parent()
         chosen, slot = self.loading(), workers.Slot.here
@@ -379,7 +379,7 @@ def configured(arguments: argparse.Namespace, given: Any, options: Options, tls:
     """What uvicorn is told; ``given``: makes the application."""
     import uvicorn
 
-    from ..serving import accesslog, connections
+    from ..serving.server import accesslog, connections
 
     # A worker that computes or loads may not answer its supervisor for seconds; older releases have no such setting.
     health = {"timeout_worker_healthcheck": HUNG} if "timeout_worker_healthcheck" in signature(uvicorn.Config).parameters else {}
@@ -394,7 +394,8 @@ def configured(arguments: argparse.Namespace, given: Any, options: Options, tls:
 
 def begun(made: Any) -> Any:
     """The application of this process, once uvicorn begins."""
-    from ..serving import connections, ending, sockets
+    from ..serving.server import connections, ending
+    from ..serving.state import sockets
 
     connections.allow_open_files()
     connections.wait_for_heads(made.state.service.options.read_seconds)
@@ -426,7 +427,7 @@ def together(config: uvicorn.Config, shared: socket.socket, own: Sequence[socket
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from ..serving import metrics, workers
+    from ..serving.server import metrics, workers
 
     stack.enter_context(metrics.multiprocess_folder())
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastlstm-workers-"))

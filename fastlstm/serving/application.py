@@ -8,15 +8,18 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from . import inference, middleware, openapi, page, sockets, tensorflow
-from . import metrics as metering
+from . import page
 from .lifetime import Life
-from .metrics import Metrics
+from .models.repository import Given, Labels, Repository
+from .models.running import Runner
+from .models.shelf import Agreeing
 from .options import Options, options_of
-from .repository import Given, Labels, Repository
-from .running import Runner
+from .protocols import inference, openapi, tensorflow
+from .server import metrics as metering
+from .server import middleware
+from .server.metrics import Metrics
 from .service import Service
-from .shelf import Agreeing
+from .state import sockets
 
 
 def app(

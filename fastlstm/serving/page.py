@@ -15,10 +15,10 @@ from starlette.routing import BaseRoute, Route
 
 from .. import __version__
 from ..drawing import svg
-from . import bodies
-from .handling import answering
+from .models.served import Served, network_of
+from .protocols import bodies
+from .protocols.handling import answering
 from .refusals import RefusedError
-from .served import Served, network_of
 from .service import Service
 from .shown import described
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .metrics import Metrics
+from .models.repository import Repository
+from .models.running import Runner
 from .options import Options
-from .repository import Repository
-from .running import Runner
-from .sockets import Connections
-from .statistics import Statistics
-from .versions import AllSequences
+from .protocols.statistics import Statistics
+from .server.metrics import Metrics
+from .state.sockets import Connections
+from .state.versions import AllSequences
 
 
 @dataclass(frozen=True)

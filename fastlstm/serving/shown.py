@@ -12,7 +12,7 @@ from ..pipeline import Pipeline
 from ..preprocessing.scaling import unscaled
 from ..spec import STRING, ModelSpec, Scaler
 from ..surroundings import after, before
-from .served import PROBABILITIES, Served, network_of
+from .models.served import PROBABILITIES, Served, network_of
 
 #: Axes of sequences of features.
 SEQUENCES = 3

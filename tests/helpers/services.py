@@ -142,7 +142,8 @@ def started(
 def main() -> None:
     import uvicorn
 
-    from fastlstm.serving import accesslog, app, connections
+    from fastlstm.serving import app
+    from fastlstm.serving.server import accesslog, connections
 
     given = json.loads(sys.argv[2])
     if given["patience"] is not None:

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from fastlstm import serving
-from fastlstm.serving import accesslog
+from fastlstm.serving.server import accesslog
 
 X = {"instances": [[[0.0, 0.1, 0.2]]]}
 

@@ -19,9 +19,12 @@ from fastlstm.cli import serving
 from fastlstm.cli.main import main
 from fastlstm.errors import InputError
 from fastlstm.inputs import TensorInfo
-from fastlstm.serving import accesslog, app, bodies, messages
+from fastlstm.serving import app
 from fastlstm.serving.options import Options
+from fastlstm.serving.protocols import bodies
 from fastlstm.serving.refusals import RefusedError
+from fastlstm.serving.server import accesslog
+from fastlstm.serving.state import messages
 
 MEGABYTE = 1 << 20
 

@@ -18,7 +18,7 @@ import services
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastlstm.serving import bodies
+from fastlstm.serving.protocols import bodies
 from fastlstm.serving.refusals import RefusedError
 
 MOST = 1 << 20

@@ -22,11 +22,12 @@ from starlette.routing import Route
 
 import fastlstm
 from fastlstm.errors import InputError
-from fastlstm.serving import app, bodies, handling, inference, inferring, tensors
+from fastlstm.serving import app
+from fastlstm.serving.models.repository import Repository
+from fastlstm.serving.models.running import Runner
 from fastlstm.serving.options import Options
+from fastlstm.serving.protocols import bodies, handling, inference, inferring, tensors
 from fastlstm.serving.refusals import RefusedError
-from fastlstm.serving.repository import Repository
-from fastlstm.serving.running import Runner
 from fastlstm.serving.service import Service
 
 HEADER = "Inference-Header-Content-Length"

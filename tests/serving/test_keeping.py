@@ -18,9 +18,9 @@ import pytest
 
 import fastlstm
 from fastlstm import InputError
-from fastlstm.serving.keeping import SPARE, Kept
-from fastlstm.serving.served import Served
-from fastlstm.serving.states import State
+from fastlstm.serving.models.served import Served
+from fastlstm.serving.state.keeping import SPARE, Kept
+from fastlstm.serving.state.states import State
 
 RNG = np.random.default_rng(0)
 STEP: Any = (None, ("<f4",))

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from fastlstm import serving
-from fastlstm.serving import metrics
-from fastlstm.serving.metrics import Metrics
+from fastlstm.serving.server import metrics
+from fastlstm.serving.server.metrics import Metrics
 
 X = {"instances": [[[0.0, 0.1, 0.2]], [[1.0, 1.1, 1.2]]]}
 

@@ -18,11 +18,11 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fastlstm import serving
-from fastlstm.serving import middleware
-from fastlstm.serving.metrics import Metrics
 from fastlstm.serving.options import Options
-from fastlstm.serving.receiving import Held
 from fastlstm.serving.refusals import RefusedError
+from fastlstm.serving.server import middleware
+from fastlstm.serving.server.metrics import Metrics
+from fastlstm.serving.server.receiving import Held
 
 TOKEN = "a-secret"
 X = {"instances": [[[0.0, 0.1, 0.2]]]}

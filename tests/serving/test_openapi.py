@@ -24,7 +24,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from fastlstm.serving import app, openapi
+from fastlstm.serving import app
+from fastlstm.serving.protocols import openapi
 
 schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
 conformance = pytest.importorskip("schemathesis.specs.openapi.checks")

@@ -20,11 +20,12 @@ import page_files
 import pytest
 
 import fastlstm
-from fastlstm.serving import Options, finding
+from fastlstm.serving import Options
+from fastlstm.serving.models import finding
+from fastlstm.serving.models.repository import Repository
+from fastlstm.serving.models.served import Served
+from fastlstm.serving.models.shelf import Status
 from fastlstm.serving.refusals import RefusedError
-from fastlstm.serving.repository import Repository
-from fastlstm.serving.served import Served
-from fastlstm.serving.shelf import Status
 
 QUIET = Options(poll_seconds=None)
 

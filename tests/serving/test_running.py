@@ -17,10 +17,10 @@ import fastlstm
 from fastlstm.errors import InputError
 from fastlstm.inputs import TensorInfo
 from fastlstm.serving import Options
-from fastlstm.serving.costs import Costs
+from fastlstm.serving.models.costs import Costs
+from fastlstm.serving.models.running import Runner
+from fastlstm.serving.models.served import Served
 from fastlstm.serving.refusals import RefusedError
-from fastlstm.serving.running import Runner
-from fastlstm.serving.served import Served
 
 X = TensorInfo("x", (None, 3), "float32")
 
@@ -316,7 +316,7 @@ def test_nobody_computes_for_those_who_have_left() -> None:
 
 def test_queues_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each number of timesteps has its own queue, which goes with its last request."""
-    import fastlstm.serving.batching as batching
+    import fastlstm.serving.models.batching as batching
 
     made: list[Any] = []
     whole = batching.Queue.__init__

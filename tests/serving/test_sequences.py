@@ -20,11 +20,11 @@ import pytest
 import fastlstm
 from fastlstm import InputError
 from fastlstm.serving import Options
+from fastlstm.serving.models.running import Runner
+from fastlstm.serving.models.served import Served
 from fastlstm.serving.refusals import RefusedError
-from fastlstm.serving.running import Runner
-from fastlstm.serving.sequences import Sequences
-from fastlstm.serving.served import Served
-from fastlstm.serving.versions import AllSequences
+from fastlstm.serving.state.sequences import Sequences
+from fastlstm.serving.state.versions import AllSequences
 
 FEATURES = 3
 RNG = np.random.default_rng(0)

@@ -13,8 +13,8 @@ import page_files
 import pytest
 
 import fastlstm
-from fastlstm.serving.costs import Costs
-from fastlstm.serving.served import ModelError, Served
+from fastlstm.serving.models.costs import Costs
+from fastlstm.serving.models.served import ModelError, Served
 
 RNG = np.random.default_rng(0)
 

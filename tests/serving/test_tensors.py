@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import fastlstm
 from fastlstm.inputs import TensorInfo
-from fastlstm.serving import tensors
+from fastlstm.serving.models.served import Served
+from fastlstm.serving.protocols import tensors
 from fastlstm.serving.refusals import RefusedError
-from fastlstm.serving.served import Served
 
 INFER, HEADER = "/v2/models/fixed/infer", "Inference-Header-Content-Length"
 NAME, SHAPE = "lstm_1_input", [1, 5, 3]

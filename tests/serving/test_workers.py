@@ -22,8 +22,8 @@ from test_repository import put
 from test_serve_command import X, asked, serving
 
 import fastlstm
-from fastlstm.serving import workers
-from fastlstm.serving.workers import Agreement, Slot, take_slot
+from fastlstm.serving.server import workers
+from fastlstm.serving.server.workers import Agreement, Slot, take_slot
 
 pytestmark = pytest.mark.slow
 

@@ -314,7 +314,7 @@ def test_nothing_is_written_another_way() -> None:
         "caching.py": {"open(descriptor"},  # beside its place too, but for this user alone, and with no permissions of what was there
         "demo.py": {"figure.savefig(image"},
         "formats/own.py": {"save(tensors"},  # gives bytes
-        "serving/keeping.py": {"save(state.stream.state"},  # gives bytes
+        "serving/state/keeping.py": {"save(state.stream.state"},  # gives bytes
         "formats/several.py": {"zipfile.ZipFile(out"},  # in memory
     }
     package = Path(fastlstm.__file__).parent

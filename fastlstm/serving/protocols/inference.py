@@ -9,16 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from .. import __version__
-from ..inputs import TensorInfo
-from . import bodies, finding, tensors
+from ... import __version__
+from ...inputs import TensorInfo
+from ..models import finding
+from ..models.repository import Status
+from ..models.served import Served
+from ..options import Options
+from ..refusals import RefusedError
+from ..service import Service
+from . import bodies, tensors
 from .handling import Handler, answering, asked, computed
 from .inferring import Call, Part, alone, formed, opened, parsed, sequence_of
-from .options import Options
-from .refusals import RefusedError
-from .repository import Status
-from .served import Served
-from .service import Service
 from .statistics import Counts
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "sequence", "statistics"]

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs import TensorInfo, shape_text
-from .refusals import RefusedError
-from .served import Served
+from ...inputs import TensorInfo, shape_text
+from ..models.served import Served
+from ..refusals import RefusedError
 
 #: Axes that a tensor of a request may have.
 MOST_AXES = 16

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from .. import __version__
+from ... import __version__
 from . import bodies, tensors
 
 Schema = Mapping[str, Any]

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ..errors import InputError
-from ..inputs import TensorInfo, shape_text, told
-from ..layers.streaming import is_sequence
-from ..spec import STRING
-from .served import Served
+from ...errors import InputError
+from ...inputs import TensorInfo, shape_text, told
+from ...layers.streaming import is_sequence
+from ...spec import STRING
+from ..models.served import Served
 from .timesteps import Form, Outputs, read
 
 #: Do numbers lie in memory as binary messages have them?

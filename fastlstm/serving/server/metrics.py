@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from .. import __version__
+from ... import __version__
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 #: Seconds: a request for a small model takes a few hundred microseconds.

@@ -12,11 +12,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import InputError
+from ...errors import InputError
+from ..models.served import Served
+from ..refusals import RefusedError, refused
+from ..service import Service
 from . import bodies
-from .refusals import RefusedError, refused
-from .served import Served
-from .service import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
 Form = Callable[[RefusedError], object]

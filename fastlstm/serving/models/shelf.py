@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
-from ..errors import FastLSTMError, InputError
-from ..model import Model
-from ..pipeline import Pipeline, load_either
+from ...errors import FastLSTMError, InputError
+from ...model import Model
+from ...pipeline import Pipeline, load_either
+from ..options import Options
 from . import finding
-from .options import Options
 from .served import Served
 
 LOG = logging.getLogger("fastlstm.serving")
@@ -63,7 +63,7 @@ class Nobody:
 
 
 class Agreeing(Protocol):
-    """The other workers: see :class:`fastlstm.serving.workers.Agreement`."""
+    """The other workers: see :class:`fastlstm.serving.server.workers.Agreement`."""
 
     def reached(self, name: str, version: int, stamp: Any, fine: bool, ended: Callable[[], bool]) -> bool:
         """Is a version to be shown that this worker could load, or could not?"""

@@ -33,15 +33,15 @@ import orjson
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from . import finding
+from ..models import finding
+from ..models.served import Served
+from ..refusals import RefusedError, refused
 from .messages import Messages, encoded
-from .refusals import RefusedError, refused
 from .sequences import Sequences
-from .served import Served
 from .states import State
 
 if TYPE_CHECKING:
-    from .service import Service
+    from ..service import Service
 
 LOGGER = logging.getLogger("fastlstm.serving")
 

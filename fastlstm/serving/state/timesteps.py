@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
-from ..inputs import TensorInfo, shape_text
-from ..layers.streaming import is_sequence
+from ...errors import InputError
+from ...inputs import TensorInfo, shape_text
+from ...layers.streaming import is_sequence
 
 Outputs = dict[str, Any]
 #: How many timesteps (None: one, without a time axis), and the dtypes of the inputs.

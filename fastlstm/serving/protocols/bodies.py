@@ -16,8 +16,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from .options import Options
-from .refusals import RefusedError
+from ..options import Options
+from ..refusals import RefusedError
 
 #: Compressed bytes that are unpacked between other requests; more of them go to a thread. They are at most a thousand times as many after.
 FEW_PACKED = 4096

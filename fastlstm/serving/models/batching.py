@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .options import Options
-from .refusals import RETRY, RefusedError
+from ..options import Options
+from ..refusals import RETRY, RefusedError
 from .served import Served, matches, parts_of
 
 LOG = logging.getLogger("fastlstm.serving")

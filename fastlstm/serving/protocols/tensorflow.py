@@ -11,13 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..inputs import TensorInfo
+from ...inputs import TensorInfo
+from ..models.repository import Status
+from ..models.served import Served
+from ..refusals import RefusedError
+from ..service import Service
 from . import bodies, tensors
 from .handling import answering, asked, computed
-from .refusals import RefusedError
-from .repository import Status
-from .served import Served
-from .service import Service
 
 #: What may follow ``/v1/``. Words in capitals are as good, as there.
 VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"

@@ -10,13 +10,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import FastLSTMError, FormatError, InputError
-from ..inputs import told
-from ..model import Model
-from ..pipeline import Pipeline
+from ...errors import FastLSTMError, FormatError, InputError
+from ...inputs import told
+from ...model import Model
+from ...pipeline import Pipeline
+from ..options import Options
+from ..refusals import RefusedError
 from . import finding
-from .options import Options
-from .refusals import RefusedError
 from .served import Served
 from .shelf import Agreeing, Around, Nobody, Observer, Shelf, Status
 from .shelf import Given as GivenModel

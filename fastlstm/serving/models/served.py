@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..batch.answers import told_apart
-from ..batch.predictor import raw_inputs
-from ..errors import FastLSTMError, InputError, SuppliedError
-from ..inputs import TensorInfo, known_sizes, shape_text
-from ..model import Model
-from ..pipeline import Pipeline
-from ..preprocessing.labels import as_array
-from ..records import changed
-from ..spec import STRING
+from ...batch.answers import told_apart
+from ...batch.predictor import raw_inputs
+from ...errors import FastLSTMError, InputError, SuppliedError
+from ...inputs import TensorInfo, known_sizes, shape_text
+from ...model import Model
+from ...pipeline import Pipeline
+from ...preprocessing.labels import as_array
+from ...records import changed
+from ...spec import STRING
 from .costs import Costs
 
 #: What a pipeline with labels answers.

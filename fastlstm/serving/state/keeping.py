@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..batch.streams import Streams, network, unpacked
-from ..inputs import TensorInfo
-from ..model import Model
-from ..pipeline import Pipeline
-from ..stream import Stream
+from ...batch.streams import Streams, network, unpacked
+from ...inputs import TensorInfo
+from ...model import Model
+from ...pipeline import Pipeline
+from ...stream import Stream
 from .states import State
 from .timesteps import Form, zeros
 

@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FastLSTMError, InputError, UnsupportedError
+from ...errors import FastLSTMError, InputError, UnsupportedError
+from ..models.running import Runner
+from ..models.served import Served, without_python
+from ..options import Options
+from ..refusals import RefusedError, problems
 from .keeping import Kept
-from .options import Options
-from .refusals import RefusedError, problems
-from .running import Runner
-from .served import Served, without_python
 from .states import State, Step, must_start, settle
 from .timesteps import Form, Outputs, read
 

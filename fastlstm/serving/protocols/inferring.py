@@ -11,10 +11,10 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..inputs import TensorInfo, shape_text
+from ...inputs import TensorInfo, shape_text
+from ..models.served import Served
+from ..refusals import RefusedError
 from . import bodies, tensors
-from .refusals import RefusedError
-from .served import Served
 
 #: The header that tells where JSON ends and raw bytes begin.
 HEADER = b"inference-header-content-length"

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from ..options import Options
+from ..refusals import RETRY, RefusedError
 from .batching import Batches
 from .costs import place_of
-from .options import Options
-from .refusals import RETRY, RefusedError
 from .served import Served
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from .served import Served
+from ..models.served import Served
 
 #: Versions that are remembered: beyond, those that were used longest ago are dropped.
 MOST_VERSIONS = 1000

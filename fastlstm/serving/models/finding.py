@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..batch.loaded import stamp_of
-from ..errors import FastLSTMError, InputError
-from ..formats.several import files_of
-from ..inputs import told
-from .refusals import RefusedError
+from ...batch.loaded import stamp_of
+from ...errors import FastLSTMError, InputError
+from ...formats.several import files_of
+from ...inputs import told
+from ..refusals import RefusedError
 
 #: What requests, logs and metrics can name a model.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")

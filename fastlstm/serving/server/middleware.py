@@ -19,13 +19,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocket
 
-from .. import forking
-from . import accesslog, bodies
-from .handling import said, unrouted
-from .lifetime import Life
+from ... import forking
+from ..lifetime import Life
+from ..protocols import bodies
+from ..protocols.handling import said, unrouted
+from ..refusals import RefusedError
+from ..service import Service
+from . import accesslog
 from .receiving import AGAIN, Body, Held
-from .refusals import RefusedError
-from .service import Service
 
 LOGGER = logging.getLogger("fastlstm.serving")
 #: Asked by those who start and stop services.

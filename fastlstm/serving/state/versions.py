@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-from .options import Options
-from .running import Runner
+from ..models.running import Runner
+from ..models.served import Served
+from ..options import Options
 from .sequences import Count, Sequences
-from .served import Served
 from .timesteps import Outputs
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..stream import Stream
-from .served import Served
+from ...stream import Stream
+from ..models.served import Served
 from .timesteps import Form
 
 NUMBERS = itertools.count()

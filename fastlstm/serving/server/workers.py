@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..batch.jobs.locks import Lock
-from ..replacing import writing
+from ...batch.jobs.locks import Lock
+from ...replacing import writing
 
 LOG = logging.getLogger("fastlstm.serving")
 

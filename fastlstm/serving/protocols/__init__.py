@@ -1,0 +1,1 @@
+"""What requests and answers look like: TensorFlow Serving's REST API, the Open Inference Protocol."""

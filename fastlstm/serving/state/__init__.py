@@ -1,0 +1,1 @@
+"""State between requests: sequences, and WebSockets."""
