@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from .. import __version__
 from ..drawing import svg
+from .models.finding import number_of
 from .models.served import Served, network_of
 from .protocols import bodies
 from .protocols.handling import answering
@@ -73,7 +74,7 @@ def routes(service: Service) -> Sequence[BaseRoute]:
         drawn = await shown.drawn(_asked(service, request))
         return Response(drawn, media_type=TYPES[".svg"], headers={"Content-Security-Policy": PICTURE_POLICY})
 
-    one = "/page/models/{name}/versions/{version:int}"
+    one = "/page/models/{name}/versions/{version}"
     return [
         Route("/", answers(index), methods=["GET"]),
         Route("/page/static/{file}", answers(file), methods=["GET"]),
@@ -84,7 +85,7 @@ def routes(service: Service) -> Sequence[BaseRoute]:
 
 
 def _asked(service: Service, request: Request) -> Served:
-    return service.repository.get(request.path_params["name"], request.path_params["version"])
+    return service.repository.get(request.path_params["name"], number_of(request.path_params["version"]))
 
 
 def _files() -> dict[str, File]:

@@ -15,6 +15,7 @@ import services
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from websockets.sync.client import connect
 
 from fastlstm import serving
 from fastlstm.serving.server import accesslog
@@ -133,3 +134,14 @@ async def one_socket(running: services.Running) -> None:
     async with connect(f"ws://127.0.0.1:{running.port}/v1/models/m/stream") as socket:
         await socket.send("[0, 0, 0]")
         await socket.recv()
+
+
+def test_sockets_have_one_line_without_their_query(model: Path, tmp_path: Path) -> None:
+    """What uvicorn says of each by itself holds the query, which may hold what is nobody's business."""
+    with services.service(tmp_path, {"m": model}) as running:
+        with connect(f"ws://127.0.0.1:{running.port}/v1/models/m/stream?key=secret") as socket:
+            socket.send("[0.1, 0.2, 0.3]")
+            assert socket.recv()
+        services.wait(lambda: "/stream" in running.lines)
+        assert running.lines.count("/v1/models/m/stream") == 1
+        assert "secret" not in running.lines and "connection open" not in running.lines

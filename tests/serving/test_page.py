@@ -119,6 +119,13 @@ def test_what_is_asked_for_must_be_served(client: TestClient) -> None:
         assert "error" in found.json()
 
 
+@pytest.mark.parametrize("version", ["9" * 5000, "x", "-1", "1.0"])
+def test_versions_are_whole_numbers(client: TestClient, version: str) -> None:
+    answer = client.get(f"/page/models/values/versions/{version}")
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("version: expected a whole number from 0 on, found ")
+
+
 @pytest.mark.parametrize(
     ("name", "kinds", "streams"),
     [

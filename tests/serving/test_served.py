@@ -110,6 +110,17 @@ def test_a_stateful_model_begins_anew_with_each_request(tmp_path: Path) -> None:
     assert len(found) == 8 and all(np.array_equal(mine, expected) for mine in found)
 
 
+def test_rows_of_a_stateful_model_do_not_go_on_from_each_other(tmp_path: Path) -> None:
+    """Keras computes four rows of a model of two as two times two, of which the second goes on from the first."""
+    path = batch_models.stateful(tmp_path / "m.h5")
+    one, x = served(fastlstm.load(path)), RNG.normal(size=(4, 5, 3))
+    with pytest.raises(fastlstm.InputError, match=r"model 'm': expected 2 rows in a request, as it is stateful .*, found 4; send so many"):
+        one.predict({one.inputs[0].name: x})
+    parts = [one.predict({one.inputs[0].name: part})[one.outputs[0].name] for part in (x[:2], x[2:])]
+    assert np.array_equal(parts[1], fastlstm.load(path).predict(x[2:]))
+    assert not np.array_equal(parts[1], fastlstm.load(path).predict(x)[2:])
+
+
 # -- pipelines ---------------------------------------------------------------------------------------------------------------
 
 

@@ -107,6 +107,8 @@ class Served:
                 raise KeyError
         except KeyError:
             raise self._other_names(arrays) from None
+        if self._stateful:
+            self._check_rows(self.rows(arrays))
         try:
             return self.named(self._computed(given[0] if len(given) == 1 else given))
         except InputError as error:
@@ -115,6 +117,13 @@ class Served:
             if faulty(error):
                 raise ModelError(f"model {self.name!r}, version {self.version}: {error}") from error
             raise self.explained(error, arrays) from error
+
+    def _check_rows(self, rows: int) -> None:
+        """Refuse rows of a stateful model that would go on from each other: Keras takes the next of them as more timesteps."""
+        fixed = self.inputs[0].shape[0]
+        if fixed is not None and rows > fixed:
+            expected = f"{fixed} row{'s' if fixed != 1 else ''} in a request, as it is stateful and would go on from row to row"
+            raise InputError(f"model {self.name!r}: expected {expected}, found {rows}; send so many at a time")
 
     def _computed(self, x: Any) -> Any:
         if not self._stateful:

@@ -58,6 +58,14 @@ def write(scope: Mapping[str, Any], request_id: str, status: int, size: int, sec
     LOGGER.log(logging.DEBUG if quiet else logging.INFO, TEXT, fields)
 
 
+class NoSockets(logging.Filter):
+    """Leaves out what uvicorn says of each WebSocket, with its whole query: there is a line for it among those of requests."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Is it about something else?"""
+        return '"WebSocket' not in str(record.msg) and record.msg not in ("connection open", "connection closed")
+
+
 class TextLines(logging.Formatter):
     """Writes a record on a line of its own, whatever it tells of; the traceback of an exception follows."""
 
@@ -100,9 +108,10 @@ def settings(form: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": formatter},
+        "filters": {"sockets": {"()": f"{__name__}.{NoSockets.__name__}"}},
         "handlers": {
             "requests": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"},
-            "others": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"},
+            "others": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["sockets"], "stream": "ext://sys.stderr"},
         },
         "loggers": {
             LOGGER.name: {"handlers": ["requests"], "level": level, "propagate": False},

@@ -8,7 +8,6 @@ which there are a thousand or so.
 from __future__ import annotations
 
 import asyncio
-import resource
 from typing import TYPE_CHECKING, Any
 
 #: Seconds that are waited for a client to send or to read something.
@@ -132,5 +131,9 @@ def wait_for_heads(seconds: float) -> None:
 
 def allow_open_files() -> None:
     """Allow as many open files, and so connections, as this user may ask for."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such bound
+        return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
