@@ -77,6 +77,8 @@ LIMITS: Mapping[str, tuple[Any, str]] = {
     "max_steps": (int, "timesteps of a sequence, for models with causal attention (none)"),
     "max_message_bytes": (int, "bytes of a WebSocket's message (1048576)"),
 }
+#: All that are numbers, and have defaults of their own.
+NUMBERS = ("compute_threads", "batch_rows", "batch_wait_us", *LIMITS)
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------------
@@ -277,7 +279,7 @@ def application(arguments: argparse.Namespace) -> Application:
     labels: dict[str, dict[str, int]] = {}
     for name, label, version in arguments.label:
         labels.setdefault(name, {})[label] = version
-    given = {name: getattr(arguments, name) for name in ("compute_threads", "batch_rows", "batch_wait_us", *LIMITS)}
+    given = {name: getattr(arguments, name) for name in NUMBERS}
     chosen = {name: value for name, value in given.items() if value is not None}
     options = Options(
         versions=arguments.versions, poll_seconds=arguments.poll_seconds, threads=arguments.threads, loading=loading(arguments),
@@ -343,7 +345,8 @@ def told_as_options() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(re.sub(r"^([a-z_]+):", lambda found: f"{_option(found[1])}:", str(error))) from error
+        text = re.sub(r"^([a-z_]+):", lambda found: f"{_option(found[1])}:", str(error))
+        raise InputError(re.sub(rf"\b({'|'.join(NUMBERS)})\b", lambda found: _option(found[0]), text)) from error
 
 
 def serve(arguments: argparse.Namespace, asked: Application, shared: socket.socket, tls: Mapping[str, str]) -> int:

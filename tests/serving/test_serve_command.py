@@ -152,7 +152,7 @@ def certified(tmp_path: Path) -> tuple[Path, Path]:
 
 REFUSED: list[tuple[list[str], str]] = [
     ([], "MODEL: expected a model to serve, NAME=PATH, --models FOLDER or --demo, found none of these"),
-    (["nowhere.h5"], "model 'nowhere': cannot be served: "),
+    (["nowhere.h5"], "nowhere.h5: nothing is there\n"),
     (["two words.h5"], "letter or digit first, at most 128, found 'two words'; give it one: NAME='two words.h5'"),
     (["a/m.h5", "b/m.h5"], "both 'm'; give one: NAME=PATH"),
     (["m="], "MODEL: expected NAME=PATH, found 'm=' without a path"),
@@ -160,7 +160,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["--models", "nowhere"], "--models: expected the path of a folder of models, found 'nowhere', which is none"),
     (["m={model}", "--label", "n:stable=1"], "--label: expected names of models among 'm', found 'n'"),
     (["m={model}", "--label", "m:stable=4"], "label 'stable' of model 'm': expected one of the versions 1, found 4"),
-    (["m={model}", "--batch-wait-us", "5"], "--batch-wait-us: expected batch_rows too"),
+    (["m={model}", "--batch-wait-us", "5"], "--batch-wait-us: expected --batch-rows too"),
     (["m={model}", "--cors-origin", "a.org"], "--cors-origin: expected origins such as 'https://example.org'"),
     (["m={model}", "--allowed-host", "a.org:80"], "--allowed-host: expected names such as"),
     (["m={model}", "--token-file", "nowhere"], "--token-file: nowhere cannot be read (No such file or directory)"),

@@ -126,7 +126,7 @@ class Shelf:
     def look(self, first: bool = False) -> None:
         """Bring what is served up to date with what is there; ``first``: what is there is complete."""
         found, said = self._found()
-        if said and said != self._said:
+        if said and said != self._said and self.shown.versions:  # at the start it is the reason why there are none
             LOG.warning("model %r: %s", self.name, said)
         self._said = said
         if found is None or (not found and not self.shown.versions):
@@ -142,10 +142,13 @@ class Shelf:
         try:
             found = finding.versions(self.path)
         except FastLSTMError as error:
-            return None, f"{error}; what is served stays"
+            return None, f"{error}{self._stays()}"
         if found is None:
-            return None, f"{self.path}: nothing is there; what is served stays"
+            return None, f"{self.path}: nothing is there{self._stays()}"
         return found, "" if found else f"{self.path}: no version is in it{self._instead()}"
+
+    def _stays(self) -> str:
+        return "; what is served stays" if self.shown.versions else ""
 
     def _instead(self) -> str:
         """What else a folder without versions could be."""
