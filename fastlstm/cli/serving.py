@@ -428,15 +428,15 @@ def alone(config: uvicorn.Config, shared: socket.socket) -> int:
 def together(config: uvicorn.Config, shared: socket.socket, own: Sequence[socket.socket], stack: ExitStack) -> int:
     """Answer in several processes, which are started again where one ends."""
     import uvicorn
-    from uvicorn.supervisors import Multiprocess
 
     from ..serving.server import metrics, workers
+    from ..serving.server.supervisor import Supervisor
 
     stack.enter_context(metrics.multiprocess_folder())
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastlstm-workers-"))
     sockets = workers.Listeners(shared, own, folder, config.workers)
-    older = {"target": uvicorn.Server(config).run} if "target" in signature(Multiprocess).parameters else {}
-    supervisor = Multiprocess(config, sockets=sockets, **older)
+    older = {"target": uvicorn.Server(config).run} if "target" in signature(Supervisor).parameters else {}
+    supervisor = Supervisor(config, sockets=sockets, **older)
     supervisor.run()
     return int(any(one.process.exitcode == CANNOT_BEGIN for one in supervisor.processes))
 

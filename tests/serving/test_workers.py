@@ -109,6 +109,22 @@ def test_a_worker_that_is_killed(model: Path, tmp_path: Path) -> None:
         assert running.process.wait(timeout=30) == 0
 
 
+def test_a_worker_that_ends_while_it_is_asked_how_it_is(model: Path, tmp_path: Path) -> None:
+    """Nobody waits for its answer: it is started again at once, and the service ends at once when it should."""
+    with serving(tmp_path, f"m={model}", "--workers", 2, "--access-log", "none") as running:
+        services.wait(lambda: loaded(running) == 2)
+        stopped, other = processes(running)
+        os.kill(stopped, signal.SIGSTOP)
+        time.sleep(1.5)  # the supervisor asks every half a second
+        os.kill(stopped, signal.SIGKILL)
+        services.wait(lambda: len(set(processes(running)) - {stopped, other}) == 1, patience=30)  # the supervisor's own patience is 60 s
+        os.kill(other, signal.SIGSTOP)
+        time.sleep(1.5)
+        os.kill(other, signal.SIGKILL)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=30) == 0
+
+
 def test_all_workers_change_over_together(model: Path, other: Path, tmp_path: Path) -> None:
     """No client sees the new version and then, a moment later, the old one again."""
     path = tmp_path / "m.h5"
