@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import batch_models
 import page_files
 import pytest
 import served_models
@@ -14,6 +15,7 @@ import services
 
 if TYPE_CHECKING:
     import httpx
+    from starlette.testclient import TestClient
 
 NEEDED = "needs what pip install 'fastlstm[service]' brings"
 MISSING = [name for name in ("starlette", "uvicorn", "orjson", "prometheus_client", "httpx") if importlib.util.find_spec(name) is None]
@@ -38,6 +40,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another model, whose numbers differ."""
+    path = tmp_path / "others" / "other.h5"
+    path.parent.mkdir()
+    return batch_models.any_length(path)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    path = tmp_path / "others" / "broken.h5"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"no more of it")
+    return path
+
+
 @pytest.fixture(scope="session")
 def served_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The models of ``served_models.py``."""
@@ -58,3 +76,21 @@ def protocols(serving: services.Running) -> Iterator[httpx.Client]:
 
     with httpx.Client(base_url=serving.url, timeout=60) as client:
         yield client
+
+
+@pytest.fixture
+def ask(model: Path) -> Iterator[Callable[..., TestClient]]:
+    """Makes clients of services with options."""
+    import asgi
+    from starlette.testclient import TestClient
+
+    opened: list[TestClient] = []
+
+    def client(**options: Any) -> TestClient:
+        opened.append(TestClient(asgi.made(model, **options), raise_server_exceptions=False))
+        opened[-1].__enter__()
+        return opened[-1]
+
+    yield client
+    for each in opened:
+        each.__exit__(None, None, None)

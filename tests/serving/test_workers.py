@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import os
 import re
 import signal
@@ -13,12 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import batch_models
 import httpx
 import numpy as np
 import pytest
 import services
-from test_repository import put
+from shelves import put
 from test_serve_command import X, asked, serving
 
 import fastlstm
@@ -26,12 +26,6 @@ from fastlstm.serving.server import workers
 from fastlstm.serving.server.workers import Agreement, Slot, take_slot
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Path:
-    (tmp_path / "others").mkdir()
-    return batch_models.any_length(tmp_path / "others" / "other.h5")
 
 
 def processes(running: services.Running) -> list[int]:
@@ -90,6 +84,20 @@ def answered(asking: Asking, more: int) -> None:
     services.wait(lambda: len(asking.answers) >= wanted)
 
 
+@contextlib.contextmanager
+def asked_while_files_change(path: Path, old: Path, new: Path) -> Iterator[Asking]:
+    """Two workers, who serve the old model and see soon what replaces it, are asked all the time."""
+    put(old, path)
+    ways = {"old": fastlstm.load(old).predict(X), "new": fastlstm.load(new).predict(X)}
+    with serving(path.parent, f"m={path}", "--workers", 2, "--poll-seconds", 0.4, "--access-log", "none") as running:
+        services.wait(lambda: loaded(running) == 2)
+        asking = Asking(running, ways)
+        try:
+            yield asking
+        finally:
+            asking.stop()
+
+
 def test_a_worker_that_is_killed(model: Path, tmp_path: Path) -> None:
     """Others answer meanwhile, it is started again, and nobody gets a wrong answer."""
     with serving(tmp_path, f"m={model}", "--workers", 2, "--access-log", "none") as running:
@@ -128,51 +136,38 @@ def test_a_worker_that_ends_while_it_is_asked_how_it_is(model: Path, tmp_path: P
 def test_all_workers_change_over_together(model: Path, other: Path, tmp_path: Path) -> None:
     """No client sees the new version and then, a moment later, the old one again."""
     path = tmp_path / "m.h5"
-    put(model, path)
-    ways = {"old": fastlstm.load(model).predict(X), "new": fastlstm.load(other).predict(X)}
-    with serving(tmp_path, f"m={path}", "--workers", 2, "--poll-seconds", 0.4, "--access-log", "none") as running:
-        services.wait(lambda: loaded(running) == 2)
-        asking = Asking(running, ways)
-        try:
-            for n, way in enumerate(["new", "old", "new"]):
-                answered(asking, 20)
-                mark = len(asking.answers)
-                put(other if n % 2 == 0 else model, path)
-                services.wait(lambda way=way: asking.answers[-1][2] == way)
-                time.sleep(0.3)
-                first = next(end for _, end, found in asking.answers[mark:] if found == way)
-                answered(asking, 100)
-                late = [found for start, _, found in asking.answers[mark:] if start > first + 0.3]
-                assert set(late) == {way}
-        finally:
-            asking.stop()
-        assert set(asking.counts()) == {"old", "new"} and not asking.lost
+    with asked_while_files_change(path, model, other) as asking:
+        for n, way in enumerate(["new", "old", "new"]):
+            answered(asking, 20)
+            mark = len(asking.answers)
+            put(other if n % 2 == 0 else model, path)
+            services.wait(lambda way=way: asking.answers[-1][2] == way)
+            time.sleep(0.3)
+            first = next(end for _, end, found in asking.answers[mark:] if found == way)
+            answered(asking, 100)
+            late = [found for start, _, found in asking.answers[mark:] if start > first + 0.3]
+            assert set(late) == {way}
+    assert set(asking.counts()) == {"old", "new"} and not asking.lost
 
 
 def test_a_broken_model_and_a_killed_worker(model: Path, other: Path, tmp_path: Path) -> None:
     """The file is broken, so that a worker that is started again cannot serve what the other does: it answers nobody until it can."""
     path = tmp_path / "m.h5"
-    put(model, path)
-    ways = {"old": fastlstm.load(model).predict(X), "new": fastlstm.load(other).predict(X)}
-    with serving(tmp_path, f"m={path}", "--workers", 2, "--poll-seconds", 0.4, "--access-log", "none") as running:
+    with asked_while_files_change(path, model, other) as asking:
+        running = asking.running
+        (tmp_path / "broken").write_bytes(b"\x89HDF\r\n\x1a\n")
+        put(tmp_path / "broken", path)
+        services.wait(lambda: running.lines.count("cannot be loaded, version 1 is still served") == 2)
+        killed = processes(running)[0]
+        os.kill(killed, signal.SIGKILL)
+        services.wait(lambda: "cannot serve what the others do, and is tried again" in running.lines)
+        answered(asking, 100)
+        assert set(asking.counts()) == {"old"}
+        put(other, path)
+        services.wait(lambda: asking.answers[-1][2] == "new")
+        answered(asking, 50)
         services.wait(lambda: loaded(running) == 2)
-        asking = Asking(running, ways)
-        try:
-            (tmp_path / "broken").write_bytes(b"\x89HDF\r\n\x1a\n")
-            put(tmp_path / "broken", path)
-            services.wait(lambda: running.lines.count("cannot be loaded, version 1 is still served") == 2)
-            killed = processes(running)[0]
-            os.kill(killed, signal.SIGKILL)
-            services.wait(lambda: "cannot serve what the others do, and is tried again" in running.lines)
-            answered(asking, 100)
-            assert set(asking.counts()) == {"old"}
-            put(other, path)
-            services.wait(lambda: asking.answers[-1][2] == "new")
-            answered(asking, 50)
-            services.wait(lambda: loaded(running) == 2)
-        finally:
-            asking.stop()
-        assert "wrong" not in asking.counts() and asking.lost <= 4
+    assert "wrong" not in asking.counts() and asking.lost <= 4
 
 
 def test_workers_end_with_who_started_them(model: Path, tmp_path: Path) -> None:

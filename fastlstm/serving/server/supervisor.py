@@ -6,16 +6,15 @@ from typing import Any
 
 import uvicorn.supervisors
 
-#: uvicorn's, whose types are not known where it is not installed.
 Multiprocess: Any = uvicorn.supervisors.Multiprocess
 
 
-class Supervisor(Multiprocess):
+class Supervisor(Multiprocess):  # type: ignore[misc]
     """uvicorn's, but a worker that ends while it is asked whether it is well is noticed at once.
 
     uvicorn asks through a pipe, and keeps the worker's end of it open on its own side too. A worker that ends between the question and
-    its answer then looks like one that is busy, until the health check's timeout is over; meanwhile no other worker is started again, and no
-    signal is taken.
+    its answer then looks like one that is busy, until the health check's timeout is over; meanwhile no other worker is started again,
+    and no signal is taken.
     """
 
     def keep_subprocess_alive(self) -> None:
