@@ -204,6 +204,13 @@ def block(name: str) -> list[str]:
     return [line for line in found.splitlines() if line.strip() and not line.startswith("```")]
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest imports them by their names alone, and stops where it meets one twice: which it does once all extras are installed."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("*.py") if path.name not in ("conftest.py", "__init__.py")]
+    assert len(names) > 200
+    assert sorted(names) == sorted(set(names))
+
+
 def test_page_shows_every_file() -> None:
     """The tree: a line for each file, with what it is for; declarations (.pxd, .pyi, .h) stand with their modules."""
     shown, folders = set(), [""]
