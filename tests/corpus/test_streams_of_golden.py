@@ -10,6 +10,8 @@ from pathlib import Path
 
 import golden
 import numpy as np
+import pytest
+from sweeping import QUARTERS, quarter_of
 
 import fastlstm
 from fastlstm.errors import FastLSTMError, UnsupportedError
@@ -61,8 +63,10 @@ def outcomes(case: golden.Case) -> Iterator[tuple[str, str]]:
                 yield ("right" if right else "wrong"), f"{label} {number}"
 
 
-def test_held_inputs(golden_folders: tuple[Path, ...]) -> None:
-    found = [outcome for case in golden.cases(*golden_folders) if not re.search("stateful", case.name) for outcome in outcomes(case)]
+@pytest.mark.parametrize("quarter", QUARTERS)
+def test_held_inputs(quarter: int, golden_folders: tuple[Path, ...]) -> None:
+    cases = [case for case in golden.cases(*golden_folders) if not re.search("stateful", case.name)]
+    found = [outcome for case in quarter_of(cases, quarter) for outcome in outcomes(case)]
     counts = Counter(kind for kind, _ in found)
     assert not [label for kind, label in found if kind == "wrong"]
     assert counts["right"] > 20 and counts["refused"] > 5
