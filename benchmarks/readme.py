@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import batch_engines, cold, front, roofline, sentences, serve_load, streams
+from . import batch_engines, cold, front, roofline, sentences, serve_load, streams, two_threads
 from .files import write_text
 from .report import (
     MANY_ROWS,
@@ -42,6 +42,12 @@ MORE: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
         "From raw sentences to answers, the model of TensorFlow's tutorial; {words} words in the mean, medians of {rounds} rounds, one "
         "thread:",
         sentences.markdown,
+    ),
+    (
+        "two_threads",
+        "{threads} threads beside one, by how long a call takes on one: calls upon each other, and single ones after 10 ms of rest; of "
+        "each ratio the least, the median and the most. Two models on one thread each show how far equal things differ in that run:",
+        two_threads.summary,
     ),
     (
         "cold",
@@ -152,6 +158,9 @@ def everything(results: Path) -> str:
     found = read(results / "sentences.json")
     if found:
         lines += ["", "## Sentences", "", sentences.markdown(found["results"])]
+    found = read(results / "two_threads.json")
+    if found:
+        lines += ["", "## Several threads beside one", "", two_threads.markdown(found["results"])]
     found = read(results / "cold.json")
     if found:
         lines += ["", "## Cold start", "", cold.markdown(found["results"])]

@@ -189,7 +189,7 @@ class Executor(SteppingExecutor):
         (runner, program), masks = self._prepared_beginning(found, are_ids(plain))
         inputs, outputs = self._arrays(program, plain, rows)
         shown = [np.empty((rows, *shape), np.bool_) for shape in masks.values()]
-        self.workers.run(runner, program, inputs, outputs + shown, [])
+        self.workers.run(runner, inputs, outputs + shown, [])
         there = dict(zip(masks, shown, strict=True))
         return {one: Tensor(value, there.get(one)) for one, value in zip(found.wanted, outputs, strict=True)}
 
@@ -221,7 +221,7 @@ class Executor(SteppingExecutor):
     def _native(self, prepared: Prepared, arrays: list[np.ndarray], states: list[np.ndarray]) -> list[np.ndarray]:
         runner, program = prepared
         given, outputs = self._arrays(program, arrays, len(arrays[0]))
-        self.workers.run(runner, program, given, outputs, states)
+        self.workers.run(runner, given, outputs, states)
         return outputs
 
     def _arrays(self, program: Program, arrays: list[np.ndarray], rows: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -242,7 +242,7 @@ class Executor(SteppingExecutor):
         given, outputs = self._arrays(program, list(arrays), rows)
         shown = {number: np.empty((rows, *shape), np.bool_) for number, shape in masks.items()}
         runner = runtime.Runner(program, arenas=self.arenas)
-        self.workers.run(runner, program, given, [*outputs, *shown.values()], flat(states or {}))
+        self.workers.run(runner, given, [*outputs, *shown.values()], flat(states or {}))
         return [Tensor(y, shown.get(number)) for number, y in enumerate(outputs)]
 
     # -- what it runs with ------------------------------------------------------------------------------------------------
@@ -315,8 +315,7 @@ class Executor(SteppingExecutor):
         runner, program = self.prepared((shape,))
         if not self.fits_fast_path(shape, program):
             return None
-        most_rows = self.workers.rows_alone(program)
-        return runtime.FastPath(runner, shape, program.output_shapes[0], self.inputs[0].vocabulary or 0, most_rows=most_rows)
+        return self.workers.fast_path(runner, shape, program.output_shapes[0], self.inputs[0].vocabulary or 0)
 
     def fast_step(
         self, found: Streams, infos: Sequence[TensorInfo], states: States, held: Mapping[Held, Tensor], guard: runtime.Guard, *,

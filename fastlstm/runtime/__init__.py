@@ -4,6 +4,7 @@
 arenas    scratch memory, shared by the calls of a Model
 call      one running call: interruptions, tiny numbers, threads that meet
 guards    which thread may use what a call changes
+pace      how long a Program takes on one thread
 levels    the kernels of each CPU level, and the choice among them
 encoding  a Program as the runner reads it
 runner    a Program made ready: calls kernel after kernel, block by block
@@ -22,7 +23,6 @@ try:
     from .guards import Guard, Turns, replace
     from .levels import Engine, available_levels, engine, kernel_fields, lanes, level
     from .runner import Runner
-    from .team import Team
     from .threads import Workers
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith(f"{__name__}."):
@@ -41,7 +41,6 @@ __all__ = [
     "Guard",
     "Runner",
     "Stepper",
-    "Team",
     "Turns",
     "Watch",
     "Workers",

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ class FastPath:
         output_shape: tuple[int, ...],
         vocabulary: int = 0,
         rows: int = 0,
-        most_rows: int = ...,
+        share: Callable[[Runner, list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]], None] | None = None,
+        shared: int = ...,
         states: list[np.ndarray[Any, Any]] | None = None,
         guard: Guard | None = None,
     ) -> None: ...

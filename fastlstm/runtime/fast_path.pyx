@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 from .arenas cimport Arena
 from .call cimport fastlstm_call
 from .guards cimport Guard
+from .pace cimport fastlstm_ticks
 from .runner cimport Frame, Runner
 
 cnp.import_array()
@@ -44,8 +45,10 @@ cdef class FastPath:
         Ids must be below; 0: the input is float32.
     rows : int
         The number of rows that it must have; 0: any (where there are no states).
-    most_rows : int
-        The most rows that it takes.
+    share : callable, optional
+        ``share(runner, inputs, outputs)`` has several threads compute a call.
+    shared : int
+        Nanoseconds of one thread that may be worth it.
     states : list of numpy.ndarray
         Of the Program, read and written in place by every call.
     guard : Guard
@@ -56,7 +59,10 @@ cdef class FastPath:
     cdef cnp.npy_intp shape[AXES]
     cdef cnp.npy_intp output_shape[AXES]
     cdef int ndim, output_ndim
-    cdef int64_t vocabulary, rows, most_rows
+    cdef int64_t vocabulary, rows
+    cdef object share
+    cdef int64_t shared  # nanoseconds
+    cdef int64_t brief_rows  # so many are not worth sharing
     cdef int64_t elements, output_elements  # of a row
     cdef list states
     cdef Guard guard
@@ -66,14 +72,16 @@ cdef class FastPath:
 
     def __init__(
         self, Runner runner not None, tuple shape, tuple output_shape, int64_t vocabulary=0, int64_t rows=0,
-        int64_t most_rows=UNLIMITED, list states=None, Guard guard=None,
+        object share=None, int64_t shared=UNLIMITED, list states=None, Guard guard=None,
     ):
         if runner.input_count != 1 or runner.output_count != 1 or max(len(shape), len(output_shape)) >= AXES:
             raise ValueError(f"expected a Runner of one input and one output of fewer than {AXES} axes")
         states = states or []
         if vocabulary > MOST_VOCABULARY or len(states) < runner.state_count or (runner.state_count and (guard is None or rows < 1)):
             raise ValueError("expected a vocabulary below 2**31, all states, and a guard and a number of rows for them")
-        self.runner, self.vocabulary, self.rows, self.most_rows = runner, vocabulary, rows, most_rows
+        self.runner, self.vocabulary, self.rows = runner, vocabulary, rows
+        self.share, self.shared = share, UNLIMITED if share is None else shared
+        self.brief_rows = runner.pace.brief(self.shared)
         self.left = UNLIMITED
         self.states, self.guard, self.ndim, self.output_ndim = states, guard, len(shape) + 1, len(output_shape) + 1
         self.elements = note_shape(self.shape, shape)
@@ -94,6 +102,7 @@ cdef class FastPath:
 
     cdef object call(self, object x, object out):
         cdef cnp.ndarray array, result
+        cdef int64_t rows
         if not cnp.PyArray_CheckExact(x) or not accepts(self, <cnp.ndarray>x):
             return None
         array = <cnp.ndarray>x
@@ -106,7 +115,10 @@ cdef class FastPath:
         result = result_for(self, <cnp.ndarray>x, out)
         if result is None:
             return None
-        if self.guard is None:
+        rows = cnp.PyArray_DIM(array, 0)
+        if rows > self.brief_rows and self.runner.pace.shares(rows, self.shared):
+            self.share(self.runner, [array], [result])
+        elif self.guard is None:
             self._compute(array, result)
         else:
             self.guard.enter()
@@ -162,10 +174,14 @@ cdef class FastPath:
         """The same for work during which other threads may have the GIL."""
         cdef Frame frame = self.runner.frame() if self.own is None else self.own
         cdef Arena arena = self.runner.arm(frame)
+        cdef bint timed = rows > self.brief_rows
+        cdef int64_t start = fastlstm_ticks() if timed else 0
         frame.bases[0] = <int64_t><uintptr_t>cnp.PyArray_DATA(x)
         frame.bases[1] = <int64_t><uintptr_t>cnp.PyArray_DATA(y)
         try:
             self.runner.compute(frame, 0, rows, NULL if self.own is None else &self.undisturbed)
+            if timed:
+                self.runner.pace.note(rows, fastlstm_ticks() - start, False)
         finally:
             self.runner.arenas.give(arena)
             if self.own is None:
@@ -193,7 +209,7 @@ cdef inline bint accepts(FastPath path, cnp.ndarray x) noexcept:
         if cnp.PyArray_DIM(x, n) != path.shape[n]:
             return False
     rows = cnp.PyArray_DIM(x, 0)
-    return rows <= path.most_rows and (path.rows == 0 or rows == path.rows)
+    return path.rows == 0 or rows == path.rows
 
 
 cdef inline cnp.ndarray result_for(FastPath path, cnp.ndarray x, object out):

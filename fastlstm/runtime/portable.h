@@ -103,4 +103,16 @@ static inline int64_t fastlstm_now(void) {
 #endif
 }
 
+/* Nanoseconds of a clock that is fine enough to time a call. */
+static inline int64_t fastlstm_ticks(void) {
+#if defined(_WIN32)
+    LARGE_INTEGER now, frequency;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&frequency);
+    return (int64_t)(1e9 * (double)now.QuadPart / (double)frequency.QuadPart);
+#else
+    return fastlstm_now();
+#endif
+}
+
 #endif

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from .arenas cimport Arena, Arenas
 from .call cimport fastlstm_call
 from .levels cimport Engine, kernel_t
+from .pace cimport Pace
 
 cdef enum:
     IDLE_FRAMES = 8  # that a Runner keeps while nobody computes
@@ -34,6 +35,7 @@ cdef struct Patch:
 cdef class Runner:
     cdef readonly object program
     cdef readonly Engine engine
+    cdef readonly Pace pace
     cdef readonly int64_t arena_size
     cdef int count, field_count, array_count, patch_count, scratch_count, watch_count
     cdef int input_count, output_count, state_count

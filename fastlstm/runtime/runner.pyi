@@ -6,10 +6,12 @@ from ..program.ir import Program
 from .arenas import Arenas
 from .call import Watch
 from .levels import Engine
+from .pace import Pace
 
 class Runner:
     program: Program
     engine: Engine
+    pace: Pace
     arena_size: int
     def __init__(self, program: Program, level: str | None = None, arenas: Arenas | None = None) -> None: ...
     def run(

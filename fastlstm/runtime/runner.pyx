@@ -6,6 +6,7 @@ from ..program.ir import Buffer
 from ..program.verifier import verify
 from .encoding import encode
 from .levels import engine
+from .pace import Pace
 
 cimport cython
 cimport numpy as cnp
@@ -73,6 +74,7 @@ cdef class Runner:
     def __init__(self, program, str level=None, Arenas arenas=None):
         self.program, self.engine = program, engine(level)
         self.arenas = Arenas() if arenas is None else arenas
+        self.pace = Pace(program)
         verify(program, self.engine.lanes)
         self.block_rows = max(1, program.block_rows)
         self.work = min(max(1, program.work), WORK_BETWEEN_LOOKS)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import lazy
 from ..program.ir import Program
-from ..spec import UNLIMITED
 from .call import Watch
+from .fast_path import FastPath
+from .pace import ticks
 from .runner import Runner
-from .team import Team
 
-#: Work, as Program.work counts it, of about half a millisecond. Less of it is done sooner by one thread: another one takes a tenth of
-#: a millisecond to wake up and has nothing in its cache; benchmarks of 50 to 500 microseconds took up to 1.8 times as long with two.
-SHARED_WORK = 40_000_000
+if TYPE_CHECKING:
+    from . import team
+else:  # most models never need it
+    team = lazy.module("fastlstm.runtime.team")
+
+#: Nanoseconds of one thread's work from which on it is tried whether several are done sooner: to wake another one up and to wait for its
+#: answer takes 0.1 to 0.7 milliseconds (``python -m benchmarks.two_threads``).
+SHARED_NANOSECONDS = 400_000
 
 
 class Task:
@@ -109,27 +115,33 @@ class Workers:
         self.threads = threads
         self.pool: Pool | None = None
 
-    def rows_alone(self, program: Program) -> int:
-        """The number of rows up to which one thread alone is done sooner than several."""
-        if self.threads == 1:
-            return UNLIMITED
-        alone = max(1, (SHARED_WORK - 1) // max(1, program.work))
-        if program.members == 1:
-            return alone
-        together = (SHARED_WORK - 1) // max(1, program.divided_work)
-        return together if together < program.together_rows else max(alone, program.together_rows)
+    def fast_path(self, runner: Runner, shape: tuple[int, ...], output_shape: tuple[int, ...], vocabulary: int) -> FastPath:
+        """The fast path of a Runner: calls that are done sooner so are shared."""
+        share = None if self.threads == 1 else self.share
+        return FastPath(runner, shape, output_shape, vocabulary, share=share, shared=SHARED_NANOSECONDS)
 
-    def run(self, runner: Runner, program: Program, inputs: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]) -> None:
-        """Compute all rows."""
+    def run(self, runner: Runner, inputs: list[np.ndarray], outputs: list[np.ndarray], states: list[np.ndarray]) -> None:
+        """Compute all rows, alone or shared, as is done sooner."""
         rows = len(inputs[0])
-        pool = self._ready() if rows > self.rows_alone(program) else None
-        arrays = inputs, outputs, states
+        if self.threads == 1:
+            runner.run(inputs, outputs, states, 0, rows)
+        elif runner.pace.is_shared(rows, SHARED_NANOSECONDS):
+            self.share(runner, inputs, outputs, states)
+        else:
+            start = ticks()
+            runner.run(inputs, outputs, states, 0, rows)
+            runner.pace.took(rows, ticks() - start, False)
+
+    def share(self, runner: Runner, inputs: list[np.ndarray], outputs: list[np.ndarray], states: Sequence[np.ndarray] = ()) -> None:
+        """Have several threads compute all rows, where that can be."""
+        start, rows, program = ticks(), len(inputs[0]), runner.program
+        pool, arrays = self._ready(), (inputs, outputs, list(states))
         if pool is None:
             runner.run(*arrays, 0, rows)
         elif together_at(program, rows, pool) and pool.free.acquire(blocking=False):
             try:
-                team = Team(runner, *arrays, program.members)
-                together(pool, team, team.work, [(member,) for member in range(program.members)])
+                members = team.Team(runner, *arrays, program.members)
+                together(pool, members, members.work, [(member,) for member in range(program.members)])
             finally:
                 pool.free.release()
         elif states or rows == 1:
@@ -139,6 +151,7 @@ class Workers:
             bounds = [rows * n // parts for n in range(parts + 1)]
             watch = Watch()
             together(pool, watch, runner.run, [(*arrays, *part, watch) for part in zip(bounds, bounds[1:], strict=False)])
+        runner.pace.took(rows, ticks() - start, True)
 
     def _ready(self) -> Pool | None:
         """The pool, started if it is not yet; None if it cannot take a part of this call."""

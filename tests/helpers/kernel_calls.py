@@ -13,6 +13,7 @@ from fastlstm import runtime
 from fastlstm.errors import KernelError
 from fastlstm.program import layout
 from fastlstm.program.ir import Buffer, BufferInfo, Constant, Instruction, Program
+from fastlstm.runtime.team import Team
 
 #: Those of this CPU; just in time, kernels that have changed are compiled first, which takes a minute.
 LEVELS = (*runtime.available_levels(), pytest.param("jit", marks=pytest.mark.slow))
@@ -74,6 +75,6 @@ def call(
     if members == 1:
         runner.run(*arrays, 0, rows)
         return
-    team = runtime.Team(runner, *arrays, members)
+    team = Team(runner, *arrays, members)
     with ThreadPoolExecutor(members) as pool:
         list(pool.map(team.work, range(members)))

@@ -16,6 +16,7 @@ from sweeping import swept
 import fastlstm
 from fastlstm import runtime
 from fastlstm.program.ir import Buffer, BufferInfo, Instruction, Program
+from fastlstm.runtime.team import Team
 
 
 def doubling(fixed_bytes: int, work: int = 1 << 40) -> Program:
@@ -118,7 +119,7 @@ def test_a_team_that_breaks_up_keeps_none(tmp_path: Path) -> None:
         runner, _ = model.executor.prepared(((6, 8),))
     x, y = np.ones((2, 6, 8), np.float32), np.empty((2, 40), np.float32)
     for _ in range(3):
-        team = runtime.Team(runner, [x], [y], [], 2)
+        team = Team(runner, [x], [y], [], 2)
         team.stop()
         team.work(0), team.work(1)
         del team

@@ -16,6 +16,7 @@ from level_runs import check, planned
 
 from fastlstm import Model, runtime
 from fastlstm.program.fusing import settled
+from fastlstm.runtime.team import Team
 from fastlstm.spec import LayerSpec, ModelSpec
 
 KINDS = ("Conv", "SeparableConv", "DepthwiseConv", "ConvTranspose")
@@ -153,14 +154,14 @@ def test_threads_compute_the_same_bits(kind: str) -> None:
     assert program.members == 3
     y = np.full((1, *program.output_shapes[0]), np.nan, np.float32)
     runner = runtime.Runner(program)
-    team = runtime.Team(runner, [x[:1]], [y], [], 3)
+    team = Team(runner, [x[:1]], [y], [], 3)
     workers = [threading.Thread(target=team.work, args=(member,)) for member in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     np.testing.assert_array_equal(y, alone)
-    with patch("fastlstm.runtime.threads.SHARED_WORK", 1):
+    with patch("fastlstm.runtime.threads.SHARED_NANOSECONDS", 0):
         np.testing.assert_array_equal(Model(spec, threads=2).predict(x), Model(spec).predict(x))
 
 

@@ -53,7 +53,7 @@ def test_they_cost_nothing(tmp_path: Path) -> None:
 def test_whoever_calls_keeps_them(tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In brief calls and long ones, short ways and long ones, with workers, and where something fails."""
     monkeypatch.setattr("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1)
-    monkeypatch.setattr("fastlstm.runtime.threads.SHARED_WORK", 1)
+    monkeypatch.setattr("fastlstm.runtime.threads.SHARED_NANOSECONDS", 0)
     linear(tmp_path)
     model = fastlstm.load(tmp_path / "model.h5", threads=threads)
     for rows, steps in ((1, 1), (1, 3000), (2, 9), (40, 50)):

@@ -81,7 +81,7 @@ def test_mask_that_a_layer_computes(tmp_path: Path, expected: np.ndarray) -> Non
     nodes = ([["x", 0, 0, {"mask": ["flat", 0, 0]}]], [["l", 0, 0, {}]])  # the mask goes on to the second
     path = written(tmp_path, middle, nodes, [entrance("x", STEPS, FEATURES), typed("m", "float32", STEPS, 1)])
     golden.assert_equal(fastlstm.load(path).predict([X, MASK[..., None]]), expected)
-    with patch("fastlstm.runtime.threads.SHARED_WORK", 1):
+    with patch("fastlstm.runtime.threads.SHARED_NANOSECONDS", 0):
         many = fastlstm.load(path, threads=2).predict([np.tile(X, (5000, 1, 1)), np.tile(MASK[..., None], (5000, 1, 1))])
     golden.assert_equal(many[-4:], expected)
 
@@ -160,7 +160,7 @@ def test_a_called_model_takes_a_mask(tmp_path: Path, expected: np.ndarray, preci
         golden.assert_equal(model(x, mask=mask), expected)
     golden.assert_equal(model(ZEROED), model.predict(ZEROED))
     golden.assert_equal(model(ZEROED, training=False, mask=None), model.predict(ZEROED))
-    with patch("fastlstm.runtime.threads.SHARED_WORK", 1):
+    with patch("fastlstm.runtime.threads.SHARED_NANOSECONDS", 0):
         many = fastlstm.load(path, precision=precision, threads=2)(np.tile(x, (2000, 1, 1)), mask=np.tile(MASK, (2000, 1)))
     golden.assert_equal(many, np.tile(expected, (2000, 1)))
 

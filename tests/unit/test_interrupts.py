@@ -115,7 +115,7 @@ def test_in_several_threads(tmp_path: Path, rows: int) -> None:
     path = h5_files.save(tmp_path / "model.h5", layers, (None, 8))
     script = f"""
 import fastlstm.runtime.threads
-fastlstm.runtime.threads.SHARED_WORK = 1
+fastlstm.runtime.threads.SHARED_NANOSECONDS = 0
 model = fastlstm.load(path, threads=3)
 few, x = np.ones(({rows}, 9, 8), np.float32), np.zeros(({rows}, {1_500_000 // rows}, 8), np.float32)
 expected = model.predict(few).tobytes()
@@ -247,7 +247,7 @@ def test_handlers_that_predict_amid_threads(tmp_path: Path, rows: int) -> None:
     path = h5_files.save(tmp_path / "model.h5", [h5_files.recurrent("LSTM", 512, 8, np.random.default_rng(0))], (None, 8))
     script = f"""
 import fastlstm.runtime.threads
-fastlstm.runtime.threads.SHARED_WORK = 1
+fastlstm.runtime.threads.SHARED_NANOSECONDS = 0
 model = fastlstm.load(path, threads=2)
 x = rng.normal(size=({rows}, {6000 // rows + 30}, 8)).astype(np.float32)
 others = [rng.normal(size=(count, 9, 8)).astype(np.float32) for count in (1, 400)]

@@ -199,7 +199,7 @@ assert forked(lambda: load().predict(x).tobytes() == expected and model.reset_st
 leave.set()
 holder.join()
 
-with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.runtime.threads.SHARED_WORK", 1):
+with patch("fastlstm.layers.cells.DIVIDED_WEIGHTS", 1), patch("fastlstm.runtime.threads.SHARED_NANOSECONDS", 0):
     several = fastlstm.load(sys.argv[2], threads=2)
     wide = rng.normal(size=(90, 30, 3))
     results = [several.predict(x).tobytes(), several.predict(wide).tobytes()]
@@ -239,7 +239,7 @@ def test_calls_while_the_interpreter_ends(tmp_path: Path, how: str, rows: int) -
     script = f"""
 import atexit
 import fastlstm.layers.cells, fastlstm.runtime.threads
-fastlstm.layers.cells.DIVIDED_WEIGHTS = fastlstm.runtime.threads.SHARED_WORK = 1
+fastlstm.layers.cells.DIVIDED_WEIGHTS, fastlstm.runtime.threads.SHARED_NANOSECONDS = 1, 0
 x = rng.normal(size=({rows}, 20, 3))
 expected = model.predict(x).tobytes()
 model = load(threads=3)
