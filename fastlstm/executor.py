@@ -136,7 +136,9 @@ class Executor(SteppingExecutor):
             )
         if isinstance(given, RaggedInputs):
             return self._in_groups(given.rows)
-        outputs = self.run_padded(given)
+        # Of one length they are an array: there is no padding that layers would have to know of.
+        alike = bool((given.lengths == given.padded.shape[1]).all())
+        outputs = self.run([given.padded]) if alike else self.run_padded(given)
         if outputs is None:
             return self._in_groups([[row[:length] for row, length in zip(given.padded, given.lengths, strict=True)]])
         return [

@@ -14,7 +14,7 @@ from .assembly import checked_threads, in_stages, make_network
 from .caching import Kept
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor
-from .inputs import Ragged, RaggedInputs, gather, in_batches, told, unreadable
+from .inputs import Ragged, RaggedInputs, gather, in_batches, per_step, told, unreadable
 from .limits import Budget
 from .outputs import as_returned, report
 from .spec import ModelSpec
@@ -270,6 +270,8 @@ class Model(Generic[Y_co]):
     def _predict(self, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:
         """:meth:`predict` of what does not fit the fast path."""
         silent = batch_size is None and verbose is SILENT and steps is None and callbacks is None
+        if silent and self._fast_path is not None and (y := self._fast_path(batches.of_one_row(x))) is not None:
+            return [y[0]] if per_step(self.outputs[0]) else y
         start = None if silent else batches.begun(batch_size, verbose, steps, callbacks)
         if in_batches(x):
             return self._answer((one.gathered(self.inputs) for one in batches.of(x, steps)), ALL, start)
@@ -294,10 +296,12 @@ class Model(Generic[Y_co]):
     def _outputs(self, given: Any, batch_size: int | None) -> list[Any]:
         """The outputs of a model that is not stateful."""
         if isinstance(given, (Ragged, RaggedInputs)):
-            return self.executor.run_ragged(given)
-        if self.executor.crosses_rows:
+            outputs = self.executor.run_ragged(given)
+            given = [given.padded] if isinstance(given, Ragged) and len(given.lengths) == 1 else []
+        elif self.executor.crosses_rows:
             return batches.by_batch(self.executor, given, batch_size)
-        outputs = self.executor.run(given)
+        else:
+            outputs = self.executor.run(given)
         self._fast_path = self.executor.fast_path(given) or self._fast_path
         return outputs
 
@@ -318,10 +322,8 @@ class Model(Generic[Y_co]):
     def predict_on_batch(self, x: Any) -> Any:
         """The same as :meth:`predict`, but that all rows are one batch, where they depend on each other."""
         try:
-            if self._fast_path is not None:
-                y = self._fast_path(x)
-                if y is not None:
-                    return y
+            if self._fast_path is not None and (y := self._fast_path(x)) is not None:
+                return y
             return self._answer((gather(x, self.inputs),), ALL, None)
         except MemoryError as error:
             raise unreadable(error, "x") from error
@@ -491,8 +493,6 @@ class Model(Generic[Y_co]):
         with self._turns:
             states = self._copied_states()
         options = self._options | {name: by_reference.of(name, self._options[name]) for name in ("custom_layers", "custom_activations")}
-        more: dict[str, Any] = {}
-        if type(self) is not Model:  # what a subclass keeps beside what every Model has
-            known = vars(Model(self.spec, **self._options))
-            more = {name: value for name, value in vars(self).items() if name not in known}
+        known = vars(self) if type(self) is Model else vars(Model(self.spec, **self._options))
+        more = {name: value for name, value in vars(self).items() if name not in known}  # what a subclass keeps besides
         return by_reference.rebuilt, (Model, type(self), self.spec, options, states), more or None

@@ -136,7 +136,40 @@ def test_ragged(model: fastlstm.Model, x: np.ndarray) -> None:
 
 
 def test_ragged_of_one(model: fastlstm.Model, x: np.ndarray) -> None:
-    assert model.predict([x[0]]).tobytes() == model.predict(x[:1]).tobytes()
+    """The same bits as in an array, the first time and after calls of the same and of another length."""
+    for length in (TIMESTEPS, TIMESTEPS, 2, TIMESTEPS):
+        expected = model.predict(x[:1, :length]).tobytes()
+        for _ in range(3):
+            assert model.predict([x[0, :length]]).tobytes() == expected
+            assert model.predict([x[0, :length].astype(np.float64)]).tobytes() == expected
+            assert model.predict([x[0, :length].tolist()]).tobytes() == expected
+    with pytest.raises(fastlstm.InputError, match=r"expected a list of sequences of shape \(any, 3\), found \(5, 2\) for sequence 0"):
+        model.predict([x[0, :, :2]])
+
+
+def test_ragged_of_one_length(model: fastlstm.Model, x: np.ndarray) -> None:
+    assert model.predict(list(x)).tobytes() == model.predict(x).tobytes()
+
+
+def test_ragged_ids(words: fastlstm.Model) -> None:
+    """Of one text and of several, with masked ids at either end and in between."""
+    texts = [np.array([0, 3, 4, 0, 0], np.int32), np.array([7, 0, 0, 5, 1], np.int32), np.array([2, 0, 6], np.int32)]
+    for chosen in ([0], [0], [1], [0, 1], [0, 2], [2], [2]):
+        expected = np.concatenate([words.predict(texts[n][np.newaxis]) for n in chosen])
+        assert words.predict([texts[n] for n in chosen]).tobytes() == expected.tobytes()
+
+
+def test_steps_of_a_list_come_as_a_list(x: np.ndarray, tmp_path: Path) -> None:
+    """However long its sequences are, and whatever was computed before."""
+    rng = np.random.default_rng(0)
+    layers = [h5_files.recurrent("LSTM", 6, FEATURES, rng, return_sequences=True)]
+    found = fastlstm.load(h5_files.save(tmp_path / "model.h5", layers, (None, FEATURES)))
+    for given in ([x[0]], [x[0]], [x[1]], [x[0], x[1]], [x[0], x[1, :2]], [x[1, :2]], [x[1, :2]]):
+        y = found.predict(given)
+        assert isinstance(y, list)
+        for row, sequence in zip(y, given, strict=True):
+            assert row.tobytes() == found.predict(sequence[np.newaxis])[0].tobytes()
+            assert row.shape == (len(sequence), 6)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.int64, np.uint8, np.float32, np.float64, ">i4"])
