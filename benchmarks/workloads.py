@@ -95,6 +95,13 @@ RECURRENT = (
     ),
     Workload("sum128_T10", "LSTM(128), 10 steps of 1", (1, 300), regressor((10, 1), lambda k: k.layers.LSTM(128)), numbers(10, 1)),
     Workload(
+        "lstm96_T30", "LSTM(96), 30 steps of 24", (1, 48), regressor((30, 24), lambda k: k.layers.LSTM(96)), numbers(30, 24),
+    ),
+    Workload(
+        "relu72_T30", "LSTM(72, relu), 30 steps of 3", (1, 500),
+        regressor((30, 3), lambda k: k.layers.LSTM(72, activation="relu")), numbers(30, 3),
+    ),
+    Workload(
         "imdb_lstm64", "Embedding(10000, 128), LSTM(64), 200 ids", (*range(1, 9), 32, 256), text(lambda k: k.layers.LSTM(64)), ids(200)
     ),
     Workload("imdb_gru64", "Embedding(10000, 128), GRU(64), 200 ids", (1, 32, 256), text(lambda k: k.layers.GRU(64)), ids(200)),
