@@ -61,7 +61,7 @@ cdef class Pace:
         cdef double part = rows * (self.divided if rows <= self.most_divided else 1.0)
         cdef Measured *found = &self.measured[size_of(rows)]
         cdef bint better
-        if rows < 2 and not self.most_divided:
+        if rows < (1 if self.most_divided else 2):
             return False
         if self.row * part >= <double>limit * CERTAIN:
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import uvicorn.supervisors
@@ -21,4 +22,6 @@ class Supervisor(Multiprocess):  # type: ignore[misc]
         """Ask each worker whether it is well; start again those that are not."""
         for worker in self.processes:
             worker.child_conn.close()  # the worker has its own since it was started
-        super().keep_subprocess_alive()
+        # Older releases do not expect that; the next time, half a second later, they see that it has ended.
+        with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+            super().keep_subprocess_alive()
