@@ -160,11 +160,6 @@ def ran_out(made: int, steps: int) -> None:
 # -- arguments --------------------------------------------------------------------------------------------------------------
 
 
-def of_one_row(x: Any) -> np.ndarray | None:
-    """The batch that a list with one array, a row, stands for."""
-    return x[0][np.newaxis] if type(x) is list and len(x) == 1 and type(x[0]) is np.ndarray else None
-
-
 def begun(batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> float | None:
     """Check what ``predict`` takes beside data; the time, if it is to be reported.
 

@@ -177,6 +177,11 @@ def _alike(rows: list[np.ndarray], info: TensorInfo) -> list[np.ndarray]:
     return [row.astype(dtype, copy=False) for row in rows]
 
 
+def of_one_row(x: Any) -> np.ndarray | None:
+    """The batch that a list with one array, a row, stands for."""
+    return x[0][np.newaxis] if type(x) is list and len(x) == 1 and type(x[0]) is np.ndarray else None
+
+
 def cast(value: Any, info: TensorInfo) -> np.ndarray:
     """One input as a checked, C-contiguous array of the dtype that the model reads."""
     array = _array(value, info)
@@ -244,9 +249,8 @@ def _array(value: Any, info: TensorInfo, where: str = "") -> np.ndarray:
         if not array.ndim and callable(value):
             hint = "; call it, and pass the batches that it gives"
         raise InputError(f"input {info.name!r}{where}: expected numbers, found {found}{hint}")
-    if 0 in array.strides and array.size > 1:  # broadcast: memory may tell sooner than a look at each number that it is too much
-        return np.ascontiguousarray(array)
-    return array
+    # Of what is broadcast, memory may tell sooner than a look at each number that it is too much.
+    return np.ascontiguousarray(array) if 0 in array.strides and array.size > 1 else array
 
 
 def _typed(array: np.ndarray, info: TensorInfo) -> np.ndarray:

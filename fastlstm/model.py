@@ -14,7 +14,7 @@ from .assembly import checked_threads, in_stages, make_network
 from .caching import Kept
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor
-from .inputs import Ragged, RaggedInputs, gather, in_batches, per_step, told, unreadable
+from .inputs import Ragged, RaggedInputs, gather, in_batches, of_one_row, per_step, told, unreadable
 from .limits import Budget
 from .outputs import as_returned, report
 from .spec import ModelSpec
@@ -270,7 +270,7 @@ class Model(Generic[Y_co]):
     def _predict(self, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any) -> Any:
         """:meth:`predict` of what does not fit the fast path."""
         silent = batch_size is None and verbose is SILENT and steps is None and callbacks is None
-        if silent and self._fast_path is not None and (y := self._fast_path(batches.of_one_row(x))) is not None:
+        if silent and self._fast_path is not None and (y := self._fast_path(of_one_row(x))) is not None:
             return [y[0]] if per_step(self.outputs[0]) else y
         start = None if silent else batches.begun(batch_size, verbose, steps, callbacks)
         if in_batches(x):

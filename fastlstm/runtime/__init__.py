@@ -4,10 +4,9 @@
 arenas    scratch memory, shared by the calls of a Model
 call      one running call: interruptions, tiny numbers, threads that meet
 guards    which thread may use what a call changes
-pace      how long a Program takes on one thread
 levels    the kernels of each CPU level, and the choice among them
 encoding  a Program as the runner reads it
-runner    a Program made ready: calls kernel after kernel, block by block
+runner    a Program made ready: calls kernel after kernel, block by block; how long that takes, alone and shared
 fast_path one array in, one array out, without Python in between
 team      several threads that compute the kernels of one call together
 threads   the threads that a Model keeps to share its calls with

@@ -10,8 +10,7 @@ from libc.string cimport memcpy
 from .arenas cimport Arena
 from .call cimport fastlstm_call
 from .guards cimport Guard
-from .pace cimport fastlstm_ticks
-from .runner cimport Frame, Runner
+from .runner cimport Frame, Runner, fastlstm_ticks
 
 cnp.import_array()
 

@@ -6,7 +6,13 @@ from ..program.ir import Program
 from .arenas import Arenas
 from .call import Watch
 from .levels import Engine
-from .pace import Pace
+
+def ticks() -> int: ...
+
+class Pace:
+    def __init__(self, program: Program) -> None: ...
+    def is_shared(self, rows: int, limit: int) -> bool: ...
+    def took(self, rows: int, nanoseconds: int, shared: bool) -> None: ...
 
 class Runner:
     program: Program

@@ -7,21 +7,15 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .. import lazy
 from ..program.ir import Program
 from .call import Watch
 from .fast_path import FastPath
-from .pace import ticks
-from .runner import Runner
-
-if TYPE_CHECKING:
-    from . import team
-else:  # most models never need it
-    team = lazy.module("fastlstm.runtime.team")
+from .runner import Runner, ticks
+from .team import Team
 
 #: Nanoseconds of one thread's work from which on it is tried whether several are done sooner: to wake another one up and to wait for its
 #: answer takes 0.1 to 0.7 milliseconds (``python -m benchmarks.two_threads``).
@@ -140,8 +134,8 @@ class Workers:
             runner.run(*arrays, 0, rows)
         elif together_at(program, rows, pool) and pool.free.acquire(blocking=False):
             try:
-                members = team.Team(runner, *arrays, program.members)
-                together(pool, members, members.work, [(member,) for member in range(program.members)])
+                team = Team(runner, *arrays, program.members)
+                together(pool, team, team.work, [(member,) for member in range(program.members)])
             finally:
                 pool.free.release()
         elif states or rows == 1:

@@ -20,6 +20,7 @@ import numpy as np
 
 import fastlstm
 from fastlstm import FastLSTMError, Model, runtime
+from fastlstm.runtime import threads
 
 PAGE = mmap.PAGESIZE
 SIDES = ("end", "start")
@@ -145,7 +146,7 @@ def check_all(given: argparse.Namespace, check: Callable[[Model, Sequence[np.nda
 
 def main() -> None:
     given = arguments(__doc__).parse_args()
-    runtime.Runner, runtime.FastPath = GuardedRunner, fast_path
+    runtime.Runner, runtime.FastPath, threads.FastPath = GuardedRunner, fast_path, fast_path
     print(check_all(given, check))
 
 

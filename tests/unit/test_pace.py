@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastlstm
-from fastlstm.runtime.pace import Pace
+from fastlstm.runtime.runner import Pace
 
 #: Nanoseconds from which on sharing is tried.
 LIMIT = 1_000
