@@ -190,7 +190,7 @@ def test_threads_take_part_where_there_is_work_for_them(tmp_path: Path) -> None:
     model.predict(np.zeros((8, 5, 8)))
     assert model.executor.workers.pool is None
     for _ in range(4):  # the first ones are timed
-        model.predict(np.zeros((200, 50, 8)))
+        model.predict(np.zeros((64, 50, 8)))
     assert model.executor.workers.pool is not None
 
 
