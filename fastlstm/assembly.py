@@ -19,6 +19,8 @@ from .spec import STRING, ModelSpec, Shape
 
 T = TypeVar("T")
 
+#: What models compute in.
+PRECISIONS = ("float32", "float64", "bfloat16", "bfloat16x3")
 #: What sizes that a model leaves open are tried as, to see how it runs.
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 #: ... and so many of those that the file states.
@@ -33,8 +35,8 @@ def checked_threads(threads: Any, precision: Any, fold_limit: Any) -> int:
     InputError
         If an option of a model is not what it should be.
     """
-    if precision not in ("float32", "float64"):
-        raise InputError(f"precision: expected 'float32' or 'float64', found {precision!r}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision: expected {', '.join(map(repr, PRECISIONS[:-1]))} or {PRECISIONS[-1]!r}, found {precision!r:.60}")
     if isinstance(fold_limit, bool) or not isinstance(fold_limit, (int, np.integer)) or fold_limit < 0:
         raise InputError(f"fold_limit: expected a number of bytes, found {inputs.told(fold_limit)}")
     return inputs.positive(threads, "threads")

@@ -27,19 +27,24 @@ from .limits import Budget
 from .outputs import copies
 from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_showing, plan_step
 from .program.ir import Program
+from .program.layout import FULL
 from .spec import WHOLE, Shape
 
 if TYPE_CHECKING:
     from . import listing
+    from . import precision as reduced
     from .layers import streaming
     from .layers.streaming import Streams
     from .listing import LayerInfo
 else:
     listing, streaming = lazy.module("fastlstm.listing"), lazy.module("fastlstm.layers.streaming")
+    reduced = lazy.module("fastlstm.precision")
 
 T = TypeVar("T")
 #: Programs are kept for this many different input shapes of a model.
 KEPT_PROGRAMS = 256
+#: Precisions of which :mod:`.precision` says what they come to.
+REDUCED = ("bfloat16", "bfloat16x3")
 #: Ids must be below, for a fast path.
 MOST_IDS = (1 << 31) - 1
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
@@ -68,7 +73,7 @@ class Executor(SteppingExecutor):
     threads : int
         The most that one call may use.
     precision : str
-        "float32", or "float64" to compute everything in NumPy.
+        "float32", "float64" to compute everything in NumPy, or one of ``REDUCED``.
     fold_limit : int
         Bytes that an Embedding folded into the next layer may take.
     budget : Budget
@@ -94,7 +99,8 @@ class Executor(SteppingExecutor):
         self.threads = threads
         self.fold_limit = fold_limit
         self.arenas = runtime.Arenas()
-        self.constants = Constants(runtime.lanes(), budget, kept)
+        self.choice = reduced.chosen(precision) if precision in REDUCED else None
+        self.constants = Constants(runtime.lanes(), budget, kept, form=self.choice.form if self.choice else FULL)
         self.workers = runtime.Workers(threads)
         self._ids = tuple(info.vocabulary is not None for info in self.inputs)
         self._surveys: dict[Any, Streams] = {}  # by numbers and shapes of the inputs that are held

@@ -16,7 +16,7 @@ from .caching import Kept
 from .layers.base import Held, Layer, Tensor, changed, every_layer
 from .layers.network import Network, lowered
 from .limits import Budget
-from .program import layout
+from .program import bfloat16, layout
 from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value, touched_by
 from .program.lowering import merged_masks
 from .records import record
@@ -56,6 +56,8 @@ class Constants:
     kept: Kept | None = None  # in files, for other processes
     # By the layers themselves: two may have one path ("a/b" beside a "b" in a model "a").
     arrays: dict[tuple[Layer, str, Layer | None], np.ndarray] = field(default_factory=dict)
+    form: int = layout.FULL  # of weights, where they can have it
+    forms: dict[tuple[Layer, str], int] = field(default_factory=dict)  # those that they have
     folded: dict[tuple[Layer, Layer], bool] = field(default_factory=dict)  # decided once: results do not depend on what came before
 
     def made(self, key: tuple[Layer, str, Layer | None], make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -97,6 +99,15 @@ class ProgramBuilder:
                 array = self.constants.arrays[key] = self.constants.made(key, lambda: layout.aligned(make()))
             self.constants.budget.hold(f"{layer.path}:{what}", array.nbytes)
         return Constant(self.used.setdefault(key, len(self.used)))
+
+    def form(self, layer: Layer, what: str, arrays: Callable[[], Sequence[np.ndarray]]) -> int:
+        """See ir.Builder."""
+        wanted, forms = self.constants.form, self.constants.forms
+        if wanted == layout.FULL:
+            return wanted
+        if (layer, what) not in forms:
+            forms[layer, what] = bfloat16.chosen(wanted, arrays())
+        return forms[layer, what]
 
     def folds(self, layer: Layer, embedding: Layer, nbytes: int) -> bool:
         """See ir.Builder. Not where that takes more than half of what loading may still take: it is for speed alone."""

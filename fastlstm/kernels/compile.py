@@ -137,7 +137,7 @@ def _emit(level: Any, triple: str, output: Path) -> None:
     kernels = importlib.import_module("fastlstm.kernels.registry").KERNELS
     missing = set(importlib.import_module("fastlstm.program.contracts").CONTRACTS) - set(kernels)
     assert not missing, f"contracts without a kernel: {sorted(missing)}"
-    texts = [importlib.import_module(f"fastlstm.kernels.{name}").tiles() for name in ("tile", "data_tile", "window_tile")]
+    texts = [importlib.import_module(f"fastlstm.kernels.{name}").tiles() for name in ("tile", "data_tile", "window_tile", "amx_tile")]
     for name, item in kernels.items():
         text = exported(item.record())(item.function).inspect_llvm()
         found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)

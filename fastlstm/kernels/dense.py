@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program.layout import DOT_UNITS, MOST_TILE_ROWS, MOST_VECTORS
+from ..program.layout import AMX, AMX_AT_ONCE, AMX_COLUMNS, DENSE_ROWS, DOT_UNITS, MOST_VECTORS
+from . import amx
 from .activation import activated, default_alpha
+from .amx_tile import AmxOperand
 from .callbacks import PATIENCE, patience_after
 from .data_product import dot
 from .flags import ONE, ZERO, compiled
-from .layout import last_vectors, padded_units
+from .layout import amx_steps, last_vectors, lay_out_dense, padded_units, panel_offset, row_vectors
 from .memory import fill_addresses, load, load_float, load_int, stack, store_first, store_float, store_int
 from .registry import kernel
-from .sweep import fetched_by, pace_of, parts_of, rows_of
+from .sweep import fetched_by, lines_of, parts_of, rows_of
 from .target import LANES, TILE_ROWS, VECTOR
 from .tile import Operand, Product, number, tile
 from .vector import splat
 
-#: Rows whose addresses are worked out at once: whole tiles at every level. A panel of weights is read once for all of them.
-GROUP = 16 * MOST_TILE_ROWS
 #: Columns of a panel, and its bytes for each of the features.
 BLOCK, PANEL = MOST_VECTORS * LANES, MOST_VECTORS * VECTOR
-_addresses, _outputs, _biases = stack(8 * GROUP), stack(8 * GROUP), stack(8 * TILE_ROWS)
+_addresses, _outputs, _biases = stack(8 * DENSE_ROWS), stack(8 * DENSE_ROWS), stack(8 * TILE_ROWS)
 _result = stack(TILE_ROWS * PANEL)
 _zeros = stack(PANEL)
 
@@ -41,42 +41,78 @@ def _few_units(f, xs, ys, count):
 
 
 @compiled
-def _many_units(f, xs, ys, count, biases, result):
-    units, features, code, weights = f.units, f.features, f.activation, f.kernel
+def _emit(f, ys, rows, panel, vectors, result, row):
+    """The outputs of a panel, from rows of so many bytes of its result."""
+    code = f.activation
     alpha = default_alpha(code)
+    for i in range(rows):
+        y = load_int(ys, i) + PANEL * panel
+        for v in range(vectors):
+            left = f.units - BLOCK * panel - LANES * v
+            value = load(result + i * row, LANES * v)
+            if code:
+                value = activated(code, value, alpha)
+            store_first(y, LANES * v, value, left if left < LANES else LANES)
+
+
+@compiled
+def _by_amx(f, xs, ys, count, biases):
+    w, features, tiling = lay_out_dense(f.scratch, f.features, ONE * LANES, f.form), f.features, amx.tiling_of(count)
+    amx.unshaped(w.configuration)
+    amx.shape(w.configuration, tiling.height)
+    amx.bring_rows(f.form, w.rows, tiling, xs, count, features)
+    whole = f.units // BLOCK
+    last = last_vectors(f.units, ONE, ONE * LANES)
+    panel_row = VECTOR * row_vectors(ONE * MOST_VECTORS, ONE * LANES, f.form)
+    nothing = AmxOperand(w.rows, ZERO, ZERO)
+    for panel in range(whole + (1 if last else 0)):
+        vectors = ONE * MOST_VECTORS if panel < whole else last
+        row = VECTOR * row_vectors(vectors, ONE * LANES, f.form)
+        weights = AmxOperand(w.rows, f.kernel + panel_offset(f.form, panel * panel_row, features), amx_steps(features))
+        for number_of_tile in range(0, tiling.count, AMX_AT_ONCE):
+            first = number_of_tile * tiling.height
+            place = amx.Place(
+                form=f.form,
+                tile=number_of_tile,
+                tiles=min(tiling.count - number_of_tile, ONE * AMX_AT_ONCE),
+                rows=ONE,  # of one bias
+                height=tiling.height,
+                columns=row // (4 * AMX_COLUMNS),
+            )
+            amx.product(place, w.result, row, biases, panel * panel_row if f.bias else ZERO, weights, nothing)
+            _emit(f, ys + 8 * first, min(count - first, AMX_AT_ONCE * tiling.height), panel, vectors, w.result, row)
+
+
+@compiled
+def _many_units(f, xs, ys, count, biases, result):
+    units, features, weights = f.units, f.features, f.kernel
     whole = units // BLOCK
     last = last_vectors(units, ONE, ONE * LANES)
     parts = parts_of(count)
-    pace = pace_of(features * units, ONE, parts.count, ONE * PANEL)
+    panel_size = ONE * PANEL >> f.form  # in bytes of the weights
+    lines = lines_of(4 * features * units >> f.form, ONE, parts.count, panel_size)
     panels = whole + (1 if last else 0)
     for panel in range(panels):
         vectors = MOST_VECTORS if panel < whole else last
         offset = PANEL * panel
         z_row = VECTOR * vectors
-        following = ONE * PANEL if panel + 1 < panels else ZERO
+        following = panel_size if panel + 1 < panels else ZERO
         first = ZERO
         for part in range(parts.count):
             rows = rows_of(parts, part)
             tile(
-                number(rows, vectors),
+                number(f.form, rows, vectors),
                 Product(
                     result=result,
                     result_row=z_row,
                     sums=biases,
                     sums_offset=offset if f.bias else ZERO,
-                    first=Operand(xs + 8 * first, weights + offset * features, features),
+                    first=Operand(xs + 8 * first, weights + (offset * features >> f.form), features),
                     second=Operand(xs, ZERO, ZERO),
-                    fetched=fetched_by(part, following, pace, ONE * PANEL),
+                    fetched=fetched_by(part, following, lines, panel_size),
                 ),
             )
-            for i in range(rows):
-                y = load_int(ys, first + i) + offset
-                for v in range(vectors):
-                    left = units - BLOCK * panel - LANES * v
-                    value = load(result + i * z_row, LANES * v)
-                    if code:
-                        value = activated(code, value, alpha)
-                    store_first(y, LANES * v, value, left if left < LANES else LANES)
+            _emit(f, ys + 8 * first, rows, panel, vectors, result, z_row)
             first += rows
 
 
@@ -94,12 +130,17 @@ def dense(f: Any) -> None:
             store_int(xs, count, f.x + 4 * (r * f.x_row + s * f.x_step))
             store_int(ys, count, f.y + 4 * (r * f.y_row + s * f.y_step))
             count += 1
-            if count == GROUP or (r == rows - 1 and s == steps - 1):
+            if count == DENSE_ROWS or (r == rows - 1 and s == steps - 1):
                 if f.units <= DOT_UNITS:
                     _few_units(f, xs, ys, count)
+                elif f.form >= AMX:
+                    _by_amx(f, xs, ys, count, biases)
                 else:
                     _many_units(f, xs, ys, count, biases, result)
                 left = patience_after(f, left, count * f.features * f.units)
                 if left < 0:
-                    return
+                    break
                 count = 0
+        if left < 0:
+            break
+    amx.released(f)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..program.contracts.recurrent import GRU_BEFORE_GATES, GRU_GATES
+from ..program.layout import AMX
+from . import amx
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, hard_sigmoid
 from .along_units import activate_row, along_units, keep, kept_at, mine, unpack, unpacked_at
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
@@ -18,7 +20,7 @@ from .elementary import fma, sigmoid, tanh
 from .flags import ONE, ZERO, compiled, inlined
 from .memory import copy, fill_addresses, load, load_int, load_part, store, store_int, store_part
 from .registry import kernel
-from .sequence import Cell, driver, nothing, one_product, states_of
+from .sequence import Cell, driver, inputs_at, nothing, one_product, prepare_operands, states_at, states_of
 from .sweep import Operand, columns_of, fetch, multiply, projector, sweeper
 from .target import LANES, TILE_ROWS, VECTOR
 
@@ -78,8 +80,8 @@ def _visit(f, w, step, t):
     # A narrow block's gates are read a vector at a time, beyond its row: not where that is a folded table.
     own = step.features > 0 or t.width < LANES
     if own:
-        multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), none)
-    multiply(t, w.second_result, w.second_sums_at, Operand(states.at, f.recurrent, f.units), none)
+        multiply(t, w.result, w.sums_at, Operand(inputs_at(f, w), f.kernel, step.features), none)
+    multiply(t, w.second_result, w.second_sums_at, Operand(states_at(f, w, states), f.recurrent, f.units), none)
     if own:
         rows_at, x = ZERO, w.result
     elif t.panels > 1:
@@ -109,8 +111,8 @@ def _visit(f, w, step, t):
     elif along_units(f):
         for n in range(t.rows):
             x = w.result + n * t.row if own else load_int(w.sums_at, t.first + n) + t.panel
-            keep(f, _columns(f.units), t, n, x, ZERO)
-            keep(f, _columns(f.units), t, n, w.second_result + n * t.row, _columns(f.units))
+            keep(f, _columns(f), t, n, x, ZERO)
+            keep(f, _columns(f), t, n, w.second_result + n * t.row, _columns(f))
     else:
         _any(b, t)
 
@@ -129,7 +131,7 @@ def _advance(states, row, z, candidate, units):
 def _by_rows(f, w, rows, step):
     """The gates and states of whole rows."""
     first, last = mine(f, rows)
-    states, units, columns = states_of(w, step), f.units, _columns(f.units)
+    states, units, columns = states_of(w, step), f.units, _columns(f)
     for slot in range(first, last):
         of_x, kept = unpacked_at(f, columns, slot), kept_at(f, columns, slot)
         size = unpack(of_x, kept, units, ONE * GRU_GATES)
@@ -170,18 +172,19 @@ _project_gates, _project_candidate = map(projector, GRU_BEFORE_GATES)
 
 
 @compiled
-def _columns_both(units):
-    return _columns_gates(units) + _columns_candidate(units)
+def _columns_both(f):
+    return _columns_gates(f) + _columns_candidate(f)
 
 
 @compiled
 def _visit_gates(f, w, step, t):
     """Compute z, and r * h."""
     states = states_of(w, step)
-    multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
+    x, h = Operand(inputs_at(f, w), f.kernel, step.features), Operand(states_at(f, w, states), f.recurrent, f.units)
+    multiply(t, w.result, w.sums_at, x, h)
     if along_units(f):
         for n in range(t.rows):
-            keep(f, _columns_both(f.units), t, n, w.result + n * t.row, ZERO)
+            keep(f, _columns_both(f), t, n, w.result + n * t.row, ZERO)
         return
     gate, alpha = f.recurrent_activation, f.recurrent_alpha
     for slot in range(t.first, t.first + t.rows):
@@ -204,11 +207,12 @@ def _visit_gates(f, w, step, t):
 def _visit_candidate(f, w, step, t):
     """Compute the candidate, and with z the new state."""
     states = states_of(w, step)
-    x, reset_h = Operand(w.x_at, f.kernel_h, step.features), Operand(w.reset_h_at, f.recurrent_h, f.units)
+    x = Operand(inputs_at(f, w), f.kernel_h, step.features)
+    reset_h = Operand(w.h_amx if f.form >= AMX else w.reset_h_at, f.recurrent_h, f.units)
     multiply(t, w.result, w.second_sums_at, x, reset_h)
     if along_units(f):
         for n in range(t.rows):
-            keep(f, _columns_both(f.units), t, n, w.result + n * t.row, ZERO)
+            keep(f, _columns_both(f), t, n, w.result + n * t.row, ZERO)
         return
     code, alpha = f.activation, f.alpha
     for slot in range(t.first, t.first + t.rows):
@@ -231,8 +235,8 @@ def _gates_by_rows(f, w, rows, step):
     first, last = mine(f, rows)
     states, units = states_of(w, step), f.units
     for slot in range(first, last):
-        z, row = unpacked_at(f, _columns_both(units), slot), slot * w.row
-        r = z + unpack(z, kept_at(f, _columns_both(units), slot), units, ONE * GRU_BEFORE_GATES[0])
+        z, row = unpacked_at(f, _columns_both(f), slot), slot * w.row
+        r = z + unpack(z, kept_at(f, _columns_both(f), slot), units, ONE * GRU_BEFORE_GATES[0])
         activate_row(f.recurrent_activation, f.recurrent_alpha, z, units)
         activate_row(f.recurrent_activation, f.recurrent_alpha, r, units)
         copy(w.held + row, z, units)
@@ -246,7 +250,7 @@ def _candidates_by_rows(f, w, rows, step):
     """The candidates of whole rows, and with z the new states."""
     first, last = mine(f, rows)
     for slot in range(first, last):
-        candidate, row = kept_at(f, _columns_both(f.units), slot), slot * w.row
+        candidate, row = kept_at(f, _columns_both(f), slot), slot * w.row
         activate_row(f.activation, f.alpha, candidate, f.units)
         _advance(states_of(w, step), row, w.held + row, candidate, f.units)
 
@@ -258,27 +262,29 @@ def _start_before(f, w):
 
 @compiled
 def _project_both(f, w, pairs):
-    row = 4 * _columns_both(f.units)
-    _project_gates(f, w.pairs_at, pairs, f.kernel, w.bias_at, w.chunk, row)
-    second = w.chunk + 4 * _columns_gates(f.units)
-    _project_candidate(f, w.pairs_at, pairs, f.kernel_h, w.second_bias_at, second, row)
+    row = 4 * _columns_both(f)
+    _project_gates(f, w, w.pairs_at, pairs, f.kernel, w.bias_at, w.chunk, row)
+    second = w.chunk + 4 * _columns_gates(f)
+    _project_candidate(f, w, w.pairs_at, pairs, f.kernel_h, w.second_bias_at, second, row)
 
 
 @compiled
 def _prepare_both(f, w, slot, z):
     store_int(w.sums_at, slot, z if z else f.bias)
-    store_int(w.second_sums_at, slot, z + 4 * _columns_gates(f.units) if z else f.bias_h)
+    store_int(w.second_sums_at, slot, z + 4 * _columns_gates(f) if z else f.bias_h)
 
 
 @compiled
 def _step_before(f, w, rows, step):
-    gates = 4 * _columns_gates(f.units)
+    gates = 4 * _columns_gates(f)
+    prepare_operands(f, w, rows, step)
     _sweep_gates(f, w, step, rows, ZERO, gates if f.table else 4 * step.features)
     meet(f)
     if along_units(f):
         _gates_by_rows(f, w, rows, step)
         meet(f)
-    _sweep_candidate(f, w, step, rows, gates, 4 * _columns_candidate(f.units) if f.table else ZERO)
+    amx.prepare(f, rows, w.h_amx, w.reset_h_at, f.units)
+    _sweep_candidate(f, w, step, rows, gates, 4 * _columns_candidate(f) if f.table else ZERO)
     if along_units(f):
         meet(f)
         _candidates_by_rows(f, w, rows, step)

@@ -17,7 +17,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 from .target import LANES, LEVEL
 
-F32, I1, I8, I32, I64 = ir.FloatType(), ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+F32, I1, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(size) for size in (1, 8, 16, 32, 64))
 #: Vectors of floats, of 32-bit integers and of truth values.
 VF, VI, VB = (ir.VectorType(element, LANES) for element in (F32, I32, I1))
 

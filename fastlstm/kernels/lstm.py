@@ -14,7 +14,7 @@ from .elementary import fma, sigmoid, sigmoid_denominator, tanh, tanh_numerator
 from .flags import ONE, ZERO, compiled, inlined
 from .memory import copy, load_int, load_part, store_part
 from .registry import kernel
-from .sequence import one_product, states_in, states_of
+from .sequence import inputs_at, one_product, states_at, states_in, states_of
 from .sweep import Operand, columns_of, multiply
 from .target import LANES
 
@@ -117,7 +117,8 @@ def update(b, t):
 @inlined
 def _visit(f, w, step, t):
     states = states_of(w, step)
-    multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
+    x, h = Operand(inputs_at(f, w), f.kernel, step.features), Operand(states_at(f, w, states), f.recurrent, f.units)
+    multiply(t, w.result, w.sums_at, x, h)
     at = t.first * w.row + t.unit
     walk = blocks_of(t, w)
     gate, code = f.recurrent_activation, f.activation
@@ -126,7 +127,7 @@ def _visit(f, w, step, t):
     )
     if along_units(f):
         for n in range(t.rows):
-            keep(f, _columns(f.units), t, n, w.result + n * t.row, ZERO)
+            keep(f, _columns(f), t, n, w.result + n * t.row, ZERO)
     else:
         update(b, t)
 
@@ -137,8 +138,8 @@ def _by_rows(f, w, rows, step):
     first, last = mine(f, rows)
     states, units = states_of(w, step), f.units
     for slot in range(first, last):
-        gates, row = unpacked_at(f, _columns(units), slot), slot * w.row
-        size = unpack(gates, kept_at(f, _columns(units), slot), units, ONE * LSTM_GATES)
+        gates, row = unpacked_at(f, _columns(f), slot), slot * w.row
+        size = unpack(gates, kept_at(f, _columns(f), slot), units, ONE * LSTM_GATES)
         i, forget, g, o, carried = gates, gates + size, gates + 2 * size, gates + 3 * size, gates + 4 * size
         activate_row(f.recurrent_activation, f.recurrent_alpha, i, units)
         activate_row(f.recurrent_activation, f.recurrent_alpha, forget, units)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..program.layout import Work
+from ..program.layout import AMX, AMX_ROWS, Work
+from . import amx
 from .along_units import along_units
 from .callbacks import PATIENCE, meet, patience_after, stopped
 from .flags import ONE, ZERO, compiled, inlined
@@ -48,6 +49,18 @@ def states_of(w: Work, step: Step) -> States:
     if step.number & 1:
         return States(w.h_odd_at, w.h_odd, w.h_even)
     return States(w.h_even_at, w.h_even, w.h_odd)
+
+
+@inlined
+def inputs_at(f: Any, w: Work) -> int:
+    """Where products find the inputs of a step: a table of addresses, or tiles of AMX."""
+    return w.x_amx if f.form >= AMX else w.x_at
+
+
+@inlined
+def states_at(f: Any, w: Work, states: States) -> int:
+    """The same of the states before it."""
+    return w.h_amx if f.form >= AMX else states.at
 
 
 # -- before the first step ----------------------------------------------------------------------------------------------------------
@@ -200,7 +213,7 @@ def _final(f: Any, w: Work) -> None:
 class Cell(NamedTuple):
     """The functions with which a cell completes :func:`driver`: compiled; f is a kernel's struct, w its :class:`Work`."""
 
-    columns: Callable[..., Any]  # (units): floats in a panel-ordered row of pre-activations
+    columns: Callable[..., Any]  # (f): floats in a panel-ordered row of pre-activations
     start: Callable[..., Any]  # (f, w): fetch what the cell keeps in addition to h
     project: Callable[..., Any]  # (f, w, pairs): bias + x @ kernel of a chunk's pairs into w.chunk
     prepare: Callable[..., Any]  # (f, w, slot, z): note the address z of a slot's pre-activations; 0: x is still to be multiplied
@@ -228,7 +241,7 @@ def driver(cell: Cell) -> Callable[[Any], None]:
     @inlined
     def prepare_rows(f, w, rows, s, projected, z, row_size):
         """Note what each row reads at step s, and at the next one; returns where the next projection is."""
-        gathering = rows >= TILE_ROWS and f.features >= GATHERED_FEATURES
+        gathering = rows >= TILE_ROWS and f.features >= GATHERED_FEATURES and f.form < AMX
         for slot in range(rows):
             following = s + 1 if s + 1 < load_int(w.step_counts, slot) else s
             if projected:
@@ -249,21 +262,24 @@ def driver(cell: Cell) -> Callable[[Any], None]:
 
     @compiled
     def drive(f):
-        width = columns(f.units)
-        w = lay_out(f.scratch, f.member, f.rows, f.steps, ZERO if f.table else f.features, f.units, width, ONE * LANES)
+        width = columns(f)
+        w = lay_out(f.scratch, f.member, f.rows, f.steps, ZERO if f.table else f.features, f.units, width, ONE * LANES, f.form)
         _compress(f, w)
         if f.member == 0:
             states_in(f, w, w.h_even, f.h0)
         _start_addresses(f, w)
+        if f.form >= AMX:
+            amx.unshaped(w.amx_configuration)
         start(f, w)
         meet(f)
         longest, capacity = load_int(w.step_counts, 0), chunk_rows(width)
         work, left = width * (f.features + f.units), ONE * PATIENCE
+        few = ONE * AMX_ROWS // 2 if f.form >= AMX else ONE * TILE_ROWS
         s, rows = ZERO, f.rows
         while s < longest:
             rows = _rows_at(w, rows, s)
             stop, projected = s + 1, False
-            if f.table == 0 and f.features > FEW_FEATURES and rows < TILE_ROWS and stop < longest:
+            if f.table == 0 and f.features > FEW_FEATURES and rows < few and stop < longest:
                 stop, projected = project_ahead(f, w, rows, s, longest, capacity), True
             z = w.chunk
             while s < stop:
@@ -276,7 +292,11 @@ def driver(cell: Cell) -> Callable[[Any], None]:
                 s += 1
                 left = patience_after(f, left, rows * work)
                 if left < 0:
+                    amx.released(f)
                     return
+                if f.form >= AMX and f.watch and left == PATIENCE:
+                    amx.unshaped(w.amx_configuration)  # it looked: a signal handler of the caller's may have run another model
+        amx.released(f)
         meet(f)
         if f.member == 0:
             if f.y and f.mask:
@@ -285,6 +305,13 @@ def driver(cell: Cell) -> Callable[[Any], None]:
             finish(f, w)
 
     return drive
+
+
+@compiled
+def prepare_operands(f: Any, w: Work, rows: int, step: Step) -> None:
+    """Where weights are of AMX: bring the inputs and states of a step into tiles."""
+    amx.prepare(f, rows, w.x_amx, w.x_at, step.features)
+    amx.prepare(f, rows, w.h_amx, states_of(w, step).at, f.units)
 
 
 @compiled
@@ -304,7 +331,7 @@ def one_product(
 
     @compiled
     def project_chunk(f, w, pairs):
-        project(f, w.pairs_at, pairs, f.kernel, w.bias_at, w.chunk, 4 * columns(f.units))
+        project(f, w, w.pairs_at, pairs, f.kernel, w.bias_at, w.chunk, 4 * columns(f))
 
     @compiled
     def prepare(f, w, slot, z):
@@ -312,7 +339,8 @@ def one_product(
 
     @compiled
     def advance(f, w, rows, step):
-        sweep(f, w, step, rows, ZERO, 4 * (columns(f.units) if f.table else step.features))
+        prepare_operands(f, w, rows, step)
+        sweep(f, w, step, rows, ZERO, 4 * (columns(f) if f.table else step.features))
         if along_units(f):
             meet(f)
             by_rows(f, w, rows, step)

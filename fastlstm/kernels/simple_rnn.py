@@ -11,7 +11,7 @@ from .elementary import tanh
 from .flags import ZERO, compiled
 from .memory import copy, load, store
 from .registry import kernel
-from .sequence import one_product, states_of
+from .sequence import inputs_at, one_product, states_at, states_of
 from .sweep import Operand, columns_of, fetch, multiply
 from .target import LANES
 
@@ -21,10 +21,11 @@ _columns = columns_of(SIMPLE_RNN_GATES)
 @compiled
 def _visit(f, w, step, t):
     states = states_of(w, step)
-    multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
+    x, before = Operand(inputs_at(f, w), f.kernel, step.features), Operand(states_at(f, w, states), f.recurrent, f.units)
+    multiply(t, w.result, w.sums_at, x, before)
     if along_units(f):
         for n in range(t.rows):
-            keep(f, _columns(f.units), t, n, w.result + n * t.row, ZERO)
+            keep(f, _columns(f), t, n, w.result + n * t.row, ZERO)
         return
     code, alpha = f.activation, f.alpha
     for slot in range(t.first, t.first + t.rows):
@@ -46,7 +47,7 @@ def _by_rows(f, w, rows, step):
     first, last = mine(f, rows)
     states = states_of(w, step)
     for slot in range(first, last):
-        z = kept_at(f, _columns(f.units), slot)
+        z = kept_at(f, _columns(f), slot)
         activate_row(f.activation, f.alpha, z, f.units)
         copy(states.after + slot * w.row, z, f.units)
 

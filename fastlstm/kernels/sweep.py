@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..program.layout import LINE, LINE_BITS, block_units, panel_vectors
+from ..program.layout import AMX, AMX_AT_ONCE, AMX_COLUMNS, LINE, LINE_BITS, block_units, panel_vectors
+from . import amx
+from .amx_tile import AmxOperand
 from .flags import ONE, ZERO, compiled, inlined
-from .layout import columns, last_vectors, last_width
+from .layout import amx_steps, columns_in, last_vectors, last_width, panel_offset, row_vectors
 from .memory import load_int, prefetch
 from .target import LANES, TILE_ROWS, VECTOR
 from .tile import WIDE, Operand, Product, number, tile, wide_number
@@ -61,33 +63,33 @@ def rows_of(parts: Parts, part: int) -> int:
 
 
 @compiled
-def pace_of(weights: int, members: int, parts: int, panel: int) -> int:
-    """How many lines of the next panel a tile fetches for every two k; 0: the weights are so few that a cache keeps a member's.
+def lines_of(weights: int, members: int, parts: int, panel: int) -> int:
+    """How many lines of the next panel a tile fetches for every two k; 0: a cache keeps a member's share of so many bytes of weights.
 
     A panel has ``panel`` bytes for each k, and so many parts of the rows share it. At a line for every k the fetches wait for each
     other, and with them what reads the weights of this panel: where the parts are enough, each fetches a line for every second k.
     """
-    if 4 * weights <= STREAMED * max(members, 1):
+    if weights <= STREAMED * max(members, 1):
         return 0
     # Enough: at a line for every two k, three quarters of the panel.
     return 1 if 4 * (LINE // 2) * parts >= 3 * panel else 2
 
 
 @compiled
-def fetched_by(part: int, following: int, pace: int, panel: int) -> int:
+def fetched_by(part: int, following: int, lines: int, panel: int) -> int:
     """The share of one part's tile in the next panel, which begins ``following`` bytes for each k from this one: where the share
-    begins, in bytes for each k, and the pace in the low bits.
+    begins, in bytes for each k, and the number of lines in the low bits.
 
     A part that has no share, or whose next panel does not come (``following`` is 0), fetches from its own panel, which is there.
     """
-    begin = LINE // 2 * pace * part
-    return following + begin + pace if following and begin < panel else pace
+    begin = LINE // 2 * lines * part
+    return following + begin + lines if following and begin < panel else lines
 
 
 class Tile(NamedTuple):
     """One visit of a cell: what it is to compute, and to fetch meanwhile."""
 
-    which: int  # number of the tile
+    which: int  # number of the tile; of AMX, of its first tile of rows
     first: int  # slot of its first row
     rows: int
     panels: int
@@ -100,6 +102,8 @@ class Tile(NamedTuple):
     ahead: int  # address of the addresses of what its rows read at the next step
     begin: int  # the lines to be fetched of that: from, and up to
     end: int
+    form: int  # of the weights
+    height: int  # rows of a tile of AMX
 
 
 @inlined
@@ -121,12 +125,11 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
     """
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
     whole_width = block if gates == 1 else LANES
-    at_once, wide = WIDE[whole_vectors], wide_number(whole_vectors)
+    at_once = WIDE[whole_vectors]
     panel_bytes, block_bytes = VECTOR * whole_vectors, 4 * block  # of a panel-ordered row, and of a row of states
 
     @compiled
-    def sweep(f, w, step, rows, ahead, size):
-        """``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
+    def in_registers(f, w, step, rows, ahead, size):
         whole = f.units // block
         backwards = step.number & 1
         mine, theirs = share(whole, ONE * at_once, f.member, f.members)
@@ -137,9 +140,10 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         items = groups + theirs - grouped + (1 if last else 0)
         parts = parts_of(rows)
         end, last_line = ahead >> LINE_BITS, (ahead + size + LINE - 1) >> LINE_BITS
-        onwards = -ONE * panel_bytes if backwards else ONE * panel_bytes
         inputs = ZERO if f.table else f.features
-        pace = pace_of(gates * (inputs + f.units) * f.units, f.members, parts.count, ONE * panel_bytes)
+        panel_size = ONE * panel_bytes >> f.form  # in bytes of the weights
+        onwards = -panel_size if backwards else panel_size
+        lines = lines_of(4 * gates * (inputs + f.units) * f.units >> f.form, f.members, parts.count, panel_size)
         # Lines are fetched a few at a time, as a core can wait for few at once: so many with each item, or somewhat more, found
         # without a division, which would be a good part of one row's step.
         scale = ZERO
@@ -158,7 +162,7 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
             for part in range(parts.count):
                 count = rows_of(parts, part)
                 t = Tile(
-                    which=number(count, vectors) if panels == 1 else ONE * wide,
+                    which=number(f.form, count, vectors) if panels == 1 else wide_number(f.form, ONE * whole_vectors),
                     first=first,
                     rows=count,
                     panels=panels,
@@ -167,24 +171,86 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
                     panel=panel * panel_bytes,
                     unit=panel * block_bytes,
                     row=VECTOR * vectors * panels,
-                    fetched=fetched_by(part, ZERO if item + 1 == items else onwards, pace, ONE * panel_bytes),
+                    fetched=fetched_by(part, ZERO if item + 1 == items else onwards, lines, panel_size),
                     ahead=w.next_at + 8 * first,
                     begin=begin,
                     end=end,
+                    form=f.form,
+                    height=ZERO,
                 )
                 visit(f, w, step, t)
                 first += count
 
+    @compiled
+    def by_amx(f, w, step, rows):
+        tiling = amx.tiling_of(rows)
+        amx.shape(w.amx_configuration, tiling.height)
+        whole = f.units // block
+        mine, theirs = share(whole, ONE, f.member, f.members)
+        last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
+        panel_row = VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
+        items = theirs - mine + (1 if last else 0)
+        for item in range(items):
+            panel = mine + (items - 1 - item if step.number & 1 else item)
+            narrow = panel == whole
+            vectors = last if narrow else ONE * whole_vectors
+            first, number_of_tile = ZERO, ZERO
+            while first < rows:
+                count = min(rows - first, AMX_AT_ONCE * tiling.height)
+                t = Tile(
+                    which=number_of_tile,
+                    first=first,
+                    rows=count,
+                    panels=ONE,
+                    width=last_width(f.units, ONE * gates, ONE * LANES) if narrow else ONE * whole_width,
+                    vectors=vectors,
+                    panel=panel * panel_row,
+                    unit=panel * block_bytes,
+                    row=VECTOR * row_vectors(vectors, ONE * LANES, f.form),
+                    fetched=ZERO,
+                    ahead=w.next_at,
+                    begin=ZERO,
+                    end=ZERO,
+                    form=f.form,
+                    height=tiling.height,
+                )
+                visit(f, w, step, t)
+                first += count
+                number_of_tile += AMX_AT_ONCE
+
+    @compiled
+    def sweep(f, w, step, rows, ahead, size):
+        """``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
+        if f.form >= AMX:
+            by_amx(f, w, step, rows)
+        else:
+            in_registers(f, w, step, rows, ahead, size)
+
     return sweep
+
+
+@compiled
+def _multiply_by_amx(t, result, sums_at, one, other):
+    tiles = (t.rows + t.height - 1) // t.height if t.rows > t.height else ONE
+    place = amx.Place(t.form, t.which, tiles, t.rows, t.height, t.row // (4 * AMX_COLUMNS))
+    amx.product(place, result, t.row, sums_at, t.panel, _of_panel(t, one), _of_panel(t, other))
+
+
+@inlined
+def _of_panel(t, operand):
+    return AmxOperand(operand.rows, operand.weights + panel_offset(t.form, t.panel, operand.size), amx_steps(operand.size))
 
 
 @inlined
 def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -> None:
     """Store sums + one + other for the rows and panels of a visit.
 
-    The operands' rows and ``sums_at`` are tables of all slots' addresses, their weights all panels.
+    The operands' rows and ``sums_at`` are tables of all slots' addresses, their weights all panels. Of AMX the rows are tiles.
     """
     at = 8 * t.first
+    if t.form >= AMX:
+        _multiply_by_amx(t, result, sums_at + at, one, other)
+        return
     tile(
         t.which,
         Product(
@@ -192,8 +258,8 @@ def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -
             result_row=t.row,
             sums=sums_at + at,
             sums_offset=t.panel,
-            first=Operand(one.rows + at, one.weights + t.panel * one.size, one.size),
-            second=Operand(other.rows + at, other.weights + t.panel * other.size, other.size),
+            first=Operand(one.rows + at, one.weights + (t.panel * one.size >> t.form), one.size),
+            second=Operand(other.rows + at, other.weights + (t.panel * other.size >> t.form), other.size),
             fetched=t.fetched,
         ),
     )
@@ -206,44 +272,77 @@ def projector(gates: int) -> Callable[..., None]:
     at_once, panel_bytes = WIDE[whole_vectors], VECTOR * whole_vectors
 
     @compiled
-    def project(f, x, count, kernel, bias, y, y_row):
-        """``x``: addresses of the rows of x; ``bias``: addresses of the bias, for each row of a tile; ``y_row``: bytes."""
+    def by_amx(f, w, x, count, kernel, bias, y, y_row):
+        tiling, size = amx.tiling_of(count), f.features
+        amx.shape(w.amx_configuration, tiling.height)
+        amx.prepare(f, count, w.pairs_amx, x, size)
+        whole = f.units // block
+        mine, theirs = share(whole, ONE, f.member, f.members)
+        last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
+        panel_row = VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
+        for panel in range(mine, theirs + (1 if last else 0)):
+            offset = panel * panel_row
+            vectors = row_vectors(ONE * whole_vectors if panel < whole else last, ONE * LANES, f.form)
+            weights = AmxOperand(w.pairs_amx, kernel + panel_offset(f.form, offset, size), amx_steps(size))
+            for tile_number in range(0, tiling.count, AMX_AT_ONCE):
+                first = tile_number * tiling.height
+                place = amx.Place(
+                    form=f.form,
+                    tile=tile_number,
+                    tiles=min(tiling.count - tile_number, ONE * AMX_AT_ONCE),
+                    rows=ONE,  # of one bias
+                    height=tiling.height,
+                    columns=VECTOR * vectors // (4 * AMX_COLUMNS),
+                )
+                amx.product(place, y + first * y_row + offset, y_row, bias, offset, weights, AmxOperand(w.pairs_amx, ZERO, ZERO))
+
+    @compiled
+    def in_registers(f, x, count, kernel, bias, y, y_row):
         features, units = f.features, f.units
         whole = units // block
         mine, theirs = share(whole, ONE * at_once, f.member, f.members)
         last = last_vectors(units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
         parts = parts_of(count)
-        pace = pace_of(gates * features * units, f.members, parts.count, ONE * panel_bytes)
+        panel_size = ONE * panel_bytes >> f.form  # in bytes of the weights
+        lines = lines_of(4 * gates * features * units >> f.form, f.members, parts.count, panel_size)
         for panel in range(mine, theirs + (1 if last else 0)):
             vectors = whole_vectors if panel < whole else last
             offset = panel_bytes * panel
-            following = ZERO if (panel + 1) * block >= units else ONE * panel_bytes
+            following = ZERO if (panel + 1) * block >= units else panel_size
             first = ZERO
             for part in range(parts.count):
                 rows = rows_of(parts, part)
                 tile(
-                    number(rows, vectors),
+                    number(f.form, rows, vectors),
                     Product(
                         result=y + first * y_row + offset,
                         result_row=y_row,
                         sums=bias,
                         sums_offset=offset,
-                        first=Operand(x + 8 * first, kernel + offset * features, features),
+                        first=Operand(x + 8 * first, kernel + (offset * features >> f.form), features),
                         second=Operand(x, ZERO, ZERO),
-                        fetched=fetched_by(part, following, pace, ONE * panel_bytes),
+                        fetched=fetched_by(part, following, lines, panel_size),
                     ),
                 )
                 first += rows
+
+    @compiled
+    def project(f, w, x, count, kernel, bias, y, y_row):
+        """``x``: addresses of the rows of x; ``bias``: addresses of the bias, for each row of a tile; ``y_row``: bytes."""
+        if f.form >= AMX:
+            by_amx(f, w, x, count, kernel, bias, y, y_row)
+        else:
+            in_registers(f, x, count, kernel, bias, y, y_row)
 
     return project
 
 
 @cache
-def columns_of(gates: int) -> Callable[[int], int]:
-    """A function units -> floats in a panel-ordered row."""
+def columns_of(gates: int) -> Callable[[Any], int]:
+    """A function of a kernel's struct: floats in a panel-ordered row."""
 
     @compiled
-    def floats(units):
-        return columns(units, ONE * gates, ONE * LANES)
+    def floats(f):
+        return columns_in(f.form, f.units, ONE * gates, ONE * LANES)
 
     return floats

@@ -15,9 +15,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..program.layout import LINE, MOST_VECTORS, TILE_VECTORS
+from ..program.layout import FULL, HALVES, LINE, MOST_VECTORS, TILE_VECTORS
 from .flags import inlined
-from .intrinsics import F32, I32, I64, SECOND_CACHE, VF, muladd, numbers_in, pointer, prefetched, splatted
+from .intrinsics import F32, I16, I32, I64, SECOND_CACHE, VF, VI, muladd, numbers_in, pointer, prefetched, splatted
 from .target import LANES, TILE_ROWS, VECTOR
 
 #: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add. Of three
@@ -64,9 +64,19 @@ _TABLE = "fastlstm_tiles"
 _TYPE = ir.FunctionType(ir.VoidType(), [I64] * (len(Product._fields) - 2 + 2 * len(Operand._fields)))
 
 
-def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Function:
+class Shape(NamedTuple):
+    """What tells one tile from another."""
+
+    rows: int
+    vectors: int  # of a panel
+    panels: int
+    form: int  # of the weights: FULL or HALVES
+
+
+def _define(module: ir.Module, shape: Shape) -> ir.Function:
     """The tile's LLVM function. A function of its own: inlined, LLVM spills the accumulators."""
-    function = cgutils.get_or_insert_function(module, _TYPE, f"tile_{rows}x{vectors}x{panels}")
+    rows, vectors, panels, form = shape
+    function = cgutils.get_or_insert_function(module, _TYPE, f"tile_{rows}x{vectors}x{panels}_{form}")
     if not function.is_declaration:
         return function
     function.attributes.add("noinline")
@@ -79,7 +89,7 @@ def _define(module: ir.Module, rows: int, vectors: int, panels: int) -> ir.Funct
         row = b.add(b.load(pointer(b, start, I64(m), I64)), offset)
         sums += [b.load(pointer(b, row, I64(n * LANES), F32, VF), align=4) for n in range(width)]
     for operand in (Operand(*operands[:3]), Operand(*operands[3:])):
-        sums = _Accumulation(b, (rows, vectors, panels), operand, fetched).emit(sums)
+        sums = _Accumulation(b, shape, operand, fetched).emit(sums)
     for i, value in enumerate(sums):
         row = b.add(result, b.mul(result_row, I64(i // width)))
         b.store(value, pointer(b, row, I64(i % width * LANES), F32, VF), align=4)
@@ -93,15 +103,15 @@ class _Accumulation:
     Where tiles fetch, there is a loop for each number of lines of the next panel that is fetched meanwhile for every two k.
     """
 
-    def __init__(self, b: ir.IRBuilder, shape: tuple[int, int, int], operand: Operand, fetched: ir.Value):
-        rows, vectors, panels = shape
+    def __init__(self, b: ir.IRBuilder, shape: Shape, operand: Operand, fetched: ir.Value):
+        rows, vectors, panels, self.form = shape
         self.b, self.vectors, self.count, self.fetched = b, vectors, operand.size, fetched
         self.many = rows >= MANY_ROWS
         self.at_once = AT_ONCE if self.many else 1
         self.rows = [b.load(pointer(b, operand.rows, I64(m), I64)) for m in range(rows)]
         self.before = b.block
         self.most, self.rest, self.after = (b.append_basic_block(name) for name in ("most", "rest", "after"))
-        self.k_bytes = vectors * VECTOR
+        self.k_bytes = vectors * VECTOR >> self.form
         stride = b.mul(self.count, I64(self.k_bytes))  # from panel to panel
         self.panels = [b.add(operand.weights, b.mul(stride, I64(p))) for p in range(panels)]
         self.columns = [(start, n) for start in self.panels for n in range(vectors)]
@@ -138,7 +148,7 @@ class _Accumulation:
         for n in range(self.at_once):
             for start in self.panels if lines else ():
                 place = b.add(start, b.mul(k, I64(self.k_bytes)))
-                for line in range(n * self.k_bytes, (n + 1) * self.k_bytes, LINE):
+                for line in range(-(-n * self.k_bytes // LINE) * LINE, (n + 1) * self.k_bytes, LINE):
                     prefetched(b, place, AHEAD * self.k_bytes + line)
             if n < lines:
                 prefetched(b, b.add(self.following_panel, b.mul(k, I64(lines * LINE // 2))), LINE * n, into=SECOND_CACHE)
@@ -173,9 +183,13 @@ class _Accumulation:
         return updated
 
     def weight(self, column: tuple[ir.Value, int], offset: ir.Value) -> ir.Value:
-        """A vector of weights."""
-        start, n = column
-        return self.b.load(self.b.gep(pointer(self.b, start, offset, F32, VF), [I64(n)]), align=4)
+        """A vector of weights. The bits of a bfloat16 are the upper half of those of a float."""
+        b, (start, n) = self.b, column
+        if self.form == FULL:
+            return b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
+        halves = ir.VectorType(I16, LANES)
+        found = b.load(b.gep(pointer(b, start, offset, I16, halves), [I64(n)]), align=2)
+        return b.bitcast(b.shl(b.zext(found, VI), ir.Constant(VI, [16] * LANES)), VF)
 
 
 def _joined(b: ir.IRBuilder, ways: list[tuple[ir.Block, list[ir.Value]]]) -> list[ir.Value]:
@@ -190,27 +204,32 @@ def _joined(b: ir.IRBuilder, ways: list[tuple[ir.Block, list[ir.Value]]]) -> lis
 def tiles() -> str:
     """The LLVM code of all tiles and the table of their addresses, to be linked with what calls :func:`tile`.
 
-    The table is in the order of :func:`number`, with the wide ones at its end.
+    The table is in the order of :func:`number`, with the wide ones at the end of each form.
     """
     module = ir.Module("tiles")
     vectors = range(1, MOST_VECTORS + 1)
     shapes = [(rows, n, 1) for rows in range(1, TILE_ROWS + 1) for n in vectors] + [(1, n, WIDE[n]) for n in vectors]
-    functions = [_define(module, *shape) for shape in shapes]
+    functions = [_define(module, Shape(*shape, form)) for form in (FULL, HALVES) for shape in shapes]
     table = ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), len(functions)), _TABLE)
     table.initializer = ir.Constant(table.type.pointee, functions)
     table.global_constant = True
     return str(module)
 
 
+#: Tiles of a form.
+_SHAPES = MOST_VECTORS * (TILE_ROWS + 1)
+
+
 @inlined
-def number(rows: int, vectors: int) -> int:
-    """The number in the table of the tile for so many rows and one panel with rows of so many vectors."""
-    return MOST_VECTORS * (rows - 1) + vectors - 1
+def number(form: int, rows: int, vectors: int) -> int:
+    """The number in the table of the tile for weights of a form, so many rows and one panel with rows of so many vectors."""
+    return _SHAPES * form + MOST_VECTORS * (rows - 1) + vectors - 1
 
 
-def wide_number(vectors: int) -> int:
+@inlined
+def wide_number(form: int, vectors: int) -> int:
     """The number of the tile for one row and WIDE[vectors] panels."""
-    return MOST_VECTORS * TILE_ROWS + vectors - 1
+    return _SHAPES * form + MOST_VECTORS * TILE_ROWS + vectors - 1
 
 
 # Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.
@@ -224,8 +243,7 @@ def tile(typingctx, which, product):
     def generate(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
         module = b.module
         if _TABLE not in module.globals:
-            size = MOST_VECTORS * (TILE_ROWS + 1)
-            ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), size), _TABLE).global_constant = True
+            ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), 2 * _SHAPES), _TABLE).global_constant = True
         b.call(b.load(b.gep(module.globals[_TABLE], [I32(0), args[0]])), numbers_in(b, args[1]))
         return context.get_dummy_value()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import ALONG_UNITS, Function
-from ..program import layout
+from ..program import bfloat16, layout
 from ..program.contracts.recurrent import FIRST_ALONG, GRU_BEFORE_GATES
 from ..program.ir import Buffer, Builder, Constant, Value
 from ..program.lowering import activation_call
@@ -98,20 +98,33 @@ class GatedCell(Cell):
             assert call is not None  # has_kernel said so
             fields |= {f"{name}activation": call[0], f"{name}alpha": call[1]}
 
-        def constant(name: str, array: np.ndarray, gates: int) -> Constant:
-            return b.constant(self, name, lambda: layout.pack_panels(array, gates, b.lanes))
+        form = fields["form"] = self.form(b)
+
+        def weights(name: str, array: np.ndarray, gates: int) -> Constant:
+            return b.constant(self, name, lambda: bfloat16.pack(array, gates, b.lanes, form))
+
+        def row(name: str, vector: np.ndarray, gates: int) -> Constant:
+            return b.constant(self, name, lambda: bfloat16.pack_row(vector, gates, self.units, b.lanes, form))
 
         for suffix, columns, gates in self.parts():
-            fields["kernel" + suffix] = constant("kernel" + suffix, kernel[:, columns], gates)
-            fields["recurrent" + suffix] = constant("recurrent" + suffix, recurrent[:, columns], gates)
-            fields["bias" + suffix] = constant("bias" + suffix, np.atleast_2d(bias)[:1, columns], gates)
+            fields["kernel" + suffix] = weights("kernel" + suffix, kernel[:, columns], gates)
+            fields["recurrent" + suffix] = weights("recurrent" + suffix, recurrent[:, columns], gates)
+            fields["bias" + suffix] = row("bias" + suffix, np.atleast_2d(bias)[0, columns], gates)
             if bias.ndim == 2:
-                fields["recurrent_bias"] = constant("recurrent_bias", bias[1:], gates)
+                fields["recurrent_bias"] = row("recurrent_bias", bias[1], gates)
         return self.kernel_name, fields
 
-    def columns(self, lanes: int) -> int:
+    def form(self, b: Builder) -> int:
+        """The form of the weights. Where gates need all units of a row, they are kept as float32 has them."""
+        if any(
+            call is not None and call[0] >= FIRST_ALONG for call in map(self._call, (self.activation_name, self.recurrent_activation_name))
+        ):
+            return layout.FULL
+        return b.form(self, "kernel", lambda: self.cast(np.float32)[:2])
+
+    def columns(self, b: Builder) -> int:
         """Floats in a row of pre-activations as the kernels lay them out."""
-        return sum(layout.columns(self.units, gates, lanes) for _, _, gates in self.parts())
+        return sum(layout.columns_in(self.form(b), self.units, gates, b.lanes) for _, _, gates in self.parts())
 
     def members(self, b: Builder, features: int) -> int:
         """How many threads may divide the units; ``features`` is 0 where the input is a folded table."""
@@ -120,7 +133,7 @@ class GatedCell(Cell):
     def scratch(self, b: Builder, steps: int, features: int) -> Buffer:
         """The kernel's scratch."""
         members = self.members(b, features)
-        row_bytes, fixed_bytes = layout.recurrent_scratch(features, steps, self.units, self.columns(b.lanes), b.lanes, members)
+        row_bytes, fixed_bytes = layout.recurrent_scratch(features, steps, self.units, self.columns(b), b.lanes, members, self.form(b))
         return b.buffer(row_bytes, itemsize=1, fixed_bytes=fixed_bytes)
 
     def emit(self, b: Builder, x: Value, before: Sequence[Buffer | None], after: Sequence[Buffer | None], how: Mapping[str, Any]) -> None:
@@ -129,7 +142,7 @@ class GatedCell(Cell):
         for name, start, final in zip(("h", "c"), before, after, strict=False):
             fields |= {f"{name}0": start, f"{name}_out": final}
         if max(fields["activation"], fields["recurrent_activation"]) >= FIRST_ALONG:
-            fields["kept"] = b.buffer(layout.kept_row(self.columns(b.lanes), self.units, b.lanes))
+            fields["kept"] = b.buffer(layout.kept_row(self.columns(b), self.units, b.lanes))
         fields |= {"steps": x.shape[0], "units": self.units, "h0_row": self.units, "out_row": self.units}
         b.emit(kernel, **fields, **self._input_fields(b, x), **how)
 
@@ -145,14 +158,14 @@ class GatedCell(Cell):
         else:
             ids, embedding, rows = x.lookup
             fields |= {"ids": ids, "ids_row": steps, "vocabulary": len(rows)}
-            if b.folds(self, embedding, len(rows) * self.columns(b.lanes) * 4):
-                fields["table"] = b.constant(self, "table", lambda: self.table(rows, b.lanes), of=embedding)
+            if b.folds(self, embedding, len(rows) * self.columns(b) * 4):
+                fields["table"] = b.constant(self, "table", lambda: self.table(rows, b.lanes, self.form(b)), of=embedding)
             else:
                 fields["x"] = b.constant(embedding, "embeddings", lambda: rows)
         multiplied = features if fields["table"] is None else 0
         return {**fields, "scratch": self.scratch(b, steps, multiplied), "members": self.members(b, multiplied)}
 
-    def table(self, embeddings: np.ndarray, lanes: int) -> np.ndarray:
+    def table(self, embeddings: np.ndarray, lanes: int, form: int = layout.FULL) -> np.ndarray:
         """Pre-activations of every row of an Embedding, as the kernels lay them out.
 
         Summed in float64, so that a folded Embedding is never less accurate than one carried out.
@@ -164,8 +177,9 @@ class GatedCell(Cell):
         if bias:
             weights[-1, 1:] = np.atleast_2d(bias[0])[0]
         # Which column goes where: numbers packed as a row of weights, from 1; 0 where nothing goes.
-        numbers = np.arange(1, weights.shape[1], dtype=np.float32)[np.newaxis]
-        packed = np.concatenate([layout.pack_panels(numbers[:, columns], gates, lanes) for _, columns, gates in self.parts()])
+        numbers = np.arange(1, weights.shape[1], dtype=np.float32)
+        rows_of = [bfloat16.pack_row(numbers[columns], gates, self.units, lanes, form) for _, columns, gates in self.parts()]
+        packed = np.concatenate(rows_of)
         weights = weights[:, packed.astype(np.int64)]
         out = layout.empty((len(embeddings), len(packed)))
         rows = max(1, TABLE_BLOCK // len(packed))

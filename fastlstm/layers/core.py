@@ -10,11 +10,10 @@ import numpy as np
 
 from .. import activations
 from ..errors import InputError
-from ..program import layout
 from ..program.arithmetic import binary, floats, mask_of, of_mask, unary
 from ..program.copying import Array, reshaped, transposed
 from ..program.ir import Builder, Lookup, Mask, Value
-from ..program.lowering import activated, default_code, has_kernel, present_only
+from ..program.lowering import activated, default_code, dense, has_kernel, present_only
 from ..spec import WHOLE, LayerSpec, Shape
 from . import quantised
 from .base import Context, Layer, States, Tensor, floating, flushed, inert, nonzero
@@ -198,24 +197,8 @@ class Dense(Layer):
         """activation(x W + b), of an activation's code."""
         *outer, features = x.shape
         steps, units = math.prod(outer), self.units
-        out = b.buffer(steps * units)
-        kernel = b.constant(self, "kernel", lambda: layout.pack_dense(self.cast(np.float32)[0], b.lanes))
-        bias = b.constant(self, "bias", lambda: layout.pack_dense_bias(self.cast(np.float32)[1], b.lanes)) if use_bias else None
-        b.emit(
-            "dense",
-            steps=steps,
-            features=features,
-            units=units,
-            x=b.read(x),
-            x_row=steps * features,
-            x_step=features,
-            kernel=kernel,
-            bias=bias,
-            y=out,
-            y_row=steps * units,
-            y_step=units,
-            activation=activation,
-        )
+        bias = (lambda: self.cast(np.float32)[1]) if use_bias else None
+        out = dense(b, self, "kernel", b.read(x), (steps, features, units), lambda: self.cast(np.float32)[0], bias, activation)
         return Value(out, (*outer, units))
 
 

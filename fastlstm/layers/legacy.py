@@ -10,8 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .. import activations
-from ..program import layout
-from ..program.arithmetic import binary, floats, new, product, reduced, unary
+from ..program import lowering
+from ..program.arithmetic import binary, floats, product, reduced, unary
 from ..program.copying import Array, reshaped, steps_of, strided, transposed
 from ..program.ir import Builder, Value
 from ..program.lowering import activated, has_kernel, merged
@@ -94,16 +94,9 @@ class MaxoutDense(Layer):
 
 def dense(b: Builder, layer: Layer, what: str, x: Value, kernel: np.ndarray, bias: np.ndarray | None = None) -> Value:
     """x @ kernel + bias, along the last axis."""
-    features, units = kernel.shape
-    steps = math.prod(x.shape[:-1])
-    out = new(b, (*x.shape[:-1], units))
-    weights = b.constant(layer, what, lambda: layout.pack_dense(kernel, b.lanes))
-    offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: layout.pack_dense_bias(bias, b.lanes))
-    b.emit(
-        "dense", steps=steps, features=features, units=units, x=b.read(x), x_row=steps * features, x_step=features, kernel=weights,
-        bias=offset, activation=0, y=out.buffer, y_row=steps * units, y_step=units,
-    )  # fmt: skip
-    return out
+    shape = (math.prod(x.shape[:-1]), *kernel.shape)
+    out = lowering.dense(b, layer, what, b.read(x), shape, lambda: kernel, None if bias is None else lambda: bias)
+    return Value(out, (*x.shape[:-1], kernel.shape[1]))
 
 
 class ParametricSoftplus(PlaceWise):

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..catalogue import Role
-from ..program import layout
 from ..program.arithmetic import mask_of, of_mask, reduced
 from ..program.copying import concatenated, flipped
 from ..program.ir import At, Buffer, Builder, Mask, Value
-from ..program.lowering import merged
+from ..program.lowering import dense, merged
 from ..program.masks import carried
 from ..spec import LayerSpec, Shape, found_in
 from .base import Context, Flow, Layer, States, Tensor, every_layer
@@ -183,23 +182,8 @@ class Bidirectional(Layer):
         *outer, units = side.shape
         if units == width or units != 1:
             return side
-        steps, out = math.prod(outer), b.buffer(math.prod(outer) * width)
-        ones = b.constant(self, f"{width} ones", lambda: layout.pack_dense(np.ones((1, width), np.float32), b.lanes))
-        b.emit(
-            "dense",
-            steps=steps,
-            features=1,
-            units=width,
-            x=side.buffer,
-            x_row=steps,
-            x_step=1,
-            kernel=ones,
-            bias=None,
-            y=out,
-            y_row=steps * width,
-            y_step=width,
-            activation=0,
-        )
+        ones = np.ones((1, width), np.float32)
+        out = dense(b, self, f"{width} ones", side.buffer, (math.prod(outer), 1, width), lambda: ones, exact=True)
         return Value(out, (*outer, width), side.mask)
 
 

@@ -20,7 +20,7 @@ from .contracts.product import product_scratch
 from .contracts.reductions import REDUCE_OPS
 from .copying import Array, Place, broadcast, broadcast_steps, filled_up, joined, place_of, reshaped, transposed
 from .ir import Builder, Mask, Value
-from .lowering import activated, has_kernel, merged
+from .lowering import activated, dense, has_kernel, merged
 
 Operand = Value | Array | float
 
@@ -334,12 +334,5 @@ def weighted(
     features, units = shape
     if 0 in x.shape or 0 in shape:
         return None
-    steps = math.prod(x.shape[:-1])
-    out = new(b, (*x.shape[:-1], units))
-    kernel = b.constant(layer, what, lambda: layout.pack_dense(matrix(), b.lanes))
-    offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: layout.pack_dense_bias(bias(), b.lanes))
-    b.emit(
-        "dense", steps=steps, features=features, units=units, x=b.read(x), x_row=steps * features, x_step=features, kernel=kernel,
-        bias=offset, activation=activation, y=out.buffer, y_row=steps * units, y_step=units,
-    )  # fmt: skip
-    return out
+    out = dense(b, layer, what, b.read(x), (math.prod(x.shape[:-1]), features, units), matrix, bias, activation)
+    return Value(out, (*x.shape[:-1], units))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from .layout import FLOAT
+from . import layout
+from .layout import FLOAT, HALF
 
 #: Bytes of an id, and of an element of a mask.
 ID, FLAG = 4, 1
@@ -122,6 +123,11 @@ def declared(
         return extents
 
     return decorate
+
+
+def weights(form: int, size: int, columns: int) -> Span:
+    """Packed weights of so many k and columns."""
+    return Span(0, 0, layout.weights_count(form, size, columns), FLOAT if form == layout.FULL else HALF)
 
 
 def strided(row: int, steps: int, step: int, width: int) -> Span:

@@ -134,6 +134,9 @@ class Builder(Protocol):
     def constant(self, layer: Any, what: str, make: Callable[[], np.ndarray], *, of: Any = None) -> Constant:
         """A constant of a layer's, made once a Model, whatever the number of Programs; ``of``: from another layer's weights besides."""
 
+    def form(self, layer: Any, what: str, arrays: Callable[[], Sequence[np.ndarray]]) -> int:
+        """The form (``layout.FORMS``) in which some weights of a layer's, float32, are packed."""
+
     def folds(self, layer: Any, embedding: Any, nbytes: int) -> bool:
         """Is an Embedding to be folded into a layer that reads it, as a table of so many bytes?"""
 

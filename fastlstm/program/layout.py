@@ -23,11 +23,13 @@ LINE_BITS = 6
 LINE = ALIGNMENT = 1 << LINE_BITS
 #: Bytes of the pages in which large weights lie.
 HUGE_PAGE = 2 << 20
-#: Bytes of a float or an id, and of an address.
-FLOAT, ADDRESS = 4, 8
+#: Bytes of a float or an id, of an address, and of a bfloat16.
+FLOAT, ADDRESS, HALF = 4, 8, 2
 
 #: Dense layers of at most this many units are computed as dot products, with weights stored by unit.
 DOT_UNITS = 4
+#: Rows that a dense layer multiplies at once: whole tiles at every level. A panel of weights is read once for all of them.
+DENSE_ROWS = 96
 #: Products of data with data: from so many rows on it pays to transpose the other side.
 TURNED_ROWS = 4
 #: The most vectors that a row of a panel has: those of four gates, or of four blocks of a single gate.
@@ -45,6 +47,18 @@ MOST_CHUNK_ROWS, LEAST_CHUNK_ROWS = 16 * MOST_TILE_ROWS, 2 * MOST_TILE_ROWS
 #: The scores of so many queries are computed at once: whole tiles of them, fewer where they take more bytes than a second cache has room
 #: for, but a tile of them at least.
 MOST_QUERIES, SCORES_BYTES = 4 * MOST_TILE_ROWS, 1 << 18
+
+#: The forms that packed weights have: float32; bfloat16, which register tiles widen; bfloat16 in the tiles of AMX; the same in two
+#: parts, the second of which is what the first one leaves of a number.
+FORMS = FULL, HALVES, AMX, SPLIT = range(4)
+#: A tile of AMX, the matrix unit of a core: so many rows of so many floats, or of twice as many bfloat16, in so many bytes.
+AMX_ROWS = AMX_COLUMNS = 16
+AMX_DEPTH = 2 * AMX_COLUMNS
+AMX_BYTES = 4 * AMX_ROWS * AMX_COLUMNS
+#: Bytes that say which tiles there are.
+AMX_CONFIGURATION = 64
+#: Tiles of rows whose results are computed at once.
+AMX_AT_ONCE = 2
 
 #: Rows whose distance is a multiple of so many floats (1 KB) would compete for the same few places in a cache: they are put
 #: one more line apart.
@@ -81,8 +95,21 @@ class Work(NamedTuple):
     second_result: int  # of the tile of a second product whose result is needed beside the first one's
     bias_at: int  # of the bias, once for each row of a tile
     second_bias_at: int  # the same for a cell's second product
+    x_amx: int  # the inputs of the current step in the tiles of AMX
+    h_amx: int  # the same of what the recurrent weights are multiplied with
+    pairs_amx: int  # and of the inputs of a chunk's pairs
+    amx_configuration: int  # the shapes of the tiles
     chunk: int  # the projections of the pairs; before the first chunk, the bins of the sort by length
     end: int  # after everything of this thread
+
+
+class DenseWork(NamedTuple):
+    """Where things are in the scratch of a dense kernel whose weights AMX reads: addresses."""
+
+    configuration: int  # the shapes of its tiles
+    result: int
+    rows: int  # in tiles
+    end: int  # after everything
 
 
 class Attending(NamedTuple):
@@ -140,6 +167,50 @@ def columns(units: int, gates: int, lanes: int) -> int:
     return (whole * panel_vectors(gates) + last_vectors(units, gates, lanes)) * lanes
 
 
+def row_vectors(vectors: int, lanes: int, form: int) -> int:
+    """Vectors that a row of a panel takes which has so many: AMX has whole tiles of them."""
+    if form < AMX:
+        return vectors
+    return (vectors * lanes + AMX_COLUMNS - 1) // AMX_COLUMNS * AMX_COLUMNS // lanes
+
+
+def columns_in(form: int, units: int, gates: int, lanes: int) -> int:
+    """Floats in a panel-ordered row of pre-activations, where weights are of a form."""
+    whole = units // block_units(gates, lanes)
+    of_whole, of_last = row_vectors(panel_vectors(gates), lanes, form), row_vectors(last_vectors(units, gates, lanes), lanes, form)
+    return (whole * of_whole + of_last) * lanes
+
+
+def amx_steps(size: int) -> int:
+    """Tiles along k that so many values take."""
+    return (size + AMX_DEPTH - 1) // AMX_DEPTH
+
+
+def panel_offset(form: int, panel: int, size: int) -> int:
+    """Bytes of weights of so many k before the panel that begins ``panel`` bytes into a panel-ordered row."""
+    if form < AMX:
+        return (panel * size) >> form
+    tiles = panel // (4 * AMX_COLUMNS) * amx_steps(size)
+    return AMX_BYTES * (tiles if form == AMX else 2 * tiles)
+
+
+def row_parts(form: int) -> int:
+    """Tiles in which AMX reads AMX_DEPTH values of a row: of split ones the first part, the second, and the first without infinities."""
+    return 3 if form == SPLIT else 1
+
+
+def amx_size(form: int, rows: int, size: int) -> int:
+    """Bytes of so many rows of ``size`` values in the tiles of AMX."""
+    if form < AMX:
+        return 0
+    return (rows + AMX_ROWS - 1) // AMX_ROWS * amx_steps(size) * row_parts(form) * AMX_BYTES
+
+
+def amx_result(lanes: int, form: int) -> int:
+    """Bytes of the result of tiles of AMX, gates of which are read a whole vector at a time."""
+    return FLOAT * lanes * (AMX_AT_ONCE * AMX_ROWS * row_vectors(MOST_VECTORS, lanes, form) + 1)
+
+
 def state_row(units: int, lanes: int) -> int:
     """Floats from one row of a state to the next in scratch."""
     row = padded_units(units, lanes)
@@ -176,7 +247,7 @@ def after(address: int, size: int) -> int:
     return (address + size + ALIGNMENT - 1) & -ALIGNMENT
 
 
-def lay_out(start: int, member: int, rows: int, steps: int, features: int, units: int, columns: int, lanes: int) -> Work:
+def lay_out(start: int, member: int, rows: int, steps: int, features: int, units: int, columns: int, lanes: int, form: int) -> Work:
     """Divide up the scratch of a recurrent kernel: states first, which all its threads share, then what each of them has.
 
     The kernels walk it for addresses, :func:`recurrent_scratch` for how much there must be.
@@ -191,6 +262,8 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
         Of its input; 0 where that is a folded table.
     columns
         Floats in a panel-ordered row of its pre-activations (``gru_before``: of both its parts).
+    form
+        Of its weights.
     """
     row = FLOAT * state_row(units, lanes)
     input_row = FLOAT * state_row(features, lanes)
@@ -198,6 +271,10 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
     addresses = ADDRESS * rows
     # Gates are read a whole vector at a time, also where the last block is narrower: up to a vector after a row.
     result_size = (TILE_VECTORS + 1) * FLOAT * lanes
+    chunk_size = FLOAT * columns * capacity
+    if form >= AMX:
+        result_size = amx_result(lanes, form)
+        chunk_size = FLOAT * columns * (capacity + AMX_ROWS)  # whole tiles of rows are stored
     h_even = after(start, 0)
     h_odd = after(h_even, rows * row)
     held = after(h_odd, rows * row)
@@ -218,8 +295,12 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
     second_result = after(result, result_size)
     bias_at = after(second_result, result_size)
     second_bias_at = after(bias_at, ADDRESS * MOST_TILE_ROWS)
-    chunk = after(second_bias_at, ADDRESS * MOST_TILE_ROWS)
-    end = after(chunk, max(FLOAT * columns * capacity, 8 * (steps + 2)))
+    x_amx = after(second_bias_at, ADDRESS * MOST_TILE_ROWS)
+    h_amx = after(x_amx, amx_size(form, rows, features))
+    pairs_amx = after(h_amx, amx_size(form, rows, units))
+    amx_configuration = after(pairs_amx, amx_size(form, capacity, features))
+    chunk = after(amx_configuration, AMX_CONFIGURATION if form >= AMX else 0)
+    end = after(chunk, max(chunk_size, 8 * (steps + 2)))
     mine = member * (end - inputs)
     return Work(
         h_even=h_even,
@@ -244,9 +325,21 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
         second_result=second_result + mine,
         bias_at=bias_at + mine,
         second_bias_at=second_bias_at + mine,
+        x_amx=x_amx + mine,
+        h_amx=h_amx + mine,
+        pairs_amx=pairs_amx + mine,
+        amx_configuration=amx_configuration + mine,
         chunk=chunk + mine,
         end=end + mine,
     )
+
+
+def lay_out_dense(start: int, features: int, lanes: int, form: int) -> DenseWork:
+    """Divide up the scratch of a dense kernel whose weights AMX reads."""
+    configuration = after(start, 0)
+    result = after(configuration, AMX_CONFIGURATION)
+    rows = after(result, amx_result(lanes, form))
+    return DenseWork(configuration, result, rows, after(rows, amx_size(form, DENSE_ROWS, features)))
 
 
 def lay_out_attention(start: int, others: int, features: int, size: int, lanes: int) -> Attending:
@@ -262,9 +355,17 @@ def lay_out_attention(start: int, others: int, features: int, size: int, lanes: 
 
 #: What kernels compile, each after those that it calls.
 COMPILED = (
-    padded_units, block_units, panel_vectors, last_width, last_vectors, columns, state_row, chunk_rows, kept_row, dots_product,
-    packs_product, after, lay_out, lay_out_attention,
+    padded_units, block_units, panel_vectors, last_width, last_vectors, columns, row_vectors, columns_in, amx_steps, panel_offset,
+    row_parts, amx_size, amx_result, state_row, chunk_rows, kept_row, dots_product, packs_product, after, lay_out, lay_out_dense,
+    lay_out_attention,
 )  # fmt: skip
+
+
+def weights_count(form: int, size: int, columns: int) -> int:
+    """Numbers that packed weights of so many k and columns hold."""
+    if form < AMX:
+        return size * columns
+    return amx_steps(size) * AMX_DEPTH * columns * (2 if form == SPLIT else 1)
 
 
 # -- arrays -------------------------------------------------------------------------------------------------------------------
@@ -322,6 +423,12 @@ def pack_panels(matrix: np.ndarray, gates: int, lanes: int) -> np.ndarray:
     return aligned(np.concatenate(parts) if parts else np.zeros(0, np.float32))
 
 
+def panels_of(units: int, gates: int, lanes: int) -> list[int]:
+    """The vectors in a row of each panel."""
+    last = last_vectors(units, gates, lanes)
+    return [panel_vectors(gates)] * (units // block_units(gates, lanes)) + ([last] if last else [])
+
+
 def pack_bias(vector: np.ndarray | None, gates: int, units: int, lanes: int) -> np.ndarray:
     """Pack a bias (gates * units,) as a panel-ordered row; zeros for None."""
     if vector is None:
@@ -339,11 +446,6 @@ def pack_dense(matrix: np.ndarray, lanes: int) -> np.ndarray:
     return aligned(by_unit)
 
 
-def dense_size(features: int, units: int, lanes: int) -> int:
-    """Floats in the kernel that :func:`pack_dense` packs."""
-    return features * columns(units, 1, lanes) if units > DOT_UNITS else units * padded_units(features, lanes)
-
-
 def pack_dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
     """Pack the bias (units,) of the ``dense`` kernel."""
     return pack_bias(vector, 1, len(vector), lanes)
@@ -353,20 +455,27 @@ def pack_dense_bias(vector: np.ndarray, lanes: int) -> np.ndarray:
 
 
 @cache
-def recurrent_scratch(features: int, steps: int, units: int, columns: int, lanes: int, members: int = 1) -> tuple[int, int]:
+def recurrent_scratch(
+    features: int, steps: int, units: int, columns: int, lanes: int, members: int = 1, form: int = FULL
+) -> tuple[int, int]:
     """Scratch of a recurrent kernel that ``members`` threads compute together: bytes for each row, and bytes on top of those.
 
     It is what :func:`lay_out` comes to, for any number of rows.
     """
 
     def end(rows: int) -> int:
-        return lay_out(0, members - 1, rows, steps, features, units, columns, lanes).end
+        return lay_out(0, members - 1, rows, steps, features, units, columns, lanes, form).end
 
     # Each part has a multiple of 4 bytes for each row, so that rounding up to the alignment comes round after so many rows.
     period = ALIGNMENT // 4
     row = (end(1 + period) - end(1)) // period
     # The scratch itself may begin anywhere.
     return row, ALIGNMENT + max(end(rows) - rows * row for rows in range(1, 1 + period))
+
+
+def dense_scratch(features: int, lanes: int, form: int) -> int:
+    """Bytes of scratch that a dense kernel takes, whatever the number of rows."""
+    return ALIGNMENT + lay_out_dense(0, features, lanes, form).end if form >= AMX else 0
 
 
 # -- scratch of attention -----------------------------------------------------------------------------------------------------

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from .. import activations
-from . import layout
+from . import bfloat16, layout
 from .contracts.elementwise import MASK_OPS, MERGE_OPS
 from .ir import At, Buffer, Builder, Mask, Value
+from .layout import FULL
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
 PARAMETER = {name: next(iter(activations.DEFAULTS[name].items())) for name in ("leaky_relu", "elu", "celu", "thresholded_relu")}
@@ -34,6 +37,27 @@ def default_code(activation: Any) -> int | None:
     """Code of an activation for kernels that take no parameter besides."""
     call = activation_call(activation)
     return call[0] if call and call == activation_call(activations.name_of(activation)) else None
+
+
+def dense(
+    b: Builder, layer: Any, what: str, x: Buffer | At, shape: tuple[int, int, int], matrix: Callable[[], np.ndarray],
+    bias: Callable[[], np.ndarray] | None = None, activation: int = 0, *, exact: bool = False,
+) -> Buffer:  # fmt: skip
+    """activation(x @ matrix + bias), x a row of ``shape``: (steps, features), units; ``activation``: by its code.
+
+    ``matrix`` (features, units) and ``bias`` (units,) are called when they are packed; ``exact``: in float32, whatever was asked for.
+    """
+    steps, features, units = shape
+    out = b.buffer(steps * units)
+    form = FULL if exact or units <= layout.DOT_UNITS else b.form(layer, what, lambda: [matrix()])
+    kernel = b.constant(layer, what, lambda: bfloat16.pack_dense(matrix(), b.lanes, form))
+    offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: bfloat16.pack_row(bias(), 1, units, b.lanes, form))
+    scratch: dict[str, Any] = {"scratch": b.buffer(0, fixed_bytes=layout.dense_scratch(features, b.lanes, form))} if form >= layout.AMX else {}
+    b.emit(
+        "dense", steps=steps, features=features, units=units, x=x, x_row=steps * features, x_step=features, kernel=kernel, bias=offset,
+        activation=activation, y=out, y_row=steps * units, y_step=units, form=form, **scratch,
+    )  # fmt: skip
+    return out
 
 
 def rectifier(activation: Any) -> Mapping[str, Any] | None:

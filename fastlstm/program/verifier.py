@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import KernelError
+from . import layout
 from .contract import Contract, Room, Span
 from .contracts import CONTRACTS
 from .ir import At, Buffer, BufferInfo, Constant, Instruction, Program
@@ -125,6 +126,8 @@ class Check:
             raise self.error(f"{name} is {value!r}, expected an integer of 64 bits")
         if value < 0 and name not in self.contract.signed:
             raise self.error(f"{name} is {value}, expected none below 0")
+        if name == "form" and value not in layout.FORMS:
+            raise self.error(f"form is {value}, which no weights have")
         if value < 1 and name in self.contract.counts:
             raise self.error(f"{name} is {value}, expected 1 or more")
         return int(value)
@@ -161,11 +164,12 @@ class Check:
         if name in self.contract.writes or isinstance(touched, Room) or touched.row:
             raise self.error(f"{name} is a constant, which has no rows and is never written")
         array = self.program.constants[at.target.index]
-        if not array.flags.c_contiguous or array.dtype != np.float32:
-            raise self.error(f"{name} is a constant of dtype {array.dtype}, expected float32, contiguous")
-        first, last = at.offset + touched.first, at.offset + touched.last
-        if first < 0 or last > array.size:
-            raise self.error(f"{name} would be read from byte {4 * first} to {4 * last} of a constant, which has {array.nbytes}")
+        expected = np.dtype(np.uint16 if touched.size == layout.HALF else np.float32)
+        if not array.flags.c_contiguous or array.dtype != expected:
+            raise self.error(f"{name} is a constant of dtype {array.dtype}, expected {expected}, contiguous")
+        first, last = (4 * at.offset + touched.size * place for place in (touched.first, touched.last))
+        if first < 0 or last > array.nbytes:
+            raise self.error(f"{name} would be read from byte {first} to {last} of a constant, which has {array.nbytes}")
 
     def ids(self, given: Any, vocabulary: int) -> None:
         """Ids that choose rows of a table were checked against no more than it has."""

@@ -20,7 +20,7 @@ try:
     from .call import Watch
     from .fast_path import FAST_PATH_AXES, FastPath, Stepper
     from .guards import Guard, Turns, replace
-    from .levels import Engine, available_levels, engine, kernel_fields, lanes, level
+    from .levels import Engine, amx_refused, available_levels, engine, kernel_fields, lanes, level
     from .runner import Runner
     from .threads import Workers
 except ModuleNotFoundError as error:
@@ -43,6 +43,7 @@ __all__ = [
     "Turns",
     "Watch",
     "Workers",
+    "amx_refused",
     "available_levels",
     "engine",
     "kernel_fields",

@@ -67,6 +67,29 @@ static inline int fastlstm_cpu_has_v4(void) {
     return fastlstm_cpu_has_v3() && FASTLSTM_HAS(fastlstm_cpuid(7).b, seventh) && FASTLSTM_HAS(fastlstm_kept_registers(), 0xe6u);
 }
 
+#define FASTLSTM_AMX_ASKED 1
+/* AMX-BF16, AMX-TILE; the tiles' shapes and their data */
+static inline int fastlstm_cpu_has_amx(void) {
+    return fastlstm_cpu_has_v3() && FASTLSTM_HAS(fastlstm_cpuid(7).d, FASTLSTM_BIT(22) | FASTLSTM_BIT(24)) &&
+           FASTLSTM_HAS(fastlstm_kept_registers(), 0x60000u);
+}
+#else
+static inline int fastlstm_cpu_has_amx(void) { return 0; }
+#endif
+
+/* Linux keeps the data of tiles only for processes that ask for it: their threads have larger stacks for signals from then on. */
+#if defined(FASTLSTM_AMX_ASKED) && defined(__linux__)
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define FASTLSTM_ARCH_REQ_XCOMP_PERM 0x1023
+#define FASTLSTM_TILE_DATA 18
+/* 0, or the system's number of what is wrong. */
+static inline int fastlstm_ask_for_amx(void) {
+    return syscall(SYS_arch_prctl, FASTLSTM_ARCH_REQ_XCOMP_PERM, FASTLSTM_TILE_DATA) == 0 ? 0 : errno;
+}
+#else
+static inline int fastlstm_ask_for_amx(void) { return -1; }
 #endif
 
 /* What every CPU of an architecture has. */

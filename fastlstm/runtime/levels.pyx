@@ -21,6 +21,8 @@ cdef extern from "kernel_table.h" nogil:
     const char *fastlstm_kernel_fields[]
     kernel_t fastlstm_kernel_table[]
     int fastlstm_cpu_has(int level)
+    int fastlstm_cpu_has_amx()
+    int fastlstm_ask_for_amx()
 
 
 cdef class Engine:
@@ -141,6 +143,25 @@ def engine(str level=None):
 
 def _built_names():
     return [fastlstm_level_names[n].decode() for n in range(FASTLSTM_LEVELS)]
+
+
+def amx_refused():
+    """Ask for AMX, which this process may use from then on.
+
+    Returns
+    -------
+    str
+        Why it may not; empty if it may.
+    """
+    if not fastlstm_cpu_has_amx():
+        return "this CPU has no AMX"
+    name = engine().level
+    if name not in ("v4", "jit"):
+        return f"the kernels are those of level {name}, without AMX"
+    code = fastlstm_ask_for_amx()
+    if code == 0:
+        return ""
+    return f"the system does not let this process use AMX ({os.strerror(code) if code > 0 else 'this is not Linux'})"
 
 
 def level():

@@ -6,18 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import layout
-from ..contract import WATCH, Room, Span, declared, strided
+from ..contract import WATCH, Room, Span, declared, strided, weights
 
 
 @declared(
-    "rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step", *WATCH,
-    reads=("x", "kernel", "bias"), writes=("y",), optional=("bias",),
+    "rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step",
+    "form",  # of the kernel: layout.FULL and so on
+    "scratch",  # for AMX
+    *WATCH,
+    reads=("x", "kernel", "bias"), writes=("y", "scratch"), optional=("bias",),
 )  # fmt: skip
 def dense(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     """activation(x @ kernel + bias) for ``steps`` rows of each row."""
-    return {
+    columns = layout.columns_in(f.form, f.units, 1, lanes)
+    touched: dict[str, Span | Room] = {
         "x": strided(f.x_row, f.steps, f.x_step, f.features),
-        "kernel": Span(0, 0, layout.dense_size(f.features, f.units, lanes)),
-        "bias": Span(0, 0, layout.columns(f.units, 1, lanes)),
+        "kernel": weights(f.form, f.features, columns) if f.units > layout.DOT_UNITS else by_unit(f, lanes),
+        "bias": Span(0, 0, columns),
         "y": strided(f.y_row, f.steps, f.y_step, f.units),
     }
+    if f.form >= layout.AMX:
+        touched["scratch"] = Room(0, layout.dense_scratch(f.features, lanes, f.form))
+    return touched
+
+
+def by_unit(f: Any, lanes: int) -> Span:
+    """Weights that lie by unit."""
+    return Span(0, 0, f.units * layout.padded_units(f.features, lanes))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...activations import ALONG_UNITS
 from .. import layout
-from ..contract import FLAG, ID, TEAM, WATCH, Extents, Room, Span, declared, flat, strided
+from ..contract import FLAG, ID, TEAM, WATCH, Extents, Room, Span, declared, flat, strided, weights
 
 #: Gates of each product that a cell computes at a step; ``gru_before`` computes two.
 LSTM_GATES, GRU_GATES, GRU_BEFORE_GATES, SIMPLE_RNN_GATES = 4, 3, (2, 1), 1
@@ -25,6 +25,7 @@ RECURRENT = (
     "mask", "mask_row",  # uint8 (rows, steps), or 0: every step is valid
     "reverse",  # 1: from the last step to the first
     "kernel", "recurrent", "bias",  # packed
+    "form",  # of all weights: layout.FULL and so on
     "activation", "recurrent_activation",  # codes: of activations.NATIVE, or of ALONG_UNITS
     "alpha", "recurrent_alpha",  # the parameter of each
     "h0", "h0_row",  # state to start from, or 0: zeros
@@ -45,16 +46,16 @@ RECURRENT = (
 
 def recurrent(f: Any, lanes: int, *gates: int) -> dict[str, Span | Room]:
     """The extents that every recurrent kernel touches; ``gates`` of each of its products."""
-    columns = sum(layout.columns(f.units, n, lanes) for n in gates)
-    own = layout.columns(f.units, gates[0], lanes)
+    columns = sum(layout.columns_in(f.form, f.units, n, lanes) for n in gates)
+    own = layout.columns_in(f.form, f.units, gates[0], lanes)
     features = 0 if f.table else f.features
     per_id = (f.vocabulary - 1) * f.x_step
-    scratch = layout.recurrent_scratch(features, f.steps, f.units, columns, lanes, f.members)
+    scratch = layout.recurrent_scratch(features, f.steps, f.units, columns, lanes, f.members, f.form)
     touched: dict[str, Span | Room] = {
         "ids": Span(f.ids_row, 0, f.steps, ID),
         "mask": Span(f.mask_row, 0, f.steps, FLAG),
-        "kernel": Span(0, 0, features * own),
-        "recurrent": Span(0, 0, f.units * own),
+        "kernel": weights(f.form, features, own),
+        "recurrent": weights(f.form, f.units, own),
         "bias": Span(0, 0, own),
         "h0": Span(f.h0_row, 0, f.units),
         "y": strided(f.y_row, f.steps, f.y_step, f.units),
@@ -92,17 +93,17 @@ def lstm(f: Any, lanes: int) -> Mapping[str, Span | Room]:
 @declared_recurrent("recurrent_bias")
 def gru(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     """GRU with ``reset_after=True``."""
-    return {**recurrent(f, lanes, GRU_GATES), "recurrent_bias": Span(0, 0, layout.columns(f.units, GRU_GATES, lanes))}
+    return {**recurrent(f, lanes, GRU_GATES), "recurrent_bias": Span(0, 0, layout.columns_in(f.form, f.units, GRU_GATES, lanes))}
 
 
 @declared_recurrent("kernel_h", "recurrent_h", "bias_h")
 def gru_before(f: Any, lanes: int) -> Mapping[str, Span | Room]:
     """GRU with ``reset_after=False``: a product for z and r, and one for the candidate."""
-    columns = layout.columns(f.units, GRU_BEFORE_GATES[1], lanes)
+    columns = layout.columns_in(f.form, f.units, GRU_BEFORE_GATES[1], lanes)
     return {
         **recurrent(f, lanes, *GRU_BEFORE_GATES),
-        "kernel_h": Span(0, 0, 0 if f.table else f.features * columns),
-        "recurrent_h": Span(0, 0, f.units * columns),
+        "kernel_h": weights(f.form, 0 if f.table else f.features, columns),
+        "recurrent_h": weights(f.form, f.units, columns),
         "bias_h": Span(0, 0, columns),
     }
 
