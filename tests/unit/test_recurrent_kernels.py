@@ -10,7 +10,7 @@ import pytest
 from kernel_calls import LEVELS, call, lanes_of
 
 from fastlstm.activations import ALONG_UNITS, NATIVE, function
-from fastlstm.program import layout
+from fastlstm.program import bfloat16, layout
 from fastlstm.program.contracts import recurrent as contracts
 from fastlstm.program.lowering import activation_call
 
@@ -47,6 +47,7 @@ class Case:
     slope: float | None = None  # of a leaky_relu: its parameter
     block_rows: int | None = None
     members: int = 1
+    form: int = layout.FULL
     seed: int = 0
 
     def meant(self, activation: str) -> str | dict[str, Any]:
@@ -118,20 +119,18 @@ def packed(case: Case, given: dict[str, np.ndarray], level: str) -> tuple[dict[s
     """The kernel's weights, and the floats of its rows of pre-activations."""
     lanes, u, gates = lanes_of(level), case.units, GATE_COUNTS[case.cell]
     W, U, b, b2 = (given[name] for name in ("W", "U", "b", "b2"))
-    if case.cell != "gru_before":
-        fields = {
-            "kernel": layout.pack_panels(W, gates, lanes), "recurrent": layout.pack_panels(U, gates, lanes),
-            "bias": layout.pack_bias(b, gates, u, lanes),
-        }  # fmt: skip
-        if case.cell == "gru":
-            fields["recurrent_bias"] = layout.pack_bias(b2, gates, u, lanes)
-        return fields, layout.columns(u, gates, lanes)
-    return {
-        "kernel": layout.pack_panels(W[:, : 2 * u], 2, lanes), "recurrent": layout.pack_panels(U[:, : 2 * u], 2, lanes),
-        "bias": layout.pack_bias(b[: 2 * u], 2, u, lanes),
-        "kernel_h": layout.pack_panels(W[:, 2 * u :], 1, lanes), "recurrent_h": layout.pack_panels(U[:, 2 * u :], 1, lanes),
-        "bias_h": layout.pack_bias(b[2 * u :], 1, u, lanes),
-    }, layout.columns(u, 2, lanes) + layout.columns(u, 1, lanes)  # fmt: skip
+    parts = [("", slice(None), gates)]
+    if case.cell == "gru_before":
+        parts = [("", slice(0, 2 * u), 2), ("_h", slice(2 * u, None), 1)]
+    fields: dict[str, Any] = {"form": case.form}
+    for suffix, columns, count in parts:
+        fields |= {
+            f"{name}{suffix}": bfloat16.pack(W[:, columns], count, lanes, case.form) for name, W in (("kernel", W), ("recurrent", U))
+        }
+        fields[f"bias{suffix}"] = bfloat16.pack_row(b[columns], count, u, lanes, case.form)
+    if case.cell == "gru":
+        fields["recurrent_bias"] = bfloat16.pack_row(b2, gates, u, lanes, case.form)
+    return fields, sum(layout.columns_in(case.form, u, count, lanes) for _, _, count in parts)
 
 
 def table(case: Case, given: dict[str, np.ndarray], level: str) -> np.ndarray:
@@ -139,8 +138,9 @@ def table(case: Case, given: dict[str, np.ndarray], level: str) -> np.ndarray:
     z = given["embeddings"].astype(np.float64) @ given["W"] + given["b"]
     split = 2 * case.units
     parts = [(2, z[:, :split]), (1, z[:, split:])] if case.cell == "gru_before" else [(GATE_COUNTS[case.cell], z)]
-    rows = [np.concatenate([layout.pack_bias(part[n], gates, case.units, lanes_of(level)) for gates, part in parts]) for n in range(len(z))]
-    return np.stack(rows)
+    lanes = lanes_of(level)
+    rows = [[bfloat16.pack_row(part[n], gates, case.units, lanes, case.form) for gates, part in parts] for n in range(len(z))]
+    return np.stack([np.concatenate(row) for row in rows])
 
 
 def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
@@ -178,7 +178,7 @@ def run(case: Case, level: str, given: dict[str, np.ndarray] | None = None) -> d
         del fields["recurrent_activation"], fields["recurrent_alpha"]
     if {case.activation, case.recurrent_activation} & ALONG_UNITS.keys():
         made["kept"] = np.full((case.rows, layout.kept_row(columns, u, lanes_of(level))), 7.0, np.float32)
-    scratch = layout.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level), case.members)
+    scratch = layout.recurrent_scratch(0 if case.folded else features, steps, u, columns, lanes_of(level), case.members, case.form)
     call(level, case.cell, case.rows, inputs, made, fields, scratch, case.block_rows, members=case.members)
     made.pop("kept", None)
     return made
