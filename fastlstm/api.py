@@ -19,7 +19,7 @@ from .model import Model
 from .opening import Functions, Names, PathLike, Readable, log_loaded, reading
 from .replacing import checked
 from .selftest import Comparison, check, check_with_keras, record
-from .spec import STRING, ModelSpec, Shape
+from .spec import FLOAT32, REDUCED, STRING, ModelSpec, Shape
 from .verifying import Verification, around, installed_keras, refuse_both, verify
 
 __all__ = ["ConversionReport", "Description", "Verification", "convert", "describe", "load", "verify"]
@@ -36,19 +36,26 @@ class ConversionReport:
     bytes: int  # size of the target
     checked_against: str  # "float64", or "float64 and Keras 3.15.1"
     cases: tuple[Comparison, ...]
+    precision: str = FLOAT32  # what the file says that it is to be computed in
+    checked_in: str = FLOAT32  # what it was checked in on this machine
 
     def __str__(self) -> str:
         worst = max((case.difference for case in self.cases), default=0.0)
         return (
             f"{self.source} -> {self.target}: {self.generation}; {self.parameters:,} parameters, {self.bytes:,} bytes; "
-            f"{len(self.cases)} recorded cases checked against {self.checked_against}, largest difference {worst:.2e}"
+            f"{len(self.cases)} recorded cases checked against {self.checked_against}, largest difference {worst:.2e}{self._precision()}"
         )
+
+    def _precision(self) -> str:
+        if self.precision == FLOAT32:
+            return ""
+        return f"; to be computed in {self.precision}" + ("" if self.checked_in == self.precision else f", checked in {self.checked_in}")
 
 
 def convert(
     src: Readable, dst: PathLike, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None,
     custom_layers: Functions | None = None, custom_activations: Functions | None = None, verify: bool = True, keras: bool = False,
-    max_bytes: int | None = None, isolated: bool | Isolation = False,
+    precision: str | None = None, max_bytes: int | None = None, isolated: bool | Isolation = False,
 ) -> ConversionReport:  # fmt: skip
     """Write a model as a ``.fastlstm`` file: its weights, its meaning, and cases that prove both.
 
@@ -69,6 +76,10 @@ def convert(
     keras
         Check against a live Keras of the file's generation too. That imports TensorFlow, which takes seconds and
         gigabytes, so it is not done unasked. Not together with ``inputs`` or ``outputs``.
+    precision
+        "bfloat16" or "bfloat16x3": what :func:`load` computes the file in, unless it is told otherwise. The file holds the weights as
+        they are; the cases are checked in this precision, as far as this machine has it, and may be off by what docs/precision.md says.
+        None: what ``src`` says, else "float32".
     max_bytes
         As for :func:`load`; the cases count too.
     isolated
@@ -101,10 +112,12 @@ def convert(
     refuse_both(keras, isolated)
     if keras and not (inputs is None and outputs is None):
         raise InputError("keras: Keras computes the whole model; leave out keras=, or inputs= and outputs=")
+    if precision not in (None, FLOAT32, *REDUCED):
+        raise InputError(f"precision: expected {', '.join(map(repr, (FLOAT32, *REDUCED)))} or None, found {precision!r:.60}")
     whole = inputs is None and outputs is None
     with reading(src, architecture, by_name, max_bytes, isolated, pipelines=whole and not keras) as source:
         checked(target, *source.files)
-        model = source.model(inputs, outputs, custom_layers, custom_activations)
+        model = source.model(inputs, outputs, custom_layers, custom_activations, precision)
         cases = record(model)
         results = (*check(model, cases), *around(source.name, model)) if verify else ()
     against = "float64" if verify else "nothing"
@@ -118,9 +131,12 @@ def convert(
             f"{source.name}: not converted, {len(wrong)} of {len(results)} cases differ; the worst, {wrong[0].case!r}, "
             f"by {wrong[0].difference:.2e} where {wrong[0].tolerance:.2e} is allowed"
         )
-    spec = replace(model.executor.spec, functions=functions_of(model.executor.network))
+    asked = model.spec.precision if precision is None else precision
+    spec = replace(model.executor.spec, functions=functions_of(model.executor.network), precision=asked)
     size = formats.own.write(target, spec, cases, source_sha256=_sha256(source.source))
-    return ConversionReport(source.name, target, str(model.generation), model.count_params(), size, against, results)
+    return ConversionReport(
+        source.name, target, str(model.generation), model.count_params(), size, against, results, asked, model.precision_used
+    )
 
 
 def _sha256(source: formats.Source) -> str:
@@ -148,12 +164,15 @@ class Description:
     outline: ModelSpec = field(repr=False)  # the graph of its layers, without weights
     before: tuple[str, ...] = ()  # of a pipeline: what is done before the network
     after: tuple[str, ...] = ()  # ... and after it
+    precision: str = FLOAT32  # what it is to be computed in
+    precision_used: str = FLOAT32  # ... and what that comes to on this machine
+    precision_why: str = ""  # where that is not the same
 
 
 def describe(
     path: Readable, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None,
-    custom_layers: Functions | None = None, custom_activations: Functions | None = None, max_bytes: int | None = None,
-    isolated: bool | Isolation = False,
+    custom_layers: Functions | None = None, custom_activations: Functions | None = None, precision: str | None = None,
+    max_bytes: int | None = None, isolated: bool | Isolation = False,
 ) -> Description:  # fmt: skip
     """Describe a file: layers, shapes, parameters, generation, what is unsupported and why, what runs natively.
 
@@ -162,7 +181,7 @@ def describe(
 
     Parameters
     ----------
-    path, architecture, by_name, inputs, outputs, custom_layers, custom_activations, max_bytes, isolated
+    path, architecture, by_name, inputs, outputs, custom_layers, custom_activations, precision, max_bytes, isolated
         As for :func:`load`.
 
     Returns
@@ -186,7 +205,7 @@ def describe(
     """
     with reading(path, architecture, by_name, max_bytes, isolated, pipelines=True) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
-        found = description(source.name, spec, source.budget, custom_layers, custom_activations)
+        found = description(source.name, spec, source.budget, custom_layers, custom_activations, precision)
         if spec.pipeline is not None:
             starts = (spec.layers[spec.calls[ref.call].layer] for ref in spec.inputs)
             texts = any(layer.config.get("dtype") == STRING for layer in starts)
@@ -197,7 +216,7 @@ def describe(
 
 def description(
     source: str, spec: ModelSpec, budget: Budget, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
-    custom_activations: Mapping[str, Callable[..., Any]] | None = None,
+    custom_activations: Mapping[str, Callable[..., Any]] | None = None, precision: str | None = None,
 ) -> Description:  # fmt: skip
     """Describe a file that is read already; see :func:`describe`."""
     context = prepared(spec, source, custom_layers, custom_activations, budget)
@@ -207,13 +226,15 @@ def description(
     if not context.problems:
         try:
             model: Model[Any] = Model(
-                spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations
+                spec, source=source, budget=budget, custom_layers=custom_layers, custom_activations=custom_activations, precision=precision
             )  # fmt: skip
         except UnsupportedError as error:
             context.problems.extend(error.problems)
         else:
             outputs = tuple((info.name, info.shape) for info in model.outputs)
-            return Description(source, str(spec.generation), inputs, outputs, model.count_params(), model.layers, (), shown)
+            found = Description(source, str(spec.generation), inputs, outputs, model.count_params(), model.layers, (), shown)
+            used, why = model.executor.precision
+            return replace(found, precision=precision or spec.precision, precision_used=used, precision_why=why)
     problems = tuple(dict.fromkeys(context.problems))
     troubled = {problem.layer for problem in problems}
     shapes, outputs_known = network.known_shapes()

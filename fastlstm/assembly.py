@@ -15,20 +15,20 @@ from .layers.matching import lacking, prepared
 from .layers.network import Network, root
 from .limits import Budget
 from .pruning import makes_categories
-from .spec import STRING, ModelSpec, Shape
+from .spec import FLOAT32, REDUCED, STRING, ModelSpec, Shape
 
 T = TypeVar("T")
 
 #: What models compute in.
-PRECISIONS = ("float32", "float64", "bfloat16", "bfloat16x3")
+PRECISIONS = (FLOAT32, "float64", *REDUCED)
 #: What sizes that a model leaves open are tried as, to see how it runs.
 EXAMPLE_SIZES = (16, 64, 256, 1024, 4096)
 #: ... and so many of those that the file states.
 MOST_SIZES = 32
 
 
-def checked_threads(threads: Any, precision: Any, fold_limit: Any) -> int:
-    """The number of threads.
+def checked_options(precision: Any, threads: Any, fold_limit: Any) -> tuple[str, int]:
+    """The precision, and the number of threads.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def checked_threads(threads: Any, precision: Any, fold_limit: Any) -> int:
         raise InputError(f"precision: expected {', '.join(map(repr, PRECISIONS[:-1]))} or {PRECISIONS[-1]!r}, found {precision!r:.60}")
     if isinstance(fold_limit, bool) or not isinstance(fold_limit, (int, np.integer)) or fold_limit < 0:
         raise InputError(f"fold_limit: expected a number of bytes, found {inputs.told(fold_limit)}")
-    return inputs.positive(threads, "threads")
+    return precision, inputs.positive(threads, "threads")
 
 
 def make_network(

@@ -36,6 +36,13 @@ class Begun(NamedTuple):
     max_steps: int | None = None  # how many timesteps there may be, where that was said
 
 
+class Precision(NamedTuple):
+    """What models compute in."""
+
+    used: str
+    why: str = ""  # it is not what was asked for
+
+
 def dtype_of(network: Network, precision: str) -> np.dtype[Any]:
     """What a network computes in, where ``precision`` was asked for."""
     wide = precision == "float64" or any(layer.spec.dtype == "float64" for layer in every_layer(network))
@@ -155,6 +162,11 @@ class BaseExecutor(ABC):
         """The fast path for more inputs of the same shape; None where the model or these inputs do not allow one."""
 
     # -- what it tells ----------------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def precision(self) -> Precision:
+        """What it computes in."""
 
     @abstractmethod
     def example_program(self) -> Program | None:

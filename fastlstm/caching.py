@@ -31,7 +31,7 @@ MAGIC = b"FASTLSTM"
 HEAD = struct.Struct("<8sQQQ")
 SUMMED_FROM = 16
 #: The dtypes that arrays of models and packed weights have.
-DTYPES = frozenset({"<f4", "<f8", "|i1", "|b1", "|u1", "<i8"})
+DTYPES = frozenset({"<f4", "<f8", "|i1", "|b1", "|u1", "<u2", "<i8"})
 #: Arrays that take fewer bytes are packed sooner than a file is opened and proven.
 LEAST_BYTES = 1 << 20
 #: Bytes that all files take together at most; those that were not used for the longest time are dropped first.

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import lazy, runtime
 from .assembly import of_example
-from .base_executor import Begun, States, SteppingExecutor, dtype_of
+from .base_executor import Begun, Precision, States, SteppingExecutor, dtype_of
 from .caching import Kept
 from .catalogue import Role
 from .errors import FormatError, InputError
@@ -28,7 +28,7 @@ from .outputs import copies
 from .planner import Constants, flat, held_arrays, most_packed, numbered, plan, plan_beginning, plan_showing, plan_step
 from .program.ir import Program
 from .program.layout import FULL
-from .spec import WHOLE, Shape
+from .spec import FLOAT32, REDUCED, WHOLE, Shape
 
 if TYPE_CHECKING:
     from . import listing
@@ -43,8 +43,6 @@ else:
 T = TypeVar("T")
 #: Programs are kept for this many different input shapes of a model.
 KEPT_PROGRAMS = 256
-#: Precisions of which :mod:`.precision` says what they come to.
-REDUCED = ("bfloat16", "bfloat16x3")
 #: Ids must be below, for a fast path.
 MOST_IDS = (1 << 31) - 1
 #: Bytes that an Embedding's table folded into the next layer's kernel may take, unless ``load`` says otherwise.
@@ -73,7 +71,7 @@ class Executor(SteppingExecutor):
     threads : int
         The most that one call may use.
     precision : str
-        "float32", "float64" to compute everything in NumPy, or one of ``REDUCED``.
+        "float32", "float64" to compute everything in NumPy, or one of ``spec.REDUCED``.
     fold_limit : int
         Bytes that an Embedding folded into the next layer may take.
     budget : Budget
@@ -350,6 +348,15 @@ class Executor(SteppingExecutor):
         return axes < runtime.FAST_PATH_AXES and all((info.vocabulary or 0) <= MOST_IDS for info in self.inputs)
 
     # -- what it tells ----------------------------------------------------------------------------------------------------
+
+    @property
+    def precision(self) -> Precision:
+        if self.dtype == np.float64:
+            return Precision(self.dtype.name)
+        if self.choice is None:
+            return Precision(FLOAT32)
+        used = self.choice.form != FULL and any(form != FULL for form in self.constants.forms.values())
+        return Precision(self.choice.used if used else FLOAT32, self.choice.why)
 
     def example_program(self) -> Program | None:
         if self.dtype == np.float64 or self.crosses_rows:

@@ -21,7 +21,7 @@ else:
 
 def load(
     path: Readable, *, architecture: Any = None, by_name: bool = False, inputs: Names = None, outputs: Names = None, threads: int = 1,
-    precision: str = "float32", custom_layers: Mapping[str, Callable[..., Any]] | None = None,
+    precision: str | None = None, custom_layers: Mapping[str, Callable[..., Any]] | None = None,
     custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
     max_bytes: int | None = None,
     isolated: bool | Isolation = False, cache: bool | None = None,
@@ -50,7 +50,10 @@ def load(
         So many threads share a call: its rows, or where those are few and weights large, the units of its recurrent layers.
         Results do not depend on it.
     precision
-        "float32", or "float64" to compute everything in NumPy in float64.
+        "float32"; "float64" to compute everything in NumPy in float64; "bfloat16" or "bfloat16x3" for faster products with weights,
+        which are rounded to 8 or split into 16 bits of their digits as are the numbers that they multiply, where the CPU has AMX. Elsewhere
+        "bfloat16" halves the bytes of large weights, and whatever does not pay stays float32: ``Model.precision_used`` says what runs.
+        None: what a ``.fastlstm`` file was converted with, else float32. See docs/precision.md.
     custom_layers
         Functions of NumPy arrays, for layers that fastlstm does not know or in place of those that it does: by a layer's own
         name ("encoder/attention" in a nested model), by the name that its class is registered by ("my_package>Attention2"),
@@ -114,7 +117,7 @@ def load(
     """
     if not (cache is None or isinstance(cache, bool)):
         raise InputError(f"cache: expected True, False or None, found {cache!r:.60}")
-    plain = inputs is None and outputs is None and precision == "float32" and not custom_layers and not custom_activations
+    plain = inputs is None and outputs is None and precision != "float64" and not custom_layers and not custom_activations
     with reading(path, architecture, by_name, max_bytes, isolated, plain and caching.wanted(cache)) as source:
         spec = source.cut(inputs, outputs, custom_layers, custom_activations)
         return opened(

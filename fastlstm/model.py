@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 import numpy as np
 
 from . import lazy, runtime
-from .assembly import checked_threads, in_stages, make_network
+from .assembly import checked_options, in_stages, make_network
 from .caching import Kept
 from .errors import InputError
 from .executor import FOLD_LIMIT, Executor
@@ -41,7 +41,7 @@ SILENT = 0
 ALL = sys.maxsize
 #: Inputs that are arrays, and no lists of sequences of different lengths, of which lists may come.
 Arrays = np.ndarray | Mapping[str, np.ndarray]
-#: What ``predict`` returns, for type checkers: numpy.ndarray, a list of arrays, or a dict of arrays by name.
+#: What ``predict`` returns, for type checkers: an array, a list of arrays, or a dict of arrays by name.
 Y_co = TypeVar("Y_co", covariant=True)
 #: The same of a model from a file, which no type checker reads: what its caller says, else an array, or anything.
 if TYPE_CHECKING:
@@ -92,20 +92,17 @@ class Model(Generic[Y_co]):
     """
 
     def __init__(
-        self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str = "float32", fold_limit: int = FOLD_LIMIT,
+        self, spec: ModelSpec, *, source: str = "model", threads: int = 1, precision: str | None = None, fold_limit: int = FOLD_LIMIT,
         custom_layers: Mapping[str, Callable[..., Any]] | None = None,
         custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
         states: Mapping[str, tuple[np.ndarray, ...]] | None = None, kept: Kept | None = None,
     ):  # fmt: skip
-        threads = checked_threads(threads, precision, fold_limit)
+        precision, threads = checked_options(precision or spec.precision, threads, fold_limit)
         self._options: dict[str, Any] = {
             "source": source, "threads": threads, "precision": precision, "fold_limit": fold_limit,
             "custom_layers": custom_layers, "custom_activations": custom_activations,
         }  # fmt: skip
-        self.spec = spec
-        self.source = source
-        self.threads = threads
-        self.generation = spec.generation
+        self.spec, self.source, self.threads, self.generation = spec, source, threads, spec.generation
         budget = budget or Budget.unlimited()
         network = make_network(spec, source, custom_layers, custom_activations, budget)
         make = staged_executor.executor_of if in_stages(network) else Executor
@@ -135,6 +132,11 @@ class Model(Generic[Y_co]):
     def output_shape(self) -> Any:
         """Shape of the output, or a list of shapes; batch first, None = any."""
         return self.outputs[0].shape if len(self.outputs) == 1 else [info.shape for info in self.outputs]
+
+    @property
+    def precision_used(self) -> str:
+        """What runs: "float32", "float64", "bfloat16", "bfloat16x3", or "bfloat16 weights" (see docs/precision.md)."""
+        return self.executor.precision.used
 
     @property
     def layers(self) -> tuple[LayerInfo, ...]:

@@ -74,11 +74,11 @@ class Reading:
 
     def model(
         self, inputs: Names = None, outputs: Names = None, custom_layers: Functions | None = None,
-        custom_activations: Functions | None = None,
+        custom_activations: Functions | None = None, precision: str | None = None,
     ) -> Model:  # fmt: skip
         """The model, with all that :func:`load` takes for granted."""
         model: Model[Any] = Model(
-            self.cut(inputs, outputs, custom_layers, custom_activations), source=self.name, budget=self.budget,
+            self.cut(inputs, outputs, custom_layers, custom_activations), source=self.name, budget=self.budget, precision=precision,
             custom_layers=custom_layers, custom_activations=custom_activations,
         )  # fmt: skip
         log_loaded(self, model)

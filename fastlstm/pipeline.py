@@ -371,7 +371,7 @@ class Pipeline:
 
     @classmethod
     def load(
-        cls, path: Readable, *, threads: int = 1, precision: str = "float32",
+        cls, path: Readable, *, threads: int = 1, precision: str | None = None,
         custom_layers: Mapping[str, Callable[..., Any]] | None = None,
         custom_activations: Mapping[str, Callable[..., Any]] | None = None, verify: bool = False, fold_limit: int = FOLD_LIMIT,
         max_bytes: int | None = None, isolated: bool | Isolation = False, cache: bool | None = None,
@@ -396,7 +396,7 @@ class Pipeline:
         """
         if not (cache is None or isinstance(cache, bool)):
             raise InputError(f"cache: expected True, False or None, found {told(cache)}")
-        plain = precision == "float32" and not custom_layers and not custom_activations and caching.wanted(cache)
+        plain = precision != "float64" and not custom_layers and not custom_activations and caching.wanted(cache)
         with reading(path, None, False, max_bytes, isolated, plain, pipelines=True) as source:
             spec = source.spec()
             if spec.pipeline is None:

@@ -65,7 +65,8 @@ class Constants:
         layer, what, of = key
         if self.kept is None:
             return make()
-        return self.kept.array(f"packed/{layer.number}/{what}/{'' if of is None else of.number}", make)
+        form = f"/{self.form}" if self.form else ""
+        return self.kept.array(f"packed/{layer.number}/{what}/{'' if of is None else of.number}{form}", make)
 
 
 @record()

@@ -20,6 +20,10 @@ class Choice(NamedTuple):
 FORMS = {"bfloat16": (AMX, HALVES, "bfloat16 weights"), "bfloat16x3": (SPLIT, FULL, "float32")}
 
 
+#: What results may be off by, as a part of the largest of an output, beside what float32 may: see docs/precision.md.
+BOUNDS = {"bfloat16": 5e-2, "bfloat16 weights": 5e-2, "bfloat16x3": 1e-3}
+
+
 def chosen(asked: str) -> Choice:
     """What one of ``FORMS`` comes to here, asking the system for AMX."""
     by_amx, otherwise, called = FORMS[asked]

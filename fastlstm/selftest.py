@@ -21,9 +21,10 @@ from .pruning import MAKING
 from .spec import STRING, WHOLE, Case, LayerSpec, ModelSpec, Shape
 
 if TYPE_CHECKING:
-    from . import staging
+    from . import precision, staging
     from .layers import texts
 else:
+    precision = lazy.module("fastlstm.precision")
     staging, texts = lazy.module("fastlstm.staging"), lazy.module("fastlstm.layers.texts")
 
 #: Equal to the recorded truth means within RELATIVE * max|y| of an output, or within SLACK times the most that NumPy was off by
@@ -31,6 +32,8 @@ else:
 RELATIVE, SLACK, TINY = 4e-6, 16.0, 1e-9
 #: What Keras may be off by, too (see docs/equality.md), beside what fastlstm may.
 KERAS_ABSOLUTE, KERAS_RELATIVE = 2e-6, 1e-5
+#: Precisions whose results are held to these.
+EXACT = ("float32", "float64")
 #: So many models, the same but for the last bit of their weights, show what rounding makes of the outputs.
 NEIGHBOURS = 4
 #: Rows of a recorded batch, and timesteps where the model leaves them open.
@@ -91,11 +94,21 @@ def check(model: Model, cases: Sequence[Case]) -> tuple[Comparison, ...]:
         watching.tell(f"checking the case {case.name!r}", done, len(cases))
         model.reset_states()
         found = [flat(model.predict(list(inputs), batch_size=max(len(inputs[0]), 1))) for inputs in case.inputs]
-        tolerances = case.tolerances or (case.tolerance,) * len(model.outputs)
+        tolerances = allowed(case, model)
         fits = shapes(found) == shapes(case.outputs) and len(tolerances) == len(model.outputs) and found
         results.append(_compared(case, found, case.outputs, tolerances) if fits else Comparison(case.name, np.inf, case.tolerance))
     model.reset_states()
     return tuple(results)
+
+
+def allowed(case: Case, model: Model) -> tuple[float, ...]:
+    """What each output may be off by: more, where a model computes in a reduced precision."""
+    tolerances = case.tolerances or (case.tolerance,) * len(model.outputs)
+    bound = precision.BOUNDS[model.precision_used] if model.precision_used not in EXACT else 0.0
+    if bound == 0.0:
+        return tolerances
+    largest = [max((float(np.abs(call[n]).max(initial=0.0)) for call in case.outputs), default=0.0) for n in range(len(tolerances))]
+    return tuple(max(tolerance, bound * most) for tolerance, most in zip(tolerances, largest, strict=True))
 
 
 def shapes(calls: Sequence[Sequence[np.ndarray]]) -> list[list[tuple[int, ...]]]:

@@ -255,6 +255,10 @@ class PipelineSpec:
     example: Example | None = None
 
 
+#: The precision of models that say nothing of it, and those that files may name besides: of weights and of what they multiply.
+FLOAT32, REDUCED = "float32", ("bfloat16", "bfloat16x3")
+
+
 @record(frozen=True)
 class ModelSpec:
     """A graph of layers. Sequential models are graphs too."""
@@ -276,6 +280,7 @@ class ModelSpec:
     # What a whole model was compiled with, canonical (see formats/reading/compiled.py); None where the file does not tell.
     compiled: Mapping[str, Any] | None = None
     pipeline: PipelineSpec | None = None  # of a whole model in a .fastlstm file: what stands around it
+    precision: str = FLOAT32  # of a whole model in a .fastlstm file: what it is to be computed in, unless a caller says otherwise
     added: tuple[str, ...] = ()  # names of layers by which add_loss() and add_metric() added to what it was compiled with
 
 

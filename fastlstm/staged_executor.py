@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import lazy
-from .base_executor import BaseExecutor, SteppingExecutor, dtype_of
+from .base_executor import BaseExecutor, Precision, SteppingExecutor, dtype_of
 from .catalogue import Role
 from .errors import InputError, Problem, UnsupportedError
 from .executor import Executor, input_infos
@@ -134,6 +134,10 @@ class StagedExecutor(BaseExecutor):
 
     def fast_path(self, arrays: Sequence[np.ndarray]) -> None:
         """None, as Python is needed before the kernels."""
+
+    @property
+    def precision(self) -> Precision:
+        return Precision(self.dtype.name) if self.core is None else self.core.precision
 
     def example_program(self) -> Program | None:
         return None if self.core is None else self.core.example_program()

@@ -110,6 +110,7 @@ class Predictor:
         self.nulls = nulls if isinstance(nulls, str) else float(nulls)
         self.key, self.order = sequences.checked_key(key, order)
         self._loading = {name: value for name, value in loading.items() if value is not None}
+        self.precision = loading.get("precision")
         self._model: Model[Any] | Pipeline | None = None
 
     # -- what it is -------------------------------------------------------------------------------------------------------

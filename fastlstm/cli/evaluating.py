@@ -38,6 +38,7 @@ def add(command: argparse.ArgumentParser) -> None:
     options.completed(command.add_argument("--plot", metavar="OUT", type=options.path, help=what))
     command.add_argument("--threads", metavar="N", type=options.positive, default=1, help="threads that share the work (default: 1)")
     options.add_file_arguments(command)
+    options.add_precision(command)
     options.add_cut(command)
     options.add_telling(command)
     command.set_defaults(command=run)
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         target = saving.checked_picture(arguments.plot, arguments.model, arguments.input, arguments.targets, name="--plot")
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
-        loaded = load_either(arguments.model, threads=arguments.threads, **options.reading(arguments))
+        loaded = load_either(arguments.model, threads=arguments.threads, precision=arguments.precision, **options.reading(arguments))
     model = loaded.model if isinstance(loaded, Pipeline) else loaded
     path = Path(arguments.input)
     given = inputs_in(path, loaded)

@@ -15,6 +15,7 @@ from ..drawing import picture, saving
 from ..drawing.text import shape_text
 from ..errors import FastLSTMError, WeightsAloneError
 from ..listing import LayerInfo
+from ..spec import FLOAT32
 from . import drafting, options, outcome, progress, report, terminal
 
 FAILED = 1
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         target = saving.checked_picture(arguments.svg, arguments.file, arguments.architecture, name="--svg")
     try:
         with options.told_as_options(), progress.shown(f"reading {terminal.one_line(arguments.file)}", outcome.bar_of(arguments)):
-            description = describe(arguments.file, **options.reading(arguments))
+            description = describe(arguments.file, precision=arguments.precision, **options.reading(arguments))
     except FastLSTMError as error:
         if isinstance(error, WeightsAloneError) and arguments.weights_alone and not wanted and target is None:
             return drafting.run(arguments)
@@ -63,10 +64,19 @@ def as_json(description: Description) -> dict[str, object]:
         "inputs": [{"name": name, "shape": shape} for name, shape in description.inputs],
         "outputs": [{"name": name, "shape": shape} for name, shape in description.outputs],
         "parameters": description.parameters,
+        **precision_of(description),
         **({"pipeline": {"before": description.before, "after": description.after}} if description.before + description.after else {}),
         "layers": [dataclasses.asdict(layer) for layer in description.layers],
         "problems": [problem._asdict() for problem in description.problems],
     }
+
+
+def precision_of(description: Description) -> dict[str, object]:
+    """What a model is computed in, where that is not float32."""
+    if description.precision == FLOAT32:
+        return {}
+    asked, used, why = description.precision, description.precision_used, description.precision_why
+    return {"precision": {"asked": asked, "used": used, "why": why}}
 
 
 def as_text(description: Description) -> Iterator[str]:
@@ -76,6 +86,9 @@ def as_text(description: Description) -> Iterator[str]:
         yield from (terminal.one_line(f"{title:<8}{name}  {shape_text(shape)}") for name, shape in tensors)
     around = (("before", description.before), ("after", description.after))
     yield from (terminal.one_line(f"{title:<8}{line}") for title, lines in around for line in lines)
+    if description.precision != FLOAT32:
+        why = f" ({description.precision_why})" if description.precision_why else ""
+        yield terminal.one_line(f"{description.precision} asked for, computed in {description.precision_used}{why}")
     yield from ("", *_table(description.layers), "", f"{description.parameters:,} parameters")
     if description.problems:
         yield from ("", terminal.coloured("cannot be computed as Keras would:", "red"))

@@ -150,6 +150,8 @@ def _predictor(arguments: argparse.Namespace) -> predictor.Predictor:
     part = {name: reading.pop(name) for name in ("inputs", "outputs")}
     if part["inputs"] or part["outputs"]:
         reading["part"] = part
+    if arguments.precision is not None:
+        reading["precision"] = arguments.precision
     key = arguments.key
     return predictor.Predictor(
         arguments.model, inputs=_columns(arguments.columns), outputs=_listed(arguments.output_columns), threads=arguments.threads,

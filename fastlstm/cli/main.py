@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_convert(command: argparse.ArgumentParser) -> None:
     completed(command.add_argument("source", metavar="SRC", type=path, help="a file that Keras saved"))
     completed(command.add_argument("target", metavar="DST", type=path, help="the .fastlstm file to write"))
+    options.add_precision(command)
     options.add_file_arguments(command)
     options.add_cut(command)
     command.add_argument("--no-verify", action="store_true", help="do not check the recorded cases")
@@ -150,6 +151,7 @@ def _add_describe(command: argparse.ArgumentParser, *, weights_alone: bool = Fal
     completed(command.add_argument("--draft", metavar="JSON", type=path, help=what))
     command.add_argument("--report", action="store_true", help="print a report for an issue: the structure, without weights and paths")
     command.add_argument("--anonymous", action="store_true", help="a report without the names of layers")
+    options.add_precision(command)
     options.add_file_arguments(command)
     options.add_cut(command)
     options.add_telling(command)
@@ -165,6 +167,7 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--series", action="store_true", help="CSV: the whole file is one row of the batch, a line is a timestep")
     _add_threads(command)
     jobs.add(command)
+    options.add_precision(command)
     options.add_file_arguments(command)
     options.add_cut(command, "--layer")
     options.add_telling(command)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from ..assembly import PRECISIONS
 from ..batch.files import kinds
 from ..errors import InputError
 from . import customfile, terminal
@@ -57,6 +58,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-bytes", metavar="N", type=positive, help=what)
     parser.add_argument("--isolated", action="store_true", help=ISOLATED)
     completed(parser.add_argument("--custom", metavar="PY", type=path, help=CUSTOM))
+
+
+def add_precision(parser: Any) -> None:
+    """What a model is computed in."""
+    what = "what the model is computed in (default: what a .fastlstm file says, else float32)"
+    parser.add_argument("--precision", choices=PRECISIONS, metavar="NAME", help=f"{', '.join(PRECISIONS)}: {what}")
 
 
 def add_cut(parser: argparse.ArgumentParser, *aliases: str) -> None:

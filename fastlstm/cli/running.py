@@ -31,7 +31,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         replacing.checked(arguments.output, arguments.model, arguments.input, arguments.architecture)
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.model)}", outcome.bar_of(arguments)):
-        loaded = load_either(arguments.model, threads=arguments.threads, **options.reading(arguments))
+        loaded = load_either(arguments.model, threads=arguments.threads, precision=arguments.precision, **options.reading(arguments))
     pipeline = loaded if isinstance(loaded, Pipeline) else None
     model = loaded.model if isinstance(loaded, Pipeline) else loaded
     if arguments.input == textfiles.STANDARD_INPUT and not any(info.dtype == STRING for info in answers.taken(loaded)):
@@ -92,8 +92,9 @@ def run_convert(arguments: argparse.Namespace) -> int:
     into_output = replacing.is_standard_output(arguments.target)
     with options.told_as_options(), progress.shown(f"reading {one_line(arguments.source)}", outcome.bar_of(arguments)):
         report = convert(
-            arguments.source, arguments.target, verify=not arguments.no_verify, keras=arguments.keras, **options.reading(arguments)
-        )
+            arguments.source, arguments.target, verify=not arguments.no_verify, keras=arguments.keras, precision=arguments.precision,
+            **options.reading(arguments),
+        )  # fmt: skip
     if into_output:  # the report does not belong into the model
         if not outcome.is_quiet(arguments):
             terminal.complain(one_line(str(report)))

@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..inputs import shape_text
 from . import customfile, terminal
 from .listening import BACKLOG, HOST, MOST_PORT, PORT, certified, is_loopback, listening, url_of
-from .options import add_telling, completed, path, positive
+from .options import add_precision, add_telling, completed, path, positive
 from .outcome import is_quiet, plain
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def add(command: argparse.ArgumentParser) -> None:
     what = "each worker also answers at a port of its own, PORT+1 and so on, where sequences are taken"
     work.add_argument("--sequence-ports", action="store_true", help=what)
     work.add_argument("--threads", metavar="N", type=positive, default=1, help="threads that share a computation (default: 1)")
+    add_precision(work)
     work.add_argument("--compute-threads", metavar="N", type=positive, help="requests that compute at the same time (default: the cores)")
     work.add_argument("--batch-rows", metavar="N", type=positive, help="compute requests together that wait, up to so many rows")
     work.add_argument("--batch-wait-us", metavar="US", type=_number, help="microseconds that a request waits for others (default: 0)")
@@ -298,6 +299,8 @@ def loading(arguments: argparse.Namespace) -> dict[str, Any]:
         found["max_bytes"] = arguments.max_bytes
     if arguments.isolated:
         found["isolated"] = True
+    if arguments.precision is not None:
+        found["precision"] = arguments.precision
     return found
 
 

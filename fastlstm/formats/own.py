@@ -20,7 +20,22 @@ from .. import lazy
 from ..catalogue import Role, row_of
 from ..errors import FormatError, InputError, Problem
 from ..limits import Budget
-from ..spec import Call, Case, Fixed, Functions, Generation, LayerSpec, ModelSpec, PipelineSpec, Ref, Rules, Words, found_in
+from ..spec import (
+    FLOAT32,
+    REDUCED,
+    Call,
+    Case,
+    Fixed,
+    Functions,
+    Generation,
+    LayerSpec,
+    ModelSpec,
+    PipelineSpec,
+    Ref,
+    Rules,
+    Words,
+    found_in,
+)
 from .reading.jsontext import parse_json
 from .reading.values import wrong_argument, wrong_shape
 from .source import Source, source_of
@@ -40,7 +55,7 @@ else:
 #: 2: tensors whose values stand in the file, among call arguments ({"$tensor": name}).
 #: 3: layers of the class Operation, cells called as layers, training=True, masks and functions that calls are given.
 #: 4: what a model was compiled with; layers that look terms up in a vocabulary or make categories; text among the arrays of cases;
-#: pipelines.
+#: pipelines; the precision to compute in.
 VERSION = 4
 KEY = "fastlstm"
 HEADER_LIMIT = 100_000_000
@@ -52,10 +67,10 @@ LARGEST_NUMBER = 8
 HEADER_KEYS = frozenset({"format_version", "source_sha256", "model", "cases", "sha256"})
 MODEL_KEYS = frozenset({
     "name", "class_name", "layers", "calls", "inputs", "outputs", "input_names", "output_names", "output_kind", "generation", "rules",
-    "problems", "functions", "compiled", "pipeline", "added",
+    "problems", "functions", "compiled", "pipeline", "precision", "added",
 })  # fmt: skip
 #: Those that a model may have or not; the first ones the whole model alone.
-WHOLE_ALONE = frozenset({"functions", "compiled", "pipeline"})
+WHOLE_ALONE = frozenset({"functions", "compiled", "pipeline", "precision"})
 OPTIONAL = WHOLE_ALONE | {"added"}
 FUNCTION_KEYS = frozenset({"layers", "activations"})
 LAYER_KEYS = frozenset({"class_name", "name", "config", "weights", "children", "model", "dtype", "penalties"})
@@ -285,6 +300,8 @@ def encode_model(spec: ModelSpec, path: str, tensors: dict[str, np.ndarray]) -> 
         entry["compiled"] = spec.compiled
     if spec.pipeline is not None:
         entry["pipeline"] = own_pipeline.encoded(spec.pipeline, lambda array: put(tensors, "pipeline", array))
+    if spec.precision != FLOAT32:
+        entry["precision"] = spec.precision
     if spec.added:
         entry["added"] = list(spec.added)
     return entry
@@ -311,6 +328,7 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
         problems=tuple(Problem(*problem) for problem in problems),
         functions=decode_functions(entry["functions"]) if "functions" in entry else Functions(),
         compiled=compiled_form.checked(entry["compiled"]) if "compiled" in entry else None,
+        precision=decode_precision(entry.get("precision", FLOAT32)),
         added=tuple(typed(entry["added"], list[str], "added")) if "added" in entry else (),
         pipeline=own_pipeline.decoded(entry["pipeline"], store.array, store.budget) if "pipeline" in entry else None,
     )
@@ -319,6 +337,13 @@ def decode_model(entry: Any, store: Store, depth: int) -> ModelSpec:
     check_references(spec, store.path)
     check_functions(spec, store.path)
     return spec
+
+
+def decode_precision(entry: Any) -> str:
+    """The name of a precision from JSON."""
+    if entry != FLOAT32 and entry not in REDUCED:
+        raise ValueError(f"precision: expected one of {', '.join((FLOAT32, *REDUCED))}, found {entry!r:.60}")
+    return str(entry)
 
 
 def decode_functions(entry: Any) -> Functions:

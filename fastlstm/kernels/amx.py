@@ -146,7 +146,7 @@ def released(f: Any) -> None:
 def alike(table: int, rows: int) -> bool:
     """Are all addresses in a table the same?"""
     first = load_int(table, ZERO)
-    for n in range(1, rows):
+    for n in range(1, rows):  # noqa: SIM110 - Numba compiles no generators
         if load_int(table, n) != first:
             return False
     return True

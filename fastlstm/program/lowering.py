@@ -52,7 +52,9 @@ def dense(
     form = FULL if exact or units <= layout.DOT_UNITS else b.form(layer, what, lambda: [matrix()])
     kernel = b.constant(layer, what, lambda: bfloat16.pack_dense(matrix(), b.lanes, form))
     offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: bfloat16.pack_row(bias(), 1, units, b.lanes, form))
-    scratch: dict[str, Any] = {"scratch": b.buffer(0, fixed_bytes=layout.dense_scratch(features, b.lanes, form))} if form >= layout.AMX else {}
+    scratch: dict[str, Any] = {}
+    if form >= layout.AMX:
+        scratch["scratch"] = b.buffer(0, fixed_bytes=layout.dense_scratch(features, b.lanes, form))
     b.emit(
         "dense", steps=steps, features=features, units=units, x=x, x_row=steps * features, x_step=features, kernel=kernel, bias=offset,
         activation=activation, y=out, y_row=steps * units, y_step=units, form=form, **scratch,

@@ -39,7 +39,7 @@ def of_job(predictor: Predictor, options: Options, custom: str | None = None, pa
     part
         What names a part of the model.
     """
-    loading = {name: str(value) for name, value in (part or {}).items() if value}
+    loading = {name: str(value) for name, value in {**(part or {}), "precision": predictor.precision}.items() if value}
     return {
         "fastlstm": __version__, "model": digest(predictor.path), "custom": None if custom is None else digest(custom),
         "loading": loading, "inputs": predictor.inputs, "outputs": predictor.outputs, "nulls": str(predictor.nulls),
