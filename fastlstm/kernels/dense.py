@@ -46,7 +46,7 @@ def _many_units(f, xs, ys, count, biases, result):
     alpha = default_alpha(code)
     whole = units // BLOCK
     last = last_vectors(units, ONE, ONE * LANES)
-    parts = parts_of(count)
+    parts = parts_of(count, ONE * TILE_ROWS)
     pace = pace_of(features * units, ONE, parts.count, ONE * PANEL)
     panels = whole + (1 if last else 0)
     for panel in range(panels):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..program.contracts.recurrent import GRU_BEFORE_GATES, GRU_GATES
+from ..program.layout import MOST_TILE_ROWS
 from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, hard_sigmoid
 from .along_units import activate_row, along_units, keep, kept_at, mine, unpack, unpacked_at
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
@@ -20,7 +21,7 @@ from .memory import copy, fill_addresses, load, load_int, load_part, store, stor
 from .registry import kernel
 from .sequence import Cell, driver, nothing, one_product, states_of
 from .sweep import Operand, columns_of, fetch, multiply, projector, sweeper
-from .target import LANES, TILE_ROWS, VECTOR
+from .target import LANES, VECTOR
 
 # -- reset_after=True -------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +254,7 @@ def _candidates_by_rows(f, w, rows, step):
 
 @compiled
 def _start_before(f, w):
-    fill_addresses(w.second_bias_at, ONE * TILE_ROWS, f.bias_h, ZERO)
+    fill_addresses(w.second_bias_at, ONE * MOST_TILE_ROWS, f.bias_h, ZERO)
 
 
 @compiled

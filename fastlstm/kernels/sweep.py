@@ -15,8 +15,8 @@ from ..program.layout import LINE, LINE_BITS, block_units, panel_vectors
 from .flags import ONE, ZERO, compiled, inlined
 from .layout import columns, last_vectors, last_width
 from .memory import load_int, prefetch
-from .target import LANES, TILE_ROWS, VECTOR
-from .tile import WIDE, Operand, Product, number, tile, wide_number
+from .target import LANES, VECTOR
+from .tile import ROWS, WIDE, Operand, Product, number, tile, wide_number
 
 #: Weights of more bytes than a second cache keeps are streamed: each panel is fetched into it while the one before is used.
 STREAMED = 1 << 19
@@ -43,9 +43,9 @@ class Parts(NamedTuple):
 
 
 @inlined
-def parts_of(rows: int) -> Parts:
-    """The fewest parts of so many rows."""
-    count = (rows + TILE_ROWS - 1) // TILE_ROWS
+def parts_of(rows: int, most: int) -> Parts:
+    """The fewest parts of so many rows that have no more than ``most`` each."""
+    count = (rows + most - 1) // most
     # A division would be a good part of the work for a single row.
     least = rows // count if count > 1 else rows
     return Parts(count, least, rows - least * count)
@@ -121,7 +121,7 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
     """
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
     whole_width = block if gates == 1 else LANES
-    at_once, wide = WIDE[whole_vectors], wide_number(whole_vectors)
+    at_once, wide, most = WIDE[whole_vectors], wide_number(whole_vectors), ROWS[whole_vectors]
     panel_bytes, block_bytes = VECTOR * whole_vectors, 4 * block  # of a panel-ordered row, and of a row of states
 
     @compiled
@@ -135,7 +135,7 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
         # The narrow one is the last member's.
         last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
         items = groups + theirs - grouped + (1 if last else 0)
-        parts = parts_of(rows)
+        parts = parts_of(rows, ONE * most)
         end, last_line = ahead >> LINE_BITS, (ahead + size + LINE - 1) >> LINE_BITS
         onwards = -ONE * panel_bytes if backwards else ONE * panel_bytes
         inputs = ZERO if f.table else f.features
@@ -203,7 +203,7 @@ def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -
 def projector(gates: int) -> Callable[..., None]:
     """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
-    at_once, panel_bytes = WIDE[whole_vectors], VECTOR * whole_vectors
+    at_once, most, panel_bytes = WIDE[whole_vectors], ROWS[whole_vectors], VECTOR * whole_vectors
 
     @compiled
     def project(f, x, count, kernel, bias, y, y_row):
@@ -212,7 +212,7 @@ def projector(gates: int) -> Callable[..., None]:
         whole = units // block
         mine, theirs = share(whole, ONE * at_once, f.member, f.members)
         last = last_vectors(units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
-        parts = parts_of(count)
+        parts = parts_of(count, ONE * most)
         pace = pace_of(gates * features * units, f.members, parts.count, ONE * panel_bytes)
         for panel in range(mine, theirs + (1 if last else 0)):
             vectors = whole_vectors if panel < whole else last
