@@ -50,21 +50,39 @@ def _x_of(b, n):
 
 
 def updater(gate: Callable[..., Any], activation: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
-    """A function that updates blocks; ``gate`` and ``activation`` are functions of them and a vector."""
+    """A function that updates blocks: first what all their candidates are made of, then all their states.
 
-    def updates(load: Any, store: Any) -> Callable[..., None]:
+    ``gate`` and ``activation`` are functions of them and a vector.
+    """
+
+    def resets(load: Any, store: Any) -> Callable[..., None]:
         @how
         def block(b, n):
-            x, h, unit, width = _x_of(b, n), b.h + n * b.z_step, n * b.step, b.width
+            x, h, width = _x_of(b, n), b.h + n * b.z_step, b.width
             x_step = _x_of(b, n + 1) - x  # of no meaning, and not used, for the last one
-            z = gate(b, load(x, x_step, 0) + load(h, b.z_step, 0))
             r = gate(b, load(x, x_step, width) + load(h, b.z_step, width))
-            candidate = activation(b, fma(r, load(h, b.z_step, 2 * width), load(x, x_step, 2 * width)))
+            store(b.after + n * b.step, b.step, 0, fma(r, load(h, b.z_step, 2 * width), load(x, x_step, 2 * width)))
+
+        return block
+
+    def states(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):
+            x, h, unit = _x_of(b, n), b.h + n * b.z_step, n * b.step
+            z = gate(b, load(x, _x_of(b, n + 1) - x, 0) + load(h, b.z_step, 0))
+            candidate = activation(b, load(b.after + unit, b.step, 0))
             store(b.after + unit, b.step, 0, fma(z, load(b.before + unit, b.step, 0), (1.0 - z) * candidate))
 
         return block
 
-    return paired(updates, how)
+    every_reset, every_state = paired(resets, how), paired(states, how, fetching=False)
+
+    @how
+    def update(b, t):
+        every_reset(b, t)
+        every_state(b, t)
+
+    return update
 
 
 _usual, _hard = updater(always(sigmoid), always(tanh)), updater(always(hard_sigmoid), always(tanh))
