@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from ..program.contracts.recurrent import GRU_BEFORE_GATES, GRU_GATES
 from ..program.layout import MOST_TILE_ROWS
-from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, hard_sigmoid
+from .activation import HARD_SIGMOID, SIGMOID, TANH, hard_sigmoid
 from .along_units import activate_row, along_units, keep, kept_at, mine, unpack, unpacked_at
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
 from .callbacks import meet
 from .elementary import fma, sigmoid, tanh
 from .flags import ONE, ZERO, compiled, inlined
-from .memory import copy, fill_addresses, load, load_int, load_part, store, store_int, store_part
+from .memory import copy, fill_addresses, load_int, load_part, store_int, store_part
 from .registry import kernel
 from .sequence import Cell, driver, nothing, one_product, states_of
 from .sweep import Operand, columns_of, fetch, multiply, projector, sweeper
@@ -193,30 +193,85 @@ def _columns_both(units):
     return _columns_gates(units) + _columns_candidate(units)
 
 
+class Gates(NamedTuple):
+    """Blocks of z and r, as :class:`Blocks` are."""
+
+    count: int
+    sums: int  # the tile's result
+    sums_step: int
+    width: int
+    before: int
+    z: int
+    reset_h: int
+    step: int  # of these three
+    gate: int
+    gate_alpha: float
+
+
+class Candidates(NamedTuple):
+    """Blocks of candidates, side by side in a row."""
+
+    count: int
+    sums: int
+    before: int
+    z: int
+    after: int
+    code: int
+    alpha: float
+
+
+def gates_updater(gate: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+    """A function that computes z, and r * h, of blocks."""
+
+    def gates(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):
+            sums, unit = b.sums + n * b.sums_step, n * b.step
+            store(b.z + unit, b.step, 0, gate(b, load(sums, b.sums_step, 0)))
+            r = gate(b, load(sums, b.sums_step, b.width))
+            store(b.reset_h + unit, b.step, 0, r * load(b.before + unit, b.step, 0))
+
+        return block
+
+    return paired(gates, how)
+
+
+def candidates_updater(activation: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+    """A function that computes the candidates of blocks, and with z the new states."""
+
+    def candidates(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):
+            step, unit = ONE * VECTOR, n * VECTOR
+            z, candidate = load(b.z + unit, step, 0), activation(b, load(b.sums + unit, step, 0))
+            store(b.after + unit, step, 0, fma(z, load(b.before + unit, step, 0), (1.0 - z) * candidate))
+
+        return block
+
+    return paired(candidates, how, fetching=False)
+
+
+_usual_gates, _hard_gates = gates_updater(always(sigmoid)), gates_updater(always(hard_sigmoid))
+_any_gates = gates_updater(gate_by_code, compiled)
+_usual_candidates, _any_candidates = candidates_updater(always(tanh)), candidates_updater(activation_by_code, compiled)
+
+
 @compiled
 def _visit_gates(f, w, step, t):
     """Compute z, and r * h."""
-    states = states_of(w, step)
+    states, walk = states_of(w, step), blocks_of(t, w)
     multiply(t, w.result, w.sums_at, Operand(w.x_at, f.kernel, step.features), Operand(states.at, f.recurrent, f.units))
+    at, gate, alpha = t.first * w.row + t.unit, f.recurrent_activation, f.recurrent_alpha
+    b = Gates(walk.count, w.result, walk.gates, t.width, states.before + at, w.held + at, w.reset_h + at, walk.units, gate, alpha)
     if along_units(f):
         for n in range(t.rows):
             keep(f, _columns_both(f.units), t, n, w.result + n * t.row, ZERO)
-        return
-    gate, alpha = f.recurrent_activation, f.recurrent_alpha
-    for slot in range(t.first, t.first + t.rows):
-        n = slot - t.first
-        fetch(t, n)
-        for block in range(t.panels):
-            g = w.result + n * t.row + VECTOR * t.vectors * block
-            unit = slot * w.row + t.unit + VECTOR * block
-            if gate == SIGMOID:
-                z, r = sigmoid(load(g, 0)), sigmoid(load(g, t.width))
-            elif gate == HARD_SIGMOID:
-                z, r = hard_sigmoid(load(g, 0)), hard_sigmoid(load(g, t.width))
-            else:
-                z, r = activated(gate, load(g, 0), alpha), activated(gate, load(g, t.width), alpha)
-            store(w.held + unit, 0, z)
-            store(w.reset_h + unit, 0, r * load(states.before + unit, 0))
+    elif gate == SIGMOID:
+        _usual_gates(b, t)
+    elif gate == HARD_SIGMOID:
+        _hard_gates(b, t)
+    else:
+        _any_gates(b, t)
 
 
 @compiled
@@ -229,16 +284,14 @@ def _visit_candidate(f, w, step, t):
         for n in range(t.rows):
             keep(f, _columns_both(f.units), t, n, w.result + n * t.row, ZERO)
         return
-    code, alpha = f.activation, f.alpha
-    for slot in range(t.first, t.first + t.rows):
-        n = slot - t.first
+    for n in range(t.rows):
         fetch(t, n)
-        for v in range(t.vectors * t.panels):
-            unit = slot * w.row + t.unit + VECTOR * v
-            c = load(w.result + n * t.row, LANES * v)
-            candidate = tanh(c) if code == TANH else activated(code, c, alpha)
-            z = load(w.held + unit, 0)
-            store(states.after + unit, 0, fma(z, load(states.before + unit, 0), (1.0 - z) * candidate))
+        sums, at = w.result + n * t.row, (t.first + n) * w.row + t.unit
+        b = Candidates(t.vectors * t.panels, sums, states.before + at, w.held + at, states.after + at, f.activation, f.alpha)
+        if b.code == TANH:
+            _usual_candidates(b, t)
+        else:
+            _any_candidates(b, t)
 
 
 _sweep_gates, _sweep_candidate = map(sweeper, GRU_BEFORE_GATES, (_visit_gates, _visit_candidate))
