@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ import golden
 #: By the name in the table: what is asked for.
 PRECISIONS = {"float32": "float32", "bfloat16x3": "bfloat16x3", "bfloat16": "bfloat16", "bfloat16 weights": "bfloat16"}
 PERCENTILES = (50, 90, 99, 99.9, 100)
+#: What this process may use.
+THIS_MACHINE = fastlstm.runtime.amx_refused
 #: The worst are named.
 NAMED = 5
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", metavar="K/N", help="every Nth case")
     parser.add_argument("--precisions", nargs="*", default=list(PRECISIONS), choices=PRECISIONS)
     given = parser.parse_args()
+    warnings.simplefilter("ignore")  # what files leave open is not what is looked at here
     with tempfile.TemporaryDirectory() as folder:
         golden.unpack(given.corpus, Path(folder))
         number, count = map(int, given.part.split("/"))
@@ -54,11 +58,11 @@ def report(name: str, chosen: list[golden.Case]) -> None:
     """A line of the table."""
     bfloat16.LEAST_HALVES = 1  # small layers show what large ones would
     by_amx = name in ("bfloat16", "bfloat16x3")
-    if by_amx and fastlstm.runtime.amx_refused():
-        amx.installed()
-        fastlstm.runtime.amx_refused = lambda: ""
-    elif not by_amx:
-        fastlstm.runtime.amx_refused = lambda: "it is not asked for"
+    fastlstm.runtime.amx_refused = THIS_MACHINE
+    if by_amx and amx.lacking():
+        print(f"{name:<18}not here: {amx.lacking()}")
+        return
+    fastlstm.runtime.amx_refused = lambda: "" if by_amx else "it is not asked for"
     errors: list[tuple[float, str]] = []
     models = 0
     for case in chosen:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from llvmlite import ir
-from numba import types
-
 from ..program.layout import AMX, AMX_BYTES, AMX_COLUMNS, AMX_CONFIGURATION, AMX_DEPTH, AMX_ROWS, SPLIT
 from .amx_tile import AmxOperand, AmxProduct, amx_number, amx_product, configure, release
 from .flags import ONE, ZERO, compiled, inlined
-from .intrinsics import I16, VI, intrinsic, pointer
 from .layout import amx_steps, row_parts
-from .memory import clear, copy, load, load_byte, load_first, load_int, store_byte
+from .memory import clear, copy, load, load_byte, load_first, load_int, store_byte, store_halves
 from .target import LANES
-from .vector import FLOATS, INFINITY, bits, from_bits, select, splat
+from .vector import INFINITY, bits, from_bits, select, splat
 
 #: The largest number of bfloat16, to which larger ones of float32 are rounded, rather than to infinity.
 LARGEST = 3.3895313892515355e38
 _REST = 0x7FFF
-
-
-@intrinsic(types.void, types.int64, types.int64, FLOATS)
-def store_halves(b, address, i, v):
-    """Store the upper halves of the bits of floats, bfloat16, from element i on."""
-    upper = b.lshr(b.bitcast(v, VI), ir.Constant(VI, [16] * LANES))
-    halves = ir.VectorType(I16, LANES)
-    b.store(b.trunc(upper, halves), pointer(b, address, i, I16, halves), align=2)
 
 
 @inlined

@@ -63,7 +63,7 @@ def _update(f: Any, space: Any, block: Any, h: int, c: int, count: int) -> None:
     """The gates of so many positions."""
     step, whole = 4 * f.units, block.count >= LANES
     row = VECTOR * block.vectors
-    idle = Tile(ZERO, ZERO, ZERO, ONE, block.width, block.vectors, ZERO, ZERO, row, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    idle = Tile(ZERO, ZERO, ZERO, ONE, block.width, block.vectors, ZERO, ZERO, row, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
     gate, code = f.recurrent_activation, f.activation
     gate_alpha, alpha = default_alpha(gate), default_alpha(code)
     if whole:

@@ -49,7 +49,7 @@ class Factors(NamedTuple):
 def multiply(f: Any, x: Factors, patience: int) -> int:
     """y = a @ b, panel by panel of b's columns, and for each the rows in tiles. The patience left after it, of so much."""
     m, k, n = x.m, x.k, x.n
-    parts, narrow = parts_of(m), _narrow()
+    parts, narrow = parts_of(m, ONE * TILE_ROWS), _narrow()
     for start in range(0, n, BLOCK):
         left = min(n - start, BLOCK)
         vectors = (left + LANES - 1) // LANES

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..program.layout import AMX, AMX_AT_ONCE, AMX_COLUMNS, DENSE_ROWS, DOT_UNITS, MOST_VECTORS
+from ..program.layout import AMX, AMX_AT_ONCE, AMX_COLUMNS, DENSE_ROWS, DOT_UNITS, FULL, HALVES, MOST_VECTORS
 from . import amx
 from .activation import activated, default_alpha
 from .amx_tile import AmxOperand
 from .callbacks import PATIENCE, patience_after
 from .data_product import dot
 from .flags import ONE, ZERO, compiled
-from .layout import amx_steps, last_vectors, lay_out_dense, padded_units, panel_offset, row_vectors
-from .memory import fill_addresses, load, load_float, load_int, stack, store_first, store_float, store_int
+from .layout import after, amx_steps, last_vectors, lay_out_dense, padded_units, panel_offset, row_vectors
+from .memory import fill_addresses, load, load_float, load_int, stack, store_first, store_float, store_int, widen
 from .registry import kernel
-from .sweep import fetched_by, lines_of, parts_of, rows_of
+from .sweep import MANY_PARTS, fetched_by, lines_of, parts_of, rows_of
 from .target import LANES, TILE_ROWS, VECTOR
 from .tile import Operand, Product, number, tile
 from .vector import splat
@@ -85,10 +85,12 @@ def _by_amx(f, xs, ys, count, biases):
 
 @compiled
 def _many_units(f, xs, ys, count, biases, result):
-    units, features, weights = f.units, f.features, f.kernel
+    units, features = f.units, f.features
     whole = units // BLOCK
     last = last_vectors(units, ONE, ONE * LANES)
-    parts = parts_of(count)
+    parts = parts_of(count, ONE * TILE_ROWS)
+    widening = f.form == HALVES and parts.count >= MANY_PARTS
+    form, widened = ONE * FULL if widening else f.form, after(f.scratch, ZERO)
     panel_size = ONE * PANEL >> f.form  # in bytes of the weights
     lines = lines_of(4 * features * units >> f.form, ONE, parts.count, panel_size)
     panels = whole + (1 if last else 0)
@@ -96,18 +98,22 @@ def _many_units(f, xs, ys, count, biases, result):
         vectors = MOST_VECTORS if panel < whole else last
         offset = PANEL * panel
         z_row = VECTOR * vectors
-        following = panel_size if panel + 1 < panels else ZERO
+        following = panel_size if panel + 1 < panels and not widening else ZERO
+        weights = f.kernel + (offset * features >> f.form)
+        if widening:
+            widen(widened, weights, vectors * LANES * features)
+            weights = widened
         first = ZERO
         for part in range(parts.count):
             rows = rows_of(parts, part)
             tile(
-                number(f.form, rows, vectors),
+                number(form, rows, vectors),
                 Product(
                     result=result,
                     result_row=z_row,
                     sums=biases,
                     sums_offset=offset if f.bias else ZERO,
-                    first=Operand(xs + 8 * first, weights + (offset * features >> f.form), features),
+                    first=Operand(xs + 8 * first, weights, features),
                     second=Operand(xs, ZERO, ZERO),
                     fetched=fetched_by(part, following, lines, panel_size),
                 ),

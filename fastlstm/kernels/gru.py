@@ -10,19 +10,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..program.contracts.recurrent import GRU_BEFORE_GATES, GRU_GATES
-from ..program.layout import AMX
+from ..program.layout import AMX, MOST_TILE_ROWS
 from . import amx
-from .activation import HARD_SIGMOID, SIGMOID, TANH, activated, hard_sigmoid
+from .activation import HARD_SIGMOID, SIGMOID, TANH, hard_sigmoid
 from .along_units import activate_row, along_units, keep, kept_at, mine, unpack, unpacked_at
 from .blocks import activation_by_code, always, blocks_of, gate_by_code, paired
 from .callbacks import meet
 from .elementary import fma, sigmoid, tanh
 from .flags import ONE, ZERO, compiled, inlined
-from .memory import copy, fill_addresses, load, load_int, load_part, store, store_int, store_part
+from .memory import copy, fill_addresses, load_int, load_part, store_int, store_part
 from .registry import kernel
 from .sequence import Cell, driver, inputs_at, nothing, one_product, prepare_operands, states_at, states_of
 from .sweep import Operand, columns_of, fetch, multiply, projector, sweeper
-from .target import LANES, TILE_ROWS, VECTOR
+from .target import LANES, VECTOR
 
 # -- reset_after=True -------------------------------------------------------------------------------------------------------------
 
@@ -51,21 +51,39 @@ def _x_of(b, n):
 
 
 def updater(gate: Callable[..., Any], activation: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
-    """A function that updates blocks; ``gate`` and ``activation`` are functions of them and a vector."""
+    """A function that updates blocks: first what all their candidates are made of, then all their states.
 
-    def updates(load: Any, store: Any) -> Callable[..., None]:
+    ``gate`` and ``activation`` are functions of them and a vector.
+    """
+
+    def resets(load: Any, store: Any) -> Callable[..., None]:
         @how
         def block(b, n):
-            x, h, unit, width = _x_of(b, n), b.h + n * b.z_step, n * b.step, b.width
+            x, h, width = _x_of(b, n), b.h + n * b.z_step, b.width
             x_step = _x_of(b, n + 1) - x  # of no meaning, and not used, for the last one
-            z = gate(b, load(x, x_step, 0) + load(h, b.z_step, 0))
             r = gate(b, load(x, x_step, width) + load(h, b.z_step, width))
-            candidate = activation(b, fma(r, load(h, b.z_step, 2 * width), load(x, x_step, 2 * width)))
+            store(b.after + n * b.step, b.step, 0, fma(r, load(h, b.z_step, 2 * width), load(x, x_step, 2 * width)))
+
+        return block
+
+    def states(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):
+            x, h, unit = _x_of(b, n), b.h + n * b.z_step, n * b.step
+            z = gate(b, load(x, _x_of(b, n + 1) - x, 0) + load(h, b.z_step, 0))
+            candidate = activation(b, load(b.after + unit, b.step, 0))
             store(b.after + unit, b.step, 0, fma(z, load(b.before + unit, b.step, 0), (1.0 - z) * candidate))
 
         return block
 
-    return paired(updates, how)
+    every_reset, every_state = paired(resets, how), paired(states, how, fetching=False)
+
+    @how
+    def update(b, t):
+        every_reset(b, t)
+        every_state(b, t)
+
+    return update
 
 
 _usual, _hard = updater(always(sigmoid), always(tanh)), updater(always(hard_sigmoid), always(tanh))
@@ -81,7 +99,7 @@ def _visit(f, w, step, t):
     own = step.features > 0 or t.width < LANES
     if own:
         multiply(t, w.result, w.sums_at, Operand(inputs_at(f, w), f.kernel, step.features), none)
-    multiply(t, w.second_result, w.second_sums_at, Operand(states_at(f, w, states), f.recurrent, f.units), none)
+    multiply(t, w.second_result, w.second_sums_at, none, Operand(states_at(f, w, states), f.recurrent, f.units))
     if own:
         rows_at, x = ZERO, w.result
     elif t.panels > 1:
@@ -176,31 +194,86 @@ def _columns_both(f):
     return _columns_gates(f) + _columns_candidate(f)
 
 
+class Gates(NamedTuple):
+    """Blocks of z and r, as :class:`Blocks` are."""
+
+    count: int
+    sums: int  # the tile's result
+    sums_step: int
+    width: int
+    before: int
+    z: int
+    reset_h: int
+    step: int  # of these three
+    gate: int
+    gate_alpha: float
+
+
+class Candidates(NamedTuple):
+    """Blocks of candidates, side by side in a row."""
+
+    count: int
+    sums: int
+    before: int
+    z: int
+    after: int
+    code: int
+    alpha: float
+
+
+def gates_updater(gate: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+    """A function that computes z, and r * h, of blocks."""
+
+    def gates(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):
+            sums, unit = b.sums + n * b.sums_step, n * b.step
+            store(b.z + unit, b.step, 0, gate(b, load(sums, b.sums_step, 0)))
+            r = gate(b, load(sums, b.sums_step, b.width))
+            store(b.reset_h + unit, b.step, 0, r * load(b.before + unit, b.step, 0))
+
+        return block
+
+    return paired(gates, how)
+
+
+def candidates_updater(activation: Callable[..., Any], how: Callable[..., Any] = inlined) -> Callable[..., None]:
+    """A function that computes the candidates of blocks, and with z the new states."""
+
+    def candidates(load: Any, store: Any) -> Callable[..., None]:
+        @how
+        def block(b, n):
+            step, unit = ONE * VECTOR, n * VECTOR
+            z, candidate = load(b.z + unit, step, 0), activation(b, load(b.sums + unit, step, 0))
+            store(b.after + unit, step, 0, fma(z, load(b.before + unit, step, 0), (1.0 - z) * candidate))
+
+        return block
+
+    return paired(candidates, how, fetching=False)
+
+
+_usual_gates, _hard_gates = gates_updater(always(sigmoid)), gates_updater(always(hard_sigmoid))
+_any_gates = gates_updater(gate_by_code, compiled)
+_usual_candidates, _any_candidates = candidates_updater(always(tanh)), candidates_updater(activation_by_code, compiled)
+
+
 @compiled
 def _visit_gates(f, w, step, t):
     """Compute z, and r * h."""
-    states = states_of(w, step)
+    states, walk = states_of(w, step), blocks_of(t, w)
     x, h = Operand(inputs_at(f, w), f.kernel, step.features), Operand(states_at(f, w, states), f.recurrent, f.units)
     multiply(t, w.result, w.sums_at, x, h)
+    at, gate, alpha = t.first * w.row + t.unit, f.recurrent_activation, f.recurrent_alpha
+    b = Gates(walk.count, w.result, walk.gates, t.width, states.before + at, w.held + at, w.reset_h + at, walk.units, gate, alpha)
     if along_units(f):
         for n in range(t.rows):
             keep(f, _columns_both(f), t, n, w.result + n * t.row, ZERO)
-        return
-    gate, alpha = f.recurrent_activation, f.recurrent_alpha
-    for slot in range(t.first, t.first + t.rows):
-        n = slot - t.first
-        fetch(t, n)
-        for block in range(t.panels):
-            g = w.result + n * t.row + VECTOR * t.vectors * block
-            unit = slot * w.row + t.unit + VECTOR * block
-            if gate == SIGMOID:
-                z, r = sigmoid(load(g, 0)), sigmoid(load(g, t.width))
-            elif gate == HARD_SIGMOID:
-                z, r = hard_sigmoid(load(g, 0)), hard_sigmoid(load(g, t.width))
-            else:
-                z, r = activated(gate, load(g, 0), alpha), activated(gate, load(g, t.width), alpha)
-            store(w.held + unit, 0, z)
-            store(w.reset_h + unit, 0, r * load(states.before + unit, 0))
+    elif gate == SIGMOID:
+        _usual_gates(b, t)
+    elif gate == HARD_SIGMOID:
+        _hard_gates(b, t)
+    else:
+        _any_gates(b, t)
 
 
 @compiled
@@ -214,19 +287,23 @@ def _visit_candidate(f, w, step, t):
         for n in range(t.rows):
             keep(f, _columns_both(f), t, n, w.result + n * t.row, ZERO)
         return
-    code, alpha = f.activation, f.alpha
-    for slot in range(t.first, t.first + t.rows):
-        n = slot - t.first
+    for n in range(t.rows):
         fetch(t, n)
-        for v in range(t.vectors * t.panels):
-            unit = slot * w.row + t.unit + VECTOR * v
-            c = load(w.result + n * t.row, LANES * v)
-            candidate = tanh(c) if code == TANH else activated(code, c, alpha)
-            z = load(w.held + unit, 0)
-            store(states.after + unit, 0, fma(z, load(states.before + unit, 0), (1.0 - z) * candidate))
+        sums, at = w.result + n * t.row, (t.first + n) * w.row + t.unit
+        b = Candidates(t.vectors * t.panels, sums, states.before + at, w.held + at, states.after + at, f.activation, f.alpha)
+        if b.code == TANH:
+            _usual_candidates(b, t)
+        else:
+            _any_candidates(b, t)
 
 
-_sweep_gates, _sweep_candidate = map(sweeper, GRU_BEFORE_GATES, (_visit_gates, _visit_candidate))
+@inlined
+def _weights_candidate(f):
+    return f.kernel_h, f.recurrent_h
+
+
+_sweep_gates = sweeper(GRU_BEFORE_GATES[0], _visit_gates)
+_sweep_candidate = sweeper(GRU_BEFORE_GATES[1], _visit_candidate, _weights_candidate)
 
 
 @compiled
@@ -257,7 +334,7 @@ def _candidates_by_rows(f, w, rows, step):
 
 @compiled
 def _start_before(f, w):
-    fill_addresses(w.second_bias_at, ONE * TILE_ROWS, f.bias_h, ZERO)
+    fill_addresses(w.second_bias_at, ONE * MOST_TILE_ROWS, f.bias_h, ZERO)
 
 
 @compiled

@@ -8,7 +8,7 @@ from .flags import compiled_together
 _COMPILED = compiled_together((*layout.COMPILED, *windows.COMPILED))
 last_width, last_vectors, columns = _COMPILED["last_width"], _COMPILED["last_vectors"], _COMPILED["columns"]
 padded_units, chunk_rows, lay_out = _COMPILED["padded_units"], _COMPILED["chunk_rows"], _COMPILED["lay_out"]
-kept_row = _COMPILED["kept_row"]
+kept_row, after = _COMPILED["kept_row"], _COMPILED["after"]
 row_vectors, columns_in, amx_steps = _COMPILED["row_vectors"], _COMPILED["columns_in"], _COMPILED["amx_steps"]
 panel_offset, row_parts, amx_size = _COMPILED["panel_offset"], _COMPILED["row_parts"], _COMPILED["amx_size"]
 dots_product, packs_product = _COMPILED["dots_product"], _COMPILED["packs_product"]

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 
 from .flags import compiled
-from .intrinsics import F32, I8, I32, I64, SECOND_CACHE, VB, VF, VI, halves, intrinsic, pointer, prefetched, shuffled, splatted
+from .intrinsics import F32, I8, I16, I32, I64, SECOND_CACHE, VB, VF, VI, halves, intrinsic, pointer, prefetched, shuffled, splatted
 from .target import LANES
 from .vector import BOOLS, FLOATS, FLOATS_PAIR, PAIR, splat
 
@@ -133,6 +133,22 @@ def transpose_block(b, y, y_row, x, x_row):
         b.store(row, pointer(b, b.add(y, b.mul(y_row, I64(n))), I64(0), F32, VF), align=4)
 
 
+@intrinsic(FLOATS, _N, _N)
+def load_halves(b, address, i):
+    """LANES numbers of bfloat16 from element i on, as floats: their bits are the upper halves of those."""
+    halves = ir.VectorType(I16, LANES)
+    found = b.load(pointer(b, address, i, I16, halves), align=2)
+    return b.bitcast(b.shl(b.zext(found, VI), ir.Constant(VI, [16] * LANES)), VF)
+
+
+@intrinsic(_NOTHING, _N, _N, FLOATS)
+def store_halves(b, address, i, v):
+    """Store the upper halves of the bits of floats, bfloat16, from element i on."""
+    upper = b.lshr(b.bitcast(v, VI), ir.Constant(VI, [16] * LANES))
+    halves = ir.VectorType(I16, LANES)
+    b.store(b.trunc(upper, halves), pointer(b, address, i, I16, halves), align=2)
+
+
 # -- numbers --------------------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +232,13 @@ def copy(y: int, x: int, size: int) -> None:
         store(y, i, load(x, i))
     if whole < size:
         store_first(y, whole, load_first(x, whole, size - whole, 0.0), size - whole)
+
+
+@compiled
+def widen(y: int, x: int, size: int) -> None:
+    """Copy bfloat16, a multiple of LANES, as floats."""
+    for i in range(0, size, LANES):
+        store(y, i, load_halves(x, i))
 
 
 @compiled

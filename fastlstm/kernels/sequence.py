@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..program.layout import AMX, AMX_ROWS, Work
+from ..program.layout import AMX, AMX_ROWS, MOST_TILE_ROWS, Work
 from . import amx
 from .along_units import along_units
 from .callbacks import PATIENCE, meet, patience_after, stopped
@@ -106,7 +106,7 @@ def _start_addresses(f: Any, w: Work) -> None:
     fill_addresses(w.h_even_at, f.rows, w.h_even, w.row)
     fill_addresses(w.h_odd_at, f.rows, w.h_odd, w.row)
     fill_addresses(w.reset_h_at, f.rows, w.reset_h, w.row)
-    fill_addresses(w.bias_at, ONE * TILE_ROWS, f.bias, ZERO)
+    fill_addresses(w.bias_at, ONE * MOST_TILE_ROWS, f.bias, ZERO)
 
 
 @compiled

@@ -11,17 +11,20 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..program.layout import AMX, AMX_AT_ONCE, AMX_COLUMNS, LINE, LINE_BITS, block_units, panel_vectors
+from ..program.layout import AMX, AMX_AT_ONCE, AMX_COLUMNS, FULL, HALVES, LINE, LINE_BITS, block_units, panel_vectors
 from . import amx
 from .amx_tile import AmxOperand
 from .flags import ONE, ZERO, compiled, inlined
 from .layout import amx_steps, columns_in, last_vectors, last_width, panel_offset, row_vectors
-from .memory import load_int, prefetch
-from .target import LANES, TILE_ROWS, VECTOR
-from .tile import WIDE, Operand, Product, number, tile, wide_number
+from .memory import load_int, prefetch, widen
+from .target import LANES, VECTOR
+from .tile import ROWS, WIDE, Operand, Product, number, tile, wide_number
 
 #: Weights of more bytes than a second cache keeps are streamed: each panel is fetched into it while the one before is used.
 STREAMED = 1 << 19
+
+#: A panel of bfloat16 that so many tiles of rows are multiplied with is widened once for all of them, rather than by each.
+MANY_PARTS = 6
 
 
 # -- what is divided up -----------------------------------------------------------------------------------------------------------
@@ -45,9 +48,9 @@ class Parts(NamedTuple):
 
 
 @inlined
-def parts_of(rows: int) -> Parts:
-    """The fewest parts of so many rows."""
-    count = (rows + TILE_ROWS - 1) // TILE_ROWS
+def parts_of(rows: int, most: int) -> Parts:
+    """The fewest parts of so many rows that have no more than ``most`` each."""
+    count = (rows + most - 1) // most
     # A division would be a good part of the work for a single row.
     least = rows // count if count > 1 else rows
     return Parts(count, least, rows - least * count)
@@ -104,6 +107,8 @@ class Tile(NamedTuple):
     end: int
     form: int  # of the weights
     height: int  # rows of a tile of AMX
+    inputs_at: int  # the panel of the inputs' weights, and that of the states', where they are widened; 0: where the weights are
+    states_at: int
 
 
 @inlined
@@ -118,29 +123,50 @@ def fetch(t: Tile, n: int) -> None:
 # -- sweeps -----------------------------------------------------------------------------------------------------------------------
 
 
-def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
+@inlined
+def usual_weights(f: Any) -> tuple[int, int]:
+    """The weights of a cell with one product: of inputs, and of states."""
+    return f.kernel, f.recurrent
+
+
+def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tuple[int, int]] = usual_weights) -> Callable[..., None]:
     """A function that takes the panels one after another, and for each the rows in tiles.
 
-    ``visit(f, w, step, tile)`` computes one, and fetches meanwhile what the tile says.
+    ``visit(f, w, step, tile)`` computes one, and fetches meanwhile what the tile says; ``weights(f)`` are those that it multiplies with.
     """
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
     whole_width = block if gates == 1 else LANES
-    at_once = WIDE[whole_vectors]
+    at_once, most = WIDE[whole_vectors], ROWS[whole_vectors]
     panel_bytes, block_bytes = VECTOR * whole_vectors, 4 * block  # of a panel-ordered row, and of a row of states
 
     @compiled
-    def in_registers(f, w, step, rows, ahead, size):
+    def widen_panel(f, w, features, panel, vectors):
+        kernel, recurrent = weights(f)
+        of_inputs, of_states = vectors * LANES * features, vectors * LANES * f.units
+        widen(w.widened, kernel + (panel * features >> HALVES), of_inputs)
+        widen(w.widened + 4 * of_inputs, recurrent + (panel * f.units >> HALVES), of_states)
+
+    @compiled
+    def sweep(f, w, step, rows, ahead, size):
+        """``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
         whole = f.units // block
         backwards = step.number & 1
         mine, theirs = share(whole, ONE * at_once, f.member, f.members)
-        groups = (theirs - mine) // at_once if rows == 1 else 0
+        groups = (theirs - mine) // at_once if rows == 1 and f.form < AMX else 0
         grouped = mine + groups * at_once
         # The narrow one is the last member's.
         last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
         items = groups + theirs - grouped + (1 if last else 0)
-        parts = parts_of(rows)
+        parts, height, panel_row = parts_of(rows, ONE * most), ZERO, ONE * panel_bytes
+        if f.form >= AMX:
+            tiling = amx.tiling_of(rows)
+            height, panel_row = tiling.height, VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
+            parts = Parts((tiling.count + AMX_AT_ONCE - 1) // AMX_AT_ONCE, AMX_AT_ONCE * height, ZERO)
+            amx.shape(w.amx_configuration, height)
         end, last_line = ahead >> LINE_BITS, (ahead + size + LINE - 1) >> LINE_BITS
         inputs = ZERO if f.table else f.features
+        widening = f.form == HALVES and parts.count >= MANY_PARTS
+        form = ONE * FULL if widening else f.form
         panel_size = ONE * panel_bytes >> f.form  # in bytes of the weights
         onwards = -panel_size if backwards else panel_size
         lines = lines_of(4 * gates * (inputs + f.units) * f.units >> f.form, f.members, parts.count, panel_size)
@@ -158,73 +184,39 @@ def sweeper(gates: int, visit: Callable[..., None]) -> Callable[..., None]:
             elif panel == whole:
                 width, vectors = last_width(f.units, ONE * gates, ONE * LANES), last
             begin, end = end, min(end + each, last_line)
+            inputs_at, states_at = ZERO, ZERO
+            if widening:
+                widen_panel(f, w, step.features, panel * panel_bytes, vectors)
+                inputs_at, states_at = w.widened, w.widened + VECTOR * vectors * step.features
             first = ZERO
             for part in range(parts.count):
-                count = rows_of(parts, part)
+                # By names, as Numba takes no conditions among so many arguments.
+                count = min(rows - first, parts.least) if height else rows_of(parts, part)
+                which = number(form, count, vectors) if panels == 1 else wide_number(form, ONE * whole_vectors)
+                if height:
+                    which = AMX_AT_ONCE * part
+                following = ZERO if widening or item + 1 == items else onwards
                 t = Tile(
-                    which=number(f.form, count, vectors) if panels == 1 else wide_number(f.form, ONE * whole_vectors),
+                    which=which,
                     first=first,
                     rows=count,
                     panels=panels,
                     width=width,
                     vectors=vectors,
-                    panel=panel * panel_bytes,
+                    panel=panel * panel_row,
                     unit=panel * block_bytes,
-                    row=VECTOR * vectors * panels,
-                    fetched=fetched_by(part, ZERO if item + 1 == items else onwards, lines, panel_size),
+                    row=VECTOR * row_vectors(vectors, ONE * LANES, f.form) * panels,
+                    fetched=fetched_by(part, following, lines, panel_size),
                     ahead=w.next_at + 8 * first,
                     begin=begin,
                     end=end,
-                    form=f.form,
-                    height=ZERO,
+                    form=form,
+                    height=height,
+                    inputs_at=inputs_at,
+                    states_at=states_at,
                 )
                 visit(f, w, step, t)
                 first += count
-
-    @compiled
-    def by_amx(f, w, step, rows):
-        tiling = amx.tiling_of(rows)
-        amx.shape(w.amx_configuration, tiling.height)
-        whole = f.units // block
-        mine, theirs = share(whole, ONE, f.member, f.members)
-        last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
-        panel_row = VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
-        items = theirs - mine + (1 if last else 0)
-        for item in range(items):
-            panel = mine + (items - 1 - item if step.number & 1 else item)
-            narrow = panel == whole
-            vectors = last if narrow else ONE * whole_vectors
-            first, number_of_tile = ZERO, ZERO
-            while first < rows:
-                count = min(rows - first, AMX_AT_ONCE * tiling.height)
-                t = Tile(
-                    which=number_of_tile,
-                    first=first,
-                    rows=count,
-                    panels=ONE,
-                    width=last_width(f.units, ONE * gates, ONE * LANES) if narrow else ONE * whole_width,
-                    vectors=vectors,
-                    panel=panel * panel_row,
-                    unit=panel * block_bytes,
-                    row=VECTOR * row_vectors(vectors, ONE * LANES, f.form),
-                    fetched=ZERO,
-                    ahead=w.next_at,
-                    begin=ZERO,
-                    end=ZERO,
-                    form=f.form,
-                    height=tiling.height,
-                )
-                visit(f, w, step, t)
-                first += count
-                number_of_tile += AMX_AT_ONCE
-
-    @compiled
-    def sweep(f, w, step, rows, ahead, size):
-        """``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
-        if f.form >= AMX:
-            by_amx(f, w, step, rows)
-        else:
-            in_registers(f, w, step, rows, ahead, size)
 
     return sweep
 
@@ -242,8 +234,13 @@ def _of_panel(t, operand):
 
 
 @inlined
+def _panel_at(t, widened, operand):
+    return widened if widened else operand.weights + (t.panel * operand.size >> t.form)
+
+
+@inlined
 def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -> None:
-    """Store sums + one + other for the rows and panels of a visit.
+    """Store sums + one + other for the rows and panels of a visit: one of inputs, the other of states.
 
     The operands' rows and ``sums_at`` are tables of all slots' addresses, their weights all panels. Of AMX the rows are tiles.
     """
@@ -258,8 +255,8 @@ def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -
             result_row=t.row,
             sums=sums_at + at,
             sums_offset=t.panel,
-            first=Operand(one.rows + at, one.weights + (t.panel * one.size >> t.form), one.size),
-            second=Operand(other.rows + at, other.weights + (t.panel * other.size >> t.form), other.size),
+            first=Operand(one.rows + at, _panel_at(t, t.inputs_at, one), one.size),
+            second=Operand(other.rows + at, _panel_at(t, t.states_at, other), other.size),
             fetched=t.fetched,
         ),
     )
@@ -269,7 +266,7 @@ def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -
 def projector(gates: int) -> Callable[..., None]:
     """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
-    at_once, panel_bytes = WIDE[whole_vectors], VECTOR * whole_vectors
+    at_once, most, panel_bytes = WIDE[whole_vectors], ROWS[whole_vectors], VECTOR * whole_vectors
 
     @compiled
     def by_amx(f, w, x, count, kernel, bias, y, y_row):
@@ -297,29 +294,35 @@ def projector(gates: int) -> Callable[..., None]:
                 amx.product(place, y + first * y_row + offset, y_row, bias, offset, weights, AmxOperand(w.pairs_amx, ZERO, ZERO))
 
     @compiled
-    def in_registers(f, x, count, kernel, bias, y, y_row):
+    def in_registers(f, w, x, count, kernel, bias, y, y_row):
         features, units = f.features, f.units
         whole = units // block
         mine, theirs = share(whole, ONE * at_once, f.member, f.members)
         last = last_vectors(units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
-        parts = parts_of(count)
+        parts = parts_of(count, ONE * most)
+        widening = f.form == HALVES and parts.count >= MANY_PARTS
+        form = ONE * FULL if widening else f.form
         panel_size = ONE * panel_bytes >> f.form  # in bytes of the weights
         lines = lines_of(4 * gates * features * units >> f.form, f.members, parts.count, panel_size)
         for panel in range(mine, theirs + (1 if last else 0)):
             vectors = whole_vectors if panel < whole else last
             offset = panel_bytes * panel
-            following = ZERO if (panel + 1) * block >= units else panel_size
+            following = ZERO if widening or (panel + 1) * block >= units else panel_size
+            weights = kernel + (offset * features >> f.form)
+            if widening:
+                widen(w.widened, weights, vectors * LANES * features)
+                weights = w.widened
             first = ZERO
             for part in range(parts.count):
                 rows = rows_of(parts, part)
                 tile(
-                    number(f.form, rows, vectors),
+                    number(form, rows, vectors),
                     Product(
                         result=y + first * y_row + offset,
                         result_row=y_row,
                         sums=bias,
                         sums_offset=offset,
-                        first=Operand(x + 8 * first, kernel + (offset * features >> f.form), features),
+                        first=Operand(x + 8 * first, weights, features),
                         second=Operand(x, ZERO, ZERO),
                         fetched=fetched_by(part, following, lines, panel_size),
                     ),
@@ -332,7 +335,7 @@ def projector(gates: int) -> Callable[..., None]:
         if f.form >= AMX:
             by_amx(f, w, x, count, kernel, bias, y, y_row)
         else:
-            in_registers(f, x, count, kernel, bias, y, y_row)
+            in_registers(f, w, x, count, kernel, bias, y, y_row)
 
     return project
 

@@ -37,8 +37,8 @@ LEVEL = find(os.environ.get("FASTLSTM_TARGET", "jit"))
 LANES = LEVEL.lanes
 #: Bytes of a vector of floats.
 VECTOR = 4 * LANES
-#: Rows of a tile: with them, rows x 4 accumulators and what is multiplied stay in registers; without fused multiply-add, so do the
-#: products.
+#: Rows of a tile of four vectors: with them, the accumulators and what is multiplied stay in registers; without fused multiply-add, so
+#: do the products.
 TILE_ROWS = 6 if LEVEL.registers >= 32 else 3 if LEVEL.fused else 2
 #: Is Numba running on the architecture that it compiles for?
 NATIVE = architecture(TRIPLE) == architecture(host_triple())

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ..program.layout import FULL, HALVES, LINE, MOST_VECTORS, TILE_VECTORS
+from ..program.layout import FULL, HALVES, LINE, MOST_TILE_ROWS, MOST_VECTORS, TILE_VECTORS
 from .flags import inlined
 from .intrinsics import F32, I16, I32, I64, SECOND_CACHE, VF, VI, muladd, numbers_in, pointer, prefetched, splatted
 from .target import LANES, TILE_ROWS, VECTOR
@@ -24,8 +24,12 @@ from .target import LANES, TILE_ROWS, VECTOR
 #: vectors no more than two: those of 64 units fit the first cache, and are there when the next step starts with them.
 WIDE = {1: 4, 2: 4, 3: 2, 4: 2}  # vectors of a panel -> panels
 
+#: Rows of the largest tile of a panel with so many vectors: where those are few, registers hold the sums of more rows. The more chains
+#: the better they hide the latency of a multiply-add, and the fewer tiles the less there is to do beside it.
+ROWS = {vectors: min(MOST_TILE_ROWS, TILE_ROWS * MOST_VECTORS // vectors) for vectors in range(1, MOST_VECTORS + 1)}
+
 #: A tile's result has as many vectors as it has rows times those of a panel, or for one row alone those of several panels.
-assert max(MOST_VECTORS * TILE_ROWS, max(vectors * panels for vectors, panels in WIDE.items())) <= TILE_VECTORS
+assert all(vectors * max(ROWS[vectors], WIDE[vectors]) <= TILE_VECTORS for vectors in ROWS)
 
 #: Tiles of at least so many rows take AT_ONCE values of k at a time: the fewer instructions beside the multiply-adds the better, above
 #: all on a core that two threads share, each of which issues half as many. Where products need registers of their own there are none
@@ -204,20 +208,23 @@ def _joined(b: ir.IRBuilder, ways: list[tuple[ir.Block, list[ir.Value]]]) -> lis
 def tiles() -> str:
     """The LLVM code of all tiles and the table of their addresses, to be linked with what calls :func:`tile`.
 
-    The table is in the order of :func:`number`, with the wide ones at the end of each form.
+    The table is in the order of :func:`number`, with the wide ones at the end of each form. Those that would have too many rows are
+    missing.
     """
     module = ir.Module("tiles")
     vectors = range(1, MOST_VECTORS + 1)
-    shapes = [(rows, n, 1) for rows in range(1, TILE_ROWS + 1) for n in vectors] + [(1, n, WIDE[n]) for n in vectors]
-    functions = [_define(module, Shape(*shape, form)) for form in (FULL, HALVES) for shape in shapes]
-    table = ir.GlobalVariable(module, ir.ArrayType(_TYPE.as_pointer(), len(functions)), _TABLE)
+    shapes = [(rows, n, 1) for rows in range(1, MOST_TILE_ROWS + 1) for n in vectors] + [(1, n, WIDE[n]) for n in vectors]
+    kind, missing = _TYPE.as_pointer(), ir.Constant(_TYPE.as_pointer(), None)
+    all_shapes = [Shape(*shape, form) for form in (FULL, HALVES) for shape in shapes]
+    functions = [_define(module, shape) if shape.rows <= ROWS[shape.vectors] else missing for shape in all_shapes]
+    table = ir.GlobalVariable(module, ir.ArrayType(kind, len(functions)), _TABLE)
     table.initializer = ir.Constant(table.type.pointee, functions)
     table.global_constant = True
     return str(module)
 
 
 #: Tiles of a form.
-_SHAPES = MOST_VECTORS * (TILE_ROWS + 1)
+_SHAPES = MOST_VECTORS * (MOST_TILE_ROWS + 1)
 
 
 @inlined
@@ -229,7 +236,7 @@ def number(form: int, rows: int, vectors: int) -> int:
 @inlined
 def wide_number(form: int, vectors: int) -> int:
     """The number of the tile for one row and WIDE[vectors] panels."""
-    return _SHAPES * form + MOST_VECTORS * TILE_ROWS + vectors - 1
+    return _SHAPES * form + MOST_VECTORS * MOST_TILE_ROWS + vectors - 1
 
 
 # Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.

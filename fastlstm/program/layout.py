@@ -99,6 +99,7 @@ class Work(NamedTuple):
     h_amx: int  # the same of what the recurrent weights are multiplied with
     pairs_amx: int  # and of the inputs of a chunk's pairs
     amx_configuration: int  # the shapes of the tiles
+    widened: int  # a panel of weights that are HALVES, as float32: those of the inputs, then those of the states
     chunk: int  # the projections of the pairs; before the first chunk, the bins of the sort by length
     end: int  # after everything of this thread
 
@@ -206,6 +207,11 @@ def amx_size(form: int, rows: int, size: int) -> int:
     return (rows + AMX_ROWS - 1) // AMX_ROWS * amx_steps(size) * row_parts(form) * AMX_BYTES
 
 
+def panel_size(form: int, size: int, lanes: int) -> int:
+    """Bytes of a panel of so many k as float32, where weights are HALVES."""
+    return FLOAT * size * MOST_VECTORS * lanes if form == HALVES else 0
+
+
 def amx_result(lanes: int, form: int) -> int:
     """Bytes of the result of tiles of AMX, gates of which are read a whole vector at a time."""
     return FLOAT * lanes * (AMX_AT_ONCE * AMX_ROWS * row_vectors(MOST_VECTORS, lanes, form) + 1)
@@ -299,7 +305,8 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
     h_amx = after(x_amx, amx_size(form, rows, features))
     pairs_amx = after(h_amx, amx_size(form, rows, units))
     amx_configuration = after(pairs_amx, amx_size(form, capacity, features))
-    chunk = after(amx_configuration, AMX_CONFIGURATION if form >= AMX else 0)
+    widened = after(amx_configuration, AMX_CONFIGURATION if form >= AMX else 0)
+    chunk = after(widened, panel_size(form, features + units, lanes))
     end = after(chunk, max(chunk_size, 8 * (steps + 2)))
     mine = member * (end - inputs)
     return Work(
@@ -329,6 +336,7 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
         h_amx=h_amx + mine,
         pairs_amx=pairs_amx + mine,
         amx_configuration=amx_configuration + mine,
+        widened=widened + mine,
         chunk=chunk + mine,
         end=end + mine,
     )
@@ -356,8 +364,8 @@ def lay_out_attention(start: int, others: int, features: int, size: int, lanes: 
 #: What kernels compile, each after those that it calls.
 COMPILED = (
     padded_units, block_units, panel_vectors, last_width, last_vectors, columns, row_vectors, columns_in, amx_steps, panel_offset,
-    row_parts, amx_size, amx_result, state_row, chunk_rows, kept_row, dots_product, packs_product, after, lay_out, lay_out_dense,
-    lay_out_attention,
+    row_parts, amx_size, panel_size, amx_result, state_row, chunk_rows, kept_row, dots_product, packs_product, after, lay_out,
+    lay_out_dense, lay_out_attention,
 )  # fmt: skip
 
 
@@ -475,7 +483,9 @@ def recurrent_scratch(
 
 def dense_scratch(features: int, lanes: int, form: int) -> int:
     """Bytes of scratch that a dense kernel takes, whatever the number of rows."""
-    return ALIGNMENT + lay_out_dense(0, features, lanes, form).end if form >= AMX else 0
+    if form == FULL:
+        return 0
+    return ALIGNMENT + (lay_out_dense(0, features, lanes, form).end if form >= AMX else panel_size(form, features, lanes))
 
 
 # -- scratch of attention -----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def dense(
     kernel = b.constant(layer, what, lambda: bfloat16.pack_dense(matrix(), b.lanes, form))
     offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: bfloat16.pack_row(bias(), 1, units, b.lanes, form))
     scratch: dict[str, Any] = {}
-    if form >= layout.AMX:
+    if form != FULL:
         scratch["scratch"] = b.buffer(0, fixed_bytes=layout.dense_scratch(features, b.lanes, form))
     b.emit(
         "dense", steps=steps, features=features, units=units, x=x, x_row=steps * features, x_step=features, kernel=kernel, bias=offset,

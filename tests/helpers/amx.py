@@ -20,12 +20,22 @@ SOURCE = Path(__file__).with_suffix(".c")
 
 
 def lacking() -> str:
-    """Why AMX cannot be computed here; empty where it can."""
+    """Why there is no AMX here; empty where this process may use it, or computes it from now on."""
+    if not fastlstm.runtime.amx_refused():
+        return ""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return "the instructions of AMX are computed on x86-64 Linux alone"
     if shutil.which("cc") is None:
         return "no C compiler"
-    return "" if "v3" in fastlstm.runtime.available_levels() else "this CPU has no fused multiply-add"
+    if "v3" not in fastlstm.runtime.available_levels():
+        return "this CPU has no fused multiply-add"
+    installed()
+    return ""
+
+
+def left_configured() -> bool:
+    """Are this thread's tiles configured, as far as that can be known?"""
+    return bool(fastlstm.runtime.amx_refused()) and bool(installed().amx_configured())
 
 
 @cache

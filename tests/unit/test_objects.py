@@ -50,8 +50,8 @@ def x86(register: str, pairing_rows: int, tiles: tuple[int, int, int]) -> Machin
 
 
 MACHINES = {
-    "v2": x86("xmm", 9, (12, 8, 16)),
-    "v3": x86("ymm", 3, (16, 12, 25)),
+    "v2": x86("xmm", 9, (18, 8, 16)),
+    "v3": x86("ymm", 3, (23, 12, 25)),
     "v4": x86("zmm", 4, (28, 24, 38)),
     "baseline": Machine(
         "aarch64-linux-gnu-" if HOST != ARM else "", r"fmla\s+v\d+\.4s", r"(fmadd|fmul|fadd)\s+s\d", r"(str|ldr|stp|ldp)\s+q\d+.*\[sp",

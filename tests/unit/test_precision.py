@@ -27,11 +27,8 @@ ERRORS = {"bfloat16": (1e-5, 2e-2), "bfloat16x3": (1e-8, 1e-4)}
 @pytest.fixture
 def with_amx(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that may use AMX, or in which its instructions are computed."""
-    if not fastlstm.runtime.amx_refused():
-        return
     if amx.lacking():
         pytest.skip(amx.lacking())
-    amx.installed()
     monkeypatch.setattr(fastlstm.runtime, "amx_refused", lambda: "")
 
 
@@ -274,10 +271,10 @@ import faulthandler, os, signal, sys, threading
 faulthandler.enable()
 sys.path.insert(0, sys.argv[1])
 import amx, numpy as np, fastlstm
-library = None
-if fastlstm.runtime.amx_refused():
-    library = amx.installed()
-    fastlstm.runtime.amx_refused = lambda: ""
+computed = bool(fastlstm.runtime.amx_refused())
+assert not amx.lacking(), amx.lacking()
+left_configured, own = amx.left_configured, fastlstm.runtime.amx_refused
+fastlstm.runtime.amx_refused = lambda: ""
 model = fastlstm.load(sys.argv[2], precision="bfloat16")
 assert model.precision_used == "bfloat16"
 x = np.load(sys.argv[3])
@@ -329,7 +326,7 @@ def handler(*_):
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.02, 0.05)
 long = np.concatenate([x] * 20)
-for _ in range(2 if library else 200):
+for _ in range(2 if computed else 200):
     y = model.predict(long, batch_size=len(long))
     assert (y == np.concatenate([expected] * 20)).all()
     if len(seen) > 5:
@@ -358,7 +355,7 @@ same(model.predict(x))
 def test_meanwhile(tmp_path: Path, with_amx: None, what: str) -> None:
     """Forks, threads, signal handlers that compute, faulthandler: the numbers are the same, and nothing crashes."""
     np.save(tmp_path / "x.npy", X)
-    script = PROLOGUE + MEANWHILE[what] + "assert library is None or not library.amx_configured()\nprint('done')\n"
+    script = PROLOGUE + MEANWHILE[what] + "fastlstm.runtime.amx_refused = own\nassert not left_configured()\nprint('done')\n"
     arguments: list[Any] = [HELPERS, network(tmp_path), tmp_path / "x.npy"]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -351,6 +352,38 @@ def test_nan_and_infinity_stay_in_their_row(level: str, cell: str, bad: float, a
         np.testing.assert_array_equal(found[name][others], clean[name][others])
         np.testing.assert_allclose(found[name][4], expected[name][4], atol=2e-6)
     np.testing.assert_array_equal(found["y"][4, :2], clean["y"][4, :2])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid"])
+def test_extreme_values(level: str, cell: str, gate: str) -> None:
+    """Gates far beyond where they saturate, and states that are huge or no numbers, give what the equations give."""
+    states = (0.0, 1e4, -1e4, 3e18, -1e30, np.inf, -np.inf, np.nan)
+    inputs = (1.0, 1e4, 1e15, np.inf, -np.inf, np.nan)
+    case = Case(cell, 18, len(states) * len(inputs), 11, 3, initial=True, recurrent_activation=gate)
+    given = case.arrays()
+    for row, (state, factor) in enumerate(itertools.product(states, inputs)):
+        given["h0"][row, 5] = state
+        given["c0"][row, 7] = 0.0 if np.isinf(state) else state  # a gate of 1e-40 is 0 in float32, and no number times infinity
+        given["x"][row, :, row % 11] *= np.float32(factor)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = truth(case, given)
+    for name, found in run(case, level, given).items():
+        np.testing.assert_allclose(found, expected[name], rtol=5e-6, atol=5e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_before"])
+def test_gates_that_are_shut_keep_the_state(level: str, cell: str) -> None:
+    """To the last bit, however many steps pass."""
+    case = Case(cell, 37, 7, 5, 60, initial=True)
+    given = case.arrays()
+    i, f = slice(0, 37), slice(37, 74)
+    given["b"][i] = -200.0 if cell == "lstm" else 200.0
+    given["b"][f] = 200.0
+    state = "c" if cell == "lstm" else "h"
+    np.testing.assert_array_equal(run(case, level, given)[f"{state}_out"], given[f"{state}0"])
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -12,7 +12,7 @@ from ..contract import WATCH, Room, Span, declared, strided, weights
 @declared(
     "rows", "steps", "features", "units", "x", "x_row", "x_step", "kernel", "bias", "activation", "y", "y_row", "y_step",
     "form",  # of the kernel: layout.FULL and so on
-    "scratch",  # for AMX
+    "scratch",  # where that is not FULL
     *WATCH,
     reads=("x", "kernel", "bias"), writes=("y", "scratch"), optional=("bias",),
 )  # fmt: skip
@@ -25,7 +25,7 @@ def dense(f: Any, lanes: int) -> Mapping[str, Span | Room]:
         "bias": Span(0, 0, columns),
         "y": strided(f.y_row, f.steps, f.y_step, f.units),
     }
-    if f.form >= layout.AMX:
+    if f.form != layout.FULL:
         touched["scratch"] = Room(0, layout.dense_scratch(f.features, lanes, f.form))
     return touched
 
