@@ -24,6 +24,37 @@ class FastLSTM(Engine):
         self.predict = fastlstm.load(model, threads=threads).predict
 
 
+class InPrecision(FastLSTM):
+    """fastlstm in a reduced precision, where this machine has it."""
+
+    float32 = False
+    tolerance = 3e-2
+    asked, used = "bfloat16", "bfloat16"
+
+    def __init__(self, model: Path, batch: int, threads: int):
+        import fastlstm
+
+        loaded = fastlstm.load(model, threads=threads, precision=self.asked)
+        if loaded.precision_used != self.used:
+            raise UnavailableError(f"{self.asked} is computed in {loaded.precision_used} here")
+        self.predict = loaded.predict
+
+
+class Bfloat16(InPrecision):
+    label = "fastlstm bfloat16"
+
+
+class Bfloat16x3(InPrecision):
+    label = "fastlstm bfloat16x3"
+    tolerance = 1e-3
+    asked = used = "bfloat16x3"
+
+
+class Bfloat16Weights(InPrecision):
+    label = "fastlstm bfloat16 weights"
+    used = "bfloat16 weights"
+
+
 class ONNXRuntime(Engine):
     """Fed from tf2onnx, which makes LSTM and GRU operators of Keras's layers where it can."""
 
@@ -110,6 +141,9 @@ class LiteRT(Engine):
 
 ENGINES: dict[str, type[Engine]] = {
     "fastlstm": FastLSTM,
+    "bfloat16": Bfloat16,
+    "bfloat16x3": Bfloat16x3,
+    "bfloat16_weights": Bfloat16Weights,
     "keras": KerasPredict,
     "keras_on_batch": KerasPredictOnBatch,
     "tf_function": TensorFlowFunction,

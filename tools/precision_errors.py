@@ -2,9 +2,9 @@
 
 python tools/precision_errors.py FOLDER_OR_ARCHIVES [--part 1/8]
 
-An output's error is its largest difference from Keras's, as a part of the largest number of that output. Where this CPU has no AMX, its
-instructions are computed by ``tests/helpers/amx.c``: the same bits, some thousand times slower. Counted are the models in which the precision
-changes a product.
+An output's error is its largest difference from Keras's, as a part of the largest number of that output. Where this CPU has no AMX,
+its instructions are computed by ``tests/helpers/amx.c``: the same bits, some thousand times slower. Counted are the models in which
+the precision changes a product.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ static inline int fastlstm_cpu_has_amx(void) { return 0; }
 #include <errno.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+extern long syscall(long number, ...); /* which strict C leaves out of its header */
 #define FASTLSTM_ARCH_REQ_XCOMP_PERM 0x1023
 #define FASTLSTM_TILE_DATA 18
 /* 0, or the system's number of what is wrong. */

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -227,6 +229,18 @@ np.save(sys.argv[2], model.predict(np.load(sys.argv[3])))
         assert done.stdout.startswith("float32 "), done.stdout
         assert "no AMX" in done.stdout or "without AMX" in done.stdout
         np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_a_cpu_that_has_none(tmp_path: Path) -> None:
+    """As qemu plays one."""
+    emulator = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    if emulator is None or platform.machine() != "x86_64":
+        pytest.skip("qemu-user is not installed")
+    script = "import sys, fastlstm; m = fastlstm.load(sys.argv[1], precision='bfloat16'); print(m.executor.precision)"
+    command = [emulator, "-cpu", "Haswell", sys.executable, "-c", script, network(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "Precision(used='float32', why='this CPU has no AMX')\n"
 
 
 # -- what is asked for --------------------------------------------------------------------------------------------------------
