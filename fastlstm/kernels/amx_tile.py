@@ -194,8 +194,9 @@ def tiles() -> str:
     table.global_constant = True
     if not _HAS:
         return str(module)
-    # Of these functions alone: whatever else there is runs on CPUs without such instructions.
-    attributes = 'noinline "no-builtins" "target-features"="+amx-tile,+amx-bf16"'
+    # Of these functions alone: whatever else there is runs on CPUs without such instructions. And for a CPU for which LLVM does not
+    # order instructions once registers are chosen: to do that it gives some tiles other numbers, which have other shapes.
+    attributes = 'noinline "no-builtins" "target-cpu"="x86-64-v3" "target-features"="+amx-tile,+amx-bf16"'
     return re.sub(r'^(define void @"amx_[^\n]*\))\s*\{', rf"\1 {attributes} {{", str(module), flags=re.MULTILINE)
 
 

@@ -169,6 +169,14 @@ def test_tiles_of_windows_keep_their_sums_in_registers(built: Path, machine: Mac
     assert len(found) == 2 * machine.tiles[2]  # a loop for each operand
 
 
+def test_tiles_of_amx_have_their_numbers(built: Path, machine: Machine) -> None:
+    """LLVM knows nothing of their shapes: accumulators are 0 to 3, rows 4 and 5, weights 6 and 7."""
+    products = [line for name, body in functions(built, machine) if name.startswith("amx_") for line in body if "tdpbf16ps" in line]
+    for line in products:
+        assert re.search(r"%tmm[67],%tmm[45],%tmm[0-3]$", line), line
+    assert bool(products) == (machine.tools == "" and machine.frame.startswith("mov\\s+%rsp"))
+
+
 def test_activations_are_vectors(built: Path, machine: Machine) -> None:
     divisions = {name: [line for line in body if re.match(machine.divisions, line)] for name, body in functions(built, machine)}
     # Pooling, means and what goes along a row divide by one number once for each output or row; everything else that divides computes
