@@ -16,7 +16,7 @@ from .caching import Kept
 from .layers.base import Held, Layer, Tensor, changed, every_layer
 from .layers.network import Network, lowered
 from .limits import Budget
-from .program import bfloat16, layout
+from .program import layout
 from .program.ir import Buffer, BufferInfo, Constant, Instruction, Mask, Program, Value, touched_by
 from .program.lowering import merged_masks
 from .records import record
@@ -25,9 +25,10 @@ from .spec import UNLIMITED, found_in
 if TYPE_CHECKING:
     from .layers import streaming
     from .layers.streaming import Streams
-    from .program import convolving, fusing
+    from .program import bfloat16, convolving, fusing
 else:
     streaming = lazy.module("fastlstm.layers.streaming")
+    bfloat16 = lazy.module("fastlstm.program.bfloat16")
     convolving, fusing = map(lazy.module, ("fastlstm.program.convolving", "fastlstm.program.fusing"))
 
 T = TypeVar("T")

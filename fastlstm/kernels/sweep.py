@@ -120,6 +120,18 @@ def fetch(t: Tile, n: int) -> None:
             prefetch(row + LINE * line)
 
 
+@inlined
+def lines_each(lines: int, items: int) -> int:
+    """How many lines are fetched with each item: a core can wait for few at once.
+
+    So many, or somewhat more, found without a division, which would be a good part of one row's step.
+    """
+    scale = ZERO
+    while 2 << scale <= items:
+        scale += 1
+    return (lines + (1 << scale) - 1) >> scale
+
+
 # -- sweeps -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -129,15 +141,52 @@ def usual_weights(f: Any) -> tuple[int, int]:
     return f.kernel, f.recurrent
 
 
-def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tuple[int, int]] = usual_weights) -> Callable[..., None]:
-    """A function that takes the panels one after another, and for each the rows in tiles.
+class Course(NamedTuple):
+    """What a member has to do in a sweep, and how."""
 
-    ``visit(f, w, step, tile)`` computes one, and fetches meanwhile what the tile says; ``weights(f)`` are those that it multiplies with.
-    """
+    items: int  # panels, or groups of them
+    groups: int  # so many of the items, the first ones, are several panels at once
+    first: int  # panel of the first item
+    last: int  # vectors in a row of the narrow panel, if that is the member's; else 0
+    parts: Parts  # of the rows
+    height: int  # rows of a tile of AMX; 0: in registers
+    panel_row: int  # bytes of a panel-ordered row that a whole panel takes
+    form: int  # of the weights, as tiles read them
+    widening: bool  # each panel is widened first
+    panel_size: int  # bytes of a whole panel for each k, as its weights are stored
+    lines: int  # of the next panel that a tile fetches
+
+
+def _courses(gates: int) -> Callable[..., Course]:
+    """A function that plans a sweep over so many rows."""
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
-    whole_width = block if gates == 1 else LANES
-    at_once, most = WIDE[whole_vectors], ROWS[whole_vectors]
-    panel_bytes, block_bytes = VECTOR * whole_vectors, 4 * block  # of a panel-ordered row, and of a row of states
+    at_once, most, panel_bytes = WIDE[whole_vectors], ROWS[whole_vectors], VECTOR * whole_vectors
+
+    @inlined
+    def course(f, w, rows):
+        mine, theirs = share(f.units // block, ONE * at_once, f.member, f.members)
+        groups = (theirs - mine) // at_once if rows == 1 and f.form < AMX else 0
+        # The narrow one is the last member's.
+        last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
+        parts, height, panel_row = parts_of(rows, ONE * most), ZERO, ONE * panel_bytes
+        if f.form >= AMX:
+            tiling = amx.tiling_of(rows)
+            height, panel_row = tiling.height, VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
+            parts = Parts((tiling.count + AMX_AT_ONCE - 1) // AMX_AT_ONCE, AMX_AT_ONCE * height, ZERO)
+            amx.shape(w.amx_configuration, height)
+        widening = f.form == HALVES and parts.count >= MANY_PARTS
+        panel_size = ONE * panel_bytes >> f.form
+        weights = 4 * gates * ((ZERO if f.table else f.features) + f.units) * f.units >> f.form
+        lines = lines_of(weights, f.members, parts.count, panel_size)
+        items = theirs - mine - groups * (at_once - 1) + (1 if last else 0)
+        form = ONE * FULL if widening else f.form
+        return Course(items, groups, mine, last, parts, height, panel_row, form, widening, panel_size, lines)
+
+    return course
+
+
+def _widener(weights: Callable[[Any], tuple[int, int]]) -> Callable[..., None]:
+    """A function that widens a panel of weights that are HALVES."""
 
     @compiled
     def widen_panel(f, w, features, panel, vectors):
@@ -146,75 +195,55 @@ def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tup
         widen(w.widened, kernel + (panel * features >> HALVES), of_inputs)
         widen(w.widened + 4 * of_inputs, recurrent + (panel * f.units >> HALVES), of_states)
 
+    return widen_panel
+
+
+def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tuple[int, int]] = usual_weights) -> Callable[..., None]:
+    """A function that takes the panels one after another, and for each the rows in tiles.
+
+    ``visit(f, w, step, tile)`` computes one, and fetches meanwhile what the tile says; ``weights(f)`` are those that it multiplies with.
+    """
+    whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
+    whole_width, at_once = block if gates == 1 else LANES, WIDE[whole_vectors]
+    course, widen_panel = _courses(gates), _widener(weights)
+
     @compiled
     def sweep(f, w, step, rows, ahead, size):
         """``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
-        whole = f.units // block
-        backwards = step.number & 1
-        mine, theirs = share(whole, ONE * at_once, f.member, f.members)
-        groups = (theirs - mine) // at_once if rows == 1 and f.form < AMX else 0
-        grouped = mine + groups * at_once
-        # The narrow one is the last member's.
-        last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
-        items = groups + theirs - grouped + (1 if last else 0)
-        parts, height, panel_row = parts_of(rows, ONE * most), ZERO, ONE * panel_bytes
-        if f.form >= AMX:
-            tiling = amx.tiling_of(rows)
-            height, panel_row = tiling.height, VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
-            parts = Parts((tiling.count + AMX_AT_ONCE - 1) // AMX_AT_ONCE, AMX_AT_ONCE * height, ZERO)
-            amx.shape(w.amx_configuration, height)
+        c, backwards = course(f, w, rows), step.number & 1
         end, last_line = ahead >> LINE_BITS, (ahead + size + LINE - 1) >> LINE_BITS
-        inputs = ZERO if f.table else f.features
-        widening = f.form == HALVES and parts.count >= MANY_PARTS
-        form = ONE * FULL if widening else f.form
-        panel_size = ONE * panel_bytes >> f.form  # in bytes of the weights
-        onwards = -panel_size if backwards else panel_size
-        lines = lines_of(4 * gates * (inputs + f.units) * f.units >> f.form, f.members, parts.count, panel_size)
-        # Lines are fetched a few at a time, as a core can wait for few at once: so many with each item, or somewhat more, found
-        # without a division, which would be a good part of one row's step.
-        scale = ZERO
-        while 2 << scale <= items:
-            scale += 1
-        each = (last_line - end + (1 << scale) - 1) >> scale
-        for item in range(items):
-            at = items - 1 - item if backwards else item
-            panel, panels, width, vectors = grouped + at - groups, ONE, ONE * whole_width, ONE * whole_vectors
-            if at < groups:
-                panel, panels = mine + at * at_once, ONE * at_once
-            elif panel == whole:
-                width, vectors = last_width(f.units, ONE * gates, ONE * LANES), last
+        each = lines_each(last_line - end, c.items)
+        onwards = -c.panel_size if backwards else c.panel_size
+        for item in range(c.items):
+            at = c.items - 1 - item if backwards else item
+            panel, panels, width, vectors = c.first + at + c.groups * (at_once - 1), ONE, ONE * whole_width, ONE * whole_vectors
+            if at < c.groups:
+                panel, panels = c.first + at * at_once, ONE * at_once
+            elif panel == f.units // block:
+                width, vectors = last_width(f.units, ONE * gates, ONE * LANES), c.last
             begin, end = end, min(end + each, last_line)
             inputs_at, states_at = ZERO, ZERO
-            if widening:
-                widen_panel(f, w, step.features, panel * panel_bytes, vectors)
+            if c.widening:
+                widen_panel(f, w, step.features, panel * c.panel_row, vectors)
                 inputs_at, states_at = w.widened, w.widened + VECTOR * vectors * step.features
+            following = ZERO if c.widening or item + 1 == c.items else onwards
             first = ZERO
-            for part in range(parts.count):
+            for part in range(c.parts.count):
                 # By names, as Numba takes no conditions among so many arguments.
-                count = min(rows - first, parts.least) if height else rows_of(parts, part)
-                which = number(form, count, vectors) if panels == 1 else wide_number(form, ONE * whole_vectors)
-                if height:
+                count = min(rows - first, c.parts.least) if c.height else rows_of(c.parts, part)
+                which = number(c.form, count, vectors) if panels == 1 else wide_number(c.form, ONE * whole_vectors)
+                if c.height:
                     which = AMX_AT_ONCE * part
-                following = ZERO if widening or item + 1 == items else onwards
-                t = Tile(
-                    which=which,
-                    first=first,
-                    rows=count,
-                    panels=panels,
-                    width=width,
-                    vectors=vectors,
-                    panel=panel * panel_row,
-                    unit=panel * block_bytes,
-                    row=VECTOR * row_vectors(vectors, ONE * LANES, f.form) * panels,
-                    fetched=fetched_by(part, following, lines, panel_size),
-                    ahead=w.next_at + 8 * first,
-                    begin=begin,
-                    end=end,
-                    form=form,
-                    height=height,
-                    inputs_at=inputs_at,
-                    states_at=states_at,
+                row, fetched = (
+                    VECTOR * row_vectors(vectors, ONE * LANES, c.form) * panels,
+                    fetched_by(part, following, c.lines, c.panel_size),
                 )
+                unit, next_at = panel * (4 * block), w.next_at + 8 * first
+                t = Tile(
+                    which=which, first=first, rows=count, panels=panels, width=width, vectors=vectors, panel=panel * c.panel_row, unit=unit,
+                    row=row, fetched=fetched, ahead=next_at, begin=begin, end=end, form=c.form, height=c.height, inputs_at=inputs_at,
+                    states_at=states_at,
+                )  # fmt: skip
                 visit(f, w, step, t)
                 first += count
 
@@ -262,11 +291,8 @@ def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -
     )
 
 
-@cache
-def projector(gates: int) -> Callable[..., None]:
-    """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
+def _projector_by_amx(gates: int) -> Callable[..., None]:
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
-    at_once, most, panel_bytes = WIDE[whole_vectors], ROWS[whole_vectors], VECTOR * whole_vectors
 
     @compiled
     def by_amx(f, w, x, count, kernel, bias, y, y_row):
@@ -292,6 +318,13 @@ def projector(gates: int) -> Callable[..., None]:
                     columns=VECTOR * vectors // (4 * AMX_COLUMNS),
                 )
                 amx.product(place, y + first * y_row + offset, y_row, bias, offset, weights, AmxOperand(w.pairs_amx, ZERO, ZERO))
+
+    return by_amx
+
+
+def _projector_in_registers(gates: int) -> Callable[..., None]:
+    whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
+    at_once, most, panel_bytes = WIDE[whole_vectors], ROWS[whole_vectors], VECTOR * whole_vectors
 
     @compiled
     def in_registers(f, w, x, count, kernel, bias, y, y_row):
@@ -328,6 +361,14 @@ def projector(gates: int) -> Callable[..., None]:
                     ),
                 )
                 first += rows
+
+    return in_registers
+
+
+@cache
+def projector(gates: int) -> Callable[..., None]:
+    """A function that computes bias + x @ kernel as panel-ordered rows, for rows of x at any addresses."""
+    by_amx, in_registers = _projector_by_amx(gates), _projector_in_registers(gates)
 
     @compiled
     def project(f, w, x, count, kernel, bias, y, y_row):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..activations import ALONG_UNITS, Function
-from ..program import bfloat16, layout
+from ..program import layout
 from ..program.contracts.recurrent import FIRST_ALONG, GRU_BEFORE_GATES
 from ..program.ir import Buffer, Builder, Constant, Value
-from ..program.lowering import activation_call
+from ..program.lowering import activation_call, packed, packed_row
 from ..spec import LayerSpec
 from .base import Context, Layer, inert
 from .cell_base import Cell
@@ -101,10 +101,10 @@ class GatedCell(Cell):
         form = fields["form"] = self.form(b)
 
         def weights(name: str, array: np.ndarray, gates: int) -> Constant:
-            return b.constant(self, name, lambda: bfloat16.pack(array, gates, b.lanes, form))
+            return b.constant(self, name, lambda: packed(array, gates, b.lanes, form))
 
         def row(name: str, vector: np.ndarray, gates: int) -> Constant:
-            return b.constant(self, name, lambda: bfloat16.pack_row(vector, gates, self.units, b.lanes, form))
+            return b.constant(self, name, lambda: packed_row(vector, gates, self.units, b.lanes, form))
 
         for suffix, columns, gates in self.parts():
             fields["kernel" + suffix] = weights("kernel" + suffix, kernel[:, columns], gates)
@@ -178,7 +178,7 @@ class GatedCell(Cell):
             weights[-1, 1:] = np.atleast_2d(bias[0])[0]
         # Which column goes where: numbers packed as a row of weights, from 1; 0 where nothing goes.
         numbers = np.arange(1, weights.shape[1], dtype=np.float32)
-        rows_of = [bfloat16.pack_row(numbers[columns], gates, self.units, lanes, form) for _, columns, gates in self.parts()]
+        rows_of = [packed_row(numbers[columns], gates, self.units, lanes, form) for _, columns, gates in self.parts()]
         packed = np.concatenate(rows_of)
         weights = weights[:, packed.astype(np.int64)]
         out = layout.empty((len(embeddings), len(packed)))

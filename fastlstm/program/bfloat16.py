@@ -85,11 +85,6 @@ def _tiles(panel: np.ndarray, form: int) -> list[np.ndarray]:
     return [by_tile[first : first + PAIR].swapaxes(0, 1) for first in range(0, columns, PAIR)]
 
 
-def pack_dense(matrix: np.ndarray, lanes: int, form: int) -> np.ndarray:
-    """Pack the kernel (features, units) of the ``dense`` kernel."""
-    return layout.pack_dense(matrix, lanes) if form == FULL else pack(matrix, 1, lanes, form)
-
-
 def pack_row(vector: np.ndarray | None, gates: int, units: int, lanes: int, form: int) -> np.ndarray:
     """Pack a bias (gates * units,) as the panel-ordered row, float32, that goes with weights of a form; zeros for None."""
     row = layout.pack_bias(vector, gates, units, lanes)

@@ -310,36 +310,13 @@ def lay_out(start: int, member: int, rows: int, steps: int, features: int, units
     end = after(chunk, max(chunk_size, 8 * (steps + 2)))
     mine = member * (end - inputs)
     return Work(
-        h_even=h_even,
-        h_odd=h_odd,
-        held=held,
-        reset_h=reset_h,
-        row=row,
-        inputs=inputs + mine,
-        input_row=input_row,
-        valid_steps=valid_steps + mine,
-        row_of=row_of + mine,
-        step_counts=step_counts + mine,
-        x_at=x_at + mine,
-        next_at=next_at + mine,
-        sums_at=sums_at + mine,
-        second_sums_at=second_sums_at + mine,
-        h_even_at=h_even_at + mine,
-        h_odd_at=h_odd_at + mine,
-        reset_h_at=reset_h_at + mine,
-        pairs_at=pairs_at + mine,
-        result=result + mine,
-        second_result=second_result + mine,
-        bias_at=bias_at + mine,
-        second_bias_at=second_bias_at + mine,
-        x_amx=x_amx + mine,
-        h_amx=h_amx + mine,
-        pairs_amx=pairs_amx + mine,
-        amx_configuration=amx_configuration + mine,
-        widened=widened + mine,
-        chunk=chunk + mine,
-        end=end + mine,
-    )
+        h_even=h_even, h_odd=h_odd, held=held, reset_h=reset_h, row=row, inputs=inputs + mine, input_row=input_row,
+        valid_steps=valid_steps + mine, row_of=row_of + mine, step_counts=step_counts + mine, x_at=x_at + mine, next_at=next_at + mine,
+        sums_at=sums_at + mine, second_sums_at=second_sums_at + mine, h_even_at=h_even_at + mine, h_odd_at=h_odd_at + mine,
+        reset_h_at=reset_h_at + mine, pairs_at=pairs_at + mine, result=result + mine, second_result=second_result + mine,
+        bias_at=bias_at + mine, second_bias_at=second_bias_at + mine, x_amx=x_amx + mine, h_amx=h_amx + mine, pairs_amx=pairs_amx + mine,
+        amx_configuration=amx_configuration + mine, widened=widened + mine, chunk=chunk + mine, end=end + mine,
+    )  # fmt: skip
 
 
 def lay_out_dense(start: int, features: int, lanes: int, form: int) -> DenseWork:

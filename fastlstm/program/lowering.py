@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import activations
-from . import bfloat16, layout
+from .. import activations, lazy
+from . import layout
 from .contracts.elementwise import MASK_OPS, MERGE_OPS
 from .ir import At, Buffer, Builder, Mask, Value
 from .layout import FULL
+
+if TYPE_CHECKING:
+    from . import bfloat16
+else:
+    bfloat16 = lazy.module("fastlstm.program.bfloat16")
 
 #: Activations with one parameter that the kernels take: the parameter's name and what it is when not given.
 PARAMETER = {name: next(iter(activations.DEFAULTS[name].items())) for name in ("leaky_relu", "elu", "celu", "thresholded_relu")}
@@ -39,6 +44,21 @@ def default_code(activation: Any) -> int | None:
     return call[0] if call and call == activation_call(activations.name_of(activation)) else None
 
 
+def packed(matrix: np.ndarray, gates: int, lanes: int, form: int) -> np.ndarray:
+    """Weights (K, gates * units) in panels, in a form."""
+    return layout.pack_panels(matrix, gates, lanes) if form == FULL else bfloat16.pack(matrix, gates, lanes, form)
+
+
+def packed_row(vector: np.ndarray, gates: int, units: int, lanes: int, form: int) -> np.ndarray:
+    """A bias (gates * units,) as the panel-ordered row, float32, that goes with weights of a form."""
+    return layout.pack_bias(vector, gates, units, lanes) if form == FULL else bfloat16.pack_row(vector, gates, units, lanes, form)
+
+
+def packed_dense(matrix: np.ndarray, lanes: int, form: int) -> np.ndarray:
+    """The kernel (features, units) of the ``dense`` kernel."""
+    return layout.pack_dense(matrix, lanes) if form == FULL else packed(matrix, 1, lanes, form)
+
+
 def dense(
     b: Builder, layer: Any, what: str, x: Buffer | At, shape: tuple[int, int, int], matrix: Callable[[], np.ndarray],
     bias: Callable[[], np.ndarray] | None = None, activation: int = 0, *, exact: bool = False,
@@ -50,8 +70,8 @@ def dense(
     steps, features, units = shape
     out = b.buffer(steps * units)
     form = FULL if exact or units <= layout.DOT_UNITS else b.form(layer, what, lambda: [matrix()])
-    kernel = b.constant(layer, what, lambda: bfloat16.pack_dense(matrix(), b.lanes, form))
-    offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: bfloat16.pack_row(bias(), 1, units, b.lanes, form))
+    kernel = b.constant(layer, what, lambda: packed_dense(matrix(), b.lanes, form))
+    offset = None if bias is None else b.constant(layer, f"bias of {what}", lambda: packed_row(bias(), 1, units, b.lanes, form))
     scratch: dict[str, Any] = {}
     if form != FULL:
         scratch["scratch"] = b.buffer(0, fixed_bytes=layout.dense_scratch(features, b.lanes, form))

@@ -16,6 +16,7 @@ from test_recurrent_kernels import CELLS, Case, masks, run
 
 from fastlstm.activations import NATIVE
 from fastlstm.program import bfloat16, layout
+from fastlstm.program.lowering import packed_dense
 
 pytestmark = pytest.mark.slow  # grids of shapes, at every level
 REDUCED = {"one part": layout.AMX, "two parts": layout.SPLIT}
@@ -90,7 +91,7 @@ def dense(level: str, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, for
     (rows, features), units, lanes = x.shape, w.shape[1], lanes_of(level)
     y = np.full((rows, units), 7.0, np.float32)
     fields: dict[str, Any] = {
-        "kernel": bfloat16.pack_dense(w, lanes, form), "bias": None if bias is None else bfloat16.pack_row(bias, 1, units, lanes, form),
+        "kernel": packed_dense(w, lanes, form), "bias": None if bias is None else bfloat16.pack_row(bias, 1, units, lanes, form),
         "steps": 1, "features": features, "units": units, "x_row": features, "x_step": features, "y_row": units, "y_step": units,
         "activation": NATIVE[activation], "form": form,
     }  # fmt: skip

@@ -31,7 +31,7 @@ FLOORS = (
     ("formats", "layers", "kernels"),
     ("planner", "inputs", "outputs"),
     ("runtime", "assembly", "listing", "isolation", "staging", "surroundings", "pipeline_arguments", "input_masks"),
-    ("base_executor", "cutting", "drawing"),
+    ("base_executor", "cutting", "drawing", "precision"),
     ("executor",),
     ("staged_executor", "batches"),
     ("stream", "evaluation"),
