@@ -181,6 +181,6 @@ def product(place: Place, result: int, row: int, sums_at: int, offset: int, one:
 
 @compiled
 def prepare(f: Any, rows: int, tiles: int, rows_at: int, size: int) -> None:
-    """Bring what a step multiplies into tiles, where weights are of a form that AMX reads."""
-    if f.form >= AMX and size > 0:
+    """Bring what a step multiplies into tiles."""
+    if size > 0:
         bring_rows(f.form, tiles, tiling_of(rows), rows_at, rows, size)

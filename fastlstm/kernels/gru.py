@@ -360,7 +360,8 @@ def _step_before(f, w, rows, step):
     if along_units(f):
         _gates_by_rows(f, w, rows, step)
         meet(f)
-    amx.prepare(f, rows, w.h_amx, w.reset_h_at, f.units)
+    if f.form >= AMX:
+        amx.prepare(f, rows, w.h_amx, w.reset_h_at, f.units)
     _sweep_candidate(f, w, step, rows, gates, 4 * _columns_candidate(f) if f.table else ZERO)
     if along_units(f):
         meet(f)

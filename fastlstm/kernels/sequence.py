@@ -307,11 +307,12 @@ def driver(cell: Cell) -> Callable[[Any], None]:
     return drive
 
 
-@compiled
+@inlined
 def prepare_operands(f: Any, w: Work, rows: int, step: Step) -> None:
     """Where weights are of AMX: bring the inputs and states of a step into tiles."""
-    amx.prepare(f, rows, w.x_amx, w.x_at, step.features)
-    amx.prepare(f, rows, w.h_amx, states_of(w, step).at, f.units)
+    if f.form >= AMX:
+        amx.prepare(f, rows, w.x_amx, w.x_at, step.features)
+        amx.prepare(f, rows, w.h_amx, states_of(w, step).at, f.units)
 
 
 @compiled
