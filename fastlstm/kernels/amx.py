@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..program.layout import AMX, AMX_BYTES, AMX_COLUMNS, AMX_CONFIGURATION, AMX_DEPTH, AMX_ROWS, SPLIT
+from ..program.layout import AMX, AMX_BYTES, AMX_COLUMNS, AMX_CONFIGURATION, AMX_DEPTH, AMX_ROWS, LARGEST_HALF, SPLIT, Work
 from .amx_tile import AmxOperand, AmxProduct, amx_number, amx_product, configure, release
+from .elementary import at_least, at_most
 from .flags import ONE, ZERO, compiled, inlined
 from .layout import amx_steps, row_parts
 from .memory import clear, copy, load, load_byte, load_first, load_int, store_byte, store_halves
 from .target import LANES
 from .vector import INFINITY, bits, from_bits, select, splat
 
-#: The largest number of bfloat16, to which larger ones of float32 are rounded, rather than to infinity.
-LARGEST = 3.3895313892515355e38
 _REST = 0x7FFF
 
 
@@ -21,7 +20,7 @@ _REST = 0x7FFF
 def rounded(x: Any) -> Any:
     """Floats as the nearest bfloat16, of two the even one, in the upper halves of their bits; what is in the lower ones says nothing."""
     size = from_bits(bits(x) & 0x7FFFFFFF)
-    x = select(size < INFINITY, select(x > LARGEST, LARGEST, select(x < -LARGEST, -LARGEST, x)), x)
+    x = select(size < INFINITY, at_least(at_most(x, LARGEST_HALF), -LARGEST_HALF), x)
     n = bits(x)
     even = (n >> 16) & 1
     return select(x == x, from_bits(n + even + _REST), from_bits(n) + x)
@@ -118,6 +117,15 @@ def shape(configuration: int, height: int) -> None:
         store_byte(configuration, _ROW_BYTES + 2 * tile, ONE * (4 * AMX_COLUMNS))
         store_byte(configuration, _ROWS + tile, height if tile < _OF_ROWS else ONE * AMX_ROWS)
     configure(configuration)
+
+
+@compiled
+def shape_for(f: Any, w: Work, height: int) -> None:
+    """The same for a recurrent kernel."""
+    if f.members > 1:
+        # Members have met since, and whoever waits runs the caller's signal handlers, which may have given up the tiles.
+        unshaped(w.amx_configuration)
+    shape(w.amx_configuration, height)
 
 
 @compiled

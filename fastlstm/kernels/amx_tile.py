@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..program.layout import AMX, AMX_AT_ONCE, AMX_BYTES, AMX_COLUMNS, MOST_VECTORS, SPLIT, row_parts
+from ..program.layout import AMX, AMX_AT_ONCE, AMX_BYTES, AMX_COLUMNS, AMX_PAIR, MOST_VECTORS, SPLIT, row_parts
 from .flags import inlined
 from .intrinsics import I8, I32, I64, numbers_in
 from .intrinsics import intrinsic as own_intrinsic
@@ -31,8 +31,6 @@ from .target import TRIPLE
 PRODUCTS = {AMX: ((0,),), SPLIT: ((0, 1), (2,))}
 #: Columns of a panel at most, in tiles.
 MOST_COLUMNS = MOST_VECTORS
-#: Columns whose tiles lie side by side: those that accumulators are left for beside two rows.
-PAIR = 2
 _A, _B = 4, 6
 #: Bytes of a row of a tile.
 _ROW = 4 * AMX_COLUMNS
@@ -111,7 +109,7 @@ class _ProductEmitter(_Emitter):
         super().__init__(module, f"amx_{form}_{rows}x{columns}", _TYPE)
         self.form, self.rows, self.columns = form, rows, columns
         result, result_row, result_tile, sums, sums_row, sums_tile, *operands = self.function.args
-        at_once = MOST_COLUMNS if rows == 1 else PAIR
+        at_once = MOST_COLUMNS if rows == 1 else AMX_PAIR
         for first in range(0, columns, at_once):
             cells = [(row, column) for row in range(rows) for column in range(first, min(columns, first + at_once))]
             self.accumulators = {cell: number for number, cell in enumerate(cells)}
@@ -167,10 +165,10 @@ class _ProductEmitter(_Emitter):
 
     def weights_tile(self, operand: AmxOperand, k: ir.Value, column: int, part: int) -> ir.Value:
         """Address of a tile of B: pairs of columns, in each the tiles along k, in each the columns, in each the parts."""
-        parts, pair = len(PRODUCTS[self.form]), column // PAIR
-        beside = min(PAIR, self.columns - PAIR * pair)
-        before = (operand.steps, AMX_BYTES * parts * PAIR * pair)
-        return self.at(operand.weights, before, (k, AMX_BYTES * parts * beside), (parts * (column % PAIR) + part, AMX_BYTES))
+        parts, pair = len(PRODUCTS[self.form]), column // AMX_PAIR
+        beside = min(AMX_PAIR, self.columns - AMX_PAIR * pair)
+        before = (operand.steps, AMX_BYTES * parts * AMX_PAIR * pair)
+        return self.at(operand.weights, before, (k, AMX_BYTES * parts * beside), (parts * (column % AMX_PAIR) + part, AMX_BYTES))
 
 
 def tiles() -> str:

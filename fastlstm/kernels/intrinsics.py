@@ -18,8 +18,8 @@ from numba.extending import intrinsic as numba_intrinsic
 from .target import LANES, LEVEL
 
 F32, I1, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(size) for size in (1, 8, 16, 32, 64))
-#: Vectors of floats, of 32-bit integers and of truth values.
-VF, VI, VB = (ir.VectorType(element, LANES) for element in (F32, I32, I1))
+#: Vectors of floats, of 32-bit integers, of truth values, and of the bits of bfloat16.
+VF, VI, VB, VH = (ir.VectorType(element, LANES) for element in (F32, I32, I1, I16))
 
 
 # -- code -----------------------------------------------------------------------------------------------------------------------
@@ -64,6 +64,11 @@ def numbers_in(b: ir.IRBuilder, value: ir.Value) -> list[ir.Value]:
     if not isinstance(value.type, ir.Aggregate):
         return [value]
     return [n for part in cgutils.unpack_tuple(b, value) for n in numbers_in(b, part)]
+
+
+def widened(b: ir.IRBuilder, place: ir.Value) -> ir.Value:
+    """A vector of bfloat16 in memory as floats: their bits are the upper halves of those."""
+    return b.bitcast(b.shl(b.zext(b.load(place, align=2), VI), ir.Constant(VI, [16] * LANES)), VF)
 
 
 #: Caches by LLVM's numbers.

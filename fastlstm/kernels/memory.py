@@ -13,7 +13,25 @@ from numba import types
 from numba.core import cgutils
 
 from .flags import compiled
-from .intrinsics import F32, I8, I16, I32, I64, SECOND_CACHE, VB, VF, VI, halves, intrinsic, pointer, prefetched, shuffled, splatted
+from .intrinsics import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    SECOND_CACHE,
+    VB,
+    VF,
+    VH,
+    VI,
+    halves,
+    intrinsic,
+    pointer,
+    prefetched,
+    shuffled,
+    splatted,
+    widened,
+)
 from .target import LANES
 from .vector import BOOLS, FLOATS, FLOATS_PAIR, PAIR, splat
 
@@ -135,18 +153,15 @@ def transpose_block(b, y, y_row, x, x_row):
 
 @intrinsic(FLOATS, _N, _N)
 def load_halves(b, address, i):
-    """LANES numbers of bfloat16 from element i on, as floats: their bits are the upper halves of those."""
-    halves = ir.VectorType(I16, LANES)
-    found = b.load(pointer(b, address, i, I16, halves), align=2)
-    return b.bitcast(b.shl(b.zext(found, VI), ir.Constant(VI, [16] * LANES)), VF)
+    """LANES numbers of bfloat16 from element i on, as floats."""
+    return widened(b, pointer(b, address, i, I16, VH))
 
 
 @intrinsic(_NOTHING, _N, _N, FLOATS)
 def store_halves(b, address, i, v):
     """Store the upper halves of the bits of floats, bfloat16, from element i on."""
     upper = b.lshr(b.bitcast(v, VI), ir.Constant(VI, [16] * LANES))
-    halves = ir.VectorType(I16, LANES)
-    b.store(b.trunc(upper, halves), pointer(b, address, i, I16, halves), align=2)
+    b.store(b.trunc(upper, VH), pointer(b, address, i, I16, VH), align=2)
 
 
 # -- numbers --------------------------------------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def _courses(gates: int) -> Callable[..., Course]:
             tiling = amx.tiling_of(rows)
             height, panel_row = tiling.height, VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
             parts = Parts((tiling.count + AMX_AT_ONCE - 1) // AMX_AT_ONCE, AMX_AT_ONCE * height, ZERO)
-            amx.shape(w.amx_configuration, height)
+            amx.shape_for(f, w, height)
         widening = f.form == HALVES and parts.count >= MANY_PARTS
         panel_size = ONE * panel_bytes >> f.form
         weights = 4 * gates * ((ZERO if f.table else f.features) + f.units) * f.units >> f.form
@@ -232,12 +232,9 @@ def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tup
                 # By names, as Numba takes no conditions among so many arguments.
                 count = min(rows - first, c.parts.least) if c.height else rows_of(c.parts, part)
                 which = number(c.form, count, vectors) if panels == 1 else wide_number(c.form, ONE * whole_vectors)
+                row, fetched = VECTOR * vectors * panels, fetched_by(part, following, c.lines, c.panel_size)
                 if c.height:
-                    which = AMX_AT_ONCE * part
-                row, fetched = (
-                    VECTOR * row_vectors(vectors, ONE * LANES, c.form) * panels,
-                    fetched_by(part, following, c.lines, c.panel_size),
-                )
+                    which, row = AMX_AT_ONCE * part, VECTOR * row_vectors(vectors, ONE * LANES, c.form)
                 unit, next_at = panel * (4 * block), w.next_at + 8 * first
                 t = Tile(
                     which=which, first=first, rows=count, panels=panels, width=width, vectors=vectors, panel=panel * c.panel_row, unit=unit,
@@ -293,14 +290,16 @@ def multiply(t: Tile, result: int, sums_at: int, one: Operand, other: Operand) -
 
 def _projector_by_amx(gates: int) -> Callable[..., None]:
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
+    at_once = WIDE[whole_vectors]
 
     @compiled
     def by_amx(f, w, x, count, kernel, bias, y, y_row):
         tiling, size = amx.tiling_of(count), f.features
-        amx.shape(w.amx_configuration, tiling.height)
+        amx.shape_for(f, w, tiling.height)
         amx.prepare(f, count, w.pairs_amx, x, size)
         whole = f.units // block
-        mine, theirs = share(whole, ONE, f.member, f.members)
+        # As sweeps share them: each member reads what it has projected itself.
+        mine, theirs = share(whole, ONE * at_once, f.member, f.members)
         last = last_vectors(f.units, ONE * gates, ONE * LANES) if f.member + 1 >= f.members else 0
         panel_row = VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
         for panel in range(mine, theirs + (1 if last else 0)):

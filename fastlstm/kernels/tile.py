@@ -17,8 +17,8 @@ from numba.extending import intrinsic
 
 from ..program.layout import FULL, HALVES, LINE, MOST_TILE_ROWS, MOST_VECTORS, TILE_VECTORS
 from .flags import inlined
-from .intrinsics import F32, I16, I32, I64, SECOND_CACHE, VF, VI, muladd, numbers_in, pointer, prefetched, splatted
-from .target import LANES, TILE_ROWS, VECTOR
+from .intrinsics import F32, I16, I32, I64, SECOND_CACHE, VF, VH, muladd, numbers_in, pointer, prefetched, splatted, widened
+from .target import LANES, LEVEL, TILE_ROWS, VECTOR
 
 #: One row alone takes several panels at once, so that enough independent chains hide the latency of a multiply-add. Of three
 #: vectors no more than two: those of 64 units fit the first cache, and are there when the next step starts with them.
@@ -111,7 +111,10 @@ class _Accumulation:
         rows, vectors, panels, self.form = shape
         self.b, self.vectors, self.count, self.fetched = b, vectors, operand.size, fetched
         self.many = rows >= MANY_ROWS
-        self.at_once = AT_ONCE if self.many else 1
+        # A weight that is widened needs a register that one of float32, multiplied where it lies in memory, does not.
+        columns = panels * vectors
+        self.crowded = self.form == HALVES and rows < columns and rows * columns + rows + 1 >= LEVEL.registers
+        self.at_once = AT_ONCE if self.many and not self.crowded else 1
         self.rows = [b.load(pointer(b, operand.rows, I64(m), I64)) for m in range(rows)]
         self.before = b.block
         self.most, self.rest, self.after = (b.append_basic_block(name) for name in ("most", "rest", "after"))
@@ -150,7 +153,8 @@ class _Accumulation:
         k = b.phi(I64)
         accumulators = updated = [b.phi(VF) for _ in sums]
         for n in range(self.at_once):
-            for start in self.panels if lines else ():
+            # Between fetches LLVM does not load a second weight ahead of its turn, for which a crowded tile has no register.
+            for start in self.panels if lines or self.crowded else ():
                 place = b.add(start, b.mul(k, I64(self.k_bytes)))
                 for line in range(-(-n * self.k_bytes // LINE) * LINE, (n + 1) * self.k_bytes, LINE):
                     prefetched(b, place, AHEAD * self.k_bytes + line)
@@ -191,9 +195,7 @@ class _Accumulation:
         b, (start, n) = self.b, column
         if self.form == FULL:
             return b.load(b.gep(pointer(b, start, offset, F32, VF), [I64(n)]), align=4)
-        halves = ir.VectorType(I16, LANES)
-        found = b.load(b.gep(pointer(b, start, offset, I16, halves), [I64(n)]), align=2)
-        return b.bitcast(b.shl(b.zext(found, VI), ir.Constant(VI, [16] * LANES)), VF)
+        return widened(b, b.gep(pointer(b, start, offset, I16, VH), [I64(n)]))
 
 
 def _joined(b: ir.IRBuilder, ways: list[tuple[ir.Block, list[ir.Value]]]) -> list[ir.Value]:

@@ -10,21 +10,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import layout
-from .layout import AMX, AMX_COLUMNS, AMX_DEPTH, FULL, HALVES, SPLIT
+from .layout import AMX, AMX_COLUMNS, AMX_DEPTH, AMX_PAIR, FULL, HALVES, LARGEST_HALF, SPLIT
 
-#: The largest number.
-LARGEST = np.float32(3.3895313892515355e38)
 #: Larger ones of float32 would become infinite.
 _ROUNDS_TO_INFINITY = np.float32(3.3961775e38)
 #: So many weights come from memory at every step, of which half the bytes are read sooner.
 LEAST_HALVES = 1 << 18
-#: Columns whose tiles lie side by side.
-PAIR = 2
 
 
 def rounded(array: np.ndarray) -> np.ndarray:
     """The nearest bfloat16 of finite float32, of two the even one, as uint16; the largest for those beyond it."""
-    bits = np.clip(np.asarray(array, np.float32), -LARGEST, LARGEST).view(np.uint32)
+    bits = np.clip(np.asarray(array, np.float32), -LARGEST_HALF, LARGEST_HALF).view(np.uint32)
     return ((bits + ((bits >> 16) & 1) + 0x7FFF) >> 16).astype(np.uint16)
 
 
@@ -82,7 +78,7 @@ def _tiles(panel: np.ndarray, form: int) -> list[np.ndarray]:
     parts = np.stack(split(padded) if form == SPLIT else (rounded(padded),))
     # (part, tile along k, row, even or odd k, tile of columns, column)
     by_tile = parts.reshape(len(parts), steps, AMX_DEPTH // 2, 2, columns, AMX_COLUMNS).transpose(4, 1, 0, 2, 5, 3)
-    return [by_tile[first : first + PAIR].swapaxes(0, 1) for first in range(0, columns, PAIR)]
+    return [by_tile[first : first + AMX_PAIR].swapaxes(0, 1) for first in range(0, columns, AMX_PAIR)]
 
 
 def pack_row(vector: np.ndarray | None, gates: int, units: int, lanes: int, form: int) -> np.ndarray:

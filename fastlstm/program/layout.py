@@ -57,6 +57,10 @@ AMX_DEPTH = 2 * AMX_COLUMNS
 AMX_BYTES = 4 * AMX_ROWS * AMX_COLUMNS
 #: Bytes that say which tiles there are.
 AMX_CONFIGURATION = 64
+#: Tiles of columns that lie side by side: those that accumulators are left for beside two tiles of rows.
+AMX_PAIR = 2
+#: The largest number of bfloat16, to which larger ones of float32 are rounded, rather than to infinity.
+LARGEST_HALF = 3.3895313892515355e38
 #: Tiles of rows whose results are computed at once.
 AMX_AT_ONCE = 2
 

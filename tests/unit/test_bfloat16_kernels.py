@@ -214,6 +214,21 @@ def test_rows_do_not_depend_on_each_other(amx_level: str, cell: str, features: i
             np.testing.assert_array_equal(blocks[name][row], whole[name][row], err_msg=f"row {row} in blocks: {name}")
 
 
+@pytest.mark.parametrize("form", [layout.HALVES, *REDUCED.values()], ids=["halves", *REDUCED])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("features", [3, 20])
+def test_few_rows_of_a_team(amx_level: str, cell: str, rows: int, features: int, form: int) -> None:
+    """Members project the inputs of the units that are theirs."""
+    case = Case(cell, 150, rows, features, 6, initial=True, form=form)
+    given = case.arrays()
+    whole = run(case, amx_level, given)
+    for members in (2, 3):
+        shared = run(replace(case, members=members), amx_level, given)
+        for name in whole:
+            np.testing.assert_array_equal(shared[name], whole[name], err_msg=f"{members} members: {name}")
+
+
 @pytest.mark.parametrize("form", REDUCED.values(), ids=REDUCED)
 @pytest.mark.parametrize("cell", CELLS)
 def test_embeddings(amx_level: str, cell: str, form: int) -> None:

@@ -60,10 +60,6 @@ MACHINES = {
 }  # fmt: skip
 
 
-#: With 16 registers the largest tile of halves has one vector too many, the weight that is widened: moves of a loop, which takes two steps.
-SPILT = {(MACHINES["v3"].pairing_rows, "tile_3x4x1_1"): 4}
-
-
 @pytest.fixture(scope="session", params=[*LEVELS, *FOREIGN])
 def target(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Triple and level."""
@@ -119,8 +115,7 @@ def tile_loops(path: Path, machine: Machine, name: str) -> list[tuple[list[int],
     for function, body in loops(path, machine):
         sizes = re.match(rf"{name}_(\d+)x(\d)(?:x(\d))?", function)
         if sizes:
-            spilt = [line for line in body if re.search(machine.stack, line)]
-            assert len(spilt) <= SPILT.get((machine.pairing_rows, function), 0), f"{function} spills in its loop"
+            assert not [line for line in body if re.search(machine.stack, line)], f"{function} spills in its loop"
             found.append(([int(size) for size in sizes.groups() if size], function, body))
     return found
 
@@ -152,7 +147,9 @@ def test_nothing_is_called_outside(built: Path, machine: Machine) -> None:
 def test_tiles_keep_their_sums_in_registers(built: Path, machine: Machine) -> None:
     found = tile_loops(built, machine, "tile")
     for (rows, vectors, panels), name, body in found:
-        at_once = 2 if rows >= machine.pairing_rows else 1  # steps
+        # Steps. A weight that is widened takes a register; where rows are fewer than vectors there is none for a second step.
+        widening = name.endswith("_1") and rows < vectors * panels
+        at_once = 2 if rows >= machine.pairing_rows and not widening else 1
         assert sums(body, machine) == at_once * rows * vectors * panels, name
         assert not [line for line in body if re.match(machine.single, line)], f"{name} computes single floats"
     assert len({name for _, name, _ in found}) == 2 * machine.tiles[0]  # for float32, and for halves

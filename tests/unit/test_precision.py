@@ -348,6 +348,23 @@ for _ in range(2 if computed else 200):
 signal.setitimer(signal.ITIMER_REAL, 0)
 assert seen and all(seen)
 """,
+    "signals in a team": """
+from fastlstm.layers import cells
+cells.DIVIDED_WEIGHTS = 1
+fastlstm.runtime.threads.SHARED_NANOSECONDS = 0
+team = fastlstm.load(sys.argv[2], precision="bfloat16", threads=2)
+other, seen = fastlstm.load(sys.argv[2], precision="bfloat16x3"), []
+once = other.predict(x[:1])
+def handler(*_):
+    seen.append((other.predict(x[:1]) == once).all())
+    signal.setitimer(signal.ITIMER_REAL, 0.003)  # anew, as the handler itself may take longer
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.003)
+while len(seen) < 30:
+    same(team.predict_on_batch(x[:1]))  # so few rows that members share the units, and wait for each other at every step
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert seen and all(seen)
+""",
     "faults": """
 import ctypes
 pid = os.fork()
