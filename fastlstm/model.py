@@ -97,7 +97,7 @@ class Model(Generic[Y_co]):
         custom_activations: Mapping[str, Callable[..., Any]] | None = None, budget: Budget | None = None,
         states: Mapping[str, tuple[np.ndarray, ...]] | None = None, kept: Kept | None = None,
     ):  # fmt: skip
-        precision, threads = checked_options(precision or spec.precision, threads, fold_limit)
+        precision, threads = checked_options(spec.precision if precision is None else precision, threads, fold_limit)
         self._options: dict[str, Any] = {
             "source": source, "threads": threads, "precision": precision, "fold_limit": fold_limit,
             "custom_layers": custom_layers, "custom_activations": custom_activations,
