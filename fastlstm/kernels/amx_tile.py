@@ -10,12 +10,10 @@ Accumulators are 0 to 3, A 4 and 5, B 6 and 7, of one shape for all functions.
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -202,10 +200,6 @@ def tiles() -> str:
 def amx_number(form: int, rows: int, columns: int) -> int:
     """The number in the table of the product for weights of a form, so many tiles of rows and of columns."""
     return _PRODUCTS + ((form - AMX) * AMX_AT_ONCE + rows - 1) * MOST_COLUMNS + columns - 1
-
-
-# Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.
-llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 
 
 def _call(b: ir.IRBuilder, number: ir.Value, kind: ir.FunctionType, arguments: Sequence[ir.Value]) -> None:

@@ -1,13 +1,13 @@
 """Compile the kernels to object files, one for each CPU level of a platform: ``python fastlstm/kernels/compile.py --help``.
 
-Any machine compiles for any platform. Each level has a process of its own, because Numba vectorises for the CPU that it is told to be
-when it starts. Run as a script, or loaded by ``setup.py``, this module does not import the package that it lies in, which needs what is
-being compiled here.
+Any machine compiles for any platform. Each level has a process of its own, because vectors have its width from the imports on. Run as a
+script, or loaded by ``setup.py``, this module does not import the package that it lies in, which needs what is being compiled here.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import importlib
 import importlib.metadata
@@ -133,26 +133,21 @@ def objects(folder: Path, triple: str) -> dict[str, Path]:
 def _emit(level: Any, triple: str, output: Path) -> None:
     for name in MODULES:
         importlib.import_module(f"fastlstm.kernels.{name}")
-    exported = importlib.import_module("fastlstm.kernels.flags").exported
     kernels = importlib.import_module("fastlstm.kernels.registry").KERNELS
     missing = set(importlib.import_module("fastlstm.program.contracts").CONTRACTS) - set(kernels)
     assert not missing, f"contracts without a kernel: {sorted(missing)}"
-    texts = [importlib.import_module(f"fastlstm.kernels.{name}").tiles() for name in ("tile", "data_tile", "window_tile", "amx_tile")]
-    for name, item in kernels.items():
-        text = exported(item.record())(item.function).inspect_llvm()
-        found = re.search(r'define[^\n]*@("?cfunc\.[^\s("]*"?)\(', text)
-        assert found, f"no C function in the code of kernel {name}"
-        texts.append(text.replace(f"@{found[1]}(", f"@{symbol(name, level.name)}("))
-    vector = importlib.import_module("fastlstm.kernels.vector")
-    texts = [text.replace(f"@{vector.SCALE_ELSEWHERE}(", f"@{vector.SCALE}(") for text in texts]
-    output.write_bytes(_object(level, triple, texts, {symbol(name, level.name) for name in kernels}))
+    exported = importlib.import_module("fastlstm.kernels.flags").exported
+    functions = {name: exported(item.record())(item.function) for name, item in kernels.items()}
+    texts, names = importlib.import_module("fastlstm.kernels.gathering").code(functions)
+    texts += [importlib.import_module(f"fastlstm.kernels.{name}").tiles() for name in ("tile", "data_tile", "window_tile", "amx_tile")]
+    output.write_bytes(_object(level, triple, texts, {name: symbol(kernel, level.name) for kernel, name in names.items()}))
     fields = {name: item.contract.described for name, item in kernels.items()}
     about = {"lanes": level.lanes, "kernels": fields, "sources": source_hash(), "compilers": compilers()}
     output.with_suffix(".json").write_text(json.dumps(about))
 
 
-def _object(level: Any, triple: str, texts: list[str], exported: set[str]) -> bytes:
-    """One object file of all kernels' code: what they share is there once, and only the kernels can be seen from outside."""
+def _object(level: Any, triple: str, texts: list[str], kernels: dict[str, str]) -> bytes:
+    """One object file of all code: of it only the kernels can be seen from outside, which get their names."""
     import llvmlite.binding as llvm
 
     llvm.initialize_all_targets()
@@ -160,17 +155,17 @@ def _object(level: Any, triple: str, texts: list[str], exported: set[str]) -> by
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=level.cpu, features=level.features, opt=3, reloc="pic", codemodel="small"
     )
-    modules = []
-    for text in texts:
-        # A loop that stores zeros must not become a call of memset: kernels call nothing outside.
-        module = llvm.parse_assembly(re.sub(r"^(define .*)\{$", r'\1"no-builtins" {', text, flags=re.MULTILINE))
-        module.triple, module.data_layout = triple, str(machine.target_data)  # Numba wrote it for the machine that it runs on
-        modules.append(module)
-    linked = modules[0]
-    for module in modules[1:]:
+    machine_data = str(machine.target_data)
+    linked, *others = [llvm.parse_assembly(text) for text in texts]
+    for module in others:
         linked.link_in(module)
+    # A loop that stores zeros must not become a call of memset: kernels call nothing outside.
+    linked = llvm.parse_assembly(re.sub(r"^(define .*)\{$", r'\1"no-builtins" {', str(linked), flags=re.MULTILINE))
+    linked.triple, linked.data_layout = triple, machine_data
     for value in [*linked.functions, *linked.global_variables]:
-        if not value.is_declaration and value.name not in exported:
+        if value.name in kernels:
+            value.name = kernels[value.name]
+        elif not value.is_declaration:
             value.linkage = "internal"
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_unrolling = False  # the tiles have the parallelism they need, and no registers to spare
@@ -187,13 +182,8 @@ def emit(name: str, triple: str, output: Path) -> None:
     package.__path__ = [str(HERE.parent)]
     sys.modules["fastlstm"] = package
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
-    target = importlib.import_module("fastlstm.kernels.target")
-    level = target.LEVEL
-    # Numba compiles for the machine that it runs on, only to throw that away: it has to be a CPU of this architecture.
-    cpu, features = (level.cpu, level.features) if target.NATIVE else ("generic", "")
-    os.environ.update(NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features, NUMBA_OPT="0")
-    # Optimised once, when everything is linked, instead of every function with all that it calls again and again.
-    _emit(level, triple, output)
+    gc.disable()  # nothing here is let go before the end
+    _emit(importlib.import_module("fastlstm.kernels.target").LEVEL, triple, output)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,10 +6,8 @@ packed. Where columns are no whole number of vectors, the last vector overlaps t
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -106,10 +104,6 @@ def tiles() -> str:
 def data_tile_number(rows: int, vectors: int) -> int:
     """The number in the table of the tile for so many rows and vectors of columns."""
     return MOST_VECTORS * (rows - 1) + vectors - 1
-
-
-# Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.
-llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 
 
 @intrinsic

@@ -8,9 +8,12 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-from numba import cfunc, njit, types
+from numba import njit, types
 
-_RULES = {"error_model": "numpy"}
+from .gathering import Gathering
+
+#: Nothing but other kernels calls a function.
+_RULES = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": Gathering}
 
 #: A function that LLVM inlines where it finds that worth while.
 compiled = njit(**_RULES)
@@ -24,7 +27,7 @@ ZERO, ONE = np.int64(0), np.int64(1)
 
 def exported(struct: types.Type) -> Callable[[Callable[[Any], None]], Any]:
     """A function of a struct's address, as C calls it."""
-    return cfunc(types.void(struct), **_RULES)
+    return njit((struct,), **_RULES | {"no_cfunc_wrapper": False})
 
 
 def compiled_together(functions: Iterable[Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from .flags import ONE, ZERO, compiled, inlined
 from .memory import copy, fill_addresses, load_int, load_part, store_int, store_part
 from .registry import kernel
 from .sequence import Cell, driver, inputs_at, nothing, one_product, prepare_operands, states_at, states_of
-from .sweep import Operand, columns_of, fetch, multiply, projector, sweeper
+from .sweep import Operand, columns_of, courses, fetch, multiply, projector, sweeper
 from .target import LANES, VECTOR
 
 # -- reset_after=True -------------------------------------------------------------------------------------------------------------
@@ -187,6 +187,7 @@ def gru(f: Any) -> None:
 
 _columns_gates, _columns_candidate = map(columns_of, GRU_BEFORE_GATES)
 _project_gates, _project_candidate = map(projector, GRU_BEFORE_GATES)
+_course_gates, _course_candidate = map(courses, GRU_BEFORE_GATES)
 
 
 @compiled
@@ -352,23 +353,28 @@ def _prepare_both(f, w, slot, z):
 
 
 @compiled
-def _step_before(f, w, rows, step):
+def _courses_before(f, rows):
+    return _course_gates(f, rows), _course_candidate(f, rows)
+
+
+@inlined
+def _step_before(f, w, rows, c, step):
     gates = 4 * _columns_gates(f)
     prepare_operands(f, w, rows, step)
-    _sweep_gates(f, w, step, rows, ZERO, gates if f.table else 4 * step.features)
+    _sweep_gates(f, w, step, c[0], ZERO, gates if f.table else 4 * step.features)
     meet(f)
     if along_units(f):
         _gates_by_rows(f, w, rows, step)
         meet(f)
     if f.form >= AMX:
         amx.prepare(f, rows, w.h_amx, w.reset_h_at, f.units)
-    _sweep_candidate(f, w, step, rows, gates, 4 * _columns_candidate(f) if f.table else ZERO)
+    _sweep_candidate(f, w, step, c[1], gates, 4 * _columns_candidate(f) if f.table else ZERO)
     if along_units(f):
         meet(f)
         _candidates_by_rows(f, w, rows, step)
 
 
-_gru_before = driver(Cell(_columns_both, _start_before, _project_both, _prepare_both, _step_before, nothing))
+_gru_before = driver(Cell(_columns_both, _start_before, _project_both, _prepare_both, _courses_before, _step_before, nothing))
 
 
 @kernel

@@ -17,7 +17,7 @@ from .callbacks import PATIENCE, meet, patience_after, stopped
 from .flags import ONE, ZERO, compiled, inlined
 from .layout import chunk_rows, lay_out
 from .memory import clear, copy, fill_addresses, load_byte, load_int, load_int32, store_int, store_int32
-from .sweep import Tile, columns_of, projector, sweeper
+from .sweep import Tile, columns_of, courses, projector, sweeper
 from .target import LANES, TILE_ROWS
 
 #: A chunk of timesteps is projected ahead only where that is worth the detour.
@@ -217,13 +217,14 @@ class Cell(NamedTuple):
     start: Callable[..., Any]  # (f, w): fetch what the cell keeps in addition to h
     project: Callable[..., Any]  # (f, w, pairs): bias + x @ kernel of a chunk's pairs into w.chunk
     prepare: Callable[..., Any]  # (f, w, slot, z): note the address z of a slot's pre-activations; 0: x is still to be multiplied
-    step: Callable[..., Any]  # (f, w, rows, step): the step of that many rows
+    course: Callable[..., Any]  # (f, rows): how a step of that many rows is computed
+    step: Callable[..., Any]  # (f, w, rows, course, step): the step of that many rows
     finish: Callable[..., Any]  # (f, w): deliver what the cell keeps in addition to h; called in one member of a team
 
 
 def driver(cell: Cell) -> Callable[[Any], None]:
     """A recurrent kernel's body."""
-    columns, start, project, prepare, step, finish = cell
+    columns, start, project, prepare, course, step, finish = cell
 
     @inlined
     def project_ahead(f, w, rows, s, longest, capacity):
@@ -275,7 +276,7 @@ def driver(cell: Cell) -> Callable[[Any], None]:
         longest, capacity = load_int(w.step_counts, 0), chunk_rows(width)
         work, left = width * (f.features + f.units), ONE * PATIENCE
         few = ONE * AMX_ROWS // 2 if f.form >= AMX else ONE * TILE_ROWS
-        s, rows = ZERO, f.rows
+        s, rows, computed, c = ZERO, f.rows, f.rows, course(f, f.rows)
         while s < longest:
             rows = _rows_at(w, rows, s)
             stop, projected = s + 1, False
@@ -284,8 +285,10 @@ def driver(cell: Cell) -> Callable[[Any], None]:
             z = w.chunk
             while s < stop:
                 rows = _rows_at(w, rows, s)
+                if rows != computed:
+                    computed, c = rows, course(f, rows)
                 z = prepare_rows(f, w, rows, s, projected, z, 4 * width)
-                step(f, w, rows, Step(s, ZERO if projected or f.table else f.features))
+                step(f, w, rows, c, Step(s, ZERO if projected or f.table else f.features))
                 meet(f)
                 if f.y:
                     _emit(f, w, rows, s, w.h_even if s & 1 else w.h_odd)
@@ -328,7 +331,7 @@ def one_product(
 
     Where activations need all units of a row, ``visit`` keeps the pre-activations, and ``by_rows(f, w, rows, step)`` does the rest.
     """
-    columns, project, sweep = columns_of(gates), projector(gates), sweeper(gates, visit)
+    columns, project, course, sweep = columns_of(gates), projector(gates), courses(gates), sweeper(gates, visit)
 
     @compiled
     def project_chunk(f, w, pairs):
@@ -338,12 +341,12 @@ def one_product(
     def prepare(f, w, slot, z):
         store_int(w.sums_at, slot, z if z else f.bias)
 
-    @compiled
-    def advance(f, w, rows, step):
+    @inlined
+    def advance(f, w, rows, c, step):
         prepare_operands(f, w, rows, step)
-        sweep(f, w, step, rows, ZERO, 4 * (columns(f) if f.table else step.features))
+        sweep(f, w, step, c, ZERO, 4 * (columns(f) if f.table else step.features))
         if along_units(f):
             meet(f)
             by_rows(f, w, rows, step)
 
-    return driver(Cell(columns, start, project_chunk, prepare, advance, finish))
+    return driver(Cell(columns, start, project_chunk, prepare, course, advance, finish))

@@ -120,18 +120,6 @@ def fetch(t: Tile, n: int) -> None:
             prefetch(row + LINE * line)
 
 
-@inlined
-def lines_each(lines: int, items: int) -> int:
-    """How many lines are fetched with each item: a core can wait for few at once.
-
-    So many, or somewhat more, found without a division, which would be a good part of one row's step.
-    """
-    scale = ZERO
-    while 2 << scale <= items:
-        scale += 1
-    return (lines + (1 << scale) - 1) >> scale
-
-
 # -- sweeps -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -142,9 +130,11 @@ def usual_weights(f: Any) -> tuple[int, int]:
 
 
 class Course(NamedTuple):
-    """What a member has to do in a sweep, and how."""
+    """What a member has to do in a sweep over so many rows, and how: the same at every step that has them."""
 
+    rows: int
     items: int  # panels, or groups of them
+    scale: int  # two to it are the items, or fewer: a division by them would be a good part of one row's step
     groups: int  # so many of the items, the first ones, are several panels at once
     first: int  # panel of the first item
     last: int  # vectors in a row of the narrow panel, if that is the member's; else 0
@@ -157,13 +147,14 @@ class Course(NamedTuple):
     lines: int  # of the next panel that a tile fetches
 
 
-def _courses(gates: int) -> Callable[..., Course]:
-    """A function that plans a sweep over so many rows."""
+@cache
+def courses(gates: int) -> Callable[..., Course]:
+    """A function of a kernel's struct and a number of rows: how they are swept over."""
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
     at_once, most, panel_bytes = WIDE[whole_vectors], ROWS[whole_vectors], VECTOR * whole_vectors
 
-    @inlined
-    def course(f, w, rows):
+    @compiled
+    def course(f, rows):
         mine, theirs = share(f.units // block, ONE * at_once, f.member, f.members)
         groups = (theirs - mine) // at_once if rows == 1 and f.form < AMX else 0
         # The narrow one is the last member's.
@@ -173,14 +164,15 @@ def _courses(gates: int) -> Callable[..., Course]:
             tiling = amx.tiling_of(rows)
             height, panel_row = tiling.height, VECTOR * row_vectors(ONE * whole_vectors, ONE * LANES, f.form)
             parts = Parts((tiling.count + AMX_AT_ONCE - 1) // AMX_AT_ONCE, AMX_AT_ONCE * height, ZERO)
-            amx.shape_for(f, w, height)
         widening = f.form == HALVES and parts.count >= MANY_PARTS
         panel_size = ONE * panel_bytes >> f.form
         weights = 4 * gates * ((ZERO if f.table else f.features) + f.units) * f.units >> f.form
         lines = lines_of(weights, f.members, parts.count, panel_size)
-        items = theirs - mine - groups * (at_once - 1) + (1 if last else 0)
+        items, scale = theirs - mine - groups * (at_once - 1) + (1 if last else 0), ZERO
+        while 2 << scale <= items:
+            scale += 1
         form = ONE * FULL if widening else f.form
-        return Course(items, groups, mine, last, parts, height, panel_row, form, widening, panel_size, lines)
+        return Course(rows, items, scale, groups, mine, last, parts, height, panel_row, form, widening, panel_size, lines)
 
     return course
 
@@ -205,14 +197,17 @@ def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tup
     """
     whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
     whole_width, at_once = block if gates == 1 else LANES, WIDE[whole_vectors]
-    course, widen_panel = _courses(gates), _widener(weights)
+    widen_panel = _widener(weights)
 
-    @compiled
-    def sweep(f, w, step, rows, ahead, size):
-        """``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
-        c, backwards = course(f, w, rows), step.number & 1
+    @inlined
+    def sweep(f, w, step, c, ahead, size):
+        """``c``: a :class:`Course`; ``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
+        if c.height:
+            amx.shape_for(f, w, c.height)
+        backwards = step.number & 1
         end, last_line = ahead >> LINE_BITS, (ahead + size + LINE - 1) >> LINE_BITS
-        each = lines_each(last_line - end, c.items)
+        # With each item so many lines, or somewhat more: a core can wait for few at once.
+        each = (last_line - end + (1 << c.scale) - 1) >> c.scale
         onwards = -c.panel_size if backwards else c.panel_size
         for item in range(c.items):
             at = c.items - 1 - item if backwards else item
@@ -230,7 +225,7 @@ def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tup
             first = ZERO
             for part in range(c.parts.count):
                 # By names, as Numba takes no conditions among so many arguments.
-                count = min(rows - first, c.parts.least) if c.height else rows_of(c.parts, part)
+                count = min(c.rows - first, c.parts.least) if c.height else rows_of(c.parts, part)
                 which = number(c.form, count, vectors) if panels == 1 else wide_number(c.form, ONE * whole_vectors)
                 row, fetched = VECTOR * vectors * panels, fetched_by(part, following, c.lines, c.panel_size)
                 if c.height:

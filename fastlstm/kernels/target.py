@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from .levels import Level, architecture, host_triple, levels
+from .levels import Level, host_triple, levels
 
 #: The platform being compiled for: set by ``compile.py`` before anything else is imported.
 TRIPLE = os.environ.get("FASTLSTM_TRIPLE") or host_triple()
@@ -40,5 +40,3 @@ VECTOR = 4 * LANES
 #: Rows of a tile of four vectors: with them, the accumulators and what is multiplied stay in registers; without fused multiply-add, so
 #: do the products.
 TILE_ROWS = 6 if LEVEL.registers >= 32 else 3 if LEVEL.fused else 2
-#: Is Numba running on the architecture that it compiles for?
-NATIVE = architecture(TRIPLE) == architecture(host_triple())

@@ -6,10 +6,8 @@ timesteps. Whatever the number of rows, each element of C is the same chain of m
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -239,10 +237,6 @@ def number(form: int, rows: int, vectors: int) -> int:
 def wide_number(form: int, vectors: int) -> int:
     """The number of the tile for one row and WIDE[vectors] panels."""
     return _SHAPES * form + MOST_VECTORS * MOST_TILE_ROWS + vectors - 1
-
-
-# Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.
-llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 
 
 @intrinsic

@@ -6,12 +6,10 @@ Arithmetic keeps NaN and infinities; nothing is reordered.
 
 from __future__ import annotations
 
-import ctypes
 import operator
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -19,7 +17,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import lower_builtin, models, register_model
 
 from .intrinsics import F32, I1, I32, VF, halves, intrinsic, made, muladd, shuffled, splatted
-from .target import LANES, NATIVE
+from .target import LANES
 
 #: A pair of vectors is computed as one value: two chains of dependent operations, each step of one beside that of the other.
 #: A CPU looks only so far ahead for work that it can do meanwhile.
@@ -27,8 +25,6 @@ PAIR = 2 * LANES
 
 #: Is there :func:`scale`?
 HAS_SCALE = LANES == 16
-#: Its instruction, and the name under which Numba sees that on another architecture; ``compile.py`` puts the instruction back.
-SCALE, SCALE_ELSEWHERE = "llvm.x86.avx512.mask.scalef.ps.512", "fastlstm_scale_elsewhere"
 
 #: What one float of a vector may also be.
 INFINITY = float("inf")
@@ -231,16 +227,9 @@ def scale(b, x, n):
     return _scaled(b, x, n)
 
 
-# Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.
-llvm.add_symbol(SCALE_ELSEWHERE, ctypes.addressof(_placeholder := ctypes.c_int64()))
-
-
 def _scaled(b: ir.IRBuilder, x: ir.Value, n: ir.Value) -> ir.Value:
     kind = ir.FunctionType(VF, [VF, VF, VF, ir.IntType(16), I32])
-    function = cgutils.get_or_insert_function(b.module, kind, SCALE if NATIVE else SCALE_ELSEWHERE)
-    if not NATIVE:
-        function.attributes.add("readnone")
-        function.attributes.add("nounwind")
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.x86.avx512.mask.scalef.ps.512")
     as_rounding_is_set = I32(4)
     return b.call(function, [x, n, x, ir.IntType(16)(-1), as_rounding_is_set])
 

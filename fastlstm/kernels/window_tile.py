@@ -9,10 +9,8 @@ Each element of C is the same chain of multiply-adds whatever the number of wind
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -180,9 +178,6 @@ def windows_at_once(vectors: int) -> int:
 
 
 WINDOWS_1, WINDOWS_2, WINDOWS_3, WINDOWS_4 = WINDOWS.values()
-
-# Numba compiles each caller by itself too, only to throw it away; it has to find something of that name.
-llvm.add_symbol(_TABLE, ctypes.addressof(_placeholder := ctypes.c_int64()))
 
 
 @intrinsic
