@@ -13,13 +13,12 @@ from ..api import load
 from ..errors import InputError
 from ..model import Model
 from ..selftest import difference, example_inputs, fitting_steps, largest
+from ..spec import FLOAT32
 from . import engines
-from .engines import Engine, FastLSTM, Keras, UnavailableError
+from .engines import Engine, FastLSTM, InPrecision, Keras, UnavailableError
 from .measuring import Timing, in_turns
 
 ENGINES = ("keras", "onnxruntime")
-#: An engine whose numbers differ by more, relative to the largest of an output, computes something else.
-TOLERANCE = 1e-4
 #: Outputs whose largest number is less are taken for so large.
 LEAST = 1e-6
 #: So many different inputs are rotated through.
@@ -67,7 +66,7 @@ class Bench:
 
 def compare(
     path: str, *, vs: Sequence[str] | None = None, rows: Sequence[int] | None = None, timesteps: int | None = None, threads: int = 1,
-    onnx: str | None = None, reading: dict[str, Any] | None = None,
+    onnx: str | None = None, precision: str | None = None, reading: dict[str, Any] | None = None,
 ) -> Bench:  # fmt: skip
     """Measure a model.
 
@@ -85,6 +84,8 @@ def compare(
         Of each engine.
     onnx
         The model as an .onnx file, for ONNX Runtime.
+    precision
+        What fastlstm computes it in too, beside float32; None: it computes it once, as the file says.
     reading
         Arguments of :func:`fastlstm.load`.
 
@@ -93,7 +94,7 @@ def compare(
     InputError
         If ``rows`` or ``timesteps`` do not fit the model. Else as :func:`fastlstm.load`.
     """
-    model = load(path, threads=threads, **(reading or {}))
+    model = load(path, threads=threads, precision=precision and FLOAT32, **(reading or {}))
     wanted = ENGINES if vs is None else vs
     steps = _steps(model, timesteps)
     numbers = _rows(model, rows)
@@ -101,7 +102,10 @@ def compare(
         info.name: [None, *(steps if size is None else size for size in info.shape[1:])] for info in model.inputs
     }  # fmt: skip
     bench = Bench(path, str(model.generation), threads, shapes)
-    others = _others(bench, model, path, wanted, onnx, reading or {})
+    others: list[Engine] = []
+    if precision not in (None, FLOAT32):
+        others += _in_precision(bench, load(path, threads=threads, precision=precision, **(reading or {})))
+    others += _others(bench, model, path, wanted, onnx, reading or {})
     for count in numbers:
         _measure(bench, [FastLSTM(model), *others], model, count, steps)
     return bench
@@ -129,6 +133,15 @@ def _rows(model: Model, rows: Sequence[int] | None) -> Sequence[int]:
         if count % together:
             raise InputError(f"rows: expected a number that {together} divides, as the model holds tensors of so many rows, found {count}")
     return tuple(dict.fromkeys(rows))
+
+
+def _in_precision(bench: Bench, model: Model) -> list[Engine]:
+    """The model in the precision that it was loaded in, if anything of it is."""
+    used, why = model.executor.precision
+    if used == FLOAT32:
+        bench.refusals.append(Refusal("fastlstm", f"computed in {FLOAT32}{f': {why}' if why else ''}"))
+        return []
+    return [InPrecision(model, used)]
 
 
 def _others(bench: Bench, model: Model, path: str, wanted: Sequence[str], onnx: str | None, reading: dict[str, Any]) -> list[Engine]:
@@ -185,7 +198,7 @@ def _measure(bench: Bench, everybody: Sequence[Engine], model: Model, rows: int,
             bench.refusals.append(Refusal(label, f"{rows} rows: {engines.short(error)}"))
             continue
         expected = expected or found
-        wrong = _wrong(found, expected)
+        wrong = _wrong(found, expected, engine.tolerance)
         if wrong:
             bench.refusals.append(Refusal(label, f"{rows} rows: not timed, {wrong} (the file was saved by {bench.generation})"))
         else:
@@ -196,10 +209,10 @@ def _measure(bench: Bench, everybody: Sequence[Engine], model: Model, rows: int,
         bench.measurements.append(Measurement(f"{engine.label} {engine.version}".strip(), rows, gap, timing))
 
 
-def _wrong(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> str:
+def _wrong(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], tolerance: float) -> str:
     """What is wrong with an engine's outputs; "" if nothing is."""
     if [y.shape for y in found] != [y.shape for y in expected]:
         return f"its outputs have the shapes {[y.shape for y in found]}, not {[y.shape for y in expected]}"
     gaps = [difference(y, other) / max(largest(other), LEAST) for y, other in zip(found, expected, strict=True)]
     worst = max(range(len(gaps)), key=gaps.__getitem__)
-    return f"its numbers are others: output {worst} differs by {gaps[worst]:.1e} of its largest number" if gaps[worst] > TOLERANCE else ""
+    return f"its numbers are others: output {worst} differs by {gaps[worst]:.1e} of its largest number" if gaps[worst] > tolerance else ""

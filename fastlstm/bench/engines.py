@@ -16,6 +16,7 @@ import numpy as np
 from .. import logs
 from ..errors import InputError
 from ..model import Model
+from ..precision import BOUNDS
 from ..selftest import flat, own_keras
 from . import onnx
 
@@ -35,6 +36,7 @@ class Engine:
     label: ClassVar[str]
     package: ClassVar[str]
     note: str = ""  # what is to be known beside its times
+    tolerance = 1e-4  # an engine whose numbers differ by more, relative to the largest of an output, computes something else
 
     def __init__(self, version: str = ""):
         self.version = version or installed(self.package)
@@ -67,6 +69,15 @@ class FastLSTM(Engine):
     def reset(self) -> None:
         """See Engine."""
         self.model.reset_states()
+
+
+class InPrecision(FastLSTM):
+    """This library in a precision that the model is computed in here."""
+
+    def __init__(self, model: Model, precision: str):
+        super().__init__(model)
+        self.version = f"{self.version} in {precision}"
+        self.tolerance = BOUNDS.get(precision, self.tolerance)
 
 
 class KerasPredict(Engine):

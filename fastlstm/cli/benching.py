@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     with options.told_as_options(), progress.shown(f"loading {one_line(arguments.file)}", outcome.bar_of(arguments)):
         bench = compare(
             arguments.file, vs=arguments.vs, rows=arguments.rows, timesteps=arguments.timesteps, threads=arguments.threads,
-            onnx=arguments.onnx, reading=options.reading(arguments),
+            onnx=arguments.onnx, precision=arguments.precision, reading=options.reading(arguments),
         )  # fmt: skip
     if target is not None:
         title = os.path.basename(arguments.file)

@@ -194,6 +194,7 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     _add_threads(command, "threads of each engine (default: 1)")
     completed(command.add_argument("--onnx", metavar="FILE", type=path, help="the same model for ONNX Runtime"))
     completed(command.add_argument("--plot", metavar="OUT", type=path, help="draw the bars into this .svg file"))
+    options.add_precision(command)
     options.add_file_arguments(command)
     options.add_cut(command)
     options.add_telling(command)

@@ -18,6 +18,7 @@ from fastlstm.bench import comparison, engines, measuring
 from fastlstm.bench.comparison import compare
 from fastlstm.cli.benching import duration
 from fastlstm.cli.main import main
+from fastlstm.program import bfloat16
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,21 @@ def test_json(open_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert result["rows"] == 2
     assert 0 < result["lowest_seconds"] <= result["seconds"] <= result["highest_seconds"] < 1
     assert result["calls"] >= measuring.ROUNDS * measuring.FEWEST
+
+
+def test_a_precision_is_timed_beside_float32(open_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(fastlstm.runtime, "amx_refused", lambda: "this CPU has no AMX")
+    monkeypatch.setattr(bfloat16, "LEAST_HALVES", 1)
+    assert main(["bench", str(open_path), "--vs", "", "--rows", "3", "--precision", "bfloat16", "--json"]) == 0
+    plain, reduced = json.loads(capsys.readouterr().out)["results"]
+    assert (plain["engine"], plain["difference"]) == (f"fastlstm {fastlstm.__version__}", 0)
+    assert reduced["engine"] == f"fastlstm {fastlstm.__version__} in bfloat16 weights" and 1e-6 < reduced["difference"] < 1e-1
+    assert main(["bench", str(open_path), "--vs", "", "--rows", "3", "--precision", "bfloat16x3"]) == 0
+    out = capsys.readouterr().out
+    assert "in bfloat16" not in out and "\nfastlstm: computed in float32: this CPU has no AMX\n" in out
+    assert main(["bench", str(open_path), "--vs", "", "--rows", "3", "--precision", "float64", "--json"]) == 0
+    plain, double = json.loads(capsys.readouterr().out)["results"]
+    assert double["engine"].endswith(" in float64") and 0 < double["difference"] < 1e-6
 
 
 def test_numbers_come_first(h5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
