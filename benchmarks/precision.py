@@ -2,7 +2,8 @@
 
 python -m benchmarks.precision          prints the table of docs/precision.md
 
-A figure says how many times as fast as float32 a call is: the median of float32's times over the median of the other's.
+A figure says how many times as fast as float32 a call is: the median of float32's times over the median of the other's. Of a stream it is
+the call for one timestep.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +37,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = [line for units in UNITS for line in table_of(Path(folder) / f"{units}.h5", units)]
     print(f"One thread, {STEPS} timesteps of {FEATURES} features; {machine()['processor']}.\n")
-    print("| | precision_used | " + " | ".join(f"{rows} row{'s' if rows > 1 else ''}" for rows in ROWS) + " |")
-    print("|---|---|" + "--:|" * len(ROWS))
+    print("| | precision_used | stream | " + " | ".join(f"{rows} row{'s' if rows > 1 else ''}" for rows in ROWS) + " |")
+    print("|---|---|--:|" + "--:|" * len(ROWS))
     print("\n".join(found))
 
 
@@ -50,21 +52,26 @@ def table_of(path: Path, units: int) -> list[str]:
         model = fastlstm.load(path, precision=precision)
         if model.precision_used == plain.precision_used:
             continue
-        ratios = [ratio(plain, model, rng.normal(size=(rows, STEPS, FEATURES)).astype(np.float32), units) for rows in ROWS]
+        work = STEPS * 4 * units * (units + FEATURES)
+        both = [one.stream() for one in (plain, model)]
+        ratios = [ratio([one.step for one in both], rng.normal(size=(1, FEATURES)).astype(np.float32), work // STEPS)]
+        for rows in ROWS:
+            x = rng.normal(size=(rows, STEPS, FEATURES)).astype(np.float32)
+            ratios.append(ratio([one.predict for one in (plain, model)], x, rows * work))
         lines.append(f"| LSTM({units}) | {model.precision_used} | " + " | ".join(f"{one:.2f}" for one in ratios) + " |")
     return lines
 
 
-def ratio(plain: fastlstm.Model, other: fastlstm.Model, x: np.ndarray, units: int) -> float:
-    """How many times as fast the other one is."""
-    rounds = int(min(MOST, max(LEAST, WORK / (len(x) * STEPS * 4 * units * (units + FEATURES)))))
-    times: dict[int, list[float]] = {0: [], 1: []}
+def ratio(calls: Sequence[Callable[[np.ndarray], object]], x: np.ndarray, work: int) -> float:
+    """How many times as fast the second one is; of so many multiply-adds."""
+    rounds = int(min(MOST, max(LEAST, WORK / work)))
+    times: list[list[float]] = [[], []]
     for turn in range(rounds + 3):
-        for number, model in enumerate((plain, other)):
+        for call, taken in zip(calls, times, strict=True):
             start = time.perf_counter()
-            model.predict(x)
+            call(x)
             if turn >= 3:
-                times[number].append(time.perf_counter() - start)
+                taken.append(time.perf_counter() - start)
     return statistics.median(times[0]) / statistics.median(times[1])
 
 
