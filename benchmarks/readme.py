@@ -33,6 +33,8 @@ SUITES = {
     "2_threads": "Two threads",
     "companions_1_thread": "Companions of recurrent layers, one thread",
     "companions_2_threads": "Companions of recurrent layers, two threads",
+    "avx2_1_thread": "Without AVX-512, one thread",
+    "avx2_2_threads": "Without AVX-512, two threads",
 }
 #: Files of figures of docs/benchmarks.md beside those: what stands above each table, and what makes it.
 MORE: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
@@ -122,7 +124,7 @@ def part(found: dict[str, Any], results: Path) -> str:
         "",
         compact(one, two),
     ]
-    lines += companions(results)
+    lines += [*companions(results), *without_avx512(results)]
     for name, told, table in MORE:
         figures = read(results / f"{name}.json")
         if figures:
@@ -139,6 +141,21 @@ def companions(results: Path) -> list[str]:
     measured = {result.workload for result in one}
     what = [f"- {workload.name}: {workload.what}" for workload in COMPANIONS if workload.name in measured]
     return ["", "Convolutions, attention and normalisation around recurrent layers:", "", compact(one, two), "", *what]
+
+
+def without_avx512(results: Path) -> list[str]:
+    """The part on a machine whose vectors are half as wide: how all figures come out there."""
+    found, two = read(results / "avx2_1_thread.json"), suite(read(results / "avx2_2_threads.json"))
+    if not found:
+        return []
+    one = suite(found)
+    single, many = geometric_means(one)
+    means = f"{single:.1f} times as fast for one row, {many:.1f} times for {MANY_ROWS} rows and more"
+    if two:
+        single, many = geometric_means(two)
+        means += f"; on two threads {single:.1f} and {many:.1f}"
+    told = f"On {found['machine']['processor']}, which has AVX2 and no AVX-512 (a seventh of the time for each figure), in the geometric mean"
+    return ["", f"{told} {means}:", "", compact(one, two)]
 
 
 def everything(results: Path) -> str:

@@ -78,6 +78,18 @@ def test_companions_stand_beside_their_best_peer_on_both_numbers_of_threads(modu
     assert module("readme").companions(tmp_path / "empty") == []
 
 
+def test_a_machine_without_avx512_has_a_part_of_its_own(module: Any, tmp_path: Path) -> None:
+    assert module("readme").without_avx512(tmp_path) == []
+    one = [figures("lstm96_T30", 1, "fastlstm", 1e-4), figures("lstm96_T30", 1, "other", 2e-4)]
+    one += [figures("lstm96_T30", 48, "fastlstm", 1e-4), figures("lstm96_T30", 48, "other", 3e-4)]
+    two = [{**figure, "median": figure["median"] * (0.5 if figure["engine"] == "fastlstm" else 1.0), "threads": 2} for figure in one]
+    kept(tmp_path, "avx2_1_thread", one)
+    kept(tmp_path, "avx2_2_threads", two)
+    text = "\n".join(module("readme").without_avx512(tmp_path))
+    assert "2.0 times as fast for one row, 3.0 times for 16 rows and more; on two threads 4.0 and 6.0:" in text
+    assert "| lstm96_T30 | 48 | 100 | 300 | other | 3.0 | 6.0 |" in text
+
+
 def test_engines_for_tables_stand_beside_an_empty_function(module: Any) -> None:
     """Microseconds a row: all, what the engine takes by itself, and what is left for the model."""
     engines = module("batch_engines")
