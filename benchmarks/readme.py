@@ -154,7 +154,7 @@ def without_avx512(results: Path) -> list[str]:
     if two:
         single, many = geometric_means(two)
         means += f"; on two threads {single:.1f} and {many:.1f}"
-    told = f"On {found['machine']['processor']}, which has AVX2 and no AVX-512 (a seventh of the time for each figure), in the geometric mean"
+    told = f"On {found['machine']['processor']}, with AVX2 and no AVX-512 (measured for a seventh of the time), in the geometric mean"
     return ["", f"{told} {means}:", "", compact(one, two)]
 
 

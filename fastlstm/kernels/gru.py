@@ -98,8 +98,8 @@ def _visit(f, w, step, t):
     # A narrow block's gates are read a vector at a time, beyond its row: not where that is a folded table.
     own = step.features > 0 or t.width < LANES
     if own:
-        multiply(t, w.result, w.sums_at, Operand(inputs_at(f, w), f.kernel, step.features), none)
-    multiply(t, w.second_result, w.second_sums_at, none, Operand(states_at(f, w, states), f.recurrent, f.units))
+        multiply(t, w.result, w.sums_at, Operand(inputs_at(t, w), f.kernel, step.features), none)
+    multiply(t, w.second_result, w.second_sums_at, none, Operand(states_at(t, w, states), f.recurrent, f.units))
     if own:
         rows_at, x = ZERO, w.result
     elif t.panels > 1:
@@ -262,7 +262,7 @@ _usual_candidates, _any_candidates = candidates_updater(always(tanh)), candidate
 def _visit_gates(f, w, step, t):
     """Compute z, and r * h."""
     states, walk = states_of(w, step), blocks_of(t, w)
-    x, h = Operand(inputs_at(f, w), f.kernel, step.features), Operand(states_at(f, w, states), f.recurrent, f.units)
+    x, h = Operand(inputs_at(t, w), f.kernel, step.features), Operand(states_at(t, w, states), f.recurrent, f.units)
     multiply(t, w.result, w.sums_at, x, h)
     at, gate, alpha = t.first * w.row + t.unit, f.recurrent_activation, f.recurrent_alpha
     b = Gates(walk.count, w.result, walk.gates, t.width, states.before + at, w.held + at, w.reset_h + at, walk.units, gate, alpha)
@@ -281,8 +281,8 @@ def _visit_gates(f, w, step, t):
 def _visit_candidate(f, w, step, t):
     """Compute the candidate, and with z the new state."""
     states = states_of(w, step)
-    x = Operand(inputs_at(f, w), f.kernel_h, step.features)
-    reset_h = Operand(w.h_amx if f.form >= AMX else w.reset_h_at, f.recurrent_h, f.units)
+    x = Operand(inputs_at(t, w), f.kernel_h, step.features)
+    reset_h = Operand(w.h_amx if t.form >= AMX else w.reset_h_at, f.recurrent_h, f.units)
     multiply(t, w.result, w.second_sums_at, x, reset_h)
     if along_units(f):
         for n in range(t.rows):

@@ -117,7 +117,7 @@ def update(b, t):
 @inlined
 def _visit(f, w, step, t):
     states = states_of(w, step)
-    x, h = Operand(inputs_at(f, w), f.kernel, step.features), Operand(states_at(f, w, states), f.recurrent, f.units)
+    x, h = Operand(inputs_at(t, w), f.kernel, step.features), Operand(states_at(t, w, states), f.recurrent, f.units)
     multiply(t, w.result, w.sums_at, x, h)
     at = t.first * w.row + t.unit
     walk = blocks_of(t, w)

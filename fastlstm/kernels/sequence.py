@@ -52,15 +52,15 @@ def states_of(w: Work, step: Step) -> States:
 
 
 @inlined
-def inputs_at(f: Any, w: Work) -> int:
+def inputs_at(t: Tile, w: Work) -> int:
     """Where products find the inputs of a step: a table of addresses, or tiles of AMX."""
-    return w.x_amx if f.form >= AMX else w.x_at
+    return w.x_amx if t.form >= AMX else w.x_at
 
 
 @inlined
-def states_at(f: Any, w: Work, states: States) -> int:
+def states_at(t: Tile, w: Work, states: States) -> int:
     """The same of the states before it."""
-    return w.h_amx if f.form >= AMX else states.at
+    return w.h_amx if t.form >= AMX else states.at
 
 
 # -- before the first step ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ _columns = columns_of(SIMPLE_RNN_GATES)
 @compiled
 def _visit(f, w, step, t):
     states = states_of(w, step)
-    x, before = Operand(inputs_at(f, w), f.kernel, step.features), Operand(states_at(f, w, states), f.recurrent, f.units)
+    x, before = Operand(inputs_at(t, w), f.kernel, step.features), Operand(states_at(t, w, states), f.recurrent, f.units)
     multiply(t, w.result, w.sums_at, x, before)
     if along_units(f):
         for n in range(t.rows):

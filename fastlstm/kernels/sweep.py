@@ -23,7 +23,8 @@ from .tile import ROWS, WIDE, Operand, Product, number, tile, wide_number
 #: Weights of more bytes than a second cache keeps are streamed: each panel is fetched into it while the one before is used.
 STREAMED = 1 << 19
 
-#: A panel of bfloat16 that so many tiles of rows are multiplied with is widened once for all of them, rather than by each.
+#: A panel of bfloat16 that so many tiles of rows are multiplied with is widened once for all of them, rather than by each. Measured: at
+#: half as many it costs large layers a fifth, and never widened 64 rows lose a tenth.
 MANY_PARTS = 6
 
 
@@ -195,20 +196,36 @@ def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tup
 
     ``visit(f, w, step, tile)`` computes one, and fetches meanwhile what the tile says; ``weights(f)`` are those that it multiplies with.
     """
-    whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
-    whole_width, at_once = block if gates == 1 else LANES, WIDE[whole_vectors]
-    widen_panel = _widener(weights)
+    in_full, in_any_form = (_sweep_of(gates, visit, weights, full) for full in (True, False))
 
     @inlined
     def sweep(f, w, step, c, ahead, size):
         """``c``: a :class:`Course`; ``ahead``, ``size``: which bytes at the slots' addresses ``w.next_at`` are fetched meanwhile."""
-        if c.height:
-            amx.shape_for(f, w, c.height)
+        if f.form == FULL:
+            in_full(f, w, step, c, ahead, size)
+        else:
+            in_any_form(f, w, step, c, ahead, size)
+
+    return sweep
+
+
+def _sweep_of(gates: int, visit: Callable[..., None], weights: Callable[[Any], tuple[int, int]], full: bool) -> Callable[..., None]:
+    """A sweep over weights that are FULL, or of any form: one row's small step is so short that looking for its form takes time."""
+    whole_vectors, block = panel_vectors(gates), block_units(gates, LANES)
+    whole_width, at_once, panel_bytes = block if gates == 1 else LANES, WIDE[whole_vectors], VECTOR * whole_vectors
+    widen_panel = _widener(weights)
+
+    @inlined
+    def sweep(f, w, step, c, ahead, size):
+        height, widening, form = (ZERO, False, ONE * FULL) if full else (c.height, c.widening, c.form)
+        panel_row, panel_size = (ONE * panel_bytes, ONE * panel_bytes) if full else (c.panel_row, c.panel_size)
+        if height:
+            amx.shape_for(f, w, height)
         backwards = step.number & 1
         end, last_line = ahead >> LINE_BITS, (ahead + size + LINE - 1) >> LINE_BITS
         # With each item so many lines, or somewhat more: a core can wait for few at once.
         each = (last_line - end + (1 << c.scale) - 1) >> c.scale
-        onwards = -c.panel_size if backwards else c.panel_size
+        onwards = -panel_size if backwards else panel_size
         for item in range(c.items):
             at = c.items - 1 - item if backwards else item
             panel, panels, width, vectors = c.first + at + c.groups * (at_once - 1), ONE, ONE * whole_width, ONE * whole_vectors
@@ -218,22 +235,22 @@ def sweeper(gates: int, visit: Callable[..., None], weights: Callable[[Any], tup
                 width, vectors = last_width(f.units, ONE * gates, ONE * LANES), c.last
             begin, end = end, min(end + each, last_line)
             inputs_at, states_at = ZERO, ZERO
-            if c.widening:
-                widen_panel(f, w, step.features, panel * c.panel_row, vectors)
+            if widening:
+                widen_panel(f, w, step.features, panel * panel_row, vectors)
                 inputs_at, states_at = w.widened, w.widened + VECTOR * vectors * step.features
-            following = ZERO if c.widening or item + 1 == c.items else onwards
+            following = ZERO if widening or item + 1 == c.items else onwards
             first = ZERO
             for part in range(c.parts.count):
                 # By names, as Numba takes no conditions among so many arguments.
-                count = min(c.rows - first, c.parts.least) if c.height else rows_of(c.parts, part)
-                which = number(c.form, count, vectors) if panels == 1 else wide_number(c.form, ONE * whole_vectors)
-                row, fetched = VECTOR * vectors * panels, fetched_by(part, following, c.lines, c.panel_size)
-                if c.height:
-                    which, row = AMX_AT_ONCE * part, VECTOR * row_vectors(vectors, ONE * LANES, c.form)
+                count = min(c.rows - first, c.parts.least) if height else rows_of(c.parts, part)
+                which = number(form, count, vectors) if panels == 1 else wide_number(form, ONE * whole_vectors)
+                row, fetched = VECTOR * vectors * panels, fetched_by(part, following, c.lines, panel_size)
+                if height:
+                    which, row = AMX_AT_ONCE * part, VECTOR * row_vectors(vectors, ONE * LANES, form)
                 unit, next_at = panel * (4 * block), w.next_at + 8 * first
                 t = Tile(
-                    which=which, first=first, rows=count, panels=panels, width=width, vectors=vectors, panel=panel * c.panel_row, unit=unit,
-                    row=row, fetched=fetched, ahead=next_at, begin=begin, end=end, form=c.form, height=c.height, inputs_at=inputs_at,
+                    which=which, first=first, rows=count, panels=panels, width=width, vectors=vectors, panel=panel * panel_row, unit=unit,
+                    row=row, fetched=fetched, ahead=next_at, begin=begin, end=end, form=form, height=height, inputs_at=inputs_at,
                     states_at=states_at,
                 )  # fmt: skip
                 visit(f, w, step, t)
