@@ -85,7 +85,7 @@ def compare(
     onnx
         The model as an .onnx file, for ONNX Runtime.
     precision
-        What fastlstm computes it in too, beside float32; None: it computes it once, as the file says.
+        What fastlstm computes it in too, beside float32; None: what the file says.
     reading
         Arguments of :func:`fastlstm.load`.
 
@@ -94,7 +94,11 @@ def compare(
     InputError
         If ``rows`` or ``timesteps`` do not fit the model. Else as :func:`fastlstm.load`.
     """
-    model = load(path, threads=threads, precision=precision and FLOAT32, **(reading or {}))
+    model = load(path, threads=threads, precision=precision, **(reading or {}))
+    reduced: list[Engine] = []
+    if model.precision_used != FLOAT32:  # everybody's numbers are compared with those of float32
+        reduced = [InPrecision(model, model.precision_used)]
+        model = load(path, threads=threads, precision=FLOAT32, **(reading or {}))
     wanted = ENGINES if vs is None else vs
     steps = _steps(model, timesteps)
     numbers = _rows(model, rows)
@@ -102,10 +106,10 @@ def compare(
         info.name: [None, *(steps if size is None else size for size in info.shape[1:])] for info in model.inputs
     }  # fmt: skip
     bench = Bench(path, str(model.generation), threads, shapes)
-    others: list[Engine] = []
-    if precision not in (None, FLOAT32):
-        others += _in_precision(bench, load(path, threads=threads, precision=precision, **(reading or {})))
-    others += _others(bench, model, path, wanted, onnx, reading or {})
+    if precision not in (None, FLOAT32) and not reduced:
+        why = model.executor.precision.why
+        bench.refusals.append(Refusal("fastlstm", f"computed in {FLOAT32}{f': {why}' if why else ''}"))
+    others = [*reduced, *_others(bench, model, path, wanted, onnx, reading or {})]
     for count in numbers:
         _measure(bench, [FastLSTM(model), *others], model, count, steps)
     return bench
@@ -133,15 +137,6 @@ def _rows(model: Model, rows: Sequence[int] | None) -> Sequence[int]:
         if count % together:
             raise InputError(f"rows: expected a number that {together} divides, as the model holds tensors of so many rows, found {count}")
     return tuple(dict.fromkeys(rows))
-
-
-def _in_precision(bench: Bench, model: Model) -> list[Engine]:
-    """The model in the precision that it was loaded in, if anything of it is."""
-    used, why = model.executor.precision
-    if used == FLOAT32:
-        bench.refusals.append(Refusal("fastlstm", f"computed in {FLOAT32}{f': {why}' if why else ''}"))
-        return []
-    return [InPrecision(model, used)]
 
 
 def _others(bench: Bench, model: Model, path: str, wanted: Sequence[str], onnx: str | None, reading: dict[str, Any]) -> list[Engine]:

@@ -85,6 +85,15 @@ def test_a_precision_is_timed_beside_float32(open_path: Path, monkeypatch: pytes
     assert double["engine"].endswith(" in float64") and 0 < double["difference"] < 1e-6
 
 
+def test_what_a_file_says_is_timed_beside_float32_too(open_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastlstm.runtime, "amx_refused", lambda: "this CPU has no AMX")
+    monkeypatch.setattr(bfloat16, "LEAST_HALVES", 1)
+    fastlstm.convert(open_path, tmp_path / "halves.fastlstm", precision="bfloat16")
+    plain, reduced = compare(str(tmp_path / "halves.fastlstm"), vs=[], rows=[3]).measurements
+    assert plain.engine == f"fastlstm {fastlstm.__version__}"
+    assert reduced.engine == f"{plain.engine} in bfloat16 weights" and reduced.difference > 1e-6
+
+
 def test_numbers_come_first(h5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     beside(monkeypatch, lambda y: y * 1.000001)
     good = compare(str(h5), rows=[2])

@@ -192,6 +192,14 @@ def test_cells_by_amx(amx_level: str, cell: str, rows: int, units: int, features
     np.testing.assert_allclose(run(several, amx_level, given)["h_out"], meant(several, given)["h_out"], rtol=0, atol=2e-2)
 
 
+def compare_teams(case: Case, level: str, given: dict[str, np.ndarray], whole: dict[str, np.ndarray]) -> None:
+    """Teams of two and three give the bits of one member alone."""
+    for members in (2, 3):
+        shared = run(replace(case, members=members), level, given)
+        for name in whole:
+            np.testing.assert_array_equal(shared[name], whole[name], err_msg=f"{members} members: {name}")
+
+
 @pytest.mark.parametrize("form", REDUCED.values(), ids=REDUCED)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("features", [3, 20])
@@ -200,10 +208,7 @@ def test_rows_do_not_depend_on_each_other(amx_level: str, cell: str, features: i
     case = Case(cell, 40, 53, features, 5, mask=masks(53, 5)["holes"], initial=True, form=form)
     given = case.arrays()
     whole = run(case, amx_level, given)
-    for members in (2, 3):
-        shared = run(replace(case, members=members), amx_level, given)
-        for name in whole:
-            np.testing.assert_array_equal(shared[name], whole[name], err_msg=f"{members} members: {name}")
+    compare_teams(case, amx_level, given, whole)
     blocks = run(replace(case, block_rows=12), amx_level, given)
     for row in (0, 17, 52):
         alone = {name: array if name in ("W", "U", "b", "b2", "embeddings") else array[row : row + 1] for name, array in given.items()}
@@ -223,10 +228,7 @@ def test_few_rows_of_a_team(amx_level: str, cell: str, rows: int, features: int,
     case = Case(cell, 150, rows, features, 6, initial=True, form=form)
     given = case.arrays()
     whole = run(case, amx_level, given)
-    for members in (2, 3):
-        shared = run(replace(case, members=members), amx_level, given)
-        for name in whole:
-            np.testing.assert_array_equal(shared[name], whole[name], err_msg=f"{members} members: {name}")
+    compare_teams(case, amx_level, given, whole)
 
 
 @pytest.mark.parametrize("form", REDUCED.values(), ids=REDUCED)

@@ -17,6 +17,7 @@ KERNELS = Path(compiler.__file__).parent
 #: What decides how Numba compiles a function, and may stand in flags.py alone.
 DECORATORS = {"cfunc", "generated_jit", "guvectorize", "jit", "njit", "overload", "stencil", "vectorize"}
 FLAGS = {"boundscheck", "cache", "error_model", "fastmath", "forceinline", "inline", "nogil", "nopython", "parallel"}
+FLAGS |= {"no_cfunc_wrapper", "no_cpython_wrapper", "pipeline_class"}
 
 #: Prints the files of all modules of the package that a compilation loads, and the kernels' names.
 LOADED = """
@@ -32,6 +33,33 @@ for name in compiler.MODULES:
 importlib.import_module("fastlstm.kernels.jit")
 print(*(module.__file__ for name, module in sys.modules.items() if name.startswith("fastlstm.")), sep="\\n")
 print(*importlib.import_module("fastlstm.kernels.registry").KERNELS)
+"""
+
+#: Gathers two functions that share a third; prints how often each is defined, and how much machine code Numba has made.
+GATHERED = """
+from numba import types
+from numba.core import codegen
+made = []
+finalize = codegen.JITCodeLibrary.finalize
+codegen.JITCodeLibrary.finalize = lambda library: (made.append(library.name), finalize(library))[1]
+from fastlstm.kernels import flags, gathering
+
+@flags.compiled
+def shared(x):
+    return 3 * x
+
+def twice(x):
+    return shared(x) + shared(x)
+
+def less(x):
+    return shared(x) - 1
+
+texts, names = gathering.code({f.__name__: flags.exported(types.int64)(f) for f in (twice, less)})
+lines = "\\n".join(texts).splitlines()
+defined = [line for line in lines if line.startswith("define ")]
+print(*(sum(f"{len(name)}{name}" in line and "cfunc" not in line for line in defined) for name in ("shared", "twice", "less")))
+print(*(sum(names[name] in line for line in defined) for name in ("twice", "less")))
+print(*(name for name in made if name in ("shared", "twice", "less")))
 """
 
 
@@ -91,3 +119,8 @@ def test_a_changed_file_changes_the_hash(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_kernels_and_contracts_are_in_one_order(loaded: list[str]) -> None:
     assert loaded[-1].split() == list(CONTRACTS)
+
+
+def test_every_function_is_gathered_once_and_none_compiled() -> None:
+    done = subprocess.run([sys.executable, "-c", GATHERED], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["1 1 1", "1 1", "", ""]
