@@ -55,6 +55,9 @@ def main() -> None:
             golden.unpack(given.corpus, Path(folder))
             every = list(golden.cases(Path(folder)))
         chosen = [case for case in every if zlib.crc32(str(case).encode()) % count == number - 1]
+        if not chosen:
+            what = "models with an .npz of that name beside each" if given.published else "recorded corpora (*.tar.xz)"
+            parser.error(f"{given.corpus}: expected a folder of {what}, found none, or none in part {given.part}")
         print(f"{'precision':<18}{'models':>8}{'outputs':>9}" + "".join(f"{f'{p:g}%':>10}" for p in PERCENTILES) + f"{'over bound':>12}")
         for name in given.precisions:
             report(name, chosen)
@@ -75,6 +78,9 @@ def report(name: str, chosen: list[Any]) -> None:
         found = list(errors_of_published(case, name) if isinstance(case, Path) else errors_of(case, name))
         models += bool(found)
         errors += [(error, str(case)) for error in found]
+    if not errors:
+        print(f"{name:<18}{0:>8}{0:>9}", flush=True)
+        return
     values = np.array([error for error, _ in errors])
     bound = fastlstm.precision.BOUNDS.get(name, 1.2e-5)
     told = "".join(f"{np.percentile(values, p, method='lower'):>10.1e}" for p in PERCENTILES)
